@@ -1,0 +1,137 @@
+//! `when` conditions: small expressions over an item's data and its outputs, parsed at load.
+
+use std::sync::Arc;
+
+use cel::{Context, Program};
+use serde_json::{Map, Value};
+
+/// Longest condition, in bytes: one line a person can read.
+pub const CONDITION_BYTES_MAX: usize = 1_000;
+
+/// A parsed condition, in the Common Expression Language. Names are `data` and the stages.
+#[derive(Clone)]
+pub struct Condition {
+    source: Arc<str>,
+    program: Arc<Program>,
+}
+
+/// Why a condition can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConditionError {
+    /// It doesn't parse.
+    #[error("`{0}` is not an expression: {1}")]
+    Parse(String, String),
+    /// It names what is neither `data` nor a stage.
+    #[error("`{0}` names `{1}`, which is neither `data` nor a stage before it")]
+    UnknownName(String, String),
+    /// It failed on this item.
+    #[error("`{0}` can't be evaluated: {1}")]
+    Evaluate(String, String),
+    /// It gave another thing than true or false.
+    #[error("`{0}` gave {1}, neither true nor false")]
+    NotBoolean(String, String),
+}
+
+impl std::fmt::Debug for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Condition").field(&self.source).finish()
+    }
+}
+
+impl PartialEq for Condition {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Condition {
+    /// Parses a condition.
+    ///
+    /// # Errors
+    /// It doesn't parse or is longer than [`CONDITION_BYTES_MAX`].
+    pub fn parse(source: &str) -> Result<Self, ConditionError> {
+        if source.len() > CONDITION_BYTES_MAX {
+            let message = format!("longer than {CONDITION_BYTES_MAX} bytes");
+            return Err(ConditionError::Parse(source[..40.min(source.len())].to_owned(), message));
+        }
+        let program = Program::compile(source)
+            .map_err(|error| ConditionError::Parse(source.to_owned(), first_line(&error.to_string())))?;
+        Ok(Self { source: source.into(), program: Arc::new(program) })
+    }
+
+    /// The text as written.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Refuses names other than `data` and `known`.
+    ///
+    /// # Errors
+    /// Names the first unknown one.
+    pub fn check_names<'a>(&self, known: impl IntoIterator<Item = &'a str>) -> Result<(), ConditionError> {
+        let known: Vec<&str> = known.into_iter().chain(["data"]).collect();
+        let references = self.program.references();
+        match references.variables().into_iter().find(|name| !known.contains(name)) {
+            Some(name) => Err(ConditionError::UnknownName(self.source.to_string(), name.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Evaluates it for one item. `names` holds `data` and one object a stage that is done.
+    ///
+    /// # Errors
+    /// A field isn't there, types don't fit, or the result is no boolean.
+    pub fn holds(&self, names: &Map<String, Value>) -> Result<bool, ConditionError> {
+        let evaluate = |text: String| ConditionError::Evaluate(self.source.to_string(), text);
+        let mut context = Context::default();
+        for (name, value) in names {
+            let value = cel::to_value(value).map_err(|error| evaluate(error.to_string()))?;
+            context.add_variable_from_value(name.clone(), value);
+        }
+        match self.program.execute(&context) {
+            Ok(cel::Value::Bool(truth)) => Ok(truth),
+            Ok(other) => Err(ConditionError::NotBoolean(self.source.to_string(), format!("{other:?}"))),
+            Err(error) => Err(evaluate(error.to_string())),
+        }
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn names(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn p03_conditions_read_data_and_outputs() {
+        let when = Condition::parse("score.value >= 6 && data.kind == \"call\"").unwrap();
+        let mut item = names(json!({"score": {"value": 7}, "data": {"kind": "call"}}));
+        assert_eq!(when.holds(&item), Ok(true));
+        item["score"]["value"] = json!(5.5);
+        assert_eq!(when.holds(&item), Ok(false));
+    }
+
+    #[test]
+    fn a_missing_field_is_an_error_and_not_false() {
+        let when = Condition::parse("score.value >= 6").unwrap();
+        assert!(matches!(when.holds(&names(json!({"score": {}}))), Err(ConditionError::Evaluate(..))));
+        let when = Condition::parse("score.value").unwrap();
+        assert!(matches!(when.holds(&names(json!({"score": {"value": 1}}))), Err(ConditionError::NotBoolean(..))));
+    }
+
+    #[test]
+    fn unknown_names_and_bad_syntax_are_refused_at_load() {
+        assert!(matches!(Condition::parse("score.value >="), Err(ConditionError::Parse(..))));
+        let when = Condition::parse("scroe.value >= 6").unwrap();
+        assert!(matches!(when.check_names(["score"]), Err(ConditionError::UnknownName(_, name)) if name == "scroe"));
+    }
+}

@@ -1,0 +1,171 @@
+//! Contracts: an output is held against its stage's JSON Schema, and holds no empty string or list (S01).
+
+use serde_json::{Map, Value};
+
+/// Deepest nesting of a schema that is walked for "may be empty".
+const DEPTH_MAX: usize = 32;
+
+/// A compiled contract.
+#[derive(Debug)]
+pub struct Contract {
+    schema: Value,
+    validator: jsonschema::Validator,
+}
+
+/// Why a schema can't be a contract.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a JSON Schema of an object: {0}")]
+pub struct SchemaError(pub String);
+
+/// What an output breaks; names the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Breach {
+    /// The schema refuses it.
+    #[error("field `{field}`: {message}")]
+    Schema {
+        /// Where, as a JSON pointer; empty: the output as a whole.
+        field: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Empty where the contract doesn't say that it may be.
+    #[error("field `{field}` is empty; a field that may be empty says so in the stage's schema (`minLength: 0`, `minItems: 0`)")]
+    Empty {
+        /// Where, as a JSON pointer.
+        field: String,
+    },
+}
+
+impl Contract {
+    /// Compiles a stage's schema.
+    ///
+    /// # Errors
+    /// It is no JSON Schema, or one that refers elsewhere.
+    pub fn new(schema: Value) -> Result<Self, SchemaError> {
+        if !schema.is_object() {
+            return Err(SchemaError("it must be a JSON object".to_owned()));
+        }
+        let validator = jsonschema::validator_for(&schema).map_err(|error| SchemaError(error.to_string()))?;
+        Ok(Self { schema, validator })
+    }
+
+    /// The schema as given.
+    #[must_use]
+    pub fn schema(&self) -> &Value {
+        &self.schema
+    }
+
+    /// Holds an output against the contract.
+    ///
+    /// # Errors
+    /// The first breach, with its field.
+    pub fn check(&self, fields: &Map<String, Value>) -> Result<(), Breach> {
+        let output = Value::Object(fields.clone());
+        if let Err(error) = self.validator.validate(&output) {
+            let field = error.instance_path().to_string();
+            return Err(Breach::Schema { field, message: error.to_string() });
+        }
+        if fields.is_empty() && !allows_no_fields(&self.schema) {
+            return Err(Breach::Empty { field: String::new() });
+        }
+        match first_empty(&output, &self.schema, &self.schema, String::new(), 0) {
+            Some(field) => Err(Breach::Empty { field }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A stage whose output has no fields at all says so with `minProperties: 0`.
+fn allows_no_fields(schema: &Value) -> bool {
+    schema.get("minProperties").and_then(Value::as_u64) == Some(0)
+}
+
+/// The first string or list that is empty without leave, as a JSON pointer.
+fn first_empty(value: &Value, schema: &Value, root: &Value, at: String, depth: usize) -> Option<String> {
+    let schema = follow(schema, root);
+    let may = |key: &str| schema.get(key).and_then(Value::as_u64) == Some(0);
+    if depth > DEPTH_MAX {
+        return None;
+    }
+    match value {
+        Value::String(text) => (text.trim().is_empty() && !may("minLength")).then_some(at),
+        Value::Array(list) if list.is_empty() => (!may("minItems")).then_some(at),
+        Value::Array(list) => {
+            let items = schema.get("items").unwrap_or(&Value::Null);
+            list.iter().enumerate().find_map(|(place, value)| {
+                first_empty(value, items, root, format!("{at}/{place}"), depth + 1)
+            })
+        }
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            let of_field = schema.pointer(&format!("/properties/{}", escape(name)));
+            let of_field = of_field.or_else(|| schema.get("additionalProperties")).unwrap_or(&Value::Null);
+            first_empty(value, of_field, root, format!("{at}/{}", escape(name)), depth + 1)
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+/// Follows local references, and the one non-null branch of an `anyOf` as `Option<T>` makes it.
+fn follow<'a>(mut schema: &'a Value, root: &'a Value) -> &'a Value {
+    for _ in 0..DEPTH_MAX {
+        if let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix('#')) {
+            match root.pointer(target) {
+                Some(found) => schema = found,
+                None => return schema,
+            }
+        } else if let Some(branches) = schema.get("anyOf").and_then(Value::as_array) {
+            let mut others = branches.iter().filter(|branch| branch.get("type") != Some(&Value::from("null")));
+            match (others.next(), others.next()) {
+                (Some(only), None) => schema = only,
+                _ => return schema,
+            }
+        } else {
+            return schema;
+        }
+    }
+    schema
+}
+
+/// A name as a part of a JSON pointer, RFC 6901.
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(schema: Value, output: Value) -> Result<(), Breach> {
+        Contract::new(schema).unwrap().check(output.as_object().unwrap())
+    }
+
+    #[test]
+    fn s01_empty_strings_and_lists_are_refused_unless_allowed() {
+        let schema = json!({"type": "object", "properties": {
+            "title": {"type": "string"}, "tags": {"type": "array", "items": {"type": "string"}},
+            "notes": {"type": "string", "minLength": 0}, "links": {"type": "array", "minItems": 0},
+        }});
+        assert_eq!(check(schema.clone(), json!({"title": "a", "notes": "", "links": []})), Ok(()));
+        assert_eq!(check(schema.clone(), json!({"title": " "})), Err(Breach::Empty { field: "/title".into() }));
+        assert_eq!(check(schema.clone(), json!({"tags": []})), Err(Breach::Empty { field: "/tags".into() }));
+        assert_eq!(check(schema.clone(), json!({"tags": ["a", ""]})), Err(Breach::Empty { field: "/tags/1".into() }));
+        assert_eq!(check(schema, json!({})), Err(Breach::Empty { field: String::new() }));
+    }
+
+    #[test]
+    fn a_breach_names_the_field() {
+        let schema = json!({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}});
+        assert!(matches!(check(schema.clone(), json!({"n": "x"})), Err(Breach::Schema { field, .. }) if field == "/n"));
+        let missing = check(schema, json!({"m": 1})).unwrap_err();
+        assert!(missing.to_string().contains("\"n\""), "{missing}");
+    }
+
+    #[test]
+    fn references_and_options_are_followed() {
+        let schema = json!({"type": "object", "$defs": {"T": {"type": "string", "minLength": 0}},
+            "properties": {"a": {"$ref": "#/$defs/T"}, "b": {"anyOf": [{"$ref": "#/$defs/T"}, {"type": "null"}]}}});
+        assert_eq!(check(schema, json!({"a": "", "b": ""})), Ok(()));
+    }
+}

@@ -1,0 +1,59 @@
+//! A request and its refusals, as the sandbox asks and the gate answers.
+
+use std::time::Duration;
+
+/// A request as a guest made it; nothing of it is trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// An absolute http or https URL.
+    pub url: String,
+    /// Headers; those that the host owns are dropped by the gate.
+    pub headers: Vec<(String, String)>,
+    /// The body, if any.
+    pub body: Option<Vec<u8>>,
+    /// Absent: the site's own limit. Never longer than that.
+    pub timeout: Option<Duration>,
+}
+
+/// Why the gate gave no response: the interface's `http-error`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// No policy lets this job reach that address; the text names the missing line.
+    #[error("denied: {0}")]
+    Denied(String),
+    /// The time for it ran out; says which part.
+    #[error("timed out: {0}")]
+    Timeout(String),
+    /// Connect, TLS, DNS at the proxy, reset.
+    #[error("connection failed: {0}")]
+    Connection(String),
+    /// The site cools down for every job.
+    #[error("rate limited{}", after.map_or(String::new(), |after| format!(" for {after:?}")))]
+    RateLimited {
+        /// How long, where the site said so.
+        after: Option<Duration>,
+    },
+    /// A guard, or the site's circuit.
+    #[error("blocked: {0}")]
+    Blocked(String),
+    /// The site wants a session.
+    #[error("login required: {0}")]
+    LoginRequired(String),
+    /// A guard found a page that isn't the content asked for.
+    #[error("not content: {0}")]
+    NotContent(String),
+    /// The body is larger than the site's `body-max`, in bytes.
+    #[error("body larger than {0} bytes")]
+    TooLarge(u64),
+    /// The request itself is wrong.
+    #[error("invalid request: {0}")]
+    InvalidRequest(String),
+    /// The host could not keep the body.
+    #[error("storage: {0}")]
+    Storage(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}

@@ -1,0 +1,25 @@
+//! Pure rules of Tollgate: ids, the job specification, the stage graph, task states, outcomes, retry and contracts.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number: time and chance come in as arguments,
+//! so that every rule can be tested by calling it.
+
+pub mod artifact;
+pub mod breaker;
+pub mod condition;
+pub mod contract;
+pub mod gcra;
+pub mod graph;
+pub mod handler;
+pub mod http;
+pub mod ids;
+pub mod item;
+pub mod outcome;
+pub mod pause;
+pub mod retry;
+pub mod spec;
+pub mod task;
+pub mod time;
+
+pub use artifact::{ArtifactRef, Digest};
+pub use ids::{ClaimToken, ItemId, ItemKey, JobId, JobName, Lane, StageIx, StageName};
+pub use time::{Clock, Timestamp};

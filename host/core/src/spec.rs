@@ -1,0 +1,310 @@
+//! The job specification: what jobs.toml says, checked and complete.
+//!
+//! These types hold what the rest of the host works by; [`parse`] makes them from text. Every default is
+//! filled in, every name resolved, and what a person may have to correct keeps its place in the file.
+
+pub mod diagnostic;
+pub mod parse;
+mod raw;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    condition::Condition,
+    gcra::Rate,
+    graph::Need,
+    handler::Grant,
+    ids::{HandlerName, JobName, StageName},
+    retry::RetryPolicy,
+};
+
+pub use diagnostic::{Diagnostic, Place};
+pub use parse::parse;
+
+/// Concurrency of a lane where jobs.toml names none.
+pub const CONCURRENCY_DEFAULT: usize = 4;
+/// Most tasks of one lane side by side.
+pub const CONCURRENCY_MAX: usize = 1_000;
+/// Wall-clock time of one task where jobs.toml names none.
+pub const TASK_TIMEOUT_DEFAULT: Duration = Duration::from_mins(5);
+
+/// A whole jobs.toml.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deployment {
+    /// `[host]`.
+    pub host: HostSpec,
+    /// `[proxy.NAME]`.
+    pub proxies: Vec<ProxySpec>,
+    /// `[site."PATTERN"]`, the most specific first, each complete.
+    pub sites: Vec<SiteSpec>,
+    /// `[job.NAME]`, in the file's order.
+    pub jobs: Vec<JobSpec>,
+}
+
+impl Deployment {
+    /// The job of that name.
+    #[must_use]
+    pub fn job(&self, name: &str) -> Option<&JobSpec> {
+        self.jobs.iter().find(|job| job.name.as_str() == name)
+    }
+
+    /// The most specific policy for a host name and port, as it stands in a URL.
+    #[must_use]
+    pub fn site(&self, host: &str, port: u16) -> Option<&SiteSpec> {
+        self.sites.iter().find(|site| site.pattern.matches(host, port))
+    }
+}
+
+/// `[host]`: paths are as written, relative to the folder of jobs.toml.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSpec {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The drop folder.
+    pub handlers: PathBuf,
+    /// Where the API and the pages listen; loopback only, for now.
+    pub listen: SocketAddr,
+    /// How long running tasks may go on once the host was asked to stop.
+    pub grace: Duration,
+    /// Attempts kept for each task.
+    pub keep_attempts: u32,
+    /// Bytes that all pages' and tasks' guests may have of memory, each.
+    pub guest_memory_max: u64,
+}
+
+/// A text that may live elsewhere: never shown, never logged.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// Stands in jobs.toml itself.
+    Literal(String),
+    /// In a variable of the environment.
+    Env(String),
+    /// In a file, read again when it changes.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Literal(_) => f.write_str("Literal(…)"),
+            Self::Env(name) => write!(f, "Env({name})"),
+            Self::File(path) => write!(f, "File({})", path.display()),
+        }
+    }
+}
+
+/// `[proxy.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxySpec {
+    /// Its name.
+    pub name: String,
+    /// `http://…`, `https://…` or `socks5h://…`, with user and password where it wants them.
+    pub url: Secret,
+    /// A file of PEM certificates to trust besides the web's own: for a proxy that reads TLS.
+    pub ca: Option<Secret>,
+    /// Where it stands.
+    pub at: Place,
+}
+
+/// A host-name pattern: `*`, `*.example.com` (that name and all below it), or a name with an optional port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SitePattern {
+    /// Everything.
+    Any,
+    /// A name and all below it.
+    Below(String),
+    /// One name; with a port, that port alone.
+    Host {
+        /// In lower case, as it stands in a URL.
+        host: String,
+        /// Absent: any port.
+        port: Option<u16>,
+    },
+}
+
+impl SitePattern {
+    /// Whether a URL's host and port fall under it.
+    #[must_use]
+    pub fn matches(&self, host: &str, port: u16) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Below(domain) => {
+                let rest = host.len().checked_sub(domain.len()).map(|at| host.split_at(at));
+                rest.is_some_and(|(before, end)| {
+                    end.eq_ignore_ascii_case(domain) && (before.is_empty() || before.ends_with('.'))
+                })
+            }
+            Self::Host { host: name, port: only } => {
+                name.eq_ignore_ascii_case(host) && only.is_none_or(|only| only == port)
+            }
+        }
+    }
+
+    /// Narrower patterns have a higher figure.
+    #[must_use]
+    pub fn specificity(&self) -> usize {
+        match self {
+            Self::Any => 0,
+            Self::Below(domain) => 1 + domain.len(),
+            Self::Host { port: None, .. } => 100_000,
+            Self::Host { port: Some(_), .. } => 100_001,
+        }
+    }
+}
+
+impl std::fmt::Display for SitePattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Below(domain) => write!(f, "*.{domain}"),
+            Self::Host { host, port: None } => f.write_str(host),
+            Self::Host { host, port: Some(port) } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// How a site is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// Through the proxy of that name.
+    Proxy(String),
+    /// From this machine's own address. Only for exact names.
+    Direct,
+    /// No proxy is configured: every request is refused, and the text is the line to add.
+    Unset,
+}
+
+/// `[site."PATTERN"]`, complete: what it doesn't say comes from `[site."*"]`, then from the defaults.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SiteSpec {
+    /// Which hosts.
+    pub pattern: SitePattern,
+    /// How they are reached.
+    pub route: Route,
+    /// Requests a time; absent: no limit.
+    pub rate: Option<Rate>,
+    /// Requests side by side, for each host name.
+    pub concurrency: usize,
+    /// From the start of a request to the end of its body.
+    pub timeout: Duration,
+    /// Largest body, in bytes after unpacking.
+    pub body_max: u64,
+    /// How long a site is left alone that blocks us or says 429 without a time.
+    pub cool_down: Duration,
+    /// Where it stands; absent for the built-in one.
+    pub at: Option<Place>,
+}
+
+/// What a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobKind {
+    /// Keeps finding new items.
+    Monitor,
+    /// A finite catalogue.
+    Backfill,
+}
+
+/// `[job.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobSpec {
+    /// Its name.
+    pub name: JobName,
+    /// What it is.
+    pub kind: JobKind,
+    /// Its handler: the stem of a file in the drop folder.
+    pub handler: HandlerName,
+    /// What the handler may use.
+    pub grants: Vec<Grant>,
+    /// Params of the job; each stage's own are laid over them.
+    pub params: Map<String, Value>,
+    /// When discovery runs; absent: only what is submitted.
+    pub discover: Option<DiscoverSpec>,
+    /// The stages that run; absent: all of the handler's, in its order.
+    pub stages: Option<Vec<StageName>>,
+    /// `[job.NAME.stage.STAGE]`.
+    pub tuned: Vec<StageSpec>,
+    /// Distinct items that may fail in a row in one stage before the job pauses.
+    pub breaker: u32,
+    /// Where it stands.
+    pub at: Place,
+    /// Where `handler` stands.
+    pub handler_at: Place,
+    /// Where `grant` would stand, or stands.
+    pub grant_at: Place,
+}
+
+impl JobSpec {
+    /// What jobs.toml says of a stage; the defaults where it says nothing.
+    #[must_use]
+    pub fn stage(&self, name: &StageName) -> StageSpec {
+        self.tuned
+            .iter()
+            .find(|stage| &stage.name == name)
+            .cloned()
+            .unwrap_or_else(|| StageSpec::new(name.clone(), self.at))
+    }
+
+    /// A stage's params: the job's, with the stage's own laid over them.
+    #[must_use]
+    pub fn stage_params(&self, stage: &StageSpec) -> Map<String, Value> {
+        let mut params = self.params.clone();
+        params.extend(stage.params.clone());
+        params
+    }
+}
+
+/// When discovery runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiscoverSpec {
+    /// Time from the end of one round to the start of the next; absent: one round.
+    pub every: Option<Duration>,
+    /// Empty rounds in a row after which the job is shown as suspicious (Q07).
+    pub empty_rounds_max: u32,
+}
+
+/// `[job.NAME.stage.STAGE]`, complete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageSpec {
+    /// Its name.
+    pub name: StageName,
+    /// Tasks side by side.
+    pub concurrency: usize,
+    /// Runs only where this holds.
+    pub when: Option<Condition>,
+    /// In place of the handler's own.
+    pub needs: Option<Vec<Need>>,
+    /// Laid over the job's.
+    pub params: Map<String, Value>,
+    /// How it is tried again.
+    pub retry: RetryPolicy,
+    /// Wall-clock time of one task, host waits included.
+    pub timeout: Duration,
+    /// Whether a body that the stage reads is kept before it is parsed (M05).
+    pub raw: bool,
+    /// Tightens the contract: an output must satisfy this schema as well.
+    pub contract: Option<Value>,
+    /// Where it stands.
+    pub at: Place,
+}
+
+impl StageSpec {
+    /// A stage of which jobs.toml says nothing.
+    #[must_use]
+    pub fn new(name: StageName, at: Place) -> Self {
+        Self {
+            name,
+            concurrency: CONCURRENCY_DEFAULT,
+            when: None,
+            needs: None,
+            params: Map::new(),
+            retry: RetryPolicy::default(),
+            timeout: TASK_TIMEOUT_DEFAULT,
+            raw: true,
+            contract: None,
+            at,
+        }
+    }
+}

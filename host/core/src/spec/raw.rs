@@ -1,0 +1,1 @@
+//! jobs.toml as it is written: serde's view of the file, before any rule is applied.

@@ -1,0 +1,1 @@
+//! The dispatcher: lanes, discovery, retries, pauses, graceful stop.

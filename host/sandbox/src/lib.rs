@@ -1,0 +1,1 @@
+//! Runs handlers: wasmtime, bindings, capabilities, limits, load checks, compiled-code cache.

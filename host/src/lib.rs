@@ -1,0 +1,1 @@
+//! The embeddable host, and the program tollgate.

@@ -1,0 +1,2 @@
+//! The program tollgate.
+fn main() {}

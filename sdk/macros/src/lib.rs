@@ -1,0 +1,1 @@
+//! Macros of the SDK: stages, data, outputs and source hashes from the code itself.

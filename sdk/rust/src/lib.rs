@@ -1,0 +1,1 @@
+//! What handler authors write against: stages, http, artifacts, state, html, and a mock host for unit tests.

@@ -1,0 +1,2 @@
+//! Figures beside their reference, in one run.
+fn main() {}

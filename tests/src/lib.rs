@@ -1,0 +1,1 @@
+//! Integration tests: the real host, real compiled handlers, the small internet.

@@ -1,0 +1,2 @@
+//! Chores: demo, test, build-handlers, bench, soak.
+fn main() {}
