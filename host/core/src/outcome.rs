@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::{
     item::NewItem,
     retry::{ASKED_WAIT, RetryPolicy},
-    task::{ErrorKind, LaterKind, LaterReason, Tally, TaskError, clean_message},
+    task::{ErrorKind, LaterKind, LaterReason, SkipReason, Tally, TaskError, clean_message},
     time::Timestamp,
 };
 
@@ -107,6 +107,8 @@ pub enum Verdict {
     Nothing(String),
     /// The stage rejected the item.
     Reject(String),
+    /// The host did not run it: its condition is false.
+    Skipped(SkipReason),
     /// It failed for good.
     Failed(TaskError),
     /// It is tried again, not before `due`.

@@ -1,1 +1,103 @@
-//! The durable queue: items, tasks, outputs, artifacts and counters in redb, behind the Store trait.
+//! The durable queue: items, tasks, outputs, artifacts and counters behind the [`Store`] trait, kept in redb.
+//!
+//! Every operation is a batch and is durable once it is answered. Nothing here knows of handlers or the network;
+//! the rules by which states follow one another are `core`'s, applied here inside one transaction.
+
+mod error;
+mod types;
+
+use futures::future::BoxFuture;
+use tollgate_core::{
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, Timestamp, item::NewItem, pause::Pause,
+};
+
+pub use error::StoreError;
+pub use types::*;
+
+/// What every operation answers.
+pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// The seam between the host and what keeps its data. redb is the first implementation; a claim is memory there,
+/// and a lease over several hosts.
+pub trait Store: Send + Sync + 'static {
+    /// Makes a job known, gives its numbers, and brings existing items into line with its stages. Idempotent.
+    fn declare<'a>(&'a self, job: JobDeclaration, now: Timestamp) -> Reply<'a, DeclaredJob>;
+
+    /// Submits items, in order. A known key is left alone unless its revision differs: then it is reopened.
+    fn submit<'a>(&'a self, job: JobId, items: Vec<NewItem>, now: Timestamp) -> Reply<'a, Submitted>;
+
+    /// Settles a page of discovery: its items, and where to go on, in one transaction.
+    fn settle_discovery<'a>(&'a self, page: DiscoveryPage) -> Reply<'a, Submitted>;
+
+    /// Where the discovery of a job stands.
+    fn discovery<'a>(&'a self, job: JobId) -> Reply<'a, DiscoveryState>;
+
+    /// Claims up to `limit` tasks of a lane that are due at `now`, in the order priority, due, id. Each brings its
+    /// item's data and the outputs that the declaration names. Nothing of a paused job is claimed.
+    fn claim<'a>(&'a self, lane: Lane, limit: usize, now: Timestamp) -> Reply<'a, Vec<Claim>>;
+
+    /// When the next task of the lane is due that isn't at `now`; absent: none waits for a time.
+    fn next_due<'a>(&'a self, lane: Lane, now: Timestamp) -> Reply<'a, Option<Timestamp>>;
+
+    /// Gives claims back unsettled: their tasks are as they were.
+    fn release<'a>(&'a self, claims: Vec<(TaskRef, ClaimToken)>) -> Reply<'a, ()>;
+
+    /// Settles attempts, each in one transaction with all that follows from it: output, artifacts, attempt, states,
+    /// what becomes ready, breaker and pause, counters, items found. One answer for each, in order; a stale
+    /// claim is refused and changes nothing.
+    fn settle<'a>(&'a self, settlements: Vec<Settlement>) -> Reply<'a, Vec<Result<Settled, StoreError>>>;
+
+    /// Keeps a blob, durable once answered. The same content is kept once.
+    fn put_blob<'a>(&'a self, body: BlobSource) -> Reply<'a, StoredBlob>;
+
+    /// Reads a blob, or `length` bytes of it from `offset`.
+    fn read_blob<'a>(&'a self, digest: Digest, part: Option<BlobPart>) -> Reply<'a, Vec<u8>>;
+
+    /// The artifacts of an item. `own`: the stage whose attempt asks, which sees what its failed attempts left too.
+    fn artifacts<'a>(&'a self, item: ItemId, own: Option<tollgate_core::StageIx>) -> Reply<'a, Vec<StoredArtifact>>;
+
+    /// Reads an entry of a job's state.
+    fn state_get<'a>(&'a self, job: JobId, key: String) -> Reply<'a, Option<StateEntry>>;
+
+    /// Applies changes to a job's state: all or none.
+    fn state_apply<'a>(&'a self, job: JobId, changes: Vec<StateChange>) -> Reply<'a, ()>;
+
+    /// Keys of a job's state that begin with `prefix`, after `cursor`, at most `limit`.
+    fn state_keys<'a>(
+        &'a self,
+        job: JobId,
+        prefix: String,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Reply<'a, Page<String, String>>;
+
+    /// Pauses a job, or replaces its pause.
+    fn pause<'a>(&'a self, job: JobId, pause: Pause) -> Reply<'a, ()>;
+
+    /// Ends a job's pause and resets its breakers. Answers the pause that there was.
+    fn resume<'a>(&'a self, job: JobId) -> Reply<'a, Option<Pause>>;
+
+    /// Opens ended or waiting tasks again and resumes the job, in one transaction (R12).
+    fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened>;
+
+    /// Leaves items out: what has not ended is skipped with the reason.
+    fn exclude<'a>(&'a self, job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reply<'a, Reopened>;
+
+    /// Every job that was ever declared, with its counters: no scan.
+    fn jobs<'a>(&'a self) -> Reply<'a, Vec<JobView>>;
+
+    /// The job of that name.
+    fn job_id<'a>(&'a self, name: JobName) -> Reply<'a, Option<JobId>>;
+
+    /// Items of a job after `query.after`, by rising id.
+    fn items<'a>(&'a self, job: JobId, query: ItemQuery) -> Reply<'a, Page<ItemView, ItemId>>;
+
+    /// One item with its tasks, outputs, artifacts and attempts.
+    fn item<'a>(&'a self, job: JobId, key: ItemKey) -> Reply<'a, Option<ItemDetail>>;
+
+    /// The latest failed attempts of a job, newest first, at most `limit`.
+    fn recent_errors<'a>(&'a self, job: JobId, limit: usize) -> Reply<'a, Vec<ErrorView>>;
+
+    /// Waits until all that was asked before is durable, then closes. Later operations answer [`StoreError::Closed`].
+    fn close<'a>(&'a self) -> Reply<'a, ()>;
+}

@@ -1,0 +1,148 @@
+//! What the sandbox needs from the gates: one trait a capability. An absent gate is a capability not granted.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tollgate_core::{
+    ArtifactRef, StageName,
+    http::{HttpError, HttpRequest},
+};
+
+/// The gates of one task. Log is always there.
+#[derive(Clone)]
+pub struct Gates {
+    /// Requests; absent: not granted.
+    pub http: Option<Arc<dyn HttpGate>>,
+    /// Blobs of the item; absent: not granted, or no item (discovery).
+    pub artifacts: Option<Arc<dyn ArtifactGate>>,
+    /// State of the job; absent: not granted.
+    pub state: Option<Arc<dyn StateGate>>,
+    /// Where events go.
+    pub log: Arc<dyn LogGate>,
+}
+
+/// Requests through the gate.
+pub trait HttpGate: Send + Sync {
+    /// Sends one request, within the site's policy; the body is complete, guarded and spooled when it answers.
+    fn fetch(&self, request: HttpRequest) -> BoxFuture<'_, Result<Arc<dyn Fetched>, HttpError>>;
+}
+
+/// A complete answer. Dropping it frees the spooled body.
+pub trait Fetched: Send + Sync {
+    /// The status code.
+    fn status(&self) -> u16;
+    /// The address after redirects.
+    fn url(&self) -> &str;
+    /// Headers but Set-Cookie; names in lower case.
+    fn headers(&self) -> &[(String, String)];
+    /// Bytes of the body, unpacked.
+    fn size(&self) -> u64;
+    /// The whole body. Keeps it as the stage's raw artifact first, unless it is kept already (M05).
+    fn bytes(&self) -> BoxFuture<'_, Result<bytes::Bytes, HttpError>>;
+    /// Keeps the body as an artifact of the current stage.
+    fn save(&self, name: String) -> BoxFuture<'_, Result<ArtifactRef, HttpError>>;
+}
+
+/// Why an artifact can't be had: the interface's `artifact-error`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ArtifactError {
+    /// A missing artifact is an error, never an empty one (S06).
+    #[error("{0} is missing")]
+    Missing(String),
+    /// Larger than the guest may take, in bytes.
+    #[error("{0} bytes are too many")]
+    TooLarge(u64),
+    /// The store refused.
+    #[error("storage: {0}")]
+    Storage(String),
+}
+
+/// Blobs of the current item.
+pub trait ArtifactGate: Send + Sync {
+    /// Keeps a blob under a name of the current stage.
+    fn put(
+        &self,
+        name: String,
+        content_type: String,
+        body: bytes::Bytes,
+    ) -> BoxFuture<'_, Result<ArtifactRef, ArtifactError>>;
+    /// Reads a blob, or `part` = (offset, length) of it.
+    fn get(
+        &self,
+        stage: StageName,
+        name: String,
+        part: Option<(u64, u64)>,
+    ) -> BoxFuture<'_, Result<bytes::Bytes, ArtifactError>>;
+    /// What there is.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<ArtifactRef>, ArtifactError>>;
+}
+
+/// Why the job's state can't be read or written: the interface's `state-error`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// Another writer came first; names the key.
+    #[error("{0:?} was changed by another writer")]
+    Conflict(String),
+    /// Larger than the store takes, in bytes.
+    #[error("{0} bytes are too many")]
+    TooLarge(u64),
+    /// The store refused.
+    #[error("storage: {0}")]
+    Storage(String),
+}
+
+/// One write of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateWrite {
+    /// Which entry.
+    pub key: String,
+    /// Its new value; absent: it goes.
+    pub value: Option<Vec<u8>>,
+    /// Only if the entry is at that version; 0: only if there is none.
+    pub expect: Option<u64>,
+}
+
+/// A page of keys, and the cursor of the next.
+pub type StateKeys = (Vec<String>, Option<String>);
+
+/// Key-value state of the job.
+pub trait StateGate: Send + Sync {
+    /// An entry's value and version.
+    fn get(&self, key: String) -> BoxFuture<'_, Result<Option<(Vec<u8>, u64)>, StateError>>;
+    /// All of the batch, or none.
+    fn apply(&self, changes: Vec<StateWrite>) -> BoxFuture<'_, Result<(), StateError>>;
+    /// Keys that begin with `prefix`, after `cursor`.
+    fn keys(&self, prefix: String, cursor: Option<String>) -> BoxFuture<'_, Result<StateKeys, StateError>>;
+}
+
+/// Levels of a handler's events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Finest.
+    Trace,
+    /// For the handler's author.
+    Debug,
+    /// For whoever runs the job.
+    Info,
+    /// Worth a look.
+    Warn,
+    /// Something is wrong.
+    Error,
+}
+
+/// A structured event of a handler. Texts are cleaned of control characters already (trap 23).
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogEvent {
+    /// Its level.
+    pub level: LogLevel,
+    /// What happened.
+    pub message: String,
+    /// Key-value fields; values that were no JSON stand as text.
+    pub fields: Vec<(String, serde_json::Value)>,
+}
+
+/// Where a handler's events go. The gate adds job, item, stage, attempt and handler.
+pub trait LogGate: Send + Sync {
+    /// Takes one event. Must not block.
+    fn event(&self, event: LogEvent);
+}

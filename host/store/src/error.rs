@@ -1,0 +1,49 @@
+//! What can go wrong with the store.
+
+use std::path::PathBuf;
+
+use tollgate_core::ItemId;
+
+/// Errors of the store. Messages are fragments; what to do stands in the variant's own words.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Another process holds the data folder.
+    #[error("the data folder {} is in use by another host; stop it, or name another folder under [host] data", .0.display())]
+    InUse(PathBuf),
+    /// A newer Tollgate wrote it.
+    #[error("the store has schema version {found}, newer than {known}; run the Tollgate that wrote it, or a newer one")]
+    NewerVersion {
+        /// The version found.
+        found: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
+    /// What is stored can't be read.
+    #[error("the store holds a row that can't be read: {0}")]
+    Corrupt(String),
+    /// The claim was replaced or never was (trap 25).
+    #[error("the claim on item {0:?} is stale; another attempt has it")]
+    StaleClaim(ItemId),
+    /// Nothing of that name or number.
+    #[error("{0} is not in the store")]
+    NotFound(String),
+    /// Another writer changed that key first.
+    #[error("state key {0:?} was changed by another writer")]
+    Conflict(String),
+    /// Larger than a limit.
+    #[error("{what} has {bytes} bytes; {max} is the limit")]
+    TooLarge {
+        /// What it is.
+        what: &'static str,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// The disk or the file system refused.
+    #[error("the store can't be read or written: {0}")]
+    Io(String),
+    /// The store has been closed, or its writer has ended after an error.
+    #[error("the store is closed")]
+    Closed,
+}

@@ -1,0 +1,458 @@
+//! What goes in and out of the [`Store`](crate::Store): plain data, no type of any database.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tollgate_core::{
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, StageIx, StageName, Timestamp,
+    graph::{Need, StageGraph},
+    handler::HandlerDigests,
+    item::{ItemStatus, NewItem},
+    outcome::{BreakerEffect, Verdict},
+    pause::Pause,
+    spec::JobKind,
+    task::{LaterKind, Tally, TaskError, TaskKind, TaskState},
+};
+
+/// A task: one stage of one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TaskRef {
+    /// Its item.
+    pub item: ItemId,
+    /// Its stage.
+    pub stage: StageIx,
+}
+
+/// A job as the store has to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobDeclaration {
+    /// Its name.
+    pub name: JobName,
+    /// What it is.
+    pub kind: JobKind,
+    /// Its stages, in the handler's order.
+    pub stages: Vec<DeclaredStage>,
+    /// Attempts kept for each task; older ones are dropped.
+    pub keep_attempts: u32,
+    /// Failures over distinct items after which the job pauses.
+    pub breaker: u32,
+}
+
+/// A stage of a declaration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredStage {
+    /// Its name.
+    pub name: StageName,
+    /// What must be done before.
+    pub needs: Vec<Need>,
+    /// Stages whose outputs a claim brings along where they are done: its needs, and what its condition names.
+    pub brings: Vec<StageName>,
+}
+
+/// A declared job with its numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredJob {
+    /// Its number.
+    pub id: JobId,
+    /// Its stages with theirs.
+    pub graph: StageGraph,
+}
+
+/// What a submission came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Submitted {
+    /// Items that are new.
+    pub new: u64,
+    /// Known items with another revision, opened again.
+    pub reopened: u64,
+    /// Known items, left alone.
+    pub known: u64,
+    /// Stages whose lanes got ready work.
+    pub opened: Vec<StageIx>,
+}
+
+/// A page of discovery, to be settled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiscoveryPage {
+    /// The job.
+    pub job: JobId,
+    /// What became of the page.
+    pub result: DiscoveryResult,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What became of a page of discovery.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DiscoveryResult {
+    /// Items, and where to go on; no cursor: the round is complete.
+    Page {
+        /// In the handler's order.
+        items: Vec<NewItem>,
+        /// Where the next page begins.
+        cursor: Option<String>,
+        /// When the next round begins, if the round is complete and there is to be one.
+        next_round: Option<Timestamp>,
+    },
+    /// An error; tried again from the same cursor.
+    Error {
+        /// What went wrong.
+        error: TaskError,
+        /// When to try again.
+        retry_at: Timestamp,
+    },
+}
+
+/// Where a job's discovery stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DiscoveryState {
+    /// Where the next page begins; absent: at the start of a round.
+    pub cursor: Option<String>,
+    /// Rounds completed.
+    pub rounds: u64,
+    /// Items found in the round under way.
+    pub found_in_round: u64,
+    /// Complete rounds in a row that found nothing at all, not even known items (Q07).
+    pub empty_rounds: u32,
+    /// Not before this; absent: at once, or never again if `finished`.
+    pub due: Option<Timestamp>,
+    /// The last round is complete and no other is to come.
+    pub finished: bool,
+    /// Errors in a row.
+    pub errors: u32,
+    /// The last error, until a page succeeds.
+    pub last_error: Option<TaskError>,
+    /// When the last page ended.
+    pub last_page_at: Option<Timestamp>,
+}
+
+/// A claimed task with all that running it takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// Which task.
+    pub task: TaskRef,
+    /// To be presented when settling.
+    pub token: ClaimToken,
+    /// Its item's key.
+    pub key: ItemKey,
+    /// What discovery said of the item.
+    pub data: Map<String, Value>,
+    /// Outputs of the stages that the declaration names, as far as they are done.
+    pub inputs: BTreeMap<StageName, InputOutput>,
+    /// What is counted of the task so far.
+    pub tally: Tally,
+}
+
+/// An output that a task reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputOutput {
+    /// The output.
+    pub fields: Map<String, Value>,
+    /// Digest of its canonical JSON, for fingerprints.
+    pub digest: Digest,
+}
+
+/// An attempt to be settled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    /// Which task.
+    pub task: TaskRef,
+    /// Proof of the claim.
+    pub token: ClaimToken,
+    /// What becomes of the task.
+    pub verdict: Verdict,
+    /// Its tally from now on.
+    pub tally: Tally,
+    /// What it does to the lane's breaker.
+    pub breaker: BreakerEffect,
+    /// Its history. Absent for a task that wasn't run, such as one whose condition was false.
+    pub attempt: Option<AttemptRecord>,
+    /// What an output depended on; present with [`Verdict::Done`].
+    pub fingerprint: Option<Fingerprint>,
+    /// Blobs that the attempt kept, durable already. With an output they replace the stage's artifacts; without
+    /// one they wait for the stage's next attempt, and the last good ones go on serving.
+    pub artifacts: Vec<NewArtifact>,
+    /// Pauses the job in the same transaction, where the attempt showed that a person is needed.
+    pub pause: Option<Pause>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What followed from a settlement.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// Stages whose lanes got ready work.
+    pub opened: Vec<StageIx>,
+    /// When the task itself is due again.
+    pub due: Option<Timestamp>,
+    /// The job was paused by this very settlement.
+    pub paused: Option<Pause>,
+    /// What became of the items found.
+    pub found: Submitted,
+}
+
+/// What an output depended on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// Source hash of the stage where the handler gives one, else the digest of its code.
+    pub source: String,
+    /// Of the stage's params, canonical JSON.
+    pub params: Digest,
+    /// Of its contract.
+    pub contract: Digest,
+    /// Of the item's data.
+    pub data: Digest,
+    /// Of each output that it read.
+    pub inputs: Vec<(StageName, Digest)>,
+}
+
+/// One execution of a task, as kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// From 1 within the task.
+    pub number: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// The handler that ran (trap 27).
+    pub handler: HandlerDigests,
+    /// How it ended.
+    pub ended: AttemptEnd,
+    /// What went wrong, if anything did.
+    pub error: Option<TaskError>,
+    /// Processor time of the guest, in microseconds.
+    pub guest_us: u64,
+    /// Requests that left the gate for it.
+    pub requests: u32,
+    /// Bytes received for it.
+    pub bytes_received: u64,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttemptEnd {
+    /// With an output.
+    Done,
+    /// The stage has nothing of its kind.
+    Nothing,
+    /// The stage rejected the item.
+    Rejected,
+    /// To be tried again.
+    Later(LaterKind),
+    /// Failed for good.
+    Failed,
+}
+
+/// A blob as an attempt names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewArtifact {
+    /// Its name within the stage.
+    pub name: String,
+    /// Its media type.
+    pub content_type: String,
+    /// The blob.
+    pub blob: StoredBlob,
+}
+
+/// Where a blob's bytes come from.
+#[derive(Debug, Clone)]
+pub enum BlobSource {
+    /// Memory.
+    Bytes(bytes::Bytes),
+    /// A scratch file, which is left where it is.
+    File(PathBuf),
+}
+
+/// A blob that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredBlob {
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// Its bytes, unpacked.
+    pub size: u64,
+}
+
+/// A part of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobPart {
+    /// First byte.
+    pub offset: u64,
+    /// How many; the end of the blob ends it sooner.
+    pub length: u64,
+}
+
+/// An artifact as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredArtifact {
+    /// The stage that made it.
+    pub stage: StageIx,
+    /// What the handler knows of it.
+    pub artifact: tollgate_core::ArtifactRef,
+    /// Left by an attempt that made no output; seen by the stage itself alone.
+    pub pending: bool,
+}
+
+/// An entry of a job's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateEntry {
+    /// Its value.
+    pub value: Vec<u8>,
+    /// Rises with each write; from 1.
+    pub version: u64,
+}
+
+/// One change of a job's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateChange {
+    /// Which entry.
+    pub key: String,
+    /// Its new value; absent: it goes.
+    pub value: Option<Vec<u8>>,
+    /// Only if the entry is at that version; 0: only if there is none.
+    pub expect: Option<u64>,
+}
+
+/// A page of a longer list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T, C> {
+    /// What stands on it.
+    pub entries: Vec<T>,
+    /// What to ask the next page with; absent: this was the last.
+    pub next: Option<C>,
+}
+
+/// Which tasks to open again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Failed tasks of these items; all their tasks where none failed.
+    Items(Vec<ItemKey>),
+    /// Every failed task of the job.
+    Failed,
+}
+
+/// What an action touched.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reopened {
+    /// Items touched.
+    pub items: u64,
+    /// Tasks opened or skipped.
+    pub tasks: u64,
+    /// Stages whose lanes got ready work.
+    pub opened: Vec<StageIx>,
+    /// The pause that ended with it.
+    pub resumed: Option<Pause>,
+    /// Keys that the job doesn't have.
+    pub unknown: Vec<ItemKey>,
+}
+
+/// A job with its counters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its number.
+    pub id: JobId,
+    /// Its name.
+    pub name: JobName,
+    /// What it is.
+    pub kind: JobKind,
+    /// Its stages, in order.
+    pub stages: Vec<StageView>,
+    /// Items by status.
+    pub items: BTreeMap<ItemStatus, u64>,
+    /// Its pause.
+    pub pause: Option<Pause>,
+    /// Its discovery.
+    pub discovery: DiscoveryState,
+}
+
+/// A stage with its counters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageView {
+    /// Its number.
+    pub ix: StageIx,
+    /// Its name.
+    pub name: StageName,
+    /// Its needs, as written.
+    pub needs: Vec<String>,
+    /// Tasks by kind.
+    pub tasks: BTreeMap<TaskKind, u64>,
+    /// Distinct items that failed in a row.
+    pub breaker: u32,
+    /// When a task of it last ended with an output, nothing-here or a rejection.
+    pub last_progress_at: Option<Timestamp>,
+    /// When an attempt of it last ended at all.
+    pub last_attempt_at: Option<Timestamp>,
+}
+
+/// Which items to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ItemQuery {
+    /// Only these.
+    pub status: Option<ItemStatus>,
+    /// Only after this one.
+    pub after: Option<ItemId>,
+    /// At most so many.
+    pub limit: usize,
+    /// With the outputs of done stages.
+    pub outputs: bool,
+}
+
+/// An item in a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ItemView {
+    /// Its number.
+    pub id: ItemId,
+    /// Its key.
+    pub key: ItemKey,
+    /// Derived from its tasks.
+    pub status: ItemStatus,
+    /// What discovery said of it.
+    pub data: Map<String, Value>,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// Its tasks, in the order of the stages.
+    pub tasks: Vec<TaskView>,
+    /// Outputs of done stages, where asked for.
+    pub outputs: BTreeMap<StageName, Map<String, Value>>,
+}
+
+/// A task of an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Its stage.
+    pub stage: StageName,
+    /// Where it stands.
+    pub state: TaskState,
+    /// What is counted of it.
+    pub tally: Tally,
+}
+
+/// All that is known of an item.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ItemDetail {
+    /// As in a list, with outputs.
+    pub item: ItemView,
+    /// Doubts by stage.
+    pub quality_flags: BTreeMap<StageName, Vec<String>>,
+    /// What each output depended on.
+    pub fingerprints: BTreeMap<StageName, Fingerprint>,
+    /// Its artifacts.
+    pub artifacts: Vec<StoredArtifact>,
+    /// Attempts of each stage, oldest first.
+    pub attempts: BTreeMap<StageName, Vec<AttemptRecord>>,
+}
+
+/// A failed attempt in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorView {
+    /// The item's key.
+    pub key: ItemKey,
+    /// The stage.
+    pub stage: StageName,
+    /// When.
+    pub at: Timestamp,
+    /// What went wrong.
+    pub error: TaskError,
+}
