@@ -65,15 +65,20 @@ impl Condition {
         &self.source
     }
 
+    /// The names that it uses, `data` among them.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.program.references().variables().into_iter().map(ToOwned::to_owned).collect()
+    }
+
     /// Refuses names other than `data` and `known`.
     ///
     /// # Errors
     /// Names the first unknown one.
     pub fn check_names<'a>(&self, known: impl IntoIterator<Item = &'a str>) -> Result<(), ConditionError> {
         let known: Vec<&str> = known.into_iter().chain(["data"]).collect();
-        let references = self.program.references();
-        match references.variables().into_iter().find(|name| !known.contains(name)) {
-            Some(name) => Err(ConditionError::UnknownName(self.source.to_string(), name.to_owned())),
+        match self.names().into_iter().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(ConditionError::UnknownName(self.source.to_string(), name)),
             None => Ok(()),
         }
     }

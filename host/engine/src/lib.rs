@@ -1,1 +1,22 @@
-//! The dispatcher: lanes, discovery, retries, pauses, graceful stop.
+//! The dispatcher: lanes, executors, discovery, retries, pauses and a graceful stop.
+//!
+//! Data flows one way: the [`Plan`] says what may run, the dispatcher owns the lanes and takes events, executors run
+//! one task each and settle it in the store. Nothing polls: work is picked up by event or at its due time.
+
+mod attempt;
+pub mod clock;
+mod digest;
+mod discovery;
+mod dispatcher;
+mod error;
+mod executor;
+mod heartbeat;
+pub mod operations;
+mod plan;
+mod supervise;
+
+pub use dispatcher::{Dispatcher, Progress, RunMode};
+pub use error::EngineError;
+pub use heartbeat::{HEARTBEAT_FILE, Heartbeat, HeartbeatWriter, Liveness};
+pub use operations::Operations;
+pub use plan::{JobPlan, Plan, PlanError, StagePlan};

@@ -1,0 +1,158 @@
+//! One attempt: what its gates share, and what is left of it when the guest has answered.
+
+mod artifacts;
+mod http;
+mod log;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tollgate_core::{ItemId, StageName, handler::Capability, outcome::Refusal};
+use tollgate_egress::{Caller, Gate};
+use tollgate_sandbox::gates::{ArtifactGate, Gates, HttpGate, StateGate};
+use tollgate_store::{NewArtifact, Store, TaskRef};
+
+use crate::plan::{JobPlan, StagePlan};
+
+pub(crate) use log::AttemptLog;
+
+/// What an attempt is about, for its log.
+#[derive(Debug, Clone)]
+pub(crate) struct AttemptName {
+    pub(crate) job: String,
+    pub(crate) item: String,
+    pub(crate) stage: String,
+    pub(crate) attempt: u32,
+    pub(crate) handler: String,
+}
+
+/// The item and stage of an attempt; absent in discovery.
+#[derive(Clone)]
+pub(crate) struct AttemptItem {
+    pub(crate) task: TaskRef,
+    pub(crate) stage: StageName,
+    /// Whether a body that the stage reads is kept first (M05).
+    pub(crate) raw: bool,
+}
+
+/// What the gates of one attempt share.
+pub(crate) struct Attempt {
+    store: Arc<dyn Store>,
+    gate: Arc<Gate>,
+    caller: Caller,
+    job: tollgate_core::JobId,
+    item: Option<AttemptItem>,
+    ledger: Mutex<AttemptLedger>,
+}
+
+/// What an attempt has asked for so far.
+#[derive(Debug, Default)]
+pub(crate) struct AttemptLedger {
+    /// Numbers the host calls, in the order in which they began and ended.
+    clock: u64,
+    /// The last refusal that no later call got past, and when it ended.
+    refusal: Option<(u64, Refusal)>,
+    /// Calls that have begun and not ended.
+    in_flight: u32,
+    /// The address asked for last.
+    pub(crate) last_url: Option<String>,
+    /// Requests that left the gate.
+    pub(crate) requests: u32,
+    /// Bytes received.
+    pub(crate) bytes_received: u64,
+    /// Blobs kept, durable already.
+    pub(crate) artifacts: Vec<NewArtifact>,
+    /// Raw bodies kept without a name of the stage's.
+    raw_bodies: u32,
+}
+
+/// What is left of an attempt.
+#[derive(Debug)]
+pub(crate) struct AttemptEnded {
+    /// The refusal that decides, if one does.
+    pub(crate) refusal: Option<Refusal>,
+    /// A call to the gate was under way when the attempt ended.
+    pub(crate) in_gate: bool,
+    pub(crate) last_url: Option<String>,
+    pub(crate) requests: u32,
+    pub(crate) bytes_received: u64,
+    pub(crate) artifacts: Vec<NewArtifact>,
+}
+
+impl Attempt {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        gate: Arc<Gate>,
+        job: &JobPlan,
+        item: Option<(&StagePlan, ItemId)>,
+    ) -> Arc<Self> {
+        let item = item.map(|(stage, item)| AttemptItem {
+            task: TaskRef { item, stage: stage.lane.stage },
+            stage: stage.spec.name.clone(),
+            raw: stage.spec.raw,
+        });
+        let caller = Caller { job: job.spec.name.clone(), allowed: job.hosts.clone().unwrap_or_default() };
+        Arc::new(Self { store, gate, caller, job: job.declared.id, item, ledger: Mutex::default() })
+    }
+
+    /// The gates that the job grants.
+    pub(crate) fn gates(self: &Arc<Self>, job: &JobPlan, log: AttemptLog) -> Gates {
+        let granted = |capability| job.grants(capability);
+        Gates {
+            http: granted(Capability::Http).then(|| Arc::new(http::AttemptHttp::new(self.clone())) as Arc<dyn HttpGate>),
+            artifacts: (granted(Capability::Artifacts) && self.item.is_some())
+                .then(|| Arc::new(artifacts::AttemptArtifacts::new(self.clone())) as Arc<dyn ArtifactGate>),
+            state: granted(Capability::State)
+                .then(|| Arc::new(state::JobState::new(self.store.clone(), self.job)) as Arc<dyn StateGate>),
+            log: Arc::new(log),
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, AttemptLedger> {
+        // Nothing panics while it holds the lock; were it so, the figures are still whole.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what is left. Later calls of a guest that was dropped change nothing any more.
+    pub(crate) fn end(&self) -> AttemptEnded {
+        let ledger = std::mem::take(&mut *self.ledger());
+        AttemptEnded {
+            refusal: ledger.refusal.map(|(_, refusal)| refusal),
+            in_gate: ledger.in_flight > 0,
+            last_url: ledger.last_url,
+            requests: ledger.requests,
+            bytes_received: ledger.bytes_received,
+            artifacts: ledger.artifacts,
+        }
+    }
+}
+
+impl AttemptLedger {
+    /// A call begins; gives its number.
+    fn begin(&mut self, url: &str) -> u64 {
+        self.clock += 1;
+        self.in_flight += 1;
+        self.last_url = Some(url.to_owned());
+        self.clock
+    }
+
+    /// A call was refused in a way that decides.
+    fn refused(&mut self, refusal: Refusal) {
+        self.clock += 1;
+        self.refusal = Some((self.clock, refusal));
+    }
+
+    /// A call that began at `began` succeeded: it gets past a refusal that was known by then. One that ran beside it
+    /// still stands, so a stage that swallowed it is judged by it.
+    fn succeeded(&mut self, began: u64) {
+        if self.refusal.as_ref().is_some_and(|(ended, _)| *ended < began) {
+            self.refusal = None;
+        }
+    }
+
+    fn keep(&mut self, artifact: NewArtifact) {
+        self.artifacts.retain(|kept| kept.name != artifact.name);
+        self.artifacts.push(artifact);
+    }
+}
+

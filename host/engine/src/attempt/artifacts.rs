@@ -1,0 +1,130 @@
+//! Artifacts of one attempt's item: its own of this attempt first, then what is stored.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use tollgate_core::{ArtifactRef, Digest, StageName, artifact::ARTIFACT_NAME_BYTES_MAX};
+use tollgate_sandbox::gates::{ArtifactError, ArtifactGate};
+use tollgate_store::{BlobPart, BlobSource, NewArtifact, StoreError};
+
+use super::{Attempt, AttemptItem};
+
+/// Most artifacts that one attempt may keep: an album of a page's images, not a crawl.
+const ARTIFACTS_MAX: usize = 1_000;
+
+pub(super) struct AttemptArtifacts {
+    attempt: Arc<Attempt>,
+}
+
+impl AttemptArtifacts {
+    pub(super) fn new(attempt: Arc<Attempt>) -> Self {
+        Self { attempt }
+    }
+
+    fn item(&self) -> Result<&AttemptItem, ArtifactError> {
+        let none = || ArtifactError::Storage("discovery has no item, and so no artifacts".to_owned());
+        self.attempt.item.as_ref().ok_or_else(none)
+    }
+
+    async fn find(&self, stage: &StageName, name: &str) -> Result<Digest, ArtifactError> {
+        let item = self.item()?;
+        if stage == &item.stage {
+            let ledger = self.attempt.ledger();
+            if let Some(kept) = ledger.artifacts.iter().find(|kept| kept.name == name) {
+                return Ok(kept.blob.digest);
+            }
+        }
+        let stored = self.attempt.store.artifacts(item.task.item, Some(item.task.stage)).await.map_err(storage)?;
+        let found = stored.into_iter().find(|stored| &stored.artifact.stage == stage && stored.artifact.name == name);
+        found.map(|stored| stored.artifact.digest).ok_or_else(|| ArtifactError::Missing(format!("{stage}/{name}")))
+    }
+}
+
+impl ArtifactGate for AttemptArtifacts {
+    fn put(
+        &self,
+        name: String,
+        content_type: String,
+        body: Bytes,
+    ) -> BoxFuture<'_, Result<ArtifactRef, ArtifactError>> {
+        async move {
+            check_name(&name)?;
+            let item = self.item()?;
+            if self.attempt.ledger().artifacts.len() >= ARTIFACTS_MAX {
+                return Err(ArtifactError::Storage(format!("an attempt keeps at most {ARTIFACTS_MAX} artifacts")));
+            }
+            let blob = self.attempt.store.put_blob(BlobSource::Bytes(body)).await.map_err(storage)?;
+            let artifact = NewArtifact { name: name.clone(), content_type: content_type.clone(), blob };
+            self.attempt.ledger().keep(artifact);
+            Ok(ArtifactRef { stage: item.stage.clone(), name, content_type, size: blob.size, digest: blob.digest })
+        }
+        .boxed()
+    }
+
+    fn get(
+        &self,
+        stage: StageName,
+        name: String,
+        part: Option<(u64, u64)>,
+    ) -> BoxFuture<'_, Result<Bytes, ArtifactError>> {
+        async move {
+            let digest = self.find(&stage, &name).await?;
+            let part = part.map(|(offset, length)| BlobPart { offset, length });
+            self.attempt.store.read_blob(digest, part).await.map(Bytes::from).map_err(storage)
+        }
+        .boxed()
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<ArtifactRef>, ArtifactError>> {
+        async move {
+            let item = self.item()?;
+            let stored = self.attempt.store.artifacts(item.task.item, Some(item.task.stage)).await.map_err(storage)?;
+            let ledger = self.attempt.ledger();
+            let mut all: Vec<ArtifactRef> = ledger.artifacts.iter().map(|kept| own(item, kept)).collect();
+            let shadowed = |stored: &ArtifactRef, all: &[ArtifactRef]| {
+                all.iter().any(|own| own.stage == stored.stage && own.name == stored.name)
+            };
+            for stored in stored {
+                if !shadowed(&stored.artifact, &all) {
+                    all.push(stored.artifact);
+                }
+            }
+            Ok(all)
+        }
+        .boxed()
+    }
+}
+
+fn own(item: &AttemptItem, kept: &NewArtifact) -> ArtifactRef {
+    ArtifactRef {
+        stage: item.stage.clone(),
+        name: kept.name.clone(),
+        content_type: kept.content_type.clone(),
+        size: kept.blob.size,
+        digest: kept.blob.digest,
+    }
+}
+
+fn storage(error: StoreError) -> ArtifactError {
+    match error {
+        StoreError::TooLarge { bytes, .. } => ArtifactError::TooLarge(bytes),
+        other => ArtifactError::Storage(other.to_string()),
+    }
+}
+
+/// An artifact's name is shown, exported and may become a file's: no separators, no control characters.
+pub(super) fn check_name(name: &str) -> Result<(), ArtifactError> {
+    let fits = !name.is_empty()
+        && name.len() <= ARTIFACT_NAME_BYTES_MAX
+        && name != "."
+        && name != ".."
+        && !name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'));
+    if fits {
+        Ok(())
+    } else {
+        Err(ArtifactError::Storage(format!(
+            "{name:?} can't name an artifact; use 1 to {ARTIFACT_NAME_BYTES_MAX} bytes without '/', '\\' or control characters"
+        )))
+    }
+}

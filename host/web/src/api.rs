@@ -1,0 +1,194 @@
+//! `/api/v1`: what people do with a host, as JSON.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use tollgate_core::{
+    ItemId, ItemKey,
+    item::{ItemStatus, NewItem},
+    pause::Pause,
+};
+use tollgate_engine::{
+    EngineError, Operations,
+    operations::{Added, Done, JobDetail, Overview},
+};
+use tollgate_store::{ItemDetail, ItemQuery, ItemView, Page, Selection};
+
+/// Items of a page where the request names no number.
+const ITEMS_PAGE: usize = 100;
+
+/// What a failed request answers with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// What is wrong, and what to do.
+    pub error: String,
+}
+
+/// Query of an item list.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ItemsQuery {
+    /// Only items of this status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<ItemStatus>,
+    /// Only items after this number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// At most so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// With outputs.
+    #[serde(default)]
+    pub outputs: bool,
+}
+
+/// Query of one item: keys are URLs often, so they don't stand in the path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemKeyQuery {
+    /// Its key.
+    pub key: ItemKey,
+}
+
+/// Body of a pause.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseBody {
+    /// Who pauses.
+    pub by: String,
+    /// Why.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// Body of a retry: these items, or every failed one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum RetryBody {
+    /// These.
+    Keys(Vec<ItemKey>),
+    /// Every one that has failed.
+    Failed,
+}
+
+/// Body of an exclusion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExcludeBody {
+    /// Which items.
+    pub keys: Vec<ItemKey>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A page of items.
+pub type ItemsPage = Page<ItemView, ItemId>;
+
+type Answer<T> = Result<Json<T>, Failure>;
+type Ops = State<Arc<Operations>>;
+
+/// The API's routes.
+pub fn router(operations: Arc<Operations>) -> Router {
+    Router::new()
+        .route("/overview", get(overview))
+        .route("/jobs/{job}", get(job))
+        .route("/jobs/{job}/pause", post(pause))
+        .route("/jobs/{job}/resume", post(resume))
+        .route("/jobs/{job}/items", get(items).post(add))
+        .route("/jobs/{job}/item", get(item))
+        .route("/jobs/{job}/retry", post(retry))
+        .route("/jobs/{job}/exclude", post(exclude))
+        .route("/stop", post(stop))
+        .with_state(operations)
+}
+
+async fn overview(State(operations): Ops) -> Answer<Overview> {
+    Ok(Json(operations.overview().await?))
+}
+
+async fn job(State(operations): Ops, Path(job): Path<String>) -> Answer<JobDetail> {
+    Ok(Json(operations.job(&job).await?))
+}
+
+async fn pause(State(operations): Ops, Path(job): Path<String>, Json(body): Json<PauseBody>) -> Answer<Pause> {
+    Ok(Json(operations.pause(&job, &body.by, &body.note).await?))
+}
+
+async fn resume(State(operations): Ops, Path(job): Path<String>) -> Answer<Option<Pause>> {
+    Ok(Json(operations.resume(&job).await?))
+}
+
+async fn items(
+    State(operations): Ops,
+    Path(job): Path<String>,
+    Query(query): Query<ItemsQuery>,
+) -> Answer<ItemsPage> {
+    let query = ItemQuery {
+        status: query.status,
+        after: query.after.map(ItemId),
+        limit: query.limit.unwrap_or(ITEMS_PAGE),
+        outputs: query.outputs,
+    };
+    Ok(Json(operations.items(&job, query).await?))
+}
+
+async fn item(
+    State(operations): Ops,
+    Path(job): Path<String>,
+    Query(query): Query<ItemKeyQuery>,
+) -> Answer<ItemDetail> {
+    match operations.item(&job, &query.key).await? {
+        Some(item) => Ok(Json(item)),
+        None => Err(Failure(StatusCode::NOT_FOUND, format!("job {job} has no item {:?}", query.key.as_str()))),
+    }
+}
+
+async fn add(State(operations): Ops, Path(job): Path<String>, Json(items): Json<Vec<NewItem>>) -> Answer<Added> {
+    Ok(Json(operations.add(&job, items).await?))
+}
+
+async fn retry(State(operations): Ops, Path(job): Path<String>, Json(body): Json<RetryBody>) -> Answer<Done> {
+    let what = match body {
+        RetryBody::Keys(keys) => Selection::Items(keys),
+        RetryBody::Failed => Selection::Failed,
+    };
+    Ok(Json(operations.retry(&job, what).await?))
+}
+
+async fn exclude(State(operations): Ops, Path(job): Path<String>, Json(body): Json<ExcludeBody>) -> Answer<Done> {
+    Ok(Json(operations.exclude(&job, body.keys, &body.reason).await?))
+}
+
+async fn stop(State(operations): Ops) -> Answer<()> {
+    operations.stop().await;
+    Ok(Json(()))
+}
+
+/// An error on its way out.
+struct Failure(StatusCode, String);
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let status = match &error {
+            EngineError::UnknownJob(_) => StatusCode::NOT_FOUND,
+            EngineError::Invalid(_) => StatusCode::BAD_REQUEST,
+            EngineError::Store(_) | EngineError::Task { .. } | EngineError::File { .. } => {
+                tracing::error!(%error, "a request failed");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self(status, error.to_string())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, Json(ApiError { error: self.1 })).into_response()
+    }
+}

@@ -1,0 +1,92 @@
+//! Listens on loopback, and leaves word in the data folder of where.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tollgate_engine::Operations;
+
+use crate::{Token, router};
+
+/// Its name in the data folder: where the running host listens.
+pub const HOST_FILE: &str = "host.json";
+
+/// Where a running host listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFile {
+    /// Loopback address.
+    pub listen: SocketAddr,
+    /// The process.
+    pub pid: u32,
+}
+
+impl HostFile {
+    /// Reads where the host of a data folder listens; absent: none runs there, or it stopped in good order.
+    ///
+    /// # Errors
+    /// The file is there and can't be read.
+    pub fn read(data: &Path) -> io::Result<Option<Self>> {
+        match std::fs::read_to_string(data.join(HOST_FILE)) {
+            Ok(text) => serde_json::from_str(&text).map(Some).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A listening API.
+pub struct Server {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    file: PathBuf,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+/// Listens and serves until [`Server::stop`].
+///
+/// # Errors
+/// The address is taken, or a file of the data folder can't be written.
+pub async fn serve(operations: Arc<Operations>, data: &Path, listen: SocketAddr) -> io::Result<Server> {
+    let token = Token::read_or_make(data)?;
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        let text = format!("can't listen on {listen}: {error}; name another address under [host] listen in jobs.toml");
+        io::Error::new(error.kind(), text)
+    })?;
+    let listen = listener.local_addr()?;
+    let file = data.join(HOST_FILE);
+    let text = serde_json::to_string(&HostFile { listen, pid: std::process::id() }).map_err(io::Error::other)?;
+    std::fs::write(&file, text)?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let app = router(operations, token);
+    let task = tokio::spawn(async move {
+        // Dropping the sender counts as a stop too, so both answers mean the same.
+        let until = async { drop(stopped.await) };
+        axum::serve(listener, app).with_graceful_shutdown(until).await
+    });
+    Ok(Server { listen, file, stop, task })
+}
+
+impl Server {
+    /// Stops listening. Open event streams are cut.
+    ///
+    /// # Errors
+    /// Serving had failed, or the host file can't be removed.
+    pub async fn stop(self) -> io::Result<()> {
+        // The receiver is gone only if serving ended already; its result says why.
+        let _gone = self.stop.send(());
+        self.task.abort();
+        let served = match self.task.await {
+            Ok(served) => served,
+            Err(error) if error.is_cancelled() => Ok(()),
+            Err(error) => Err(io::Error::other(error)),
+        };
+        std::fs::remove_file(&self.file)?;
+        served
+    }
+}

@@ -1,0 +1,223 @@
+//! `#[stage]` and `#[discover]`: a plain function, and a type beside it that tells the host what it takes and makes.
+//!
+//! The type bears the function's own name: functions and braced structs live in different namespaces, so one `use`
+//! brings both to where `handler!` stands.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::{
+    Attribute, Error, Expr, ExprLit, FnArg, GenericArgument, ItemFn, Lit, LitStr, Meta, PathArguments, Result,
+    ReturnType, Type, parse::Parser, parse2, punctuated::Punctuated, spanned::Spanned, token::Comma,
+};
+
+/// A parameter: its type without the reference, and whether there was one.
+struct Param {
+    ty: Type,
+    by_reference: bool,
+}
+
+fn params(function: &ItemFn, what: &str) -> Result<Vec<Param>> {
+    let signature = &function.sig;
+    if let Some(asyncness) = &signature.asyncness {
+        return Err(Error::new_spanned(asyncness, format!("a {what} is a plain function: host calls just wait")));
+    }
+    if !signature.generics.params.is_empty() {
+        return Err(Error::new_spanned(&signature.generics, format!("a {what} has no generics")));
+    }
+    let params = signature.inputs.iter().map(|input| match input {
+        FnArg::Typed(typed) => Ok(match &*typed.ty {
+            Type::Reference(reference) => Param { ty: (*reference.elem).clone(), by_reference: true },
+            other => Param { ty: other.clone(), by_reference: false },
+        }),
+        FnArg::Receiver(receiver) => Err(Error::new_spanned(receiver, format!("a {what} is a free function"))),
+    });
+    params.collect()
+}
+
+/// The type within the `Result` that a function returns.
+fn returned(function: &ItemFn, what: &str) -> Result<Type> {
+    let refuse = |at: &dyn quote::ToTokens| Err(Error::new_spanned(at, format!("a {what} returns `Result<…>`")));
+    let ReturnType::Type(_, ty) = &function.sig.output else {
+        return refuse(&function.sig);
+    };
+    first_argument(ty, "Result").map_or_else(|| refuse(ty), Ok)
+}
+
+/// `T` of `Name<T, …>`.
+fn first_argument(ty: &Type, name: &str) -> Option<Type> {
+    let Type::Path(path) = ty else {
+        return None;
+    };
+    let last = path.path.segments.last().filter(|last| last.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return None;
+    };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty.clone()),
+        _ => None,
+    })
+}
+
+/// The first paragraph of the documentation, in one line.
+fn summary(attributes: &[Attribute]) -> String {
+    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value().trim().to_owned()),
+            _ => None,
+        },
+        _ => None,
+    });
+    lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// The strings of `reads("fetch/page.html", …)`.
+fn reads(attributes: TokenStream) -> Result<Vec<LitStr>> {
+    let metas = Punctuated::<Meta, Comma>::parse_terminated.parse2(attributes)?;
+    let mut reads = Vec::new();
+    for meta in metas {
+        match meta {
+            Meta::List(list) if list.path.is_ident("reads") => {
+                reads.extend(Punctuated::<LitStr, Comma>::parse_terminated.parse2(list.tokens)?);
+            }
+            other => return Err(Error::new_spanned(other, "a stage knows `reads(\"stage/artifact\", …)` alone")),
+        }
+    }
+    for read in &reads {
+        let text = read.value();
+        if !text.split_once('/').is_some_and(|(stage, name)| !stage.is_empty() && !name.is_empty()) {
+            return Err(Error::new(read.span(), "write it as \"stage/artifact\", such as \"fetch/page.html\""));
+        }
+    }
+    Ok(reads)
+}
+
+pub(crate) fn stage(attributes: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    let function: ItemFn = parse2(item)?;
+    let (name, params, returned) = (&function.sig.ident, params(&function, "stage")?, returned(&function, "stage")?);
+    let reads = reads(attributes)?;
+    let made = first_argument(&returned, "With").unwrap_or_else(|| returned.clone());
+    let (text, summary) = (name.to_string(), summary(&function.attrs));
+    let types: Vec<&Type> = params.iter().map(|param| &param.ty).collect();
+    let (takes, passes) = calls(&params, &quote!(::tollgate_sdk::stage::StageParam), &quote!(task));
+    let visibility = &function.vis;
+    let made_by = quote_spanned! {made.span()=>
+        impl ::tollgate_sdk::stage::MadeBy for #made {
+            const STAGE: &'static str = #text;
+        }
+        impl ::tollgate_sdk::stage::StageParam for #made {
+            fn take(task: &::tollgate_sdk::stage::Task) -> ::tollgate_sdk::Result<Self> {
+                ::tollgate_sdk::stage::take_input(task)
+            }
+            fn need() -> ::std::option::Option<::std::string::String> {
+                ::std::option::Option::Some(#text.into())
+            }
+        }
+    };
+    Ok(quote! {
+        #function
+
+        #made_by
+
+        #[doc(hidden)]
+        #[allow(non_camel_case_types)]
+        #visibility struct #name {}
+
+        impl ::tollgate_sdk::handler::Stage for #name {
+            const NAME: &'static str = #text;
+            const SUMMARY: &'static str = #summary;
+            const READS: &'static [&'static str] = &[#(#reads),*];
+
+            fn needs() -> ::std::vec::Vec<::std::string::String> {
+                let needs: [::std::option::Option<::std::string::String>; _] =
+                    [#(<#types as ::tollgate_sdk::stage::StageParam>::need()),*];
+                ::std::iter::IntoIterator::into_iter(needs).flatten().collect()
+            }
+
+            fn produces() -> ::tollgate_sdk::serde_json::Value {
+                ::tollgate_sdk::schemars::schema_for!(#made).into()
+            }
+
+            fn params() -> ::std::vec::Vec<::tollgate_sdk::serde_json::Value> {
+                let schemas: [::std::option::Option<::tollgate_sdk::serde_json::Value>; _] =
+                    [#(<#types as ::tollgate_sdk::stage::StageParam>::params_schema()),*];
+                ::std::iter::IntoIterator::into_iter(schemas).flatten().collect()
+            }
+
+            fn run(task: &::tollgate_sdk::stage::Task) -> ::tollgate_sdk::Result<::tollgate_sdk::stage::Made> {
+                #takes
+                ::tollgate_sdk::stage::Made::of(#name(#passes)?)
+            }
+        }
+    })
+}
+
+pub(crate) fn discover(attributes: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    if !attributes.is_empty() {
+        return Err(Error::new_spanned(attributes, "#[discover] takes no arguments"));
+    }
+    let function: ItemFn = parse2(item)?;
+    let (name, params) = (&function.sig.ident, params(&function, "discovery")?);
+    returned(&function, "discovery")?;
+    let types: Vec<&Type> = params.iter().map(|param| &param.ty).collect();
+    let (takes, passes) = calls(&params, &quote!(::tollgate_sdk::items::RoundParam), &quote!(round));
+    let visibility = &function.vis;
+    Ok(quote! {
+        #function
+
+        #[doc(hidden)]
+        #[allow(non_camel_case_types)]
+        #visibility struct #name {}
+
+        impl ::tollgate_sdk::handler::Discover for #name {
+            fn params() -> ::std::vec::Vec<::tollgate_sdk::serde_json::Value> {
+                let schemas: [::std::option::Option<::tollgate_sdk::serde_json::Value>; _] =
+                    [#(<#types as ::tollgate_sdk::items::RoundParam>::params_schema()),*];
+                ::std::iter::IntoIterator::into_iter(schemas).flatten().collect()
+            }
+
+            fn run(round: &::tollgate_sdk::items::Round) -> ::tollgate_sdk::Result<::tollgate_sdk::items::Found> {
+                #takes
+                #name(#passes)
+            }
+        }
+    })
+}
+
+/// Takes each parameter out of `from`, and passes it on as the function wants it.
+fn calls(params: &[Param], by: &TokenStream, from: &TokenStream) -> (TokenStream, TokenStream) {
+    let mut takes = TokenStream::new();
+    let mut passes = TokenStream::new();
+    for (place, Param { ty, by_reference }) in params.iter().enumerate() {
+        let taken = format_ident!("taken_{place}");
+        takes.extend(quote_spanned! {ty.span()=> let #taken = <#ty as #by>::take(#from)?; });
+        passes.extend(if *by_reference { quote!(&#taken,) } else { quote!(#taken,) });
+    }
+    (takes, passes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_stage_is_refused_with_a_reason() {
+        let refused = |item| stage(quote!(), item).unwrap_err().to_string();
+        assert!(refused(quote!(async fn f() -> Result<Page> {})).contains("plain function"));
+        assert!(refused(quote!(fn f() -> Page {})).contains("Result"));
+        assert!(refused(quote!(fn f<T>() -> Result<Page> {})).contains("generics"));
+        assert!(stage(quote!(reads("page.html")), quote!(fn f() -> Result<Page> {})).is_err());
+        assert!(stage(quote!(needs("x")), quote!(fn f() -> Result<Page> {})).is_err());
+    }
+
+    #[test]
+    fn the_summary_is_the_first_paragraph() {
+        let function: ItemFn = syn::parse_quote! {
+            /// Keeps the raw page;
+            /// parses nothing.
+            ///
+            /// More.
+            fn f() {}
+        };
+        assert_eq!(summary(&function.attrs), "Keeps the raw page; parses nothing.");
+    }
+}

@@ -1,0 +1,136 @@
+//! `#[data]`, `#[output]`, `#[params]`, `#[part]`: serde and schema derives by way of the SDK, and the traits on top.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Attribute, Error, Fields, Item, ItemStruct, Result, parse_quote, parse2};
+
+fn refuse_attributes(attributes: &TokenStream, name: &str) -> Result<()> {
+    if attributes.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::new_spanned(attributes, format!("#[{name}] takes no arguments")))
+    }
+}
+
+fn structure(item: TokenStream, name: &str) -> Result<ItemStruct> {
+    let found: ItemStruct = parse2(item.clone())
+        .map_err(|_| Error::new_spanned(&item, format!("#[{name}] goes on a struct with named fields")))?;
+    if !matches!(found.fields, Fields::Named(_)) {
+        return Err(Error::new_spanned(&found.ident, format!("#[{name}] goes on a struct with named fields")));
+    }
+    if !found.generics.params.is_empty() {
+        return Err(Error::new_spanned(&found.generics, format!("a #[{name}] struct has no generics")));
+    }
+    Ok(found)
+}
+
+fn derives() -> TokenStream {
+    quote! {
+        #[derive(::tollgate_sdk::serde::Serialize, ::tollgate_sdk::serde::Deserialize, ::tollgate_sdk::schemars::JsonSchema)]
+        #[serde(crate = "::tollgate_sdk::serde")]
+        #[schemars(crate = "::tollgate_sdk::schemars")]
+    }
+}
+
+/// Turns `#[may_be_empty]` on fields into the schema's word for it.
+fn allow_empty(fields: &mut Fields) {
+    for field in fields.iter_mut() {
+        for attribute in &mut field.attrs {
+            if attribute.path().is_ident("may_be_empty") {
+                let allowed: Attribute = parse_quote!(#[schemars(length(min = 0))]);
+                *attribute = allowed;
+            }
+        }
+    }
+}
+
+pub(crate) fn data(attributes: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    refuse_attributes(&attributes, "data")?;
+    let item = structure(item, "data")?;
+    let (name, derives) = (&item.ident, derives());
+    Ok(quote! {
+        #derives
+        #item
+        impl ::tollgate_sdk::stage::Data for #name {}
+        impl ::tollgate_sdk::stage::StageParam for #name {
+            fn take(task: &::tollgate_sdk::stage::Task) -> ::tollgate_sdk::Result<Self> {
+                ::tollgate_sdk::stage::take_data(task)
+            }
+        }
+    })
+}
+
+pub(crate) fn output(attributes: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    refuse_attributes(&attributes, "output")?;
+    let mut item = structure(item, "output")?;
+    allow_empty(&mut item.fields);
+    let (name, derives) = (&item.ident, derives());
+    Ok(quote! {
+        #derives
+        #item
+        impl ::tollgate_sdk::stage::Output for #name {}
+    })
+}
+
+pub(crate) fn params(attributes: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    refuse_attributes(&attributes, "params")?;
+    let item = structure(item, "params")?;
+    let (name, derives) = (&item.ident, derives());
+    Ok(quote! {
+        #derives
+        #[serde(rename_all = "kebab-case")]
+        #item
+        impl ::tollgate_sdk::stage::StageParam for #name {
+            fn take(task: &::tollgate_sdk::stage::Task) -> ::tollgate_sdk::Result<Self> {
+                ::tollgate_sdk::stage::take_params(&task.params)
+            }
+            fn params_schema() -> ::std::option::Option<::tollgate_sdk::serde_json::Value> {
+                ::std::option::Option::Some(::tollgate_sdk::schemars::schema_for!(#name).into())
+            }
+        }
+        impl ::tollgate_sdk::items::RoundParam for #name {
+            fn take(round: &::tollgate_sdk::items::Round) -> ::tollgate_sdk::Result<Self> {
+                ::tollgate_sdk::items::take_round_params(round)
+            }
+            fn params_schema() -> ::std::option::Option<::tollgate_sdk::serde_json::Value> {
+                <Self as ::tollgate_sdk::stage::StageParam>::params_schema()
+            }
+        }
+    })
+}
+
+pub(crate) fn part(attributes: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    refuse_attributes(&attributes, "part")?;
+    let derives = derives();
+    match parse2(item)? {
+        Item::Struct(mut item) => {
+            allow_empty(&mut item.fields);
+            Ok(quote! { #derives #item })
+        }
+        Item::Enum(mut item) => {
+            item.variants.iter_mut().for_each(|variant| allow_empty(&mut variant.fields));
+            Ok(quote! { #derives #[serde(rename_all = "kebab-case")] #item })
+        }
+        other => Err(Error::new_spanned(other, "#[part] goes on a struct or an enum")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_may_be_empty_by_saying_so() {
+        let made = output(quote!(), quote!(struct Page { #[may_be_empty] tags: Vec<String> })).unwrap().to_string();
+        assert!(made.contains("length (min = 0)"), "{made}");
+        assert!(!made.contains("may_be_empty"), "{made}");
+    }
+
+    #[test]
+    fn what_is_no_plain_struct_is_refused() {
+        assert!(data(quote!(), quote!(enum E { A })).is_err());
+        assert!(data(quote!(), quote!(struct E(u8);)).is_err());
+        assert!(data(quote!(x), quote!(struct E { a: u8 })).is_err());
+        assert!(output(quote!(), quote!(struct E<T> { a: T })).is_err());
+    }
+}

@@ -1,0 +1,284 @@
+//! Errors: what a stage may end with, what the host may refuse, and how `?` turns the one into the other.
+
+use std::{fmt, time::Duration};
+
+/// What a stage or a discovery returns.
+pub type Result<T, E = StageError> = std::result::Result<T, E>;
+
+/// Why a stage made no output. The case decides what the host does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StageError {
+    /// Not ready, or not now: tried again after the time named, or when the host thinks fit. Uses no attempt.
+    RetryLater {
+        /// Shown to people.
+        reason: String,
+        /// When to try again.
+        after: Option<Duration>,
+    },
+    /// There is nothing of this kind for this item, and that is fine.
+    NothingHere(String),
+    /// The item isn't wanted: its later stages don't run, and nothing failed.
+    Reject(String),
+    /// The site refuses us: it is left alone for a while, whichever job asks.
+    Blocked(String),
+    /// The site wants a session that we don't have.
+    LoginRequired(String),
+    /// This item can never succeed: gone, malformed. Not tried again.
+    Permanent(String),
+    /// Anything else: tried again up to the stage's bound.
+    Failed(String),
+}
+
+impl StageError {
+    /// Not now; the host decides when.
+    pub fn retry_later(reason: impl Into<String>) -> Self {
+        Self::RetryLater { reason: reason.into(), after: None }
+    }
+
+    /// Something went wrong; worth another try.
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self::Failed(reason.into())
+    }
+
+    /// This item can never succeed.
+    pub fn permanent(reason: impl Into<String>) -> Self {
+        Self::Permanent(reason.into())
+    }
+
+    /// The item isn't wanted.
+    pub fn reject(reason: impl Into<String>) -> Self {
+        Self::Reject(reason.into())
+    }
+
+    /// There is nothing of this kind here.
+    pub fn nothing_here(reason: impl Into<String>) -> Self {
+        Self::NothingHere(reason.into())
+    }
+}
+
+impl fmt::Display for StageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RetryLater { reason, after: None } => write!(f, "retry later: {reason}"),
+            Self::RetryLater { reason, after: Some(after) } => write!(f, "retry after {after:?}: {reason}"),
+            Self::NothingHere(reason) => write!(f, "nothing here: {reason}"),
+            Self::Reject(reason) => write!(f, "rejected: {reason}"),
+            Self::Blocked(reason) => write!(f, "blocked: {reason}"),
+            Self::LoginRequired(reason) => write!(f, "login required: {reason}"),
+            Self::Permanent(reason) => write!(f, "permanent: {reason}"),
+            Self::Failed(reason) => write!(f, "failed: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for StageError {}
+
+/// Why the gate gave no response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpError {
+    /// No policy lets this job reach that address; the text names the missing line of jobs.toml.
+    Denied(String),
+    /// The site's time limit ran out.
+    Timeout(String),
+    /// Connect, TLS, DNS at the proxy, reset.
+    Connection(String),
+    /// The site cools down for every job.
+    RateLimited(Option<Duration>),
+    /// A guard or the site's circuit.
+    Blocked(String),
+    /// The site wants a session.
+    LoginRequired(String),
+    /// A guard found a page that isn't the content asked for.
+    NotContent(String),
+    /// The body is larger than the site's limit, in bytes.
+    TooLarge(u64),
+    /// The request itself is wrong.
+    InvalidRequest(String),
+    /// The host could not keep the body.
+    Storage(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(text) => write!(f, "denied: {text}"),
+            Self::Timeout(text) => write!(f, "timed out: {text}"),
+            Self::Connection(text) => write!(f, "connection failed: {text}"),
+            Self::RateLimited(None) => f.write_str("rate limited"),
+            Self::RateLimited(Some(after)) => write!(f, "rate limited for {after:?}"),
+            Self::Blocked(text) => write!(f, "blocked: {text}"),
+            Self::LoginRequired(text) => write!(f, "login required: {text}"),
+            Self::NotContent(text) => write!(f, "not content: {text}"),
+            Self::TooLarge(limit) => write!(f, "body larger than {limit} bytes"),
+            Self::InvalidRequest(text) => write!(f, "invalid request: {text}"),
+            Self::Storage(text) => write!(f, "storage: {text}"),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for HttpError {}
+
+impl From<HttpError> for StageError {
+    fn from(error: HttpError) -> Self {
+        let reason = error.to_string();
+        match error {
+            HttpError::RateLimited(after) => Self::RetryLater { reason, after },
+            HttpError::Timeout(_) | HttpError::Connection(_) => Self::RetryLater { reason, after: None },
+            HttpError::Blocked(text) => Self::Blocked(text),
+            HttpError::LoginRequired(text) => Self::LoginRequired(text),
+            HttpError::TooLarge(_) | HttpError::InvalidRequest(_) => Self::Permanent(reason),
+            HttpError::Denied(_) | HttpError::NotContent(_) | HttpError::Storage(_) | HttpError::Other(_) => {
+                Self::Failed(reason)
+            }
+        }
+    }
+}
+
+/// Why an artifact can't be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArtifactError {
+    /// A missing artifact is an error, never an empty one.
+    Missing(String),
+    /// Larger than the guest may take, in bytes.
+    TooLarge(u64),
+    /// The store refused.
+    Storage(String),
+}
+
+impl fmt::Display for ArtifactError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(name) => write!(f, "artifact {name} is missing"),
+            Self::TooLarge(bytes) => write!(f, "an artifact of {bytes} bytes is too large to read at once"),
+            Self::Storage(text) => write!(f, "storage: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for ArtifactError {}
+
+impl From<ArtifactError> for StageError {
+    fn from(error: ArtifactError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Why the job's state can't be read or written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateError {
+    /// Another writer came first; read again. Names the key.
+    Conflict(String),
+    /// Larger than the store takes, in bytes.
+    TooLarge(u64),
+    /// The store refused.
+    Storage(String),
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conflict(key) => write!(f, "state {key:?} was changed by another writer"),
+            Self::TooLarge(bytes) => write!(f, "state of {bytes} bytes is too large"),
+            Self::Storage(text) => write!(f, "storage: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for StateError {}
+
+impl From<StateError> for StageError {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Conflict(_) => Self::retry_later(error.to_string()),
+            StateError::TooLarge(_) | StateError::Storage(_) => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for StageError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Failed(format!("JSON: {error}"))
+    }
+}
+
+impl From<std::str::Utf8Error> for StageError {
+    fn from(error: std::str::Utf8Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Ends a stage with a word of its own where a value is missing.
+///
+/// ```
+/// # use tollgate_sdk::prelude::*;
+/// fn title(found: Option<String>) -> Result<String> {
+///     found.or_reject("no title on the page")
+/// }
+/// assert_eq!(title(None), Err(StageError::reject("no title on the page")));
+/// ```
+pub trait OrEnd<T>: Sized {
+    /// The value, or the end that `make` makes of the reason.
+    ///
+    /// # Errors
+    /// There is no value.
+    fn or_end(self, make: impl FnOnce(Option<String>) -> StageError) -> Result<T>;
+
+    /// Without it the item isn't wanted: its later stages don't run, and nothing failed.
+    ///
+    /// # Errors
+    /// There is no value.
+    fn or_reject(self, reason: &str) -> Result<T> {
+        self.or_end(|cause| StageError::Reject(with_cause(reason, cause)))
+    }
+
+    /// Without it there is nothing of this kind, and that is fine.
+    ///
+    /// # Errors
+    /// There is no value.
+    fn or_nothing(self, reason: &str) -> Result<T> {
+        self.or_end(|cause| StageError::NothingHere(with_cause(reason, cause)))
+    }
+
+    /// Without it the item can never succeed.
+    ///
+    /// # Errors
+    /// There is no value.
+    fn or_permanent(self, reason: &str) -> Result<T> {
+        self.or_end(|cause| StageError::Permanent(with_cause(reason, cause)))
+    }
+
+    /// Without it the stage has failed, and is tried again up to its bound.
+    ///
+    /// # Errors
+    /// There is no value.
+    fn or_fail(self, reason: &str) -> Result<T> {
+        self.or_end(|cause| StageError::Failed(with_cause(reason, cause)))
+    }
+
+    /// Without it this isn't the time.
+    ///
+    /// # Errors
+    /// There is no value.
+    fn or_later(self, reason: &str) -> Result<T> {
+        self.or_end(|cause| StageError::retry_later(with_cause(reason, cause)))
+    }
+}
+
+fn with_cause(reason: &str, cause: Option<String>) -> String {
+    cause.map_or_else(|| reason.to_owned(), |cause| format!("{reason}: {cause}"))
+}
+
+impl<T> OrEnd<T> for Option<T> {
+    fn or_end(self, make: impl FnOnce(Option<String>) -> StageError) -> Result<T> {
+        self.ok_or_else(|| make(None))
+    }
+}
+
+impl<T, E: fmt::Display> OrEnd<T> for std::result::Result<T, E> {
+    fn or_end(self, make: impl FnOnce(Option<String>) -> StageError) -> Result<T> {
+        self.map_err(|error| make(Some(error.to_string())))
+    }
+}

@@ -1,0 +1,179 @@
+//! Pages, taken apart by CSS selectors.
+
+use scraper::{ElementRef, Selector};
+
+use crate::error::{Result, StageError};
+
+/// A parsed page.
+pub struct Html {
+    page: scraper::Html,
+    base: Option<url::Url>,
+}
+
+/// An element of a page.
+#[derive(Clone, Copy)]
+pub struct Element<'a> {
+    element: ElementRef<'a>,
+    base: Option<&'a url::Url>,
+}
+
+/// Parses a CSS selector.
+///
+/// # Errors
+/// It is none: permanent, with what is wrong with it.
+pub fn selector(text: &str) -> Result<Selector> {
+    Selector::parse(text).map_err(|error| StageError::Permanent(format!("{text:?} is no CSS selector: {error}")))
+}
+
+impl Html {
+    /// Parses a page. Relative links are resolved against its own `<base>`, else against `base`.
+    #[must_use]
+    pub fn parse(text: &str, base: Option<&str>) -> Self {
+        let page = scraper::Html::parse_document(text);
+        let address = base.and_then(|base| url::Url::parse(base).ok());
+        let own = Selector::parse("base[href]").ok().and_then(|selector| {
+            page.select(&selector).next().and_then(|element| element.value().attr("href").map(ToOwned::to_owned))
+        });
+        let base = match (address, own) {
+            (Some(address), Some(own)) => address.join(&own).ok().or(Some(address)),
+            (address, own) => address.or_else(|| own.and_then(|own| url::Url::parse(&own).ok())),
+        };
+        Self { page, base }
+    }
+
+    /// All elements that a selector matches, in the page's order.
+    ///
+    /// # Errors
+    /// The selector is none.
+    pub fn select(&self, text: &str) -> Result<Vec<Element<'_>>> {
+        let selector = selector(text)?;
+        Ok(self.page.select(&selector).map(|element| Element { element, base: self.base.as_ref() }).collect())
+    }
+
+    /// The first element that a selector matches.
+    ///
+    /// # Errors
+    /// The selector is none.
+    pub fn first(&self, text: &str) -> Result<Option<Element<'_>>> {
+        let selector = selector(text)?;
+        Ok(self.page.select(&selector).next().map(|element| Element { element, base: self.base.as_ref() }))
+    }
+
+    /// The text of the first element that a selector matches; absent if there is none, or no text in it.
+    ///
+    /// # Errors
+    /// The selector is none.
+    pub fn text_of(&self, text: &str) -> Result<Option<String>> {
+        Ok(self.first(text)?.map(|element| element.text()).filter(|text| !text.is_empty()))
+    }
+
+    /// The page's title.
+    #[must_use]
+    pub fn title(&self) -> Option<String> {
+        self.text_of("title").ok().flatten()
+    }
+
+    /// Absolute addresses of all links, in order, without fragments, each once.
+    #[must_use]
+    pub fn links(&self) -> Vec<String> {
+        let mut links = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for element in self.select("a[href]").unwrap_or_default() {
+            if let Some(link) = element.link("href")
+                && seen.insert(link.clone())
+            {
+                links.push(link);
+            }
+        }
+        links
+    }
+}
+
+impl<'a> Element<'a> {
+    /// Its text, white space folded, scripts and styles left out.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut raw = String::new();
+        collect_text(self.element, &mut raw);
+        let mut text = String::with_capacity(raw.len());
+        for word in raw.split_whitespace() {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(word);
+        }
+        text
+    }
+
+    /// An attribute.
+    #[must_use]
+    pub fn attr(&self, name: &str) -> Option<&'a str> {
+        self.element.value().attr(name)
+    }
+
+    /// An attribute as an absolute http or https address without a fragment.
+    #[must_use]
+    pub fn link(&self, name: &str) -> Option<String> {
+        absolute(self.attr(name)?, self.base)
+    }
+
+    /// Elements within it that a selector matches.
+    ///
+    /// # Errors
+    /// The selector is none.
+    pub fn select(&self, text: &str) -> Result<Vec<Element<'a>>> {
+        let selector = selector(text)?;
+        Ok(self.element.select(&selector).map(|element| Element { element, base: self.base }).collect())
+    }
+
+    /// A table's rows, each cell's text; a `colspan` repeats nothing.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Vec<String>> {
+        let rows = self.select("tr").unwrap_or_default();
+        let cells = |row: &Element<'_>| -> Vec<String> {
+            row.select("th, td").unwrap_or_default().iter().map(Element::text).collect()
+        };
+        rows.iter().map(cells).filter(|row| !row.is_empty()).collect()
+    }
+}
+
+/// Elements that stand within a line: no space around their text. All others break it.
+const INLINE: [&str; 15] =
+    ["a", "abbr", "b", "code", "em", "i", "mark", "s", "small", "span", "strong", "sub", "sup", "u", "wbr"];
+/// Elements whose text nobody reads.
+const UNREAD: [&str; 4] = ["script", "style", "template", "noscript"];
+
+fn collect_text(element: ElementRef<'_>, text: &mut String) {
+    for node in element.children() {
+        if let Some(part) = node.value().as_text() {
+            text.push_str(part);
+        } else if let Some(child) = ElementRef::wrap(node) {
+            let name = child.value().name();
+            if UNREAD.contains(&name) {
+                continue;
+            }
+            let breaks = !INLINE.contains(&name);
+            if breaks {
+                text.push(' ');
+            }
+            collect_text(child, text);
+            if breaks {
+                text.push(' ');
+            }
+        }
+    }
+}
+
+/// A link made absolute: http or https only, without its fragment.
+pub(crate) fn absolute(link: &str, base: Option<&url::Url>) -> Option<String> {
+    let link = link.trim();
+    let mut url = match base {
+        Some(base) => base.join(link).ok()?,
+        None => url::Url::parse(link).ok()?,
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return None;
+    }
+    url.set_fragment(None);
+    Some(url.into())
+}

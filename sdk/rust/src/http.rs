@@ -1,0 +1,188 @@
+//! Requests through the host's gate: the only way out to the network.
+//!
+//! The host owns proxy, rate, concurrency, cookies and secrets: a handler's `Host`, `Cookie`, `Authorization` and
+//! hop-by-hop headers are dropped.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::{
+    artifacts::Artifact,
+    backend,
+    error::{HttpError, Result, StageError},
+};
+
+/// A request in the making.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// `GET` unless said otherwise.
+    pub method: String,
+    /// An absolute http or https URL.
+    pub url: String,
+    /// In the order in which they were added.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Option<Vec<u8>>,
+    /// Absent: the site's own limit. It can only be shortened.
+    pub timeout: Option<Duration>,
+}
+
+impl Request {
+    /// A request of any method.
+    #[must_use]
+    pub fn new(method: &str, url: &str) -> Self {
+        Self { method: method.to_owned(), url: url.to_owned(), headers: Vec::new(), body: None, timeout: None }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets the body and its media type.
+    #[must_use]
+    pub fn body(self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        let mut request = self.header("content-type", content_type);
+        request.body = Some(body.into());
+        request
+    }
+
+    /// Shortens the site's time limit.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends it. Any status is an answer here; see [`Response::ok`].
+    ///
+    /// # Errors
+    /// The gate gave no response.
+    pub fn send(self) -> Result<Response, HttpError> {
+        backend::fetch(self).map(Response)
+    }
+}
+
+/// Fetches a page. A status of 400 and above is an error, as [`Response::ok`] says.
+///
+/// # Errors
+/// The gate gave no response, or the site no page.
+pub fn get(url: &str) -> Result<Response> {
+    Request::new("GET", url).send()?.ok()
+}
+
+/// Sends requests side by side, within each site's limits; answers stand in their order.
+pub fn send_all(requests: Vec<Request>) -> Vec<Result<Response, HttpError>> {
+    backend::fetch_all(requests).into_iter().map(|answer| answer.map(Response)).collect()
+}
+
+/// A complete answer. The body stays with the host until it is asked for.
+pub struct Response(backend::RawResponse);
+
+impl Response {
+    /// Turns a status of 400 and above into the stage error that fits: 404 and 410 are permanent, 401 wants a
+    /// login, 403 and 451 are blocks, 408, 425 and 429 come later, all others are failures that are tried again.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn ok(self) -> Result<Self> {
+        let status = self.status();
+        if status < 400 {
+            return Ok(self);
+        }
+        let reason = format!("{} answered {status}", self.url());
+        Err(match status {
+            401 | 407 => StageError::LoginRequired(reason),
+            403 | 451 => StageError::Blocked(reason),
+            404 | 410 => StageError::Permanent(reason),
+            408 | 425 | 429 => StageError::retry_later(reason),
+            _ => StageError::Failed(reason),
+        })
+    }
+
+    /// The status code.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.0.status()
+    }
+
+    /// The address, after redirects.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.0.url()
+    }
+
+    /// A header's value, by its name in any case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.0.header(name)
+    }
+
+    /// All headers but cookies, which are the host's.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(String, String)> {
+        self.0.headers()
+    }
+
+    /// Bytes of the body.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    /// The media type without its parameters, in lower case; empty if the site gave none.
+    #[must_use]
+    pub fn media_type(&self) -> String {
+        let header = self.header("content-type").unwrap_or_default();
+        header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    /// Keeps the body as an artifact of this stage, without taking it into the handler.
+    ///
+    /// # Errors
+    /// The host could not keep it.
+    pub fn save(&self, name: &str) -> Result<Artifact, HttpError> {
+        self.0.save(name)
+    }
+
+    /// The whole body. The host keeps it as a raw artifact first, unless it is saved already.
+    ///
+    /// # Errors
+    /// It is larger than a handler may take at once, or the host could not read or keep it.
+    pub fn bytes(&self) -> Result<Vec<u8>, HttpError> {
+        self.0.bytes()
+    }
+
+    /// The whole body as text: UTF-8, or Latin-1 where the site says so; what fits neither is replaced.
+    ///
+    /// # Errors
+    /// As [`Response::bytes`].
+    pub fn text(&self) -> Result<String, HttpError> {
+        let bytes = self.bytes()?;
+        let header = self.header("content-type").unwrap_or_default().to_ascii_lowercase();
+        if header.contains("charset=iso-8859-1") || header.contains("charset=latin1") {
+            return Ok(bytes.into_iter().map(char::from).collect());
+        }
+        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
+    /// The whole body as a parsed page.
+    ///
+    /// # Errors
+    /// As [`Response::bytes`].
+    #[cfg(feature = "html")]
+    pub fn html(&self) -> Result<crate::html::Html, HttpError> {
+        Ok(crate::html::Html::parse(&self.text()?, Some(&self.url())))
+    }
+
+    /// The whole body as JSON.
+    ///
+    /// # Errors
+    /// As [`Response::bytes`], or it doesn't have the shape of `T`.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        Ok(serde_json::from_slice(&self.bytes()?)?)
+    }
+}

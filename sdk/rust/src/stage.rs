@@ -1,0 +1,232 @@
+//! What stages take and make: the traits behind `#[stage]`, `#[data]`, `#[output]` and `#[params]`.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::{Result, StageError},
+    items::NewItem,
+};
+
+/// One piece of work: this stage, for this item.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Task {
+    /// The job.
+    pub job: String,
+    /// The stage.
+    pub stage: String,
+    /// The item's key.
+    pub item_key: String,
+    /// What discovery said of the item.
+    pub data: Value,
+    /// Outputs of the stages that this one needs, keyed by stage.
+    pub inputs: Map<String, Value>,
+    /// The job's params with the stage's laid over them.
+    pub params: Value,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// What was left of the task's own time when it began, in milliseconds.
+    pub time_left_ms: u64,
+}
+
+/// What a stage may take as a parameter.
+#[diagnostic::on_unimplemented(
+    message = "a stage can't take a `{Self}`",
+    label = "not something that the host gives",
+    note = "a stage takes: a `#[data]` type, the `#[output]` type of another stage, `Either` of two of those, a `#[params]` type, `&Artifacts` or `&Task`"
+)]
+pub trait StageParam: Sized {
+    /// Takes it out of the task.
+    ///
+    /// # Errors
+    /// It isn't there, or has another shape.
+    fn take(task: &Task) -> Result<Self>;
+
+    /// The need that it stands for: `fetch`, or `captions|whisper`.
+    fn need() -> Option<String> {
+        None
+    }
+
+    /// The JSON Schema of the params that it reads.
+    fn params_schema() -> Option<Value> {
+        None
+    }
+}
+
+impl StageParam for Task {
+    fn take(task: &Task) -> Result<Self> {
+        Ok(task.clone())
+    }
+}
+
+/// What discovery knows of an item: made by `#[data]`.
+pub trait Data: Serialize + DeserializeOwned {}
+
+/// A stage's output: made by `#[output]`.
+pub trait Output: Serialize + DeserializeOwned + JsonSchema {}
+
+/// Says which stage makes an output: made by `#[stage]`, so that no name is written twice.
+#[diagnostic::on_unimplemented(
+    message = "no stage makes a `{Self}`",
+    note = "a stage takes the output of another by its type: some `#[stage]` function must return `Result<{Self}>`"
+)]
+pub trait MadeBy: Output {
+    /// That stage's name.
+    const STAGE: &'static str;
+}
+
+/// Takes the data of the item.
+///
+/// # Errors
+/// It doesn't have the shape of `T`: names the field.
+pub fn take_data<T: DeserializeOwned>(task: &Task) -> Result<T> {
+    T::deserialize(&task.data).map_err(|error| StageError::Permanent(format!("the item's data: {error}")))
+}
+
+/// Takes the output of a stage.
+///
+/// # Errors
+/// The host didn't give it, or it doesn't have the shape of `T`.
+pub fn take_input<T: MadeBy>(task: &Task) -> Result<T> {
+    let input = task.inputs.get(T::STAGE);
+    let input = input.ok_or_else(|| StageError::Failed(format!("the output of stage {} is missing", T::STAGE)))?;
+    T::deserialize(input).map_err(|error| StageError::Failed(format!("the output of stage {}: {error}", T::STAGE)))
+}
+
+/// Takes params out of a JSON object.
+///
+/// # Errors
+/// They don't have the shape of `T`: names the param.
+pub fn take_params<T: DeserializeOwned>(params: &Value) -> Result<T> {
+    T::deserialize(params).map_err(|error| StageError::Permanent(format!("params in jobs.toml: {error}")))
+}
+
+/// The output of whichever of two stages is done; the first is the cheaper one, and is preferred.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Either<A, B> {
+    /// The first stage's.
+    First(A),
+    /// The second stage's.
+    Second(B),
+}
+
+impl<A: MadeBy, B: MadeBy> StageParam for Either<A, B> {
+    fn take(task: &Task) -> Result<Self> {
+        if task.inputs.contains_key(A::STAGE) { take_input(task).map(Self::First) } else { take_input(task).map(Self::Second) }
+    }
+
+    fn need() -> Option<String> {
+        Some(format!("{}|{}", A::STAGE, B::STAGE))
+    }
+}
+
+/// An output with what else the stage came upon.
+#[derive(Debug, Clone, PartialEq)]
+pub struct With<T> {
+    /// The output itself.
+    pub output: T,
+    /// New items, submitted in the same step as the output.
+    pub found: Vec<NewItem>,
+    /// Doubts worth showing to a person.
+    pub quality_flags: Vec<String>,
+}
+
+impl<T> With<T> {
+    /// Adds items that the stage came upon.
+    #[must_use]
+    pub fn found(mut self, items: impl IntoIterator<Item = NewItem>) -> Self {
+        self.found.extend(items);
+        self
+    }
+
+    /// Adds a doubt worth showing to a person.
+    #[must_use]
+    pub fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.quality_flags.push(flag.into());
+        self
+    }
+}
+
+/// Adds found items or flags to an output.
+pub trait OutputExt: Output {
+    /// The output, with items that the stage came upon.
+    fn found(self, items: impl IntoIterator<Item = NewItem>) -> With<Self> {
+        With { output: self, found: Vec::new(), quality_flags: Vec::new() }.found(items)
+    }
+
+    /// The output, with a doubt worth showing to a person.
+    fn flag(self, flag: impl Into<String>) -> With<Self> {
+        With { output: self, found: Vec::new(), quality_flags: Vec::new() }.flag(flag)
+    }
+}
+
+impl<T: Output> OutputExt for T {}
+
+/// What a stage function returns, unwrapped: an output, alone or [`With`] more.
+pub trait StageReturn {
+    /// The output.
+    type Output: Output;
+
+    /// The output with what else there is.
+    fn with(self) -> With<Self::Output>;
+}
+
+impl<T: Output> StageReturn for T {
+    type Output = T;
+
+    fn with(self) -> With<T> {
+        With { output: self, found: Vec::new(), quality_flags: Vec::new() }
+    }
+}
+
+impl<T: Output> StageReturn for With<T> {
+    type Output = T;
+
+    fn with(self) -> Self {
+        self
+    }
+}
+
+/// An output on its way to the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Made {
+    /// The output's fields.
+    pub fields: Value,
+    /// New items.
+    pub found: Vec<NewItem>,
+    /// Doubts.
+    pub quality_flags: Vec<String>,
+}
+
+impl Made {
+    /// Makes it of what a stage returned.
+    ///
+    /// # Errors
+    /// The output can't be written as a JSON object.
+    pub fn of<R: StageReturn>(returned: R) -> Result<Self> {
+        let With { output, found, quality_flags } = returned.with();
+        let fields = serde_json::to_value(output)?;
+        if !fields.is_object() {
+            return Err(StageError::Failed(format!("an output must be a JSON object, this one is {}", Kind(&fields))));
+        }
+        Ok(Self { fields, found, quality_flags })
+    }
+}
+
+struct Kind<'a>(&'a Value);
+
+impl fmt::Display for Kind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Array(_) => "a list",
+            Value::Object(_) => "an object",
+        })
+    }
+}
