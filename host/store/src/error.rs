@@ -11,7 +11,9 @@ pub enum StoreError {
     #[error("the data folder {} is in use by another host; stop it, or name another folder under [host] data", .0.display())]
     InUse(PathBuf),
     /// A newer Tollgate wrote it.
-    #[error("the store has schema version {found}, newer than {known}; run the Tollgate that wrote it, or a newer one")]
+    #[error(
+        "the store has schema version {found}, newer than {known}; run the Tollgate that wrote it, or a newer one"
+    )]
     NewerVersion {
         /// The version found.
         found: u32,
@@ -30,6 +32,9 @@ pub enum StoreError {
     /// Another writer changed that key first.
     #[error("state key {0:?} was changed by another writer")]
     Conflict(String),
+    /// What is declared makes no job: a circle, an unknown stage, too many stages.
+    #[error("the declaration can't be kept: {0}")]
+    Declaration(String),
     /// Larger than a limit.
     #[error("{what} has {bytes} bytes; {max} is the limit")]
     TooLarge {

@@ -1,0 +1,269 @@
+//! The store in redb: one writer thread a database, snapshots for readers, claims in memory.
+
+mod claims;
+mod content;
+mod declare;
+mod discovery;
+mod fault;
+mod job_state;
+mod jobs;
+mod json;
+mod migrations;
+mod open;
+mod operations;
+mod queue;
+mod reopen;
+mod settle;
+mod submit;
+mod tables;
+mod tasks;
+mod verify;
+mod views;
+mod writer;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock},
+    thread::JoinHandle,
+};
+
+use redb::{Database, ReadTransaction, WriteTransaction};
+use tokio::sync::mpsc;
+
+use claims::Claims;
+use content::ContentMessage;
+use fault::Fault;
+use jobs::Jobs;
+use writer::{Batch, Message, unpoisoned};
+
+pub use content::{BLOB_READ_BYTES_MAX, BLOB_ROW_BYTES_MAX};
+pub use job_state::{
+    STATE_CHANGES_BYTES_MAX, STATE_CHANGES_MAX, STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX,
+};
+pub use migrations::schema_version;
+pub use open::StoreOptions;
+pub use queue::CLAIMS_MAX;
+pub use settle::{ARTIFACTS_PER_ATTEMPT_MAX, ERRORS_KEPT, OUTPUT_BYTES_MAX};
+pub use submit::{ITEM_DATA_BYTES_MAX, SUBMIT_ITEMS_MAX};
+pub use verify::{PROBLEMS_LISTED_MAX, VerifyReport};
+pub use views::{ERRORS_LISTED_MAX, ITEMS_LOOKED_AT_MAX, ITEMS_PAGE_MAX};
+
+use crate::StoreError;
+
+/// What readers and writers share.
+struct Shared {
+    folder: PathBuf,
+    queue: RwLock<Option<Database>>,
+    content: RwLock<Option<Database>>,
+    /// As of the last commit.
+    jobs: RwLock<Arc<Jobs>>,
+    claims: Mutex<Claims>,
+    /// Why the queue's writer has ended.
+    ended: OnceLock<StoreError>,
+    /// Why the content's writer has ended.
+    content_ended: OnceLock<StoreError>,
+    /// Held while the store is open; its release lets the next host in.
+    lock: Mutex<Option<File>>,
+}
+
+impl Shared {
+    fn begin_read(&self) -> Result<ReadTransaction, Fault> {
+        tables::snapshot(unpoisoned(self.queue.read()).as_ref())
+    }
+
+    fn begin_write(&self) -> Result<WriteTransaction, Fault> {
+        let queue = unpoisoned(self.queue.read());
+        Ok(queue.as_ref().ok_or(StoreError::Closed)?.begin_write()?)
+    }
+
+    fn begin_read_content(&self) -> Result<ReadTransaction, Fault> {
+        tables::snapshot(unpoisoned(self.content.read()).as_ref())
+    }
+
+    fn with_content<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        work(
+            unpoisoned(self.content.read())
+                .as_ref()
+                .ok_or(StoreError::Closed)?,
+        )
+    }
+
+    fn jobs(&self) -> Arc<Jobs> {
+        unpoisoned(self.jobs.read()).clone()
+    }
+
+    fn publish(&self, jobs: Jobs) {
+        *unpoisoned(self.jobs.write()) = Arc::new(jobs);
+    }
+
+    fn claims(&self) -> MutexGuard<'_, Claims> {
+        unpoisoned(self.claims.lock())
+    }
+
+    fn end(&self, reason: StoreError) {
+        // The first reason is the one that matters.
+        self.ended.get_or_init(|| reason);
+    }
+
+    fn end_content(&self, reason: StoreError) {
+        self.content_ended.get_or_init(|| reason);
+    }
+
+    /// Closes both databases and lets the folder go.
+    fn close(&self) -> Result<(), StoreError> {
+        self.end(StoreError::Closed);
+        self.end_content(StoreError::Closed);
+        let databases = [
+            unpoisoned(self.content.write()).take(),
+            unpoisoned(self.queue.write()).take(),
+        ];
+        let closed = databases
+            .into_iter()
+            .flatten()
+            .map(|database| database.close().map_err(Fault::from));
+        let closed: Vec<_> = closed.collect();
+        drop(unpoisoned(self.lock.lock()).take());
+        closed
+            .into_iter()
+            .collect::<Result<(), Fault>>()
+            .map_err(StoreError::from)
+    }
+}
+
+/// The writers' threads; dropped after the channels to them, so that they end, and waited for.
+struct Threads(Mutex<Vec<JoinHandle<()>>>);
+
+impl Threads {
+    fn join(&self) {
+        let threads = std::mem::take(&mut *unpoisoned(self.0.lock()));
+        for thread in threads {
+            // A writer's panic was caught, logged and told to all who asked.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+/// A store in a folder of its own: `queue.redb`, `content.redb`, `blobs/`, and `lock`, which one process holds.
+///
+/// Its futures want a tokio runtime, whose blocking pool hashes and packs blobs and reads long views.
+pub struct RedbStore {
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Message>,
+    content: mpsc::Sender<ContentMessage>,
+    threads: Arc<Threads>,
+}
+
+impl std::fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedbStore")
+            .field("folder", &self.shared.folder)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedbStore {
+    /// Opens the store in `folder`, or makes it there. Blocks while a killed process's store is repaired or an older
+    /// schema is migrated.
+    ///
+    /// # Errors
+    /// Another process has it, a newer Tollgate wrote it, or the disk refuses.
+    pub fn open(folder: &Path, options: StoreOptions) -> Result<Arc<Self>, StoreError> {
+        let opened = open::open(folder, options)?;
+        let shared = Arc::new(Shared {
+            folder: folder.to_owned(),
+            queue: RwLock::new(Some(opened.queue)),
+            content: RwLock::new(Some(opened.content)),
+            jobs: RwLock::new(Arc::new(opened.jobs)),
+            claims: Mutex::new(opened.claims),
+            ended: OnceLock::new(),
+            content_ended: OnceLock::new(),
+            lock: Mutex::new(Some(opened.lock)),
+        });
+        let (queue, queue_inbox) = mpsc::channel(writer::QUEUE_OPERATIONS_MAX);
+        let (content, content_inbox) = mpsc::channel(content::QUEUE_BLOBS_MAX);
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let thread = std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(work);
+            thread.map_err(|error| StoreError::Io(format!("no thread for the {name}: {error}")))
+        };
+        let theirs = shared.clone();
+        let writer = spawn(
+            "store-writer",
+            Box::new(move || writer::run(&theirs, queue_inbox)),
+        )?;
+        let theirs = shared.clone();
+        let content_writer = spawn(
+            "content-writer",
+            Box::new(move || content::run(&theirs, content_inbox)),
+        )?;
+        let threads = Arc::new(Threads(Mutex::new(vec![writer, content_writer])));
+        Ok(Arc::new(Self {
+            shared,
+            queue,
+            content,
+            threads,
+        }))
+    }
+
+    /// Counts everything anew from the rows and holds it against counters and queues. Reads the whole queue; exact on
+    /// an idle store only.
+    ///
+    /// # Errors
+    /// The store is closed, or a row can't be read.
+    pub async fn verify(&self) -> Result<VerifyReport, StoreError> {
+        self.read(verify::verify).await
+    }
+
+    /// Has the writer do something, and waits until it is durable.
+    async fn write<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        run: impl FnMut(&mut Batch<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (operation, answer) = writer::ask(bytes, run);
+        let ended = || {
+            self.shared
+                .ended
+                .get()
+                .cloned()
+                .unwrap_or(StoreError::Closed)
+        };
+        self.queue
+            .send(Message::Do(operation))
+            .await
+            .map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Reads on the blocking pool.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = self.shared.clone();
+        blocking(move || read(&shared).map_err(StoreError::from)).await
+    }
+}
+
+/// Runs something that blocks where it holds nobody up.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| {
+        Err(StoreError::Io(format!(
+            "a background read or write ended early: {error}"
+        )))
+    })
+}

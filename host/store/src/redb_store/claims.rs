@@ -1,0 +1,112 @@
+//! Claims: which tasks are out, and the token that each must present. In memory, so a crash can't strand work (S04).
+
+use std::collections::HashMap;
+
+use tollgate_core::{ClaimToken, JobId};
+
+use crate::{StoreError, TaskRef};
+
+/// Bits of a token that count claims; above them stands how often the store was opened, so that every token is
+/// larger than any of an earlier process. 2^40 claims are 1,000 years at 30 a second, 1 year at 30,000.
+const COUNT_BITS: u32 = 40;
+
+/// A claim that is out.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    token: ClaimToken,
+    job: JobId,
+    /// Being settled in the writer's batch: it can neither be settled again nor given back.
+    settling: bool,
+}
+
+/// All claims that are out.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    held: HashMap<TaskRef, Held>,
+    next: u64,
+}
+
+impl Claims {
+    /// For the store's `opened`-th opening.
+    pub(crate) fn new(opened: u64) -> Self {
+        Self {
+            held: HashMap::new(),
+            next: opened << COUNT_BITS,
+        }
+    }
+
+    pub(crate) fn is_held(&self, task: TaskRef) -> bool {
+        self.held.contains_key(&task)
+    }
+
+    /// Takes a task that nobody holds.
+    pub(crate) fn take(&mut self, task: TaskRef, job: JobId) -> ClaimToken {
+        let token = ClaimToken(self.next);
+        self.next += 1;
+        self.held.insert(
+            task,
+            Held {
+                token,
+                job,
+                settling: false,
+            },
+        );
+        token
+    }
+
+    /// The job of a claim that may be settled with `token`.
+    pub(crate) fn check(&self, task: TaskRef, token: ClaimToken) -> Result<JobId, StoreError> {
+        match self.held.get(&task) {
+            Some(held) if held.token == token && !held.settling => Ok(held.job),
+            _ => Err(StoreError::StaleClaim(task.item)),
+        }
+    }
+
+    /// Marks a claim as being settled, or takes the mark away again.
+    pub(crate) fn set_settling(&mut self, task: TaskRef, settling: bool) {
+        if let Some(held) = self.held.get_mut(&task) {
+            held.settling = settling;
+        }
+    }
+
+    /// Ends whatever claim there is on a task: it was settled, or another has replaced what it stood for.
+    pub(crate) fn end(&mut self, task: TaskRef) {
+        self.held.remove(&task);
+    }
+
+    /// Gives a claim back, if it is still that one and isn't being settled.
+    pub(crate) fn release(&mut self, task: TaskRef, token: ClaimToken) {
+        if self.check(task, token).is_ok() {
+            self.held.remove(&task);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollgate_core::{ItemId, StageIx};
+
+    #[test]
+    fn trap25_tokens_rise_over_openings_and_old_ones_are_refused() {
+        let task = TaskRef {
+            item: ItemId(1),
+            stage: StageIx(0),
+        };
+        let mut first = Claims::new(1);
+        let old = first.take(task, JobId(1));
+        let mut second = Claims::new(2);
+        let new = second.take(task, JobId(1));
+        assert!(new > old);
+        assert!(matches!(
+            second.check(task, old),
+            Err(StoreError::StaleClaim(_))
+        ));
+        second.set_settling(task, true);
+        second.release(task, new);
+        assert!(
+            second.is_held(task),
+            "a claim that is being settled can't be given back"
+        );
+    }
+}

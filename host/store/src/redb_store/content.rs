@@ -1,0 +1,366 @@
+//! Blobs: up to 1 MiB packed in `content.redb`, bigger ones as files named by their digest. Equal content is kept once.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use redb::{Database, Durability, ReadableTable as _, TableDefinition};
+use tokio::sync::{mpsc, oneshot};
+use tollgate_core::Digest;
+
+use super::{Shared, fault::Fault};
+use crate::{BlobPart, BlobSource, StoreError, StoredBlob, stored::corrupt};
+
+/// Blobs up to this many bytes are rows, larger ones files: pages of text stay together, audio doesn't swell a database.
+pub const BLOB_ROW_BYTES_MAX: u64 = 1 << 20;
+/// Most bytes that are read at once; more is read in parts.
+pub const BLOB_READ_BYTES_MAX: u64 = 64 << 20;
+/// Packed blobs that may wait for the content writer: at most 64 MiB of memory.
+pub(crate) const QUEUE_BLOBS_MAX: usize = 64;
+/// Packed bytes of one transaction.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+/// zstd's quickest level but one: text shrinks to a third at 300 MB/s and more.
+const ZSTD_LEVEL: i32 = 1;
+/// Bytes that are copied at a time.
+const COPY_BYTES: usize = 256 << 10;
+
+/// By digest: one byte for the packing, eight for the size, then the bytes.
+const BLOBS: TableDefinition<'static, &'static [u8; 32], &'static [u8]> =
+    TableDefinition::new("blobs");
+const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
+const SCHEMA: &str = "schema";
+/// Version of `content.redb`.
+const SCHEMA_VERSION: u32 = 1;
+const PLAIN: u8 = 0;
+const ZSTD: u8 = 1;
+const HEAD_BYTES: usize = 9;
+
+/// Makes folder and tables, and removes what a killed process left half-written.
+pub(crate) fn prepare(folder: &Path, content: &Database) -> Result<(), Fault> {
+    let scratch = scratch_folder(folder);
+    fs::create_dir_all(&scratch)?;
+    for entry in fs::read_dir(&scratch)? {
+        fs::remove_file(entry?.path())?;
+    }
+    let transaction = begin(content)?;
+    {
+        transaction.open_table(BLOBS)?;
+        let mut meta = transaction.open_table(META)?;
+        let found = meta.get(SCHEMA)?.map(|row| row.value());
+        match found.map(|found| u32::try_from(found).unwrap_or(u32::MAX)) {
+            None => drop(meta.insert(SCHEMA, u64::from(SCHEMA_VERSION))?),
+            Some(SCHEMA_VERSION) => {}
+            Some(found) => {
+                return Err(Fault::Refused(StoreError::NewerVersion {
+                    found,
+                    known: SCHEMA_VERSION,
+                }));
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn begin(content: &Database) -> Result<redb::WriteTransaction, Fault> {
+    let mut transaction = content.begin_write()?;
+    transaction
+        .set_durability(Durability::Immediate)
+        .map_err(|error| StoreError::Io(error.to_string()))?;
+    // Content grows without end: a repair that walks all of it would hold up every start after a kill.
+    transaction.set_quick_repair(true);
+    Ok(transaction)
+}
+
+fn blobs_folder(folder: &Path) -> PathBuf {
+    folder.join("blobs")
+}
+
+fn scratch_folder(folder: &Path) -> PathBuf {
+    blobs_folder(folder).join("scratch")
+}
+
+fn file_of(folder: &Path, digest: Digest) -> PathBuf {
+    let hex = digest.to_hex();
+    blobs_folder(folder).join(&hex[..2]).join(hex)
+}
+
+/// What the content writer is sent.
+pub(crate) enum ContentMessage {
+    /// Keep it.
+    Keep(Packed, oneshot::Sender<Result<StoredBlob, StoreError>>),
+    /// Keep what came before, then end.
+    Close,
+}
+
+/// A blob, packed for its row.
+pub(crate) struct Packed {
+    blob: StoredBlob,
+    row: Vec<u8>,
+}
+
+/// A blob on its way.
+pub(crate) enum Prepared {
+    /// To be written as a row.
+    Row(Packed),
+    /// A file already, and durable.
+    Done(StoredBlob),
+}
+
+/// Hashes and packs a blob; a big one is written to its file. Blocks.
+pub(crate) fn prepare_blob(folder: &Path, body: &BlobSource) -> Result<Prepared, StoreError> {
+    let io = |error: std::io::Error| StoreError::Io(format!("a blob can't be kept: {error}"));
+    match body {
+        BlobSource::Bytes(bytes) if bytes.len() as u64 <= BLOB_ROW_BYTES_MAX => {
+            Ok(Prepared::Row(pack(bytes).map_err(io)?))
+        }
+        BlobSource::Bytes(bytes) => write_file(folder, &mut bytes.as_ref())
+            .map(Prepared::Done)
+            .map_err(io),
+        BlobSource::File(path) => {
+            let mut file = File::open(path).map_err(io)?;
+            if file.metadata().map_err(io)?.len() > BLOB_ROW_BYTES_MAX {
+                return write_file(folder, &mut file)
+                    .map(Prepared::Done)
+                    .map_err(io);
+            }
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map_err(io)?;
+            Ok(Prepared::Row(pack(&bytes).map_err(io)?))
+        }
+    }
+}
+
+fn pack(bytes: &[u8]) -> std::io::Result<Packed> {
+    let blob = StoredBlob {
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+    };
+    let packed = zstd::bulk::compress(bytes, ZSTD_LEVEL)?;
+    let (packing, kept) = if packed.len() < bytes.len() {
+        (ZSTD, packed.as_slice())
+    } else {
+        (PLAIN, bytes)
+    };
+    let mut row = Vec::with_capacity(HEAD_BYTES + kept.len());
+    row.push(packing);
+    row.extend_from_slice(&blob.size.to_le_bytes());
+    row.extend_from_slice(kept);
+    Ok(Packed { blob, row })
+}
+
+/// Writes a blob's file: scratch file, fsync, rename, fsync of the folders.
+fn write_file(folder: &Path, body: &mut dyn std::io::Read) -> std::io::Result<StoredBlob> {
+    let mut file = tempfile::NamedTempFile::new_in(scratch_folder(folder))?;
+    let (mut hasher, mut size, mut buffer) = (blake3::Hasher::new(), 0, vec![0; COPY_BYTES]);
+    loop {
+        let read = body.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        file.write_all(&buffer[..read])?;
+        size += read as u64;
+    }
+    let blob = StoredBlob {
+        digest: Digest(*hasher.finalize().as_bytes()),
+        size,
+    };
+    let path = file_of(folder, blob.digest);
+    // A file of that name and length is that blob: names are given by rename, after an fsync.
+    if fs::metadata(&path).is_ok_and(|known| known.len() == size) {
+        return Ok(blob);
+    }
+    file.as_file().sync_all()?;
+    let parent = path.parent().unwrap_or(folder);
+    fs::create_dir_all(parent)?;
+    file.persist(&path).map_err(|error| error.error)?;
+    File::open(parent)?.sync_all()?;
+    File::open(blobs_folder(folder))?.sync_all()?;
+    Ok(blob)
+}
+
+/// Runs the content writer until it is closed, nobody is left to ask, or the database refuses.
+pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<ContentMessage>) {
+    let ended = catch_unwind(AssertUnwindSafe(|| serve(shared, &mut inbox)));
+    let reason = match ended {
+        Ok(Ok(())) => StoreError::Closed,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the content writer has ended; no artifact can be kept until the host is restarted");
+            error
+        }
+        Err(_) => {
+            let error = StoreError::Io("the content writer panicked; restart the host".to_owned());
+            tracing::error!(%error, "the content writer has ended; no artifact can be kept until the host is restarted");
+            error
+        }
+    };
+    shared.end_content(reason.clone());
+    inbox.close();
+    while let Some(message) = inbox.blocking_recv() {
+        if let ContentMessage::Keep(_, reply) = message {
+            drop(reply.send(Err(reason.clone())));
+        }
+    }
+}
+
+fn serve(
+    shared: &Arc<Shared>,
+    inbox: &mut mpsc::Receiver<ContentMessage>,
+) -> Result<(), StoreError> {
+    while let Some(message) = inbox.blocking_recv() {
+        let ContentMessage::Keep(packed, reply) = message else {
+            return Ok(());
+        };
+        let mut bytes = packed.row.len();
+        let (mut batch, mut closing) = (vec![(packed, reply)], false);
+        while bytes < BATCH_BYTES_MAX && batch.len() < QUEUE_BLOBS_MAX {
+            match inbox.try_recv() {
+                Ok(ContentMessage::Keep(packed, reply)) => {
+                    bytes += packed.row.len();
+                    batch.push((packed, reply));
+                }
+                Ok(ContentMessage::Close) => {
+                    closing = true;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let outcome = shared
+            .with_content(|content| commit(content, &batch))
+            .map_err(StoreError::from);
+        for (packed, reply) in batch {
+            // Who asked may have gone; the blob is kept all the same.
+            drop(reply.send(outcome.clone().map(|()| packed.blob)));
+        }
+        outcome?;
+        if closing {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn commit(
+    content: &Database,
+    batch: &[(Packed, oneshot::Sender<Result<StoredBlob, StoreError>>)],
+) -> Result<(), Fault> {
+    let transaction = begin(content)?;
+    let mut is_new = false;
+    {
+        let mut table = transaction.open_table(BLOBS)?;
+        for (packed, _) in batch {
+            if table.get(&packed.blob.digest.0)?.is_none() {
+                table.insert(&packed.blob.digest.0, packed.row.as_slice())?;
+                is_new = true;
+            }
+        }
+    }
+    // Known content is durable since it was first kept.
+    if is_new {
+        transaction.commit()?
+    } else {
+        transaction.abort()?
+    }
+    Ok(())
+}
+
+/// Reads a blob or a part of it. Blocks.
+pub(crate) fn read(
+    shared: &Shared,
+    digest: Digest,
+    part: Option<BlobPart>,
+) -> Result<Vec<u8>, Fault> {
+    let row = shared
+        .begin_read_content()?
+        .open_table(BLOBS)?
+        .get_owned(&digest.0)?;
+    match row {
+        Some(row) => {
+            let bytes = unpack(digest, row.value())?;
+            let Some(part) = part else {
+                return Ok(bytes);
+            };
+            let range = bounds(part, bytes.len() as u64)?;
+            let (from, to) = (usize::try_from(range.start), usize::try_from(range.end));
+            let (Ok(from), Ok(to)) = (from, to) else {
+                return Err(corrupt(format!("blob {digest} is larger than memory")).into());
+            };
+            Ok(bytes[from..to].to_vec())
+        }
+        None => read_file(&file_of(&shared.folder, digest), digest, part),
+    }
+}
+
+/// The bytes that a part means, no further than the end.
+fn bounds(part: BlobPart, size: u64) -> Result<std::ops::Range<u64>, StoreError> {
+    let start = part.offset.min(size);
+    let end = part.offset.saturating_add(part.length).min(size);
+    if end - start > BLOB_READ_BYTES_MAX {
+        return Err(StoreError::TooLarge {
+            what: "a part of a blob",
+            bytes: end - start,
+            max: BLOB_READ_BYTES_MAX,
+        });
+    }
+    Ok(start..end.max(start))
+}
+
+fn unpack(digest: Digest, row: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let bad = |why: &str| corrupt(format!("blob {digest}: {why}"));
+    let (head, kept) = row
+        .split_at_checked(HEAD_BYTES)
+        .ok_or_else(|| bad("cut short"))?;
+    let (packing, size) = head.split_first().ok_or_else(|| bad("cut short"))?;
+    let size = size
+        .try_into()
+        .map(u64::from_le_bytes)
+        .map_err(|_| bad("cut short"))?;
+    if size > BLOB_ROW_BYTES_MAX {
+        return Err(bad("larger than a row may be"));
+    }
+    let bytes = match *packing {
+        PLAIN => kept.to_vec(),
+        ZSTD => {
+            let capacity = usize::try_from(size).map_err(|_| bad("larger than memory"))?;
+            zstd::bulk::decompress(kept, capacity).map_err(|error| bad(&error.to_string()))?
+        }
+        _ => return Err(bad("packed in an unknown way")),
+    };
+    if bytes.len() as u64 == size && Digest::of(&bytes) == digest {
+        Ok(bytes)
+    } else {
+        Err(bad("other bytes than its digest says"))
+    }
+}
+
+fn read_file(path: &Path, digest: Digest, part: Option<BlobPart>) -> Result<Vec<u8>, Fault> {
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => StoreError::NotFound(format!("blob {digest}")),
+        _ => StoreError::Io(format!("blob {digest}: {error}")),
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    let range = bounds(
+        part.unwrap_or(BlobPart {
+            offset: 0,
+            length: size,
+        }),
+        size,
+    )?;
+    file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(range.end - range.start)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    // Only the whole can be held against its digest.
+    if part.is_none() && Digest::of(&bytes) != digest {
+        return Err(corrupt(format!("blob {digest}: other bytes than its digest says")).into());
+    }
+    Ok(bytes)
+}

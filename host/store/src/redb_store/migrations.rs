@@ -1,0 +1,59 @@
+//! The road from an older store to this one: steps from each schema version to the next, all in one transaction.
+//!
+//! To change the schema: raise nothing by hand, append a step. Its place is the version that it starts from, less one.
+//! Then make a fixture with the old program (`examples/make_fixture.rs`), check it in under `tests/fixtures/`, and
+//! name it in `tests/store/migrations.rs`. Row types keep their old variants, so a step only touches what must move.
+
+use redb::{ReadableTable as _, WriteTransaction};
+
+use super::{
+    fault::Fault,
+    tables::{META, meta},
+};
+use crate::StoreError;
+
+/// One step, within the transaction that opens the store.
+type Step = fn(&WriteTransaction) -> Result<(), Fault>;
+
+/// From version 1 on.
+const STEPS: &[Step] = &[];
+
+/// The version that this program writes.
+#[must_use]
+pub const fn schema_version() -> u32 {
+    // A const cast: the number of steps is that of lines above.
+    1 + STEPS.len() as u32
+}
+
+/// Brings the store to [`schema_version`]; a new one begins there.
+pub(crate) fn run(transaction: &WriteTransaction) -> Result<(), Fault> {
+    let is_new = transaction.list_tables()?.next().is_none();
+    let mut table = transaction.open_table(META)?;
+    let found = table.get(meta::SCHEMA)?.map(|row| row.value());
+    let found = match found {
+        Some(found) => u32::try_from(found).unwrap_or(u32::MAX),
+        None if is_new => schema_version(),
+        None => {
+            return Err(StoreError::Corrupt(
+                "queue.redb has tables but no schema version".to_owned(),
+            )
+            .into());
+        }
+    };
+    if found > schema_version() {
+        return Err(Fault::Refused(StoreError::NewerVersion {
+            found,
+            known: schema_version(),
+        }));
+    }
+    table.insert(meta::SCHEMA, u64::from(schema_version()))?;
+    drop(table);
+    let first = usize::try_from(found)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(1);
+    for (place, step) in STEPS.iter().enumerate().skip(first) {
+        tracing::info!(from = place + 1, to = place + 2, "migrating the store");
+        step(transaction)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! Opening a data folder: the lock, the two databases, their schema.
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::Path,
+};
+
+use redb::{Database, Durability, ReadableTable as _};
+
+use super::{
+    claims::Claims,
+    content,
+    fault::Fault,
+    jobs::Jobs,
+    migrations,
+    tables::{Tables, meta},
+};
+use crate::StoreError;
+
+/// How to open a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Memory for pages of the queue, in bytes.
+    pub queue_cache_bytes: usize,
+    /// Memory for pages of the content, in bytes.
+    pub content_cache_bytes: usize,
+}
+
+impl Default for StoreOptions {
+    /// 64 MiB each: with a million items queued, the whole host shall stay under 300 MiB.
+    fn default() -> Self {
+        Self {
+            queue_cache_bytes: 64 << 20,
+            content_cache_bytes: 64 << 20,
+        }
+    }
+}
+
+/// What opening gives.
+pub(crate) struct Opened {
+    pub(crate) lock: File,
+    pub(crate) queue: Database,
+    pub(crate) content: Database,
+    pub(crate) jobs: Jobs,
+    pub(crate) claims: Claims,
+}
+
+/// Opens or makes the store in `folder`.
+pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Fault> {
+    let io = |error: std::io::Error| StoreError::Io(format!("{}: {error}", folder.display()));
+    fs::create_dir_all(folder).map_err(io)?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(folder.join("lock"))
+        .map_err(io)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(folder.to_owned()).into()),
+        Err(TryLockError::Error(error)) => return Err(io(error).into()),
+    }
+    let queue = database(&folder.join("queue.redb"), options.queue_cache_bytes)?;
+    let content = database(&folder.join("content.redb"), options.content_cache_bytes)?;
+    content::prepare(folder, &content)?;
+    // A new file's name is durable once its folder is.
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(io)?;
+    let (jobs, claims) = prepare(&queue)?;
+    Ok(Opened {
+        lock,
+        queue,
+        content,
+        jobs,
+        claims,
+    })
+}
+
+/// Opens a database; redb repairs by itself what a killed process left.
+fn database(path: &Path, cache_bytes: usize) -> Result<Database, Fault> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(cache_bytes);
+    Ok(builder.create(path)?)
+}
+
+/// Migrates, makes the tables, counts the opening and reads the jobs: one transaction.
+fn prepare(queue: &Database) -> Result<(Jobs, Claims), Fault> {
+    let mut transaction = queue.begin_write()?;
+    transaction
+        .set_durability(Durability::Immediate)
+        .map_err(|error| StoreError::Io(error.to_string()))?;
+    migrations::run(&transaction)?;
+    let (jobs, opened) = {
+        let mut tables = Tables::open(&transaction)?;
+        let opened = tables.meta.get(meta::OPENED)?.map_or(0, |row| row.value()) + 1;
+        tables.meta.insert(meta::OPENED, opened)?;
+        (Jobs::load(&tables)?, opened)
+    };
+    transaction.commit()?;
+    Ok((jobs, Claims::new(opened)))
+}

@@ -1,0 +1,377 @@
+//! The [`Store`] trait over the parts: what runs here, what the writer does, what the blocking pool reads.
+
+use futures::FutureExt as _;
+use tokio::sync::oneshot;
+use tollgate_core::{
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp, item::NewItem,
+    pause::Pause,
+};
+
+use super::{
+    RedbStore, blocking,
+    content::{self, ContentMessage},
+    declare, discovery, job_state, queue,
+    reopen::{self, REOPEN_ITEMS_PER_TRANSACTION},
+    settle::{self, PreparedSettlement},
+    submit::{self, Prepared},
+    tasks::note,
+    views,
+    writer::Message,
+};
+use crate::{
+    BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryPage, DiscoveryResult, DiscoveryState,
+    ErrorView, ItemDetail, ItemQuery, ItemView, JobDeclaration, JobView, Page, Reopened, Reply,
+    Selection, Settled, Settlement, StateChange, StateEntry, Store, StoreError, StoredArtifact,
+    StoredBlob, Submitted, TaskRef,
+};
+
+/// Items above which packing them is work for the blocking pool.
+const PACK_HERE_MAX: usize = 64;
+/// Bytes of a small operation, about: what a batch counts it as.
+const SMALL: usize = 256;
+
+impl RedbStore {
+    async fn prepare(
+        &self,
+        job: JobId,
+        items: Vec<NewItem>,
+        now: Timestamp,
+    ) -> Result<Prepared, StoreError> {
+        if items.len() <= PACK_HERE_MAX {
+            return Prepared::new(job, &items, now);
+        }
+        blocking(move || Prepared::new(job, &items, now)).await
+    }
+
+    async fn settle_all(
+        &self,
+        settlements: Vec<Settlement>,
+    ) -> Result<Vec<Result<Settled, StoreError>>, StoreError> {
+        let mut prepared = Vec::with_capacity(settlements.len());
+        for settlement in settlements {
+            let claim = self
+                .shared
+                .claims()
+                .check(settlement.task, settlement.token);
+            prepared.push(claim.and_then(|job| PreparedSettlement::new(settlement, job)));
+        }
+        let bytes = prepared
+            .iter()
+            .flatten()
+            .map(PreparedSettlement::bytes)
+            .sum();
+        self.write(bytes, move |batch| settle::settle_all(batch, &mut prepared))
+            .await
+    }
+
+    async fn keep_blob(&self, body: BlobSource) -> Result<StoredBlob, StoreError> {
+        let folder = self.shared.folder.clone();
+        let packed = match blocking(move || content::prepare_blob(&folder, &body)).await? {
+            content::Prepared::Done(blob) => return Ok(blob),
+            content::Prepared::Row(packed) => packed,
+        };
+        let ended = || {
+            self.shared
+                .content_ended
+                .get()
+                .cloned()
+                .unwrap_or(StoreError::Closed)
+        };
+        let (reply, answer) = oneshot::channel();
+        self.content
+            .send(ContentMessage::Keep(packed, reply))
+            .await
+            .map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Opens what failed, in as many transactions as it takes; the first resumes the job.
+    async fn reopen_failed(&self, job: JobId, now: Timestamp) -> Result<Reopened, StoreError> {
+        let (mut total, mut after) = (Reopened::default(), Some(ItemId(0)));
+        while let Some(from) = after {
+            let is_first = from == ItemId(0);
+            let work = move |batch: &mut super::Batch<'_>| {
+                let mut part = Reopened::default();
+                if is_first {
+                    part.resumed = reopen::resume(batch, job)?;
+                }
+                let next = reopen::failed(batch, job, from, now, &mut part)?;
+                Ok((part, next))
+            };
+            let (part, next) = self.write(SMALL, work).await?;
+            add(&mut total, part);
+            after = next;
+        }
+        Ok(total)
+    }
+
+    /// Opens items by key, in as many transactions as it takes; the first resumes the job.
+    async fn reopen_items(
+        &self,
+        job: JobId,
+        keys: Vec<ItemKey>,
+        now: Timestamp,
+    ) -> Result<Reopened, StoreError> {
+        let mut total = Reopened::default();
+        let mut is_first = true;
+        for keys in parts(keys) {
+            let resumes = is_first;
+            is_first = false;
+            let work = move |batch: &mut super::Batch<'_>| {
+                let mut part = Reopened::default();
+                if resumes {
+                    part.resumed = reopen::resume(batch, job)?;
+                }
+                reopen::items(batch, job, &keys, now, &mut part)?;
+                Ok(part)
+            };
+            add(&mut total, self.write(SMALL, work).await?);
+        }
+        Ok(total)
+    }
+}
+
+/// Keys in lists of one transaction each; at least one list, if an empty one.
+fn parts(keys: Vec<ItemKey>) -> Vec<Vec<ItemKey>> {
+    if keys.len() <= REOPEN_ITEMS_PER_TRANSACTION {
+        return vec![keys];
+    }
+    keys.chunks(REOPEN_ITEMS_PER_TRANSACTION)
+        .map(<[_]>::to_vec)
+        .collect()
+}
+
+fn add(total: &mut Reopened, part: Reopened) {
+    total.items += part.items;
+    total.tasks += part.tasks;
+    part.opened
+        .into_iter()
+        .for_each(|stage| note(&mut total.opened, stage));
+    total.resumed = total.resumed.take().or(part.resumed);
+    total.unknown.extend(part.unknown);
+}
+
+impl Store for RedbStore {
+    fn declare<'a>(&'a self, job: JobDeclaration, now: Timestamp) -> Reply<'a, DeclaredJob> {
+        self.write(SMALL, move |batch| declare::declare(batch, &job, now))
+            .boxed()
+    }
+
+    fn submit<'a>(
+        &'a self,
+        job: JobId,
+        items: Vec<NewItem>,
+        now: Timestamp,
+    ) -> Reply<'a, Submitted> {
+        async move {
+            let prepared = self.prepare(job, items, now).await?;
+            self.write(prepared.bytes, move |batch| {
+                submit::submit(batch, job, &prepared, now)
+            })
+            .await
+        }
+        .boxed()
+    }
+
+    fn settle_discovery<'a>(&'a self, mut page: DiscoveryPage) -> Reply<'a, Submitted> {
+        async move {
+            let items = match &mut page.result {
+                DiscoveryResult::Page { items, .. } => std::mem::take(items),
+                DiscoveryResult::Error { .. } => Vec::new(),
+            };
+            let prepared = self.prepare(page.job, items, page.now).await?;
+            self.write(prepared.bytes, move |batch| {
+                discovery::settle(batch, &page, &prepared)
+            })
+            .await
+        }
+        .boxed()
+    }
+
+    fn discovery<'a>(&'a self, job: JobId) -> Reply<'a, DiscoveryState> {
+        async move { Ok(self.open_jobs()?.get(job)?.discovery.clone()) }.boxed()
+    }
+
+    fn claim<'a>(&'a self, lane: Lane, limit: usize, now: Timestamp) -> Reply<'a, Vec<Claim>> {
+        // Here and not on the blocking pool: a few pages from the cache, sooner read than handed over.
+        async move { Ok(queue::claim(&self.shared, lane, limit, now)?) }.boxed()
+    }
+
+    fn next_due<'a>(&'a self, lane: Lane, now: Timestamp) -> Reply<'a, Option<Timestamp>> {
+        async move { Ok(queue::next_due(&self.shared, lane, now)?) }.boxed()
+    }
+
+    fn release<'a>(&'a self, released: Vec<(TaskRef, ClaimToken)>) -> Reply<'a, ()> {
+        async move {
+            let mut claims = self.shared.claims();
+            released
+                .into_iter()
+                .for_each(|(task, token)| claims.release(task, token));
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn settle<'a>(
+        &'a self,
+        settlements: Vec<Settlement>,
+    ) -> Reply<'a, Vec<Result<Settled, StoreError>>> {
+        self.settle_all(settlements).boxed()
+    }
+
+    fn put_blob<'a>(&'a self, body: BlobSource) -> Reply<'a, StoredBlob> {
+        self.keep_blob(body).boxed()
+    }
+
+    fn read_blob<'a>(&'a self, digest: Digest, part: Option<BlobPart>) -> Reply<'a, Vec<u8>> {
+        self.read(move |shared| content::read(shared, digest, part))
+            .boxed()
+    }
+
+    fn artifacts<'a>(
+        &'a self,
+        item: ItemId,
+        own: Option<StageIx>,
+    ) -> Reply<'a, Vec<StoredArtifact>> {
+        async move { Ok(views::artifacts(&self.shared, item, own)?) }.boxed()
+    }
+
+    fn state_get<'a>(&'a self, job: JobId, key: String) -> Reply<'a, Option<StateEntry>> {
+        async move {
+            let table = self
+                .shared
+                .begin_read()?
+                .open_table(super::tables::STATE)
+                .map_err(super::Fault::from)?;
+            Ok(job_state::get(&table, job, &key)?)
+        }
+        .boxed()
+    }
+
+    fn state_apply<'a>(&'a self, job: JobId, changes: Vec<StateChange>) -> Reply<'a, ()> {
+        async move {
+            let bytes = job_state::check(&changes)?;
+            self.write(bytes + SMALL, move |batch| {
+                job_state::apply(batch, job, &changes)
+            })
+            .await
+        }
+        .boxed()
+    }
+
+    fn state_keys<'a>(
+        &'a self,
+        job: JobId,
+        prefix: String,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Reply<'a, Page<String, String>> {
+        self.read(move |shared| {
+            let table = shared.begin_read()?.open_table(super::tables::STATE)?;
+            let (entries, more) = job_state::keys(&table, job, &prefix, cursor.as_deref(), limit)?;
+            let next = entries.last().cloned().filter(|_| more);
+            Ok(Page { entries, next })
+        })
+        .boxed()
+    }
+
+    fn pause<'a>(&'a self, job: JobId, pause: Pause) -> Reply<'a, ()> {
+        self.write(SMALL, move |batch| {
+            batch
+                .jobs
+                .get_mut(job)
+                .map_err(super::Fault::Refused)?
+                .pause = Some(pause.clone());
+            Ok(())
+        })
+        .boxed()
+    }
+
+    fn resume<'a>(&'a self, job: JobId) -> Reply<'a, Option<Pause>> {
+        self.write(SMALL, move |batch| reopen::resume(batch, job))
+            .boxed()
+    }
+
+    fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened> {
+        match what {
+            Selection::Items(keys) => self.reopen_items(job, keys, now).boxed(),
+            Selection::Failed => self.reopen_failed(job, now).boxed(),
+        }
+    }
+
+    fn exclude<'a>(
+        &'a self,
+        job: JobId,
+        keys: Vec<ItemKey>,
+        reason: String,
+        now: Timestamp,
+    ) -> Reply<'a, Reopened> {
+        async move {
+            let mut total = Reopened::default();
+            for keys in parts(keys) {
+                let reason = reason.clone();
+                let work = move |batch: &mut super::Batch<'_>| {
+                    reopen::exclude(batch, job, &keys, &reason, now)
+                };
+                add(&mut total, self.write(SMALL, work).await?);
+            }
+            Ok(total)
+        }
+        .boxed()
+    }
+
+    fn jobs<'a>(&'a self) -> Reply<'a, Vec<JobView>> {
+        async move {
+            self.open_jobs()?
+                .by_id
+                .values()
+                .map(|job| views::job(job))
+                .collect()
+        }
+        .boxed()
+    }
+
+    fn job_id<'a>(&'a self, name: JobName) -> Reply<'a, Option<JobId>> {
+        async move { Ok(self.open_jobs()?.by_name(&name).map(|job| job.spec.id)) }.boxed()
+    }
+
+    fn items<'a>(&'a self, job: JobId, query: ItemQuery) -> Reply<'a, Page<ItemView, ItemId>> {
+        self.read(move |shared| views::items(shared, job, &query))
+            .boxed()
+    }
+
+    fn item<'a>(&'a self, job: JobId, key: ItemKey) -> Reply<'a, Option<ItemDetail>> {
+        self.read(move |shared| views::item(shared, job, &key))
+            .boxed()
+    }
+
+    fn recent_errors<'a>(&'a self, job: JobId, limit: usize) -> Reply<'a, Vec<ErrorView>> {
+        self.read(move |shared| views::recent_errors(shared, job, limit))
+            .boxed()
+    }
+
+    fn close<'a>(&'a self) -> Reply<'a, ()> {
+        async move {
+            // An error means that the writer has ended already.
+            drop(self.queue.send(Message::Close).await);
+            drop(self.content.send(ContentMessage::Close).await);
+            let (shared, threads) = (self.shared.clone(), self.threads.clone());
+            blocking(move || {
+                threads.join();
+                shared.close()
+            })
+            .await
+        }
+        .boxed()
+    }
+}
+
+impl RedbStore {
+    /// The jobs as of the last commit, while the store is open.
+    fn open_jobs(&self) -> Result<std::sync::Arc<super::Jobs>, StoreError> {
+        match self.shared.ended.get() {
+            Some(StoreError::Closed) => Err(StoreError::Closed),
+            _ => Ok(self.shared.jobs()),
+        }
+    }
+}

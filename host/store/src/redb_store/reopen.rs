@@ -1,0 +1,278 @@
+//! Opening tasks again, and leaving items out: what people ask for, and what a new revision means.
+
+use redb::ReadableTable;
+use tollgate_core::{
+    ItemId, ItemKey, JobId, StageIx, Timestamp,
+    task::{SkipReason, TaskState},
+};
+
+use super::{
+    fault::Fault,
+    jobs::Spec,
+    tables::{JobKey, job_key, job_key_number, text_key},
+    tasks::{Head, ItemTasks, Side, apply_change, read_item},
+    writer::Batch,
+};
+use crate::{Reopened, TaskRef};
+
+/// Items opened in one transaction: the writer serves nobody else meanwhile. More are opened in several.
+pub(crate) const REOPEN_ITEMS_PER_TRANSACTION: usize = 5_000;
+
+/// What becomes of tasks that are claimed at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// They are left alone and settle as they do.
+    Left,
+    /// They are opened as well, and what their attempts bring is refused: it stands on what is no more.
+    Replaced,
+}
+
+/// Ends the job's pause and resets its breakers.
+pub(crate) fn resume(
+    batch: &mut Batch<'_>,
+    job: JobId,
+) -> Result<Option<tollgate_core::pause::Pause>, Fault> {
+    let job = batch.jobs.get_mut(job).map_err(Fault::Refused)?;
+    job.lanes.values_mut().for_each(|lane| lane.breaker.reset());
+    Ok(job.pause.take())
+}
+
+/// Opens the failed tasks of the job's items after `after`, as many as one transaction takes. Answers where to go on.
+pub(crate) fn failed(
+    batch: &mut Batch<'_>,
+    job: JobId,
+    after: ItemId,
+    now: Timestamp,
+    into: &mut Reopened,
+) -> Result<Option<ItemId>, Fault> {
+    let spec = batch.jobs.get(job).map_err(Fault::Refused)?.spec.clone();
+    let ids: Vec<ItemId> = {
+        let range = job_key(job, after.0.saturating_add(1))..=job_key(job, u64::MAX);
+        let rows = batch
+            .tables
+            .failed
+            .range::<&JobKey>(&range.start()..=&range.end())?;
+        let ids = rows
+            .take(REOPEN_ITEMS_PER_TRANSACTION)
+            .map(|row| row.map(|(key, _)| ItemId(job_key_number(key.value()))));
+        ids.collect::<Result<_, _>>()?
+    };
+    for &id in &ids {
+        let head = read_item(&batch.tables.items, id, |head, _| Ok(head))?;
+        let opened = open_ended(
+            batch,
+            &spec,
+            head,
+            |state| matches!(state, TaskState::Failed { .. }),
+            now,
+            &mut into.opened,
+        )?;
+        into.tasks += opened;
+        into.items += u64::from(opened > 0);
+    }
+    Ok(ids
+        .last()
+        .copied()
+        .filter(|_| ids.len() == REOPEN_ITEMS_PER_TRANSACTION))
+}
+
+/// Opens items by key: what failed or waits to be tried again; where nothing did, all their tasks.
+pub(crate) fn items(
+    batch: &mut Batch<'_>,
+    job: JobId,
+    keys: &[ItemKey],
+    now: Timestamp,
+    into: &mut Reopened,
+) -> Result<(), Fault> {
+    let spec = batch.jobs.get(job).map_err(Fault::Refused)?.spec.clone();
+    for key in keys {
+        let Some(head) = find(batch, job, key)? else {
+            into.unknown.push(key.clone());
+            continue;
+        };
+        let stuck = |state: &TaskState| {
+            matches!(
+                state,
+                TaskState::Failed { .. } | TaskState::RetryLater { .. }
+            )
+        };
+        let mut opened = open_ended(batch, &spec, head, stuck, now, &mut into.opened)?;
+        if opened == 0 {
+            opened = anew(
+                batch,
+                &spec,
+                head,
+                head.priority,
+                Claimed::Left,
+                now,
+                &mut into.opened,
+            )?;
+        }
+        into.tasks += opened;
+        into.items += u64::from(opened > 0);
+    }
+    Ok(())
+}
+
+/// Leaves items out: what has not ended is skipped, and what attempts under way bring is refused.
+pub(crate) fn exclude(
+    batch: &mut Batch<'_>,
+    job: JobId,
+    keys: &[ItemKey],
+    reason: &str,
+    now: Timestamp,
+) -> Result<Reopened, Fault> {
+    let spec = batch.jobs.get(job).map_err(Fault::Refused)?.spec.clone();
+    let mut done = Reopened::default();
+    for key in keys {
+        let Some(head) = find(batch, job, key)? else {
+            done.unknown.push(key.clone());
+            continue;
+        };
+        let before = ItemTasks::read(&batch.tables.tasks, head.id, head.created, &spec.graph)?;
+        let mut after = before.clone();
+        let mut skipped = 0;
+        for (stage, state) in &mut after.states {
+            if spec.has(*stage) && !state.has_ended() {
+                *state = TaskState::Skipped {
+                    reason: SkipReason::Excluded {
+                        reason: reason.to_owned(),
+                    },
+                };
+                batch.revoked.insert(TaskRef {
+                    item: head.id,
+                    stage: *stage,
+                });
+                skipped += 1;
+            }
+        }
+        if skipped > 0 {
+            spec.graph.resolve(&mut after.states, now);
+            write(
+                batch,
+                &spec,
+                head,
+                head.priority,
+                &before,
+                &after,
+                &mut done.opened,
+            )?;
+            done.items += 1;
+            done.tasks += skipped;
+        }
+    }
+    Ok(done)
+}
+
+/// Opens those tasks of an item whose state `is_meant`; answers how many.
+fn open_ended(
+    batch: &mut Batch<'_>,
+    spec: &Spec,
+    head: Head,
+    is_meant: impl Fn(&TaskState) -> bool,
+    now: Timestamp,
+    opened: &mut Vec<StageIx>,
+) -> Result<u64, Fault> {
+    let before = ItemTasks::read(&batch.tables.tasks, head.id, head.created, &spec.graph)?;
+    let mut after = before.clone();
+    let mut count = 0;
+    for (stage, state) in &before.states {
+        let task = TaskRef {
+            item: head.id,
+            stage: *stage,
+        };
+        if spec.has(*stage) && is_meant(state) && !batch.is_claimed(task) {
+            after.set_state(*stage, TaskState::Ready { due: now });
+            after.set_tally(*stage, before.tally(*stage).reopened());
+            count += 1;
+        }
+    }
+    if count > 0 {
+        spec.graph.resolve(&mut after.states, now);
+        write(batch, spec, head, head.priority, &before, &after, opened)?;
+    }
+    Ok(count)
+}
+
+/// Opens all tasks of an item from its roots; its outputs serve until new ones are settled. Answers how many changed.
+pub(crate) fn anew(
+    batch: &mut Batch<'_>,
+    spec: &Spec,
+    old: Head,
+    priority: i32,
+    claimed: Claimed,
+    now: Timestamp,
+    opened: &mut Vec<StageIx>,
+) -> Result<u64, Fault> {
+    let before = ItemTasks::read(&batch.tables.tasks, old.id, old.created, &spec.graph)?;
+    let mut after = before.clone();
+    let mut forgotten = Vec::new();
+    for (stage, _) in &before.states {
+        let task = TaskRef {
+            item: old.id,
+            stage: *stage,
+        };
+        if !spec.has(*stage) {
+            // Were the stage to come back, it would begin anew as well; until then it stands still.
+            after.set_state(*stage, TaskState::Waiting { on: Vec::new() });
+            continue;
+        }
+        if claimed == Claimed::Left && batch.is_claimed(task) {
+            continue;
+        }
+        if claimed == Claimed::Replaced {
+            batch.revoked.insert(task);
+        }
+        after.set_tally(*stage, before.tally(*stage).reopened());
+        forgotten.push(*stage);
+    }
+    after.states.retain(|(stage, _)| !forgotten.contains(stage));
+    spec.graph.resolve(&mut after.states, now);
+    let changed = after
+        .states
+        .iter()
+        .filter(|(stage, state)| before.state(*stage) != Some(state))
+        .count();
+    write(batch, spec, old, priority, &before, &after, opened)?;
+    Ok(changed as u64)
+}
+
+fn write(
+    batch: &mut Batch<'_>,
+    spec: &Spec,
+    old: Head,
+    priority: i32,
+    before: &ItemTasks,
+    after: &ItemTasks,
+    opened: &mut Vec<StageIx>,
+) -> Result<(), Fault> {
+    let before = Side {
+        graph: &spec.graph,
+        states: &before.states,
+        priority: old.priority,
+    };
+    let now = Side {
+        graph: &spec.graph,
+        states: &after.states,
+        priority,
+    };
+    apply_change(
+        &mut batch.tables,
+        batch.jobs.get_mut(spec.id)?,
+        old.id,
+        Some(before),
+        now,
+        opened,
+    )?;
+    after.write(&mut batch.tables, old.id)
+}
+
+fn find(batch: &Batch<'_>, job: JobId, key: &ItemKey) -> Result<Option<Head>, Fault> {
+    let id = batch
+        .tables
+        .keys
+        .get(text_key(job, key.as_str()).as_slice())?
+        .map(|id| ItemId(id.value()));
+    id.map(|id| read_item(&batch.tables.items, id, |head, _| Ok(head)))
+        .transpose()
+}

@@ -1,0 +1,397 @@
+//! Settling attempts: one transaction for the output, the attempt, the states and all that follows from them.
+
+use tollgate_core::{
+    Digest, JobId,
+    breaker::BreakerState,
+    graph::STAGES_MAX,
+    outcome::{BreakerEffect, Verdict},
+    pause::{Pause, PauseReason},
+    task::{SkipReason, TaskError, TaskState},
+};
+
+use super::{
+    fault::Fault,
+    jobs::{Job, Spec},
+    json,
+    submit::{self, Prepared},
+    tables::{Tables, artifact_key, attempt_key, job_key, task_key},
+    tasks::{Head, ItemTasks, Side, apply_change, note, read_item},
+    writer::Batch,
+};
+use crate::{
+    Settled, Settlement, StoreError, TaskRef,
+    stored::{
+        StoredArtifactRow, StoredArtifactV1, StoredAttempt, StoredErrorRow, StoredErrorV1,
+        StoredOutput, StoredOutputV1, encode,
+    },
+};
+
+/// Most bytes of one output, as JSON: outputs are read with claims and listed. Larger things are artifacts.
+pub const OUTPUT_BYTES_MAX: usize = 8 << 20;
+/// Most artifacts of one attempt: an album of a page's images, not a crawl.
+pub const ARTIFACTS_PER_ATTEMPT_MAX: usize = 1_000;
+/// Errors kept for the list of a job's latest ones; each attempt keeps its own beside that.
+pub const ERRORS_KEPT: u64 = 1_000;
+
+/// A settlement packed for the writer.
+#[derive(Debug)]
+pub(crate) struct PreparedSettlement {
+    settlement: Settlement,
+    job: JobId,
+    /// With [`Verdict::Done`]: the output and its digest.
+    output: Option<(Vec<u8>, Digest)>,
+    found: Prepared,
+    /// What the writer found it to be impossible with.
+    broken: Option<StoreError>,
+}
+
+impl PreparedSettlement {
+    /// Packs it. `job` is that of its claim.
+    pub(crate) fn new(settlement: Settlement, job: JobId) -> Result<Self, StoreError> {
+        let (output, found) = match &settlement.verdict {
+            Verdict::Done(output) => {
+                let fields = json::canonical(&output.fields);
+                limit("an output", fields.len(), OUTPUT_BYTES_MAX)?;
+                let digest = Digest::of(&fields);
+                (
+                    Some((fields, digest)),
+                    Prepared::new(job, &output.found, settlement.now)?,
+                )
+            }
+            _ => (None, Prepared::new(job, &[], settlement.now)?),
+        };
+        limit(
+            "the list of an attempt's artifacts",
+            settlement.artifacts.len(),
+            ARTIFACTS_PER_ATTEMPT_MAX,
+        )?;
+        Ok(Self {
+            settlement,
+            job,
+            output,
+            found,
+            broken: None,
+        })
+    }
+
+    /// About its bytes in the writer's batch.
+    pub(crate) fn bytes(&self) -> usize {
+        self.output.as_ref().map_or(0, |(bytes, _)| bytes.len()) + self.found.bytes + 256
+    }
+}
+
+fn limit(what: &'static str, found: usize, max: usize) -> Result<(), StoreError> {
+    if found > max {
+        Err(StoreError::TooLarge {
+            what,
+            bytes: found as u64,
+            max: max as u64,
+        })
+    } else {
+        Ok(())
+    }
+}
+
+/// Settles each of them in the writer's batch. One that proves impossible is noted and the batch done again.
+pub(crate) fn settle_all(
+    batch: &mut Batch<'_>,
+    settlements: &mut [Result<PreparedSettlement, StoreError>],
+) -> Result<Vec<Result<Settled, StoreError>>, Fault> {
+    let mut answers = Vec::with_capacity(settlements.len());
+    for settlement in settlements {
+        let prepared = match settlement {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                answers.push(Err(error.clone()));
+                continue;
+            }
+        };
+        if let Some(error) = &prepared.broken {
+            answers.push(Err(error.clone()));
+            continue;
+        }
+        match settle(batch, prepared) {
+            Ok(settled) => answers.push(Ok(settled)),
+            Err(Fault::Refused(error)) => answers.push(Err(error)),
+            Err(Fault::Broken(error)) => {
+                prepared.broken = Some(error);
+                return Err(Fault::Redo);
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(answers)
+}
+
+fn settle(batch: &mut Batch<'_>, prepared: &PreparedSettlement) -> Result<Settled, Fault> {
+    let Settlement {
+        task, token, now, ..
+    } = prepared.settlement;
+    let settlement = &prepared.settlement;
+    let stale = || Fault::Refused(StoreError::StaleClaim(task.item));
+    let spec = batch
+        .jobs
+        .get(prepared.job)
+        .map_err(Fault::Refused)?
+        .spec
+        .clone();
+    batch.check_claim(task, token).map_err(Fault::Refused)?;
+    if !spec.has(task.stage) {
+        batch.revoked.insert(task);
+        return Err(stale());
+    }
+    let head = read_item(&batch.tables.items, task.item, |head, _| Ok(head))?;
+    let before = ItemTasks::read(&batch.tables.tasks, task.item, head.created, &spec.graph)?;
+    if !matches!(
+        before.state(task.stage),
+        Some(TaskState::Ready { .. } | TaskState::RetryLater { .. })
+    ) {
+        batch.revoked.insert(task);
+        return Err(stale());
+    }
+    // Nothing is refused below this line.
+    batch.hold_settling(task);
+    let mut settled = Settled::default();
+    let after = settle_tasks(batch, &spec, head, settlement, &before, &mut settled)?;
+    after.write(&mut batch.tables, task.item)?;
+    write_attempt(&mut batch.tables, &spec, settlement)?;
+    write_output(&mut batch.tables, prepared)?;
+    write_artifacts(&mut batch.tables, settlement)?;
+    let job = batch.jobs.get_mut(spec.id)?;
+    write_error(&mut batch.tables, job, settlement)?;
+    let opened = count_breaker(job, settlement)?;
+    settled.paused = pause(job, opened.or_else(|| settlement.pause.clone()));
+    settled.found = submit::submit(batch, spec.id, &prepared.found, now)?;
+    settled
+        .found
+        .opened
+        .iter()
+        .for_each(|stage| note(&mut settled.opened, *stage));
+    Ok(settled)
+}
+
+/// The states of the item's tasks after the attempt, with queues and counters.
+fn settle_tasks(
+    batch: &mut Batch<'_>,
+    spec: &Spec,
+    head: Head,
+    settlement: &Settlement,
+    before: &ItemTasks,
+    settled: &mut Settled,
+) -> Result<ItemTasks, Fault> {
+    let stage = settlement.task.stage;
+    let state = match &settlement.verdict {
+        Verdict::Done(_) => TaskState::Done,
+        Verdict::Nothing(reason) => TaskState::Nothing {
+            reason: reason.clone(),
+        },
+        Verdict::Reject(reason) => {
+            let by = spec.stage_name(stage)?.clone();
+            TaskState::Skipped {
+                reason: SkipReason::Rejected {
+                    by,
+                    reason: reason.clone(),
+                },
+            }
+        }
+        Verdict::Skipped(reason) => TaskState::Skipped {
+            reason: reason.clone(),
+        },
+        Verdict::Failed(error) => TaskState::Failed {
+            error: error.clone(),
+        },
+        Verdict::Later { due, reason } => {
+            settled.due = Some(*due);
+            TaskState::RetryLater {
+                due: *due,
+                reason: reason.clone(),
+            }
+        }
+    };
+    debug_assert!(
+        spec.graph.stages().len() <= STAGES_MAX,
+        "an item's tasks stand in one row"
+    );
+    let mut after = before.clone();
+    after.set_state(stage, state);
+    after.set_tally(stage, settlement.tally);
+    spec.graph.resolve(&mut after.states, settlement.now);
+    let old = Side {
+        graph: &spec.graph,
+        states: &before.states,
+        priority: head.priority,
+    };
+    let new = Side {
+        states: &after.states,
+        ..old
+    };
+    apply_change(
+        &mut batch.tables,
+        batch.jobs.get_mut(spec.id)?,
+        head.id,
+        Some(old),
+        new,
+        &mut settled.opened,
+    )?;
+    Ok(after)
+}
+
+fn write_attempt(
+    tables: &mut Tables<'_>,
+    spec: &Spec,
+    settlement: &Settlement,
+) -> Result<(), Fault> {
+    let TaskRef { item, stage } = settlement.task;
+    let Some(attempt) = &settlement.attempt else {
+        return Ok(());
+    };
+    let row = encode(&StoredAttempt::from(attempt))?;
+    tables
+        .attempts
+        .insert(&attempt_key(item, stage, attempt.number), row.as_slice())?;
+    // At least one stays, or an item could not say how it ended (S14).
+    if let Some(last_dropped) = attempt.number.checked_sub(spec.keep_attempts.max(1)) {
+        let old = attempt_key(item, stage, 0)..=attempt_key(item, stage, last_dropped);
+        tables
+            .attempts
+            .retain_in::<&[u8; 14], _>(&old.start()..=&old.end(), |_, _| false)?;
+    }
+    Ok(())
+}
+
+fn write_output(tables: &mut Tables<'_>, prepared: &PreparedSettlement) -> Result<(), Fault> {
+    let settlement = &prepared.settlement;
+    // Without an output the last good one goes on serving.
+    let (Verdict::Done(output), Some((fields, digest))) = (&settlement.verdict, &prepared.output)
+    else {
+        return Ok(());
+    };
+    let handler = settlement
+        .attempt
+        .as_ref()
+        .map(|attempt| (attempt.handler.artifact.0, attempt.handler.code.0));
+    let row = encode(&StoredOutput::V1(StoredOutputV1 {
+        made_at_ms: settlement.now.0,
+        digest: digest.0,
+        handler,
+        fingerprint: settlement.fingerprint.as_ref().map(Into::into),
+        quality_flags: output.quality_flags.clone(),
+        fields,
+    }))?;
+    tables.outputs.insert(
+        &task_key(settlement.task.item, settlement.task.stage),
+        row.as_slice(),
+    )?;
+    Ok(())
+}
+
+fn write_artifacts(tables: &mut Tables<'_>, settlement: &Settlement) -> Result<(), Fault> {
+    let TaskRef { item, stage } = settlement.task;
+    let is_done = matches!(settlement.verdict, Verdict::Done(_));
+    if is_done {
+        let first = task_key(item, stage);
+        let mut after = first.to_vec();
+        after.push(2);
+        tables
+            .artifacts
+            .retain_in::<&[u8], _>(first.as_slice()..after.as_slice(), |_, _| false)?;
+    }
+    for artifact in &settlement.artifacts {
+        let row = StoredArtifactRow::V1(StoredArtifactV1 {
+            content_type: artifact.content_type.clone(),
+            size: artifact.blob.size,
+            digest: artifact.blob.digest.0,
+        });
+        let key = artifact_key(item, stage, !is_done, &artifact.name);
+        tables
+            .artifacts
+            .insert(key.as_slice(), encode(&row)?.as_slice())?;
+    }
+    Ok(())
+}
+
+/// What went wrong in the attempt, if anything did.
+fn error_of(settlement: &Settlement) -> Option<&TaskError> {
+    match (&settlement.verdict, &settlement.attempt) {
+        (Verdict::Failed(error), _) => Some(error),
+        (_, Some(attempt)) => attempt.error.as_ref(),
+        _ => None,
+    }
+}
+
+fn write_error(
+    tables: &mut Tables<'_>,
+    job: &mut Job,
+    settlement: &Settlement,
+) -> Result<(), Fault> {
+    let Some(error) = error_of(settlement) else {
+        return Ok(());
+    };
+    let number = job.totals.next_error;
+    job.totals.next_error += 1;
+    let row = StoredErrorRow::V1(StoredErrorV1 {
+        item: settlement.task.item.0,
+        stage: settlement.task.stage.0,
+        at_ms: settlement.now.0,
+        error: error.into(),
+    });
+    tables
+        .errors
+        .insert(&job_key(job.spec.id, number), encode(&row)?.as_slice())?;
+    if let Some(oldest) = number.checked_sub(ERRORS_KEPT) {
+        tables.errors.remove(&job_key(job.spec.id, oldest))?;
+    }
+    Ok(())
+}
+
+/// Counts the attempt in its lane; answers the pause if it opened the breaker.
+fn count_breaker(job: &mut Job, settlement: &Settlement) -> Result<Option<Pause>, Fault> {
+    let Settlement { task, now, .. } = *settlement;
+    let spec = job.spec.clone();
+    let lane = job.lanes.entry(task.stage).or_default();
+    if let Some(attempt) = &settlement.attempt {
+        lane.last_attempt_at = Some(attempt.ended_at);
+    }
+    if matches!(
+        settlement.verdict,
+        Verdict::Done(_) | Verdict::Nothing(_) | Verdict::Reject(_)
+    ) {
+        lane.last_progress_at = Some(now);
+    }
+    if settlement.breaker == BreakerEffect::Success && lane.breaker.failures() == 0 {
+        return Ok(None);
+    }
+    match lane
+        .breaker
+        .record(task.item, settlement.breaker, spec.breaker)
+    {
+        BreakerState::Closed => Ok(None),
+        BreakerState::Opened => {
+            let reason = PauseReason::Breaker {
+                stage: spec.stage_name(task.stage)?.clone(),
+                failures: lane.breaker.failures(),
+            };
+            let evidence = error_of(settlement)
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            Ok(Some(Pause {
+                reason,
+                by: "host".to_owned(),
+                at: now,
+                evidence,
+                until: None,
+            }))
+        }
+    }
+}
+
+/// Pauses the job, unless it is paused already by what only a person ends; answers the pause if it is a new one.
+fn pause(job: &mut Job, pause: Option<Pause>) -> Option<Pause> {
+    let pause = pause?;
+    let stands = |old: &Pause| old.until.is_none() && old.reason != PauseReason::Shutdown;
+    if job.pause.as_ref().is_some_and(stands) {
+        return None;
+    }
+    job.pause = Some(pause.clone());
+    Some(pause)
+}

@@ -1,0 +1,301 @@
+//! Submitting items: what is packed before the writer sees it, and the few rows that each new item costs there.
+
+use std::ops::Bound;
+
+use redb::ReadableTable;
+use tollgate_core::{
+    ItemId, JobId, Lane, StageIx, Timestamp, graph::TaskStates, item::NewItem, task::TaskState,
+};
+
+use super::{
+    fault::Fault,
+    jobs::{Job, Spec},
+    json, reopen,
+    tables::{Tables, job_key, ready_key, text_key},
+    tasks::{Side, note},
+    writer::Batch,
+};
+use crate::{
+    StoreError, Submitted,
+    stored::{StoredItem, StoredItemV1, decode, encode},
+};
+
+/// Most items of one submission: they share a transaction, and the writer serves nobody else meanwhile.
+pub const SUBMIT_ITEMS_MAX: usize = 100_000;
+/// Most bytes of one item's data, as JSON: it is read with every claim. Documents belong into artifacts.
+pub const ITEM_DATA_BYTES_MAX: usize = 1 << 20;
+
+/// Items packed for the writer, in the order of submission.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    rows: Vec<PreparedItem>,
+    /// Places in `rows` by key, equal keys in the order of submission.
+    by_key: Vec<usize>,
+    /// Bytes of all rows, about.
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+struct PreparedItem {
+    key: Vec<u8>,
+    row: Vec<u8>,
+    priority: i32,
+    revision: Option<String>,
+}
+
+impl Prepared {
+    /// Packs items of `job`, submitted at `now`.
+    pub(crate) fn new(job: JobId, items: &[NewItem], now: Timestamp) -> Result<Self, StoreError> {
+        let too_large = |what, bytes: usize, max: usize| StoreError::TooLarge {
+            what,
+            bytes: bytes as u64,
+            max: max as u64,
+        };
+        if items.len() > SUBMIT_ITEMS_MAX {
+            return Err(too_large(
+                "a submission, in items,",
+                items.len(),
+                SUBMIT_ITEMS_MAX,
+            ));
+        }
+        let mut prepared = Self {
+            rows: Vec::with_capacity(items.len()),
+            by_key: (0..items.len()).collect(),
+            bytes: 0,
+        };
+        for item in items {
+            let data = json::canonical(&item.data);
+            if data.len() > ITEM_DATA_BYTES_MAX {
+                return Err(too_large(
+                    "the data of an item",
+                    data.len(),
+                    ITEM_DATA_BYTES_MAX,
+                ));
+            }
+            let row = encode(&StoredItem::V1(StoredItemV1 {
+                job: job.0,
+                created_ms: now.0,
+                priority: item.priority,
+                key: item.key.as_str(),
+                revision: item.revision.as_deref(),
+                data: &data,
+            }))?;
+            let key = text_key(job, item.key.as_str());
+            prepared.bytes += row.len() + key.len();
+            let (priority, revision) = (item.priority, item.revision.clone());
+            prepared.rows.push(PreparedItem {
+                key,
+                row,
+                priority,
+                revision,
+            });
+        }
+        // In the order of the table, neighbours are looked up and written together.
+        prepared
+            .by_key
+            .sort_by(|&a, &b| prepared.rows[a].key.cmp(&prepared.rows[b].key));
+        Ok(prepared)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+/// Submits them to `job` in the writer's batch.
+pub(crate) fn submit(
+    batch: &mut Batch<'_>,
+    job: JobId,
+    prepared: &Prepared,
+    now: Timestamp,
+) -> Result<Submitted, Fault> {
+    let spec = batch.jobs.get(job).map_err(Fault::Refused)?.spec.clone();
+    let mut submitted = Submitted::default();
+    // Looks every key up before anything is written: known keys cost that and no more.
+    let mut fresh = vec![false; prepared.len()];
+    let mut known: Vec<(usize, Option<ItemId>)> = Vec::new();
+    let mut last: Option<&[u8]> = None;
+    for &place in &prepared.by_key {
+        let key = prepared.rows[place].key.as_slice();
+        if last == Some(key) {
+            known.push((place, None));
+            continue;
+        }
+        last = Some(key);
+        match batch.tables.keys.get(key)? {
+            Some(id) => known.push((place, Some(ItemId(id.value())))),
+            None => fresh[place] = true,
+        }
+    }
+    submitted.new = insert(batch, &spec, prepared, &fresh, now, &mut submitted.opened)?;
+    for (place, id) in known {
+        let row = &prepared.rows[place];
+        let id = match id {
+            Some(id) => id,
+            None => {
+                let id = batch.tables.keys.get(row.key.as_slice())?;
+                ItemId(
+                    id.ok_or_else(|| {
+                        StoreError::Corrupt("a key vanished while it was submitted".to_owned())
+                    })?
+                    .value(),
+                )
+            }
+        };
+        if revise(batch, &spec, id, row, now, &mut submitted.opened)? {
+            submitted.reopened += 1;
+        } else {
+            submitted.known += 1;
+        }
+    }
+    Ok(submitted)
+}
+
+/// Writes the fresh ones; answers how many.
+fn insert(
+    batch: &mut Batch<'_>,
+    spec: &Spec,
+    prepared: &Prepared,
+    fresh: &[bool],
+    now: Timestamp,
+    opened: &mut Vec<StageIx>,
+) -> Result<u64, Fault> {
+    let first = batch.jobs.next_item;
+    let mut ids = vec![0; fresh.len()];
+    let mut next = first;
+    for (place, _) in fresh.iter().enumerate().filter(|(_, fresh)| **fresh) {
+        ids[place] = next;
+        next += 1;
+    }
+    let count = next - first;
+    if count == 0 {
+        return Ok(0);
+    }
+    batch.jobs.next_item = next;
+    let job = batch.jobs.get_mut(spec.id)?;
+    for &place in prepared.by_key.iter().filter(|place| fresh[**place]) {
+        batch
+            .tables
+            .keys
+            .insert(prepared.rows[place].key.as_slice(), ids[place])?;
+    }
+    let mut items = batch
+        .tables
+        .items
+        .upper_bound_mut(Bound::<u64>::Unbounded)?;
+    for (place, row) in prepared
+        .rows
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| fresh[*place])
+    {
+        items.insert_before(ids[place], row.row.as_slice())?;
+    }
+    items.close()?;
+    extend_span(&mut batch.tables, job, first, next - 1)?;
+    let initial = spec.graph.initial(now);
+    let members: Vec<(i32, u64)> = (0..fresh.len())
+        .filter(|place| fresh[*place])
+        .map(|place| (prepared.rows[place].priority, ids[place]))
+        .collect();
+    count_initial(&mut batch.tables, job, &initial, members, opened)?;
+    Ok(count)
+}
+
+/// Counts and queues new items whose tasks are all `initial`: no rows of their own are needed for them.
+fn count_initial(
+    tables: &mut Tables<'_>,
+    job: &mut Job,
+    initial: &TaskStates,
+    mut members: Vec<(i32, u64)>,
+    opened: &mut Vec<StageIx>,
+) -> Result<(), Fault> {
+    let count = i64::try_from(members.len()).unwrap_or(i64::MAX);
+    let graph = job.spec.graph.clone();
+    let status = Side {
+        graph: &graph,
+        states: initial,
+        priority: 0,
+    }
+    .status();
+    job.count_items(status, count)?;
+    // The order of the queue, so that each priority is one run of neighbours.
+    members.sort_unstable_by_key(|(priority, id)| (std::cmp::Reverse(*priority), *id));
+    for (stage, state) in initial {
+        job.count_task(*stage, state.kind(), count)?;
+        let TaskState::Ready { due } = state else {
+            continue;
+        };
+        note(opened, *stage);
+        let lane = Lane {
+            job: job.spec.id,
+            stage: *stage,
+        };
+        for run in members.chunk_by(|a, b| a.0 == b.0) {
+            let key = |(priority, id): (i32, u64)| ready_key(lane, priority, *due, ItemId(id));
+            let mut ready = tables
+                .ready
+                .lower_bound_mut(Bound::Included(&key(run[0])))?;
+            for &member in run {
+                ready.insert_before(&key(member), ())?;
+            }
+            ready.close()?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes that the items from `first` to `last` are the job's.
+fn extend_span(tables: &mut Tables<'_>, job: &mut Job, first: u64, last: u64) -> Result<(), Fault> {
+    let start = match job.span {
+        Some((start, end)) if end + 1 == first => start,
+        _ => first,
+    };
+    tables.spans.insert(&job_key(job.spec.id, start), last)?;
+    job.span = Some((start, last));
+    Ok(())
+}
+
+/// Opens a known item again if its revision differs; answers whether it does.
+fn revise(
+    batch: &mut Batch<'_>,
+    spec: &Spec,
+    id: ItemId,
+    new: &PreparedItem,
+    now: Timestamp,
+    opened: &mut Vec<StageIx>,
+) -> Result<bool, Fault> {
+    let Some(revision) = new.revision.as_deref() else {
+        return Ok(false);
+    };
+    let (row, created, priority) = {
+        let old = batch.tables.items.get(id.0)?;
+        let old = old.ok_or_else(|| StoreError::Corrupt(format!("item {} has no row", id.0)))?;
+        let old = decode::<StoredItem<'_>>("items", old.value())?.newest();
+        if old.revision == Some(revision) {
+            return Ok(false);
+        }
+        let fresh = decode::<StoredItem<'_>>("items", &new.row)?.newest();
+        let row = encode(&StoredItem::V1(StoredItemV1 {
+            created_ms: old.created_ms,
+            ..fresh
+        }))?;
+        (row, Timestamp(old.created_ms), old.priority)
+    };
+    batch.tables.items.insert(id.0, row.as_slice())?;
+    let old = super::tasks::Head {
+        id,
+        created,
+        priority,
+    };
+    reopen::anew(
+        batch,
+        spec,
+        old,
+        new.priority,
+        reopen::Claimed::Replaced,
+        now,
+        opened,
+    )?;
+    Ok(true)
+}

@@ -1,0 +1,329 @@
+//! The tables of `queue.redb` and the keys by which their rows are ordered.
+//!
+//! Keys are fixed bytes, big-endian, so that their order on disk is the order in which they are walked.
+
+use redb::{
+    ReadTransaction, ReadableDatabase as _, Table, TableDefinition, TableError, WriteTransaction,
+};
+use tollgate_core::{ItemId, JobId, Lane, StageIx, Timestamp};
+
+type Rows<K> = TableDefinition<'static, K, &'static [u8]>;
+type Set<K> = TableDefinition<'static, K, ()>;
+
+/// A lane, a time, a priority and an item.
+pub(crate) type QueueKey = [u8; 26];
+/// A job and a number within it.
+pub(crate) type JobKey = [u8; 12];
+/// An item and a stage.
+pub(crate) type TaskKey = [u8; 10];
+/// An item, a stage and an attempt's number.
+pub(crate) type AttemptKey = [u8; 14];
+/// A job and a stage.
+pub(crate) type LaneKey = [u8; 6];
+
+/// Figures of the store itself, by name.
+pub(crate) const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
+/// Jobs as declared.
+pub(crate) const JOBS: Rows<u32> = TableDefinition::new("jobs");
+/// Counters and breaker of each lane.
+pub(crate) const LANES: Rows<&'static LaneKey> = TableDefinition::new("lanes");
+/// Counters of each job.
+pub(crate) const TOTALS: Rows<u32> = TableDefinition::new("totals");
+/// Pauses of jobs.
+pub(crate) const PAUSES: Rows<u32> = TableDefinition::new("pauses");
+/// Where discoveries stand.
+pub(crate) const DISCOVERY: Rows<u32> = TableDefinition::new("discovery");
+/// Items by number.
+pub(crate) const ITEMS: Rows<u64> = TableDefinition::new("items");
+/// (job, key) to the item's number.
+pub(crate) const KEYS: TableDefinition<'static, &'static [u8], u64> = TableDefinition::new("keys");
+/// (job, first item) to the last: runs of numbers that are all of one job, so that a job's items can be walked.
+pub(crate) const SPANS: TableDefinition<'static, &'static JobKey, u64> =
+    TableDefinition::new("spans");
+/// The tasks of an item; absent while they are the graph's initial ones.
+pub(crate) const TASKS: Rows<u64> = TableDefinition::new("tasks");
+/// (job, item) of items that have a failed task.
+pub(crate) const FAILED: Set<&'static JobKey> = TableDefinition::new("failed");
+/// Ready tasks: (lane, priority falling, due, item).
+pub(crate) const READY: Set<&'static QueueKey> = TableDefinition::new("ready");
+/// Tasks to be tried again: (lane, due, priority falling, item).
+pub(crate) const LATER: Set<&'static QueueKey> = TableDefinition::new("later");
+/// The last good outputs.
+pub(crate) const OUTPUTS: Rows<&'static TaskKey> = TableDefinition::new("outputs");
+/// Artifacts: (item, stage, pending, name).
+pub(crate) const ARTIFACTS: Rows<&'static [u8]> = TableDefinition::new("artifacts");
+/// Attempts.
+pub(crate) const ATTEMPTS: Rows<&'static AttemptKey> = TableDefinition::new("attempts");
+/// The latest errors of each job: (job, number).
+pub(crate) const ERRORS: Rows<&'static JobKey> = TableDefinition::new("errors");
+/// State of jobs: (job, key).
+pub(crate) const STATE: Rows<&'static [u8]> = TableDefinition::new("state");
+
+/// Names in [`META`].
+pub(crate) mod meta {
+    /// The schema's version.
+    pub(crate) const SCHEMA: &str = "schema";
+    /// How often the store was opened: the high part of claim tokens.
+    pub(crate) const OPENED: &str = "opened";
+    /// The number of the next item.
+    pub(crate) const NEXT_ITEM: &str = "next-item";
+}
+
+/// All tables, open for writing in one transaction.
+pub(crate) struct Tables<'t> {
+    pub(crate) meta: Table<'t, &'static str, u64>,
+    pub(crate) jobs: Table<'t, u32, &'static [u8]>,
+    pub(crate) lanes: Table<'t, &'static LaneKey, &'static [u8]>,
+    pub(crate) totals: Table<'t, u32, &'static [u8]>,
+    pub(crate) pauses: Table<'t, u32, &'static [u8]>,
+    pub(crate) discovery: Table<'t, u32, &'static [u8]>,
+    pub(crate) items: Table<'t, u64, &'static [u8]>,
+    pub(crate) keys: Table<'t, &'static [u8], u64>,
+    pub(crate) spans: Table<'t, &'static JobKey, u64>,
+    pub(crate) tasks: Table<'t, u64, &'static [u8]>,
+    pub(crate) failed: Table<'t, &'static JobKey, ()>,
+    pub(crate) ready: Table<'t, &'static QueueKey, ()>,
+    pub(crate) later: Table<'t, &'static QueueKey, ()>,
+    pub(crate) outputs: Table<'t, &'static TaskKey, &'static [u8]>,
+    pub(crate) artifacts: Table<'t, &'static [u8], &'static [u8]>,
+    pub(crate) attempts: Table<'t, &'static AttemptKey, &'static [u8]>,
+    pub(crate) errors: Table<'t, &'static JobKey, &'static [u8]>,
+    pub(crate) state: Table<'t, &'static [u8], &'static [u8]>,
+}
+
+impl<'t> Tables<'t> {
+    /// Opens them, and makes those that aren't there.
+    pub(crate) fn open(transaction: &'t WriteTransaction) -> Result<Self, TableError> {
+        Ok(Self {
+            meta: transaction.open_table(META)?,
+            jobs: transaction.open_table(JOBS)?,
+            lanes: transaction.open_table(LANES)?,
+            totals: transaction.open_table(TOTALS)?,
+            pauses: transaction.open_table(PAUSES)?,
+            discovery: transaction.open_table(DISCOVERY)?,
+            items: transaction.open_table(ITEMS)?,
+            keys: transaction.open_table(KEYS)?,
+            spans: transaction.open_table(SPANS)?,
+            tasks: transaction.open_table(TASKS)?,
+            failed: transaction.open_table(FAILED)?,
+            ready: transaction.open_table(READY)?,
+            later: transaction.open_table(LATER)?,
+            outputs: transaction.open_table(OUTPUTS)?,
+            artifacts: transaction.open_table(ARTIFACTS)?,
+            attempts: transaction.open_table(ATTEMPTS)?,
+            errors: transaction.open_table(ERRORS)?,
+            state: transaction.open_table(STATE)?,
+        })
+    }
+}
+
+/// Begins a snapshot of a database that may have been closed.
+pub(crate) fn snapshot(
+    database: Option<&redb::Database>,
+) -> Result<ReadTransaction, super::fault::Fault> {
+    let database = database.ok_or(crate::StoreError::Closed)?;
+    Ok(database.begin_read()?)
+}
+
+/// Joins parts of a key.
+fn join<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+    let mut key = [0; N];
+    let mut at = 0;
+    for part in parts {
+        key[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    key
+}
+
+fn falling(priority: i32) -> [u8; 4] {
+    // The sign bit flipped makes the order of i32 that of u32; the complement turns it round.
+    (!(priority.cast_unsigned() ^ 0x8000_0000)).to_be_bytes()
+}
+
+fn rising(falling: [u8; 4]) -> i32 {
+    (!u32::from_be_bytes(falling) ^ 0x8000_0000).cast_signed()
+}
+
+/// Key of [`READY`].
+pub(crate) fn ready_key(lane: Lane, priority: i32, due: Timestamp, item: ItemId) -> QueueKey {
+    join(&[
+        &lane_key(lane),
+        &falling(priority),
+        &due.0.to_be_bytes(),
+        &item.0.to_be_bytes(),
+    ])
+}
+
+/// Key of [`LATER`].
+pub(crate) fn later_key(lane: Lane, due: Timestamp, priority: i32, item: ItemId) -> QueueKey {
+    join(&[
+        &lane_key(lane),
+        &due.0.to_be_bytes(),
+        &falling(priority),
+        &item.0.to_be_bytes(),
+    ])
+}
+
+/// A place in a lane's queue; ordered as it is claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// Highest first.
+    pub(crate) priority: std::cmp::Reverse<i32>,
+    pub(crate) due: Timestamp,
+    pub(crate) item: ItemId,
+}
+
+fn u64_at(key: &[u8], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&key[at..at + 8]);
+    u64::from_be_bytes(bytes)
+}
+
+fn priority_at(key: &QueueKey, at: usize) -> std::cmp::Reverse<i32> {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&key[at..at + 4]);
+    std::cmp::Reverse(rising(bytes))
+}
+
+/// The place that a key of [`READY`] names.
+pub(crate) fn ready_place(key: &QueueKey) -> Place {
+    Place {
+        priority: priority_at(key, 6),
+        due: Timestamp(u64_at(key, 10)),
+        item: ItemId(u64_at(key, 18)),
+    }
+}
+
+/// The place that a key of [`LATER`] names.
+pub(crate) fn later_place(key: &QueueKey) -> Place {
+    Place {
+        priority: priority_at(key, 14),
+        due: Timestamp(u64_at(key, 6)),
+        item: ItemId(u64_at(key, 18)),
+    }
+}
+
+/// First and last key of a lane in [`READY`] and [`LATER`].
+pub(crate) fn lane_range(lane: Lane) -> (QueueKey, QueueKey) {
+    (
+        join(&[&lane_key(lane), &[0; 20]]),
+        join(&[&lane_key(lane), &[0xff; 20]]),
+    )
+}
+
+/// Last key of a lane in [`LATER`] that is due at `due`.
+pub(crate) fn later_until(lane: Lane, due: Timestamp) -> QueueKey {
+    join(&[&lane_key(lane), &due.0.to_be_bytes(), &[0xff; 12]])
+}
+
+/// Key of [`LANES`].
+pub(crate) fn lane_key(lane: Lane) -> LaneKey {
+    join(&[&lane.job.0.to_be_bytes(), &lane.stage.0.to_be_bytes()])
+}
+
+/// The lane that a key of [`LANES`] names.
+pub(crate) fn lane_of(key: &LaneKey) -> Lane {
+    let job = u32::from_be_bytes([key[0], key[1], key[2], key[3]]);
+    Lane {
+        job: JobId(job),
+        stage: StageIx(u16::from_be_bytes([key[4], key[5]])),
+    }
+}
+
+/// Key of [`SPANS`], [`FAILED`] and [`ERRORS`].
+pub(crate) fn job_key(job: JobId, number: u64) -> JobKey {
+    join(&[&job.0.to_be_bytes(), &number.to_be_bytes()])
+}
+
+/// The number in such a key.
+pub(crate) fn job_key_number(key: &JobKey) -> u64 {
+    u64_at(key, 4)
+}
+
+/// Key of [`OUTPUTS`].
+pub(crate) fn task_key(item: ItemId, stage: StageIx) -> TaskKey {
+    join(&[&item.0.to_be_bytes(), &stage.0.to_be_bytes()])
+}
+
+/// The stage in a key of [`OUTPUTS`].
+pub(crate) fn task_key_stage(key: &TaskKey) -> StageIx {
+    StageIx(u16::from_be_bytes([key[8], key[9]]))
+}
+
+/// Key of [`ATTEMPTS`].
+pub(crate) fn attempt_key(item: ItemId, stage: StageIx, number: u32) -> AttemptKey {
+    join(&[
+        &item.0.to_be_bytes(),
+        &stage.0.to_be_bytes(),
+        &number.to_be_bytes(),
+    ])
+}
+
+/// Key of [`KEYS`] and [`STATE`]: a job and a text.
+pub(crate) fn text_key(job: JobId, text: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(4 + text.len());
+    key.extend_from_slice(&job.0.to_be_bytes());
+    key.extend_from_slice(text.as_bytes());
+    key
+}
+
+/// Key of [`ARTIFACTS`].
+pub(crate) fn artifact_key(item: ItemId, stage: StageIx, pending: bool, name: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(11 + name.len());
+    key.extend_from_slice(&task_key(item, stage));
+    key.push(u8::from(pending));
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_order_by_priority_then_due_then_item() {
+        let lane = Lane {
+            job: JobId(1),
+            stage: StageIx(2),
+        };
+        let key = |priority, due, item| ready_key(lane, priority, Timestamp(due), ItemId(item));
+        let mut keys = [
+            key(-5, 1, 1),
+            key(0, 2, 1),
+            key(0, 1, 2),
+            key(0, 1, 1),
+            key(7, 9, 9),
+            key(i32::MIN, 0, 0),
+        ];
+        keys.sort_unstable();
+        let places: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                let p = ready_place(key);
+                (p.priority.0, p.due.0, p.item.0)
+            })
+            .collect();
+        assert_eq!(
+            places,
+            [
+                (7, 9, 9),
+                (0, 1, 1),
+                (0, 1, 2),
+                (0, 2, 1),
+                (-5, 1, 1),
+                (i32::MIN, 0, 0)
+            ]
+        );
+        let later = later_key(lane, Timestamp(4), -3, ItemId(8));
+        assert_eq!(
+            later_place(&later),
+            Place {
+                priority: std::cmp::Reverse(-3),
+                due: Timestamp(4),
+                item: ItemId(8)
+            }
+        );
+        assert_eq!(lane_of(&lane_key(lane)), lane);
+    }
+}

@@ -1,0 +1,260 @@
+//! Counting everything anew from the rows, and holding it against counters and queues.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
+use tollgate_core::{
+    ItemId, JobId, Lane, StageIx,
+    item::ItemStatus,
+    task::{TaskKind, TaskState},
+};
+
+use super::{
+    Shared,
+    fault::Fault,
+    tables::{
+        FAILED, ITEMS, JobKey, KEYS, LATER, QueueKey, READY, SPANS, TASKS, job_key, job_key_number,
+        later_key, ready_key, text_key,
+    },
+    tasks::{ItemTasks, Side},
+};
+use crate::{
+    StoreError,
+    stored::{StoredItem, decode},
+};
+
+/// Problems that are listed; more are counted.
+pub const PROBLEMS_LISTED_MAX: usize = 100;
+
+/// What a recount found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VerifyReport {
+    /// Items counted.
+    pub items: u64,
+    /// Tasks counted, of stages that their jobs have.
+    pub tasks: u64,
+    /// What disagrees, at most [`PROBLEMS_LISTED_MAX`] of it.
+    pub problems: Vec<String>,
+    /// How much disagrees.
+    pub problems_total: u64,
+}
+
+impl VerifyReport {
+    /// Whether nothing disagrees.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.problems_total == 0
+    }
+
+    fn problem(&mut self, text: impl FnOnce() -> String) {
+        self.problems_total += 1;
+        if self.problems.len() < PROBLEMS_LISTED_MAX {
+            self.problems.push(text());
+        }
+    }
+}
+
+/// What was counted of one job.
+#[derive(Default)]
+struct Counted {
+    items: BTreeMap<usize, u64>,
+    tasks: BTreeMap<(StageIx, usize), u64>,
+    failed: u64,
+}
+
+/// Counts one snapshot. Needs an idle store: counters that change meanwhile are those of another moment.
+pub(crate) fn verify(shared: &Shared) -> Result<VerifyReport, Fault> {
+    let mut report = VerifyReport::default();
+    let jobs = shared.jobs();
+    let snapshot = shared.begin_read()?;
+    let mut counted: BTreeMap<JobId, Counted> = BTreeMap::new();
+    let (mut ready, mut later) = (0, 0);
+    let tables = Checked::open(&snapshot)?;
+    for row in snapshot.open_table(ITEMS)?.iter()? {
+        let (id, row) = row?;
+        let id = ItemId(id.value());
+        let item = decode::<StoredItem<'_>>("items", row.value())?.newest();
+        let job_id = JobId(item.job);
+        report.items += 1;
+        let Ok(job) = jobs.get(job_id) else {
+            report.problem(|| format!("item {} is of job {}, which isn't there", id.0, item.job));
+            continue;
+        };
+        if tables
+            .keys
+            .get(text_key(job_id, item.key).as_slice())?
+            .map(|found| found.value())
+            != Some(id.0)
+        {
+            report.problem(|| format!("key {:?} doesn't lead to item {}", item.key, id.0));
+        }
+        if !tables.has_span(job_id, id)? {
+            report.problem(|| format!("item {} is in no span of job {}", id.0, job.spec.name));
+        }
+        let counted = counted.entry(job_id).or_default();
+        let graph = &job.spec.graph;
+        let created = tollgate_core::Timestamp(item.created_ms);
+        let tasks = ItemTasks::read(&tables.tasks, id, created, graph)?;
+        let status = Side {
+            graph,
+            states: &tasks.states,
+            priority: item.priority,
+        }
+        .status();
+        *counted.items.entry(status as usize).or_default() += 1;
+        let mut failed = false;
+        for (stage, state) in tasks
+            .states
+            .iter()
+            .filter(|(stage, _)| job.spec.has(*stage))
+        {
+            report.tasks += 1;
+            *counted
+                .tasks
+                .entry((*stage, state.kind().index()))
+                .or_default() += 1;
+            failed |= matches!(state, TaskState::Failed { .. });
+            let lane = Lane {
+                job: job_id,
+                stage: *stage,
+            };
+            let queued = match state {
+                TaskState::Ready { due } => {
+                    ready += 1;
+                    tables
+                        .ready
+                        .get(&ready_key(lane, item.priority, *due, id))?
+                        .is_some()
+                }
+                TaskState::RetryLater { due, .. } => {
+                    later += 1;
+                    tables
+                        .later
+                        .get(&later_key(lane, *due, item.priority, id))?
+                        .is_some()
+                }
+                _ => true,
+            };
+            if !queued {
+                report.problem(|| format!("item {} stands in no queue of stage {}", id.0, stage.0));
+            }
+        }
+        counted.failed += u64::from(failed);
+        if failed != tables.failed.get(&job_key(job_id, id.0))?.is_some() {
+            report.problem(|| format!("item {} is wrongly listed, or not, as failed", id.0));
+        }
+    }
+    tables.lengths(
+        &mut report,
+        ready,
+        later,
+        counted.values().map(|counted| counted.failed).sum(),
+    )?;
+    for (id, job) in &jobs.by_id {
+        let counted = counted.remove(id).unwrap_or_default();
+        for status in ItemStatus::ALL {
+            let (has, found) = (
+                job.totals.items[status as usize],
+                counted.items.get(&(status as usize)).copied(),
+            );
+            if has != found.unwrap_or(0) {
+                report.problem(|| {
+                    format!(
+                        "job {}: {has} {} items counted, {found:?} found",
+                        job.spec.name,
+                        status.as_str()
+                    )
+                });
+            }
+        }
+        let stages: BTreeSet<StageIx> = job
+            .lanes
+            .keys()
+            .copied()
+            .chain(counted.tasks.keys().map(|(stage, _)| *stage))
+            .collect();
+        for (stage, kind) in stages
+            .into_iter()
+            .flat_map(|stage| TaskKind::ALL.map(|kind| (stage, kind)))
+        {
+            let has = job
+                .lanes
+                .get(&stage)
+                .map_or(0, |lane| lane.tasks[kind.index()]);
+            let found = counted
+                .tasks
+                .get(&(stage, kind.index()))
+                .copied()
+                .unwrap_or(0);
+            if has != found {
+                let name = &job.spec.name;
+                report.problem(|| {
+                    format!(
+                        "job {name}, stage {}: {has} {} tasks counted, {found} found",
+                        stage.0,
+                        kind.as_str()
+                    )
+                });
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Tables that items are held against.
+struct Checked {
+    keys: redb::ReadOnlyTable<&'static [u8], u64>,
+    spans: redb::ReadOnlyTable<&'static JobKey, u64>,
+    tasks: redb::ReadOnlyTable<u64, &'static [u8]>,
+    failed: redb::ReadOnlyTable<&'static JobKey, ()>,
+    ready: redb::ReadOnlyTable<&'static QueueKey, ()>,
+    later: redb::ReadOnlyTable<&'static QueueKey, ()>,
+}
+
+impl Checked {
+    fn open(snapshot: &ReadTransaction) -> Result<Self, Fault> {
+        Ok(Self {
+            keys: snapshot.open_table(KEYS)?,
+            spans: snapshot.open_table(SPANS)?,
+            tasks: snapshot.open_table(TASKS)?,
+            failed: snapshot.open_table(FAILED)?,
+            ready: snapshot.open_table(READY)?,
+            later: snapshot.open_table(LATER)?,
+        })
+    }
+
+    fn has_span(&self, job: JobId, item: ItemId) -> Result<bool, StoreError> {
+        let find = || {
+            let mut rows = self
+                .spans
+                .range::<&JobKey>(&job_key(job, 0)..=&job_key(job, item.0))?;
+            rows.next_back().transpose()
+        };
+        let row = find().map_err(Fault::from)?;
+        Ok(row.is_some_and(|(first, last)| {
+            (job_key_number(first.value())..=last.value()).contains(&item.0)
+        }))
+    }
+
+    /// Each row of the indexes was found from an item, or there are more of them than that.
+    fn lengths(
+        &self,
+        report: &mut VerifyReport,
+        ready: u64,
+        later: u64,
+        failed: u64,
+    ) -> Result<(), Fault> {
+        let items = report.items;
+        for (table, has, found) in [
+            ("keys", self.keys.len()?, items),
+            ("ready", self.ready.len()?, ready),
+            ("later", self.later.len()?, later),
+            ("failed", self.failed.len()?, failed),
+        ] {
+            if has != found {
+                report.problem(|| format!("{table} has {has} rows, {found} belong there"));
+            }
+        }
+        Ok(())
+    }
+}

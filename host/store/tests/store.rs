@@ -1,0 +1,24 @@
+//! The store through its trait, over real files.
+
+#[path = "store/blobs.rs"]
+mod blobs;
+#[path = "store/claims.rs"]
+mod claims;
+#[path = "store/counters.rs"]
+mod counters;
+#[path = "store/declare.rs"]
+mod declare;
+#[path = "store/fixture.rs"]
+mod fixture;
+#[path = "store/migrations.rs"]
+mod migrations;
+#[path = "store/reopen.rs"]
+mod reopen;
+#[path = "store/restart.rs"]
+mod restart;
+#[path = "store/settle.rs"]
+mod settle;
+#[path = "store/state.rs"]
+mod state;
+#[path = "store/submit.rs"]
+mod submit;

@@ -1,0 +1,1 @@
+//! Older stores stay readable, newer ones are refused (S10).
