@@ -267,3 +267,56 @@ async fn blocking<T: Send + 'static>(
         )))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Store as _;
+
+    #[tokio::test]
+    async fn a_writer_that_dies_says_so_to_everyone_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(folder.path(), StoreOptions::default()).unwrap();
+        let died: Result<(), _> = store.write(0, |_| panic!("a bug in the store")).await;
+        assert!(died.is_err());
+        for _ in 0..2 {
+            let later = store.resume(tollgate_core::JobId(1)).await;
+            assert!(matches!(later, Err(StoreError::Io(text)) if text.contains("panicked")));
+        }
+        drop(store.close().await);
+        drop(RedbStore::open(folder.path(), StoreOptions::default()).unwrap());
+    }
+
+    #[tokio::test]
+    async fn one_operation_that_breaks_midway_leaves_nothing_and_harms_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(folder.path(), StoreOptions::default()).unwrap();
+        let good = |text: &'static str| {
+            store.write(0, move |batch| {
+                batch.tables.meta.insert(text, 1)?;
+                Ok(())
+            })
+        };
+        let broken = store.write(0, |batch| {
+            batch.tables.meta.insert("half", 1)?;
+            Err::<(), _>(Fault::Broken(StoreError::Corrupt(
+                "found midway".to_owned(),
+            )))
+        });
+        let (first, broken, second) = tokio::join!(good("first"), broken, good("second"));
+        first.unwrap();
+        second.unwrap();
+        assert!(matches!(broken, Err(StoreError::Corrupt(_))));
+        let meta = store
+            .shared
+            .begin_read()
+            .unwrap()
+            .open_table(tables::META)
+            .unwrap();
+        let has = |name| meta.get(name).unwrap().is_some();
+        assert_eq!(
+            (has("first"), has("half"), has("second")),
+            (true, false, true)
+        );
+    }
+}

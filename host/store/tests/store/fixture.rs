@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tollgate_core::{
-    Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, StageName, Timestamp,
+    Digest, ItemKey, JobId, JobName, Lane, StageIx, StageName, Timestamp,
     graph::Need,
     handler::HandlerDigests,
     item::NewItem,
@@ -79,6 +79,20 @@ pub(crate) fn handler() -> HandlerDigests {
     HandlerDigests {
         artifact: Digest::of(b"file"),
         code: Digest::of(b"code"),
+    }
+}
+
+/// Copies a folder as it lies there.
+pub(crate) fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
@@ -173,6 +187,12 @@ impl Fixture {
         Self { store, ..self }
     }
 
+    /// Opens the store again after it was closed by hand.
+    pub(crate) fn restart_closed(self) -> Self {
+        let store = RedbStore::open(self.folder.path(), StoreOptions::default()).unwrap();
+        Self { store, ..self }
+    }
+
     pub(crate) fn lane(&self, stage: StageIx) -> Lane {
         Lane {
             job: self.job,
@@ -252,9 +272,5 @@ impl Fixture {
     pub(crate) async fn sound(&self) {
         let report = self.store.verify().await.unwrap();
         assert!(report.is_sound(), "{:#?}", report.problems);
-    }
-
-    pub(crate) async fn item_id(&self, text: &str) -> ItemId {
-        self.detail(text).await.item.id
     }
 }

@@ -1,24 +1,9 @@
 //! Restarts, crashes, and a second opener.
 
-use std::{fs, path::Path};
-
 use tollgate_core::{Timestamp, item::ItemStatus};
 use tollgate_store::{BlobSource, RedbStore, Store, StoreError, StoreOptions};
 
-use crate::fixture::{EXTRACT, FETCH, Fixture, done, settlement};
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target)
-        } else {
-            drop(fs::copy(entry.path(), target).unwrap())
-        }
-    }
-}
+use crate::fixture::{EXTRACT, FETCH, Fixture, copy, done, settlement};
 
 #[tokio::test]
 async fn s04_work_in_flight_at_a_crash_runs_again() {
@@ -127,7 +112,8 @@ async fn s12_readers_see_one_snapshot_while_others_write() {
     let fixture = Fixture::new().await;
     for round in 0..20 {
         let text = format!("item {round}");
-        let (_, view) = tokio::join!(fixture.submit(&[text.as_str()], round), fixture.view());
+        let texts = [text.as_str()];
+        let (_, view) = tokio::join!(fixture.submit(&texts, round), fixture.view());
         let total: u64 = view.items.values().sum();
         let tasks: u64 = view.stages[0].tasks.values().sum();
         assert_eq!(total, tasks, "items and tasks of one moment");
