@@ -7,7 +7,7 @@ use std::{
     error::Error,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::future::join_all;
@@ -75,7 +75,7 @@ fn bare_commits(file: &Path) -> Result<(), Box<dyn Error>> {
         transaction.open_table(table)?.insert(number, number)?;
         transaction.commit()?;
     }
-    rate("bare redb commits", SINGLES, begun);
+    rate("bare redb commits", SINGLES, begun.elapsed());
     Ok(())
 }
 
@@ -87,24 +87,22 @@ async fn singles(store: &RedbStore, job: JobId) -> Result<(), Box<dyn Error>> {
             .submit(job, vec![item(&mut chance)?], Timestamp(2))
             .await?;
     }
-    rate("single durable submits", SINGLES, begun);
+    rate("single durable submits", SINGLES, begun.elapsed());
     Ok(())
 }
 
 async fn bulk(store: &RedbStore, job: JobId, batch: usize) -> Result<(), Box<dyn Error>> {
     let mut chance = 1 + batch as u64;
-    let batches: Vec<Vec<NewItem>> = (0..ITEMS / batch)
-        .map(|_| {
-            (0..batch)
-                .map(|_| item(&mut chance))
-                .collect::<Result<_, _>>()
-        })
-        .collect::<Result<_, _>>()?;
-    let begun = Instant::now();
-    for items in batches {
+    let mut took = Duration::ZERO;
+    for _ in 0..ITEMS / batch {
+        let items = (0..batch)
+            .map(|_| item(&mut chance))
+            .collect::<Result<_, _>>()?;
+        let begun = Instant::now();
         store.submit(job, items, Timestamp(3)).await?;
+        took += begun.elapsed();
     }
-    rate(&format!("bulk submit, batches of {batch}"), ITEMS, begun);
+    rate(&format!("bulk submit, batches of {batch}"), ITEMS, took);
     Ok(())
 }
 
@@ -132,12 +130,15 @@ async fn settles(store: &Arc<RedbStore>, job: JobId) -> Result<(), Box<dyn Error
     for worker in join_all(workers.collect::<Vec<_>>()).await {
         worker??;
     }
-    rate("claims and settles, one a call, 64 at once", SETTLED, begun);
+    rate(
+        "claims and settles, one a call, 64 at once",
+        SETTLED,
+        begun.elapsed(),
+    );
     Ok(())
 }
 
-fn rate(what: &str, count: usize, begun: Instant) {
-    let took = begun.elapsed();
+fn rate(what: &str, count: usize, took: Duration) {
     println!(
         "{what}: {count} in {took:.2?}, {:.0}/s",
         count as f64 / took.as_secs_f64()
