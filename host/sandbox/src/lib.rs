@@ -1,6 +1,84 @@
 //! Runs handlers: wasmtime, bindings, capabilities, limits, load checks and the compiled-code cache.
 //!
-//! What a handler may call is handed in with each task as [`Gates`]; this crate knows no network and no store.
+//! What a handler may call is handed in with each task as [`Gates`](gates::Gates); this crate knows no network and no
+//! store. A set of handlers is immutable and replaced whole.
 
+mod bindings;
 pub mod call;
+mod check;
+mod compile;
+pub mod compile_child;
+mod engine;
+mod error;
 pub mod gates;
+mod guest;
+mod handler;
+mod host;
+mod inspect;
+mod load;
+mod meter;
+mod set;
+mod stdio;
+mod ticker;
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::sync::Semaphore;
+
+pub use check::check_job;
+pub use compile::Compiler;
+pub use error::{LoadError, SandboxError};
+pub use handler::Handler;
+pub use set::HandlerSet;
+
+/// Guests that may be alive side by side, where nobody says otherwise: lanes together rarely run more, and each
+/// reserves address space.
+pub const INSTANCES_DEFAULT: u32 = 200;
+
+/// How a sandbox is set up.
+#[derive(Debug, Clone)]
+pub struct SandboxOptions {
+    /// Private folder for compiled code. Made, readable by its owner alone, if it isn't there.
+    pub cache: PathBuf,
+    /// What compiles.
+    pub compiler: Compiler,
+    /// Guests that may be alive side by side; further calls wait for a place.
+    pub instances_max: u32,
+}
+
+impl SandboxOptions {
+    /// Options with compiled code in `cache`.
+    #[must_use]
+    pub fn new(cache: PathBuf, compiler: Compiler) -> Self {
+        Self { cache, compiler, instances_max: INSTANCES_DEFAULT }
+    }
+}
+
+/// The engine and what all handlers share.
+pub struct Sandbox {
+    pub(crate) engine: wasmtime::Engine,
+    pub(crate) linker: wasmtime::component::Linker<guest::Guest>,
+    pub(crate) compile: compile::Compile,
+    pub(crate) running: Arc<Running>,
+}
+
+/// What running guests share.
+pub(crate) struct Running {
+    pub(crate) places: Semaphore,
+    pub(crate) ticker: ticker::Ticker,
+}
+
+impl Sandbox {
+    /// Sets the engine up.
+    ///
+    /// # Errors
+    /// The engine can't reserve its memory, or the cache folder isn't private.
+    pub fn new(options: SandboxOptions) -> Result<Arc<Self>, SandboxError> {
+        let engine = engine::engine(options.instances_max)?;
+        let linker = host::linker(&engine)?;
+        let compile = compile::Compile::new(&engine, options.cache, options.compiler)?;
+        let places = Semaphore::new(options.instances_max as usize);
+        let ticker = ticker::Ticker::start(&engine)?;
+        Ok(Arc::new(Self { engine, linker, compile, running: Arc::new(Running { places, ticker }) }))
+    }
+}

@@ -1,0 +1,132 @@
+//! Holds a handler against a job of jobs.toml: grants, stages, needs, conditions, params. Everything at once, each
+//! with its place and what to do.
+
+use serde_json::Value;
+use tollgate_core::{
+    StageIx, StageName,
+    graph::{GraphStage, Need, StageGraph},
+    handler::Capability,
+    spec::{Diagnostic, JobSpec, Place},
+};
+
+use crate::Handler;
+
+/// Holds a handler against a job. `file` is the name of jobs.toml in messages.
+///
+/// # Errors
+/// Everything that doesn't fit.
+pub fn check_job(handler: &Handler, job: &JobSpec, file: &str) -> Result<(), Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    let mut say = |at: Place, message: String, help: Option<String>| {
+        found.push(Diagnostic { file: file.to_owned(), at, message, help });
+    };
+    grants(handler, job, &mut say);
+    let known: Vec<&str> = handler.info().stages.iter().map(|stage| stage.name.as_str()).collect();
+    let stages_known = stages(job, &known, &mut say);
+    if stages_known {
+        graph(handler, job, &mut say);
+        conditions(job, &known, &mut say);
+    }
+    params(handler, job, &mut say);
+    if job.discover.is_some() && !handler.info().discovers {
+        let message = format!("handler {} has no discovery", job.handler);
+        say(job.at, message, Some(format!("remove `discover` from [job.{}], and add items with `tollgate item add`", job.name)));
+    }
+    if found.is_empty() { Ok(()) } else { Err(found) }
+}
+
+type Say<'a> = &'a mut dyn FnMut(Place, String, Option<String>);
+
+/// What a handler imports and the job doesn't grant (I04).
+fn grants(handler: &Handler, job: &JobSpec, say: Say<'_>) {
+    let granted = |capability: Capability| job.grants.iter().any(|grant| grant.capability == capability);
+    let missing: Vec<Capability> = handler
+        .imports()
+        .iter()
+        .copied()
+        .filter(|capability| *capability != Capability::Log && !granted(*capability))
+        .collect();
+    if missing.is_empty() {
+        return;
+    }
+    let words = |capabilities: &[Capability]| {
+        capabilities.iter().map(|capability| format!("\"{}\"", capability.as_str())).collect::<Vec<_>>().join(", ")
+    };
+    let message = format!("handler {} imports {}, which job {} does not grant", job.handler, words(&missing), job.name);
+    let mut all: Vec<String> = job.grants.iter().map(|grant| {
+        let names = grant.names.iter().map(|name| format!(" {name}")).collect::<String>();
+        format!("\"{}{names}\"", grant.capability.as_str())
+    }).collect();
+    all.extend(missing.iter().map(|capability| format!("\"{}\"", capability.as_str())));
+    say(job.grant_at, message, Some(format!("write: grant = [{}]", all.join(", "))));
+}
+
+/// Stages that jobs.toml names and the handler lacks.
+fn stages(job: &JobSpec, known: &[&str], say: Say<'_>) -> bool {
+    let chosen = job.stages.iter().flatten().map(|name| (name, job.at));
+    let tuned = job.tuned.iter().map(|stage| (&stage.name, stage.at));
+    let mut all_known = true;
+    for (name, at) in chosen.chain(tuned) {
+        if !known.contains(&name.as_str()) {
+            all_known = false;
+            let message = format!("handler {} has no stage `{name}`", job.handler);
+            say(at, message, Some(format!("its stages are {}", known.join(", "))));
+        }
+    }
+    all_known
+}
+
+/// The stages that run with their needs, as far as unknown names and circles go.
+fn graph(handler: &Handler, job: &JobSpec, say: Say<'_>) {
+    let mut before: Option<StageName> = None;
+    let mut stages = Vec::new();
+    for (place, stage) in handler.info().stages.iter().enumerate() {
+        if job.stages.as_ref().is_some_and(|only| !only.contains(&stage.name)) {
+            continue;
+        }
+        let tuned = job.stage(&stage.name);
+        let needs = tuned.needs.or_else(|| stage.needs.clone());
+        let needs = needs.unwrap_or_else(|| before.iter().map(|name| Need { any_of: vec![name.clone()] }).collect());
+        before = Some(stage.name.clone());
+        let ix = StageIx(u16::try_from(place).unwrap_or(u16::MAX));
+        stages.push(GraphStage { ix, name: stage.name.clone(), needs });
+    }
+    if let Err(error) = StageGraph::new(stages) {
+        say(job.at, error.to_string(), Some("correct `needs`, or add the stage to `stages`".to_owned()));
+    }
+}
+
+fn conditions(job: &JobSpec, known: &[&str], say: Say<'_>) {
+    for stage in &job.tuned {
+        if let Some(when) = &stage.when
+            && let Err(error) = when.check_names(known.iter().copied())
+        {
+            say(stage.at, error.to_string(), Some(format!("names are data and {}", known.join(", "))));
+        }
+    }
+}
+
+/// Params against the handler's schema: the job's, and each stage's over them.
+fn params(handler: &Handler, job: &JobSpec, say: Say<'_>) {
+    let validator = match jsonschema::validator_for(&handler.info().params) {
+        Ok(validator) => validator,
+        Err(error) => {
+            say(job.handler_at, format!("the params schema of handler {} can't be used: {error}", job.handler), None);
+            return;
+        }
+    };
+    let mut check = |at: Place, what: String, params: &serde_json::Map<String, Value>| {
+        for error in validator.iter_errors(&Value::Object(params.clone())) {
+            let path = error.instance_path().to_string();
+            let field = if path.is_empty() { String::new() } else { format!(" at {path}") };
+            let help = handler.info().params.get("properties").and_then(Value::as_object).map(|known| {
+                format!("handler {} takes {}", job.handler, known.keys().cloned().collect::<Vec<_>>().join(", "))
+            });
+            say(at, format!("params of {what}{field}: {error}"), help);
+        }
+    };
+    check(job.at, format!("job {}", job.name), &job.params);
+    for stage in job.tuned.iter().filter(|stage| !stage.params.is_empty()) {
+        check(stage.at, format!("stage {}", stage.name), &stage.params);
+    }
+}

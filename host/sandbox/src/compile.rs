@@ -1,0 +1,139 @@
+//! Compiles components under limits, and keeps the compiled code in a private folder.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    fs,
+    hash::{Hash, Hasher},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tollgate_core::Digest;
+use wasmtime::{Engine, component::Component};
+
+use crate::{LoadError, SandboxError};
+
+/// Wall-clock time of one compilation: Python's component takes 5 s on the machines of the design's figures.
+const COMPILE_TIME_MAX: Duration = Duration::from_mins(3);
+
+/// What compiles components.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Compiler {
+    /// This process. A hostile component can take its memory; for tests, and for programs that trust their handlers.
+    InProcess,
+    /// A child process under limits of time and memory: `program args… INPUT OUTPUT`, which calls
+    /// [`compile_child::main`](crate::compile_child::main).
+    Child {
+        /// The program, such as `tollgate`.
+        program: PathBuf,
+        /// What comes before the two paths, such as `compile-component`.
+        args: Vec<String>,
+    },
+}
+
+/// Compiles and caches.
+pub(crate) struct Compile {
+    folder: PathBuf,
+    compiler: Compiler,
+    /// Code compiled by another engine, or by another configuration of this one, isn't ours.
+    compatibility: u64,
+}
+
+impl Compile {
+    pub(crate) fn new(engine: &Engine, folder: PathBuf, compiler: Compiler) -> Result<Self, SandboxError> {
+        private_folder(&folder).map_err(|message| SandboxError::Cache { folder: folder.clone(), message })?;
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Ok(Self { folder, compiler, compatibility: hasher.finish() })
+    }
+
+    /// The component of a file, from the cache if it is there.
+    pub(crate) async fn component(&self, engine: &Engine, file: &Path, bytes: Vec<u8>, digest: Digest) -> Result<Component, LoadError> {
+        let cached = self.folder.join(format!("{:016x}-{}.cwasm", self.compatibility, digest.to_hex()));
+        if cached.is_file() {
+            match read_compiled(engine, &cached) {
+                Ok(component) => return Ok(component),
+                Err(error) => tracing::warn!(file = %file.display(), %error, "compiled code can't be used; compiling again"),
+            }
+        }
+        let beside = tempfile::Builder::new().prefix("compiling-").tempdir_in(&self.folder);
+        let beside = beside.map_err(|error| LoadError::Compile(format!("no scratch folder: {error}")))?;
+        let (input, output) = (beside.path().join("component.wasm"), beside.path().join("component.cwasm"));
+        tracing::info!(file = %file.display(), bytes = bytes.len(), "compiling a handler");
+        match &self.compiler {
+            Compiler::InProcess => {
+                let engine = engine.clone();
+                let compiled = tokio::task::spawn_blocking(move || engine.precompile_component(&bytes)).await;
+                let compiled = compiled.map_err(|error| LoadError::Compile(error.to_string()))?;
+                let compiled = compiled.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+                fs::write(&output, compiled).map_err(|error| LoadError::Compile(error.to_string()))?;
+            }
+            Compiler::Child { program, args } => {
+                fs::write(&input, &bytes).map_err(|error| LoadError::Compile(error.to_string()))?;
+                child(program, args, &input, &output).await?;
+            }
+        }
+        fs::rename(&output, &cached).map_err(|error| LoadError::Compile(format!("its code can't be kept: {error}")))?;
+        read_compiled(engine, &cached).map_err(LoadError::Compile)
+    }
+}
+
+async fn child(program: &Path, args: &[String], input: &Path, output: &Path) -> Result<(), LoadError> {
+    let mut command = tokio::process::Command::new(program);
+    command.args(args).arg(input).arg(output).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(Stdio::piped()).kill_on_drop(true);
+    let run = tokio::time::timeout(COMPILE_TIME_MAX, command.output()).await;
+    let run = run.map_err(|_| LoadError::Compile(format!("compiling took longer than {COMPILE_TIME_MAX:?}")))?;
+    let run = run.map_err(|error| LoadError::Compile(format!("{} can't be run: {error}", program.display())))?;
+    if run.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&run.stderr).trim().to_owned();
+    Err(LoadError::Compile(match (said.is_empty(), run.status.code()) {
+        (false, Some(_)) => said,
+        (_, None) => format!("the compiler was ended by its limits of time or memory ({}) {said}", run.status),
+        (true, Some(code)) => format!("the compiler ended with exit code {code}"),
+    }))
+}
+
+#[expect(unsafe_code, reason = "compiled code is trusted by its place")]
+fn read_compiled(engine: &Engine, path: &Path) -> Result<Component, String> {
+    // SAFETY: the file lies in a folder that belongs to us and that nobody else may write to (checked at start), and
+    // only this module writes there, what wasmtime's own compiler made (trap 21). wasmtime checks version and
+    // configuration itself.
+    unsafe { Component::deserialize_file(engine, path) }.map_err(|error| format!("{error:#}"))
+}
+
+/// Makes the folder, or checks that it is ours alone.
+fn private_folder(folder: &Path) -> Result<(), String> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| format!("it can't be made: {error}"))?;
+    let metadata = fs::symlink_metadata(folder).map_err(|error| error.to_string())?;
+    if !metadata.is_dir() {
+        return Err("it is no folder".to_owned());
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err("it belongs to another user".to_owned());
+    }
+    if metadata.permissions().mode() & 0o022 != 0 {
+        return Err("others may write to it; take that right away with `chmod 700`".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trap21_compiled_code_is_read_from_a_private_folder_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("cache");
+        private_folder(&cache).unwrap();
+        assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(private_folder(&cache).unwrap_err().contains("chmod"));
+    }
+}

@@ -1,0 +1,289 @@
+//! A loaded handler: complete, immutable, and a fresh instance for each call.
+
+use std::{collections::BTreeSet, fmt, future::Future, sync::Arc};
+
+use serde_json::{Map, Value};
+use tollgate_core::{
+    ItemKey, JobName,
+    handler::{Capability, HandlerDigests, HandlerInfo},
+    ids::HandlerName,
+    item::NewItem,
+    outcome::{StageError, StageOutput},
+};
+use wasmtime::{Engine, Store, Trap, UpdateDeadline};
+
+use crate::{
+    Running,
+    bindings::v0_1::{self, HandlerPre, exports::tollgate::handler::stages, tollgate::handler::types},
+    call::{
+        CallFailure, CallLimits, DiscoverCall, DiscoverReport, Discovered, Report, StageCall, StageReport,
+    },
+    gates::Gates,
+    guest::{Guest, LimitReached},
+    meter::{Meter, Metered},
+};
+
+/// Largest output, and largest data of an item, in bytes of JSON: a document's text, not its images.
+const OUTPUT_BYTES_MAX: usize = 16 << 20;
+/// Items of one answer: the largest sitemap allowed has 50,000.
+const ITEMS_MAX: usize = 100_000;
+/// Quality flags of one output.
+const FLAGS_MAX: usize = 100;
+
+/// A loaded handler.
+pub struct Handler {
+    name: HandlerName,
+    info: HandlerInfo,
+    digests: HandlerDigests,
+    imports: BTreeSet<Capability>,
+    parts: Parts,
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler").field("name", &self.name).field("digests", &self.digests).finish_non_exhaustive()
+    }
+}
+
+/// What running a handler takes.
+pub(crate) struct Parts {
+    pub(crate) pre: HandlerPre<Guest>,
+    pub(crate) engine: Engine,
+    pub(crate) running: Arc<Running>,
+}
+
+impl Handler {
+    pub(crate) fn new(
+        name: HandlerName,
+        info: HandlerInfo,
+        digests: HandlerDigests,
+        imports: BTreeSet<Capability>,
+        parts: Parts,
+    ) -> Self {
+        Self { name, info, digests, imports, parts }
+    }
+
+    /// The stem of its file: the name in jobs.toml.
+    #[must_use]
+    pub fn name(&self) -> &HandlerName {
+        &self.name
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn info(&self) -> &HandlerInfo {
+        &self.info
+    }
+
+    /// Its digests.
+    #[must_use]
+    pub fn digests(&self) -> HandlerDigests {
+        self.digests
+    }
+
+    /// The capabilities that it imports.
+    #[must_use]
+    pub fn imports(&self) -> &BTreeSet<Capability> {
+        &self.imports
+    }
+
+    /// Runs one task in a fresh instance.
+    pub async fn run_stage(&self, call: StageCall, gates: Gates, limits: &CallLimits) -> StageReport {
+        let job = call.job.clone();
+        let task = types::Task {
+            job: call.job.to_string(),
+            stage: call.stage.to_string(),
+            item_key: call.key.to_string(),
+            data: Value::Object(call.data).to_string(),
+            inputs: Value::Object(call.inputs).to_string(),
+            params: Value::Object(call.params).to_string(),
+            attempt: call.attempt,
+            time_left: u64::try_from(limits.wall_time.as_millis()).unwrap_or(u64::MAX),
+        };
+        let run = async |handler: &v0_1::Handler, store: &mut Store<Guest>| {
+            handler.tollgate_handler_stages().call_process_stage(store, &task).await
+        };
+        let report = self.parts.call(Some(job), gates, limits, run).await;
+        report.map(|answer| answer.map(output).map_or_else(|error| Ok(Err(stage_error(error))), |output| output.map(Ok)))
+    }
+
+    /// Runs one page of discovery in a fresh instance.
+    pub async fn discover(&self, call: DiscoverCall, gates: Gates, limits: &CallLimits) -> DiscoverReport {
+        let job = call.job.clone();
+        let context = stages::DiscoverContext {
+            job: call.job.to_string(),
+            params: Value::Object(call.params).to_string(),
+            cursor: call.cursor,
+        };
+        let run = async |handler: &v0_1::Handler, store: &mut Store<Guest>| {
+            handler.tollgate_handler_stages().call_discover(store, &context).await
+        };
+        let report = self.parts.call(Some(job), gates, limits, run).await;
+        report.map(|answer| match answer {
+            Ok(found) => new_items(found.items).map(|items| Ok(Discovered { items, cursor: found.cursor })),
+            Err(error) => Ok(Err(stage_error(error))),
+        })
+    }
+}
+
+/// A report whose answer still has to be checked.
+struct Unchecked<T> {
+    result: Result<T, CallFailure>,
+    guest_us: u64,
+    memory_peak_bytes: u64,
+}
+
+impl<T> Unchecked<T> {
+    fn map<U>(self, check: impl FnOnce(T) -> Result<Result<U, StageError>, CallFailure>) -> Report<U> {
+        Report {
+            result: self.result.and_then(check),
+            guest_us: self.guest_us,
+            memory_peak_bytes: self.memory_peak_bytes,
+        }
+    }
+}
+
+impl Parts {
+    pub(crate) async fn describe(&self, gates: Gates, limits: &CallLimits) -> Result<stages::HandlerInfo, CallFailure> {
+        let run = async |handler: &v0_1::Handler, store: &mut Store<Guest>| {
+            handler.tollgate_handler_stages().call_describe(store).await
+        };
+        self.call(None, gates, limits, run).await.result
+    }
+
+    async fn call<T>(
+        &self,
+        job: Option<JobName>,
+        gates: Gates,
+        limits: &CallLimits,
+        run: impl AsyncFnOnce(&v0_1::Handler, &mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Unchecked<T> {
+        let no_place = |error: tokio::sync::AcquireError| CallFailure::Host(error.to_string());
+        let _place = match self.running.places.acquire().await.map_err(no_place) {
+            Ok(place) => place,
+            Err(failure) => return Unchecked { result: Err(failure), guest_us: 0, memory_peak_bytes: 0 },
+        };
+        let mut store = Store::new(&self.engine, Guest::new(gates, job, limits));
+        store.limiter(|guest| &mut guest.memory);
+        let (meter, limit) = (Meter::new(), limits.guest_time);
+        let seen = meter.clone();
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            if seen.spent() > limit {
+                return Err(OutOfTime.into());
+            }
+            // Others come first for a moment: a guest that spins wedges nobody (R08).
+            Ok(UpdateDeadline::Yield(1))
+        });
+        let pre = &self.pre;
+        let result = {
+            let store = &mut store;
+            let call = async move {
+                let handler = pre.instantiate_async(&mut *store).await?;
+                run(&handler, store).await
+            };
+            let _ticking = self.running.ticker.tick();
+            in_time(Metered::new(call, meter.clone()), limits).await
+        };
+        let guest_us = u64::try_from(meter.spent().as_micros()).unwrap_or(u64::MAX);
+        let guest = store.into_data();
+        let result = match result {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(failure(&error, &guest, limits)),
+            Err(late) => Err(late),
+        };
+        Unchecked { result, guest_us, memory_peak_bytes: guest.memory.peak }
+    }
+}
+
+/// Ends a call at its wall-clock limit. Dropping it mid-way is safe (trap 19).
+async fn in_time<T>(call: impl Future<Output = T>, limits: &CallLimits) -> Result<T, CallFailure> {
+    let late = |_| CallFailure::Timeout(format!("it took longer than {:?}, waits included", limits.wall_time));
+    tokio::time::timeout(limits.wall_time, call).await.map_err(late)
+}
+
+/// The guest used up its processor time.
+#[derive(Debug)]
+struct OutOfTime;
+
+impl fmt::Display for OutOfTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("out of processor time")
+    }
+}
+
+impl std::error::Error for OutOfTime {}
+
+/// Why a call trapped, in the clearest words that are known.
+fn failure(error: &wasmtime::Error, guest: &Guest, limits: &CallLimits) -> CallFailure {
+    if error.downcast_ref::<OutOfTime>().is_some() {
+        return CallFailure::Timeout(format!("it computed for longer than {:?}", limits.guest_time));
+    }
+    if let Some(LimitReached(text)) = error.downcast_ref::<LimitReached>() {
+        return CallFailure::Limit(text.clone());
+    }
+    if let Some(refused) = &guest.memory.refused {
+        return CallFailure::Limit(refused.clone());
+    }
+    if let Some(panic) = guest.log.panic() {
+        return CallFailure::Trap(panic);
+    }
+    if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        return CallFailure::Trap(format!("it called exit({})", exit.0));
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => CallFailure::Limit("its stack is full: it recursed too deep".to_owned()),
+        Some(trap) => CallFailure::Trap(trap.to_string()),
+        None => CallFailure::Trap(error.root_cause().to_string()),
+    }
+}
+
+fn output(output: types::Output) -> Result<StageOutput, CallFailure> {
+    if output.quality_flags.len() > FLAGS_MAX {
+        let text = format!("{} quality flags; {FLAGS_MAX} is the limit", output.quality_flags.len());
+        return Err(CallFailure::Invalid(text));
+    }
+    let flags = output.quality_flags.iter().map(|flag| tollgate_core::task::clean_message(flag)).collect();
+    Ok(StageOutput { fields: object("fields", &output.fields)?, found: new_items(output.found)?, quality_flags: flags })
+}
+
+fn new_items(items: Vec<types::NewItem>) -> Result<Vec<NewItem>, CallFailure> {
+    if items.len() > ITEMS_MAX {
+        let text = format!("{} items at once; {ITEMS_MAX} is the limit: use a cursor", items.len());
+        return Err(CallFailure::Invalid(text));
+    }
+    let item = |(place, item): (usize, types::NewItem)| {
+        let key = ItemKey::new(&item.key);
+        let key = key.map_err(|error| CallFailure::Invalid(format!("the key of item {place}: {error}")))?;
+        let data = object(&format!("the data of item {place}"), &item.data)?;
+        Ok(NewItem { key, data, priority: item.priority, revision: item.revision })
+    };
+    items.into_iter().enumerate().map(item).collect()
+}
+
+fn object(what: &str, text: &str) -> Result<Map<String, Value>, CallFailure> {
+    let invalid = |text: String| Err(CallFailure::Invalid(format!("{what}: {text}")));
+    if text.len() > OUTPUT_BYTES_MAX {
+        return invalid(format!("{} bytes of JSON; {OUTPUT_BYTES_MAX} is the limit", text.len()));
+    }
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => invalid("not a JSON object".to_owned()),
+        Err(error) => invalid(format!("not JSON: {error}")),
+    }
+}
+
+fn stage_error(error: types::StageError) -> StageError {
+    match error {
+        types::StageError::RetryLater(retry) => StageError::RetryLater {
+            reason: retry.reason,
+            after: retry.after.map(std::time::Duration::from_millis),
+        },
+        types::StageError::NothingHere(text) => StageError::NothingHere(text),
+        types::StageError::Reject(text) => StageError::Reject(text),
+        types::StageError::Blocked(text) => StageError::Blocked(text),
+        types::StageError::LoginRequired(text) => StageError::LoginRequired(text),
+        types::StageError::Permanent(text) => StageError::Permanent(text),
+        types::StageError::Failed(text) => StageError::Failed(text),
+    }
+}

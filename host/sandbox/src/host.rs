@@ -1,0 +1,45 @@
+//! The host's side of the interface: each imported function, over the gates of the task.
+
+mod artifacts;
+mod http;
+mod log;
+mod state;
+
+use wasmtime::{
+    Engine,
+    component::{HasSelf, Linker},
+};
+
+use crate::{SandboxError, bindings::v0_1::tollgate::handler as interface, guest::Guest};
+
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub use http::GuestResponse;
+
+/// Everything that any handler may be linked to. What isn't here, nobody can reach.
+pub(crate) fn linker(engine: &Engine) -> Result<Linker<Guest>, SandboxError> {
+    let mut linker = Linker::new(engine);
+    link(&mut linker).map_err(|error| SandboxError::Engine(format!("the interface can't be linked: {error}")))?;
+    Ok(linker)
+}
+
+fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    interface::types::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    interface::http::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    interface::artifacts::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    interface::state::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    interface::log::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    Ok(())
+}
+
+impl interface::types::Host for Guest {}
+
+impl Guest {
+    /// What a call without its grant answers: the line to add.
+    fn not_granted(&self, capability: &str) -> String {
+        match &self.job {
+            Some(job) => format!("not granted; add \"{capability}\" to `grant` of [job.{job}] in jobs.toml"),
+            None => format!("not granted: {capability} can't be called from `describe`"),
+        }
+    }
+}

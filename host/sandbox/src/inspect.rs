@@ -1,0 +1,203 @@
+//! What can be told of a file without compiling it: whether it is a component, what it imports, its digests, and the
+//! section that the SDK leaves in it.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use tollgate_core::{
+    Digest,
+    handler::{Capability, HandlerDigests},
+};
+use wasmparser::{Encoding, Parser, Payload};
+use wasmtime::Engine;
+
+use crate::LoadError;
+
+/// The package that this host speaks, and the version it offers.
+const PACKAGE: &str = "tollgate:handler/";
+pub(crate) const OFFERED: &str = "0.1.0";
+/// The interface that a handler exports.
+const EXPORT: &str = "stages";
+/// Interfaces of the package that are linked.
+const LINKED: [&str; 5] = ["types", "http", "artifacts", "state", "log"];
+/// WASI packages that are linked. Files and sockets are there, and refuse everything.
+const WASI_LINKED: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+/// The custom section in which the SDK repeats names and source hashes.
+const SECTION: &str = "tollgate:handler";
+
+/// What a component shows from outside.
+pub(crate) struct Inspected {
+    pub(crate) digests: HandlerDigests,
+    pub(crate) imports: BTreeSet<Capability>,
+    pub(crate) section: Option<Section>,
+}
+
+/// The SDK's custom section.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Section {
+    pub(crate) stages: Vec<SectionStage>,
+}
+
+/// A stage in the SDK's custom section.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SectionStage {
+    pub(crate) name: String,
+    #[serde(rename = "source-hash")]
+    pub(crate) source_hash: String,
+}
+
+/// Looks at a file's bytes.
+pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, LoadError> {
+    refuse_native(bytes)?;
+    if !bytes.starts_with(b"\0asm") {
+        return Err(LoadError::NotWasm);
+    }
+    let mut code = blake3::Hasher::new();
+    let (mut imports, mut exports, mut section) = (Vec::new(), Vec::new(), None);
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload.map_err(|error| LoadError::Malformed(error.to_string()))?;
+        match &payload {
+            Payload::Version { encoding, .. } if depth == 0 && *encoding == Encoding::Module => {
+                return Err(LoadError::CoreModule);
+            }
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(reader) if depth == 0 => {
+                for import in reader.clone() {
+                    imports.push(import.map_err(|error| LoadError::Malformed(error.to_string()))?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(reader) if depth == 0 => {
+                for export in reader.clone() {
+                    exports.push(export.map_err(|error| LoadError::Malformed(error.to_string()))?.name.name.to_owned());
+                }
+            }
+            Payload::CustomSection(reader) if reader.name() == SECTION => {
+                let parsed = serde_json::from_slice(reader.data());
+                let parsed = parsed.map_err(|error| LoadError::Malformed(format!("section {SECTION}: {error}")))?;
+                section = Some(parsed);
+            }
+            _ => {}
+        }
+        hash_section(&payload, bytes, &mut code);
+    }
+    check_exports(&exports)?;
+    let imports = check_imports(&imports)?;
+    let digests = HandlerDigests { artifact: Digest::of(bytes), code: Digest(*code.finalize().as_bytes()) };
+    Ok(Inspected { digests, imports, section })
+}
+
+/// All but custom sections counts. A nested module counts by its own sections, which come next.
+fn hash_section(payload: &Payload<'_>, bytes: &[u8], code: &mut blake3::Hasher) {
+    if matches!(payload, Payload::CustomSection(_) | Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) {
+        return;
+    }
+    if let Some((id, range)) = payload.as_section() {
+        let content = bytes.get(range).unwrap_or_default();
+        code.update(&[id]);
+        code.update(&(content.len() as u64).to_le_bytes());
+        code.update(content);
+    }
+}
+
+fn refuse_native(bytes: &[u8]) -> Result<(), LoadError> {
+    if Engine::detect_precompiled(bytes).is_some() {
+        return Err(LoadError::NativeCode("compiled by wasmtime for some machine"));
+    }
+    let known: [(&[u8], &str); 6] = [
+        (b"\x7fELF", "a program for Linux"),
+        (b"MZ", "a program for Windows"),
+        (b"\xcf\xfa\xed\xfe", "a program for macOS"),
+        (b"\xca\xfe\xba\xbe", "a program for macOS"),
+        (b"\xce\xfa\xed\xfe", "a program for macOS"),
+        (b"#!", "a script"),
+    ];
+    match known.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        Some((_, what)) => Err(LoadError::NativeCode(what)),
+        None => Ok(()),
+    }
+}
+
+fn check_exports(exports: &[String]) -> Result<(), LoadError> {
+    let expected = format!("{PACKAGE}{EXPORT}@{OFFERED}");
+    for export in exports {
+        if let Some((EXPORT, version)) = export.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) {
+            return check_version(export, version);
+        }
+    }
+    let found = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+    Err(LoadError::WrongWorld { expected, found })
+}
+
+/// Versions fit up to the first figure that isn't zero, as semantic versioning has it.
+fn check_version(wanted: &str, version: &str) -> Result<(), LoadError> {
+    let track = |version: &str| version.split('.').take(2).collect::<Vec<_>>().join(".");
+    if track(version) == track(OFFERED) {
+        Ok(())
+    } else {
+        Err(LoadError::OtherVersion { wanted: wanted.to_owned(), offered: OFFERED })
+    }
+}
+
+fn check_imports(imports: &[String]) -> Result<BTreeSet<Capability>, LoadError> {
+    let mut capabilities = BTreeSet::new();
+    for import in imports {
+        let unknown = || LoadError::UnknownImport(import.clone());
+        let (interface, version) = import.split_once('@').ok_or_else(unknown)?;
+        if let Some(name) = interface.strip_prefix(PACKAGE) {
+            check_version(import, version)?;
+            match (LINKED.contains(&name), Capability::from_word(name)) {
+                (true, capability) => capabilities.extend(capability),
+                (false, Some(capability)) => return Err(LoadError::NotGranted(capability.as_str().to_owned())),
+                (false, None) => return Err(unknown()),
+            }
+        } else if let Some(package) = interface.strip_prefix("wasi:").and_then(|rest| rest.split('/').next()) {
+            let linked = WASI_LINKED.contains(&package) && version.starts_with("0.2.");
+            match (linked, package) {
+                (true, _) => {}
+                (false, "http") => return Err(LoadError::NotGranted(import.clone())),
+                (false, _) => return Err(unknown()),
+            }
+        } else {
+            return Err(unknown());
+        }
+    }
+    Ok(capabilities)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trap21_native_code_is_refused() {
+        assert!(matches!(inspect(b"\x7fELF\x02\x01").err(), Some(LoadError::NativeCode(_))));
+        assert!(matches!(inspect(b"MZ\x90").err(), Some(LoadError::NativeCode(_))));
+        assert!(matches!(inspect(b"#!/bin/sh").err(), Some(LoadError::NativeCode(_))));
+    }
+
+    #[test]
+    fn what_is_no_component_is_refused() {
+        assert_eq!(inspect(b"").err(), Some(LoadError::NotWasm));
+        assert_eq!(inspect(b"hello").err(), Some(LoadError::NotWasm));
+        assert_eq!(inspect(b"\0asm\x01\0\0\0").err(), Some(LoadError::CoreModule));
+        assert!(matches!(inspect(b"\0asm\x0d\0\x01\0\x0a\xff").err(), Some(LoadError::Malformed(_))));
+        assert!(matches!(inspect(b"\0asm\x0d\0\x01\0").err(), Some(LoadError::WrongWorld { .. })));
+    }
+
+    fn imports(name: &str) -> Result<BTreeSet<Capability>, LoadError> {
+        check_imports(&[name.to_owned()])
+    }
+
+    #[test]
+    fn i04_what_is_not_offered_is_refused_by_name() {
+        assert!(imports("tollgate:handler/http@0.1.0").unwrap().contains(&Capability::Http));
+        assert!(imports("wasi:sockets/tcp@0.2.6").unwrap().is_empty());
+        assert_eq!(imports("tollgate:handler/llm@0.1.0"), Err(LoadError::NotGranted("llm".into())));
+        assert!(matches!(imports("wasi:http/outgoing-handler@0.2.6"), Err(LoadError::NotGranted(_))));
+        assert!(matches!(imports("wasi:keyvalue/store@0.2.0"), Err(LoadError::UnknownImport(_))));
+        assert!(matches!(imports("env"), Err(LoadError::UnknownImport(_))));
+        assert!(matches!(imports("tollgate:handler/http@0.2.0"), Err(LoadError::OtherVersion { .. })));
+    }
+}
