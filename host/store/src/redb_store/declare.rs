@@ -8,7 +8,7 @@ use tollgate_core::{ItemId, JobId, StageIx, Timestamp};
 use super::{
     fault::Fault,
     jobs::{Declared, Job, Spec},
-    tables::{JobKey, job_key, job_key_number},
+    tables,
     tasks::{ItemTasks, Side, apply_change, read_item},
     writer::Batch,
 };
@@ -98,15 +98,8 @@ fn new_spec(
 /// Brings every item of the job from the old graph to the new one: one transaction, so that no reader and no crash
 /// sees a job between two graphs.
 fn realign(batch: &mut Batch<'_>, old: &Spec, new: &Spec, now: Timestamp) -> Result<(), Fault> {
-    let spans: Vec<(u64, u64)> = {
-        let range = job_key(new.id, 0)..=job_key(new.id, u64::MAX);
-        let rows = batch
-            .tables
-            .spans
-            .range::<&JobKey>(&range.start()..=&range.end())?;
-        rows.map(|row| row.map(|(first, last)| (job_key_number(first.value()), last.value())))
-            .collect::<Result<_, _>>()?
-    };
+    let spans: Vec<(u64, u64)> =
+        tables::spans(&batch.tables.figures, new.id, 0)?.collect::<Result<_, _>>()?;
     for id in spans
         .into_iter()
         .flat_map(|(first, last)| first..=last)

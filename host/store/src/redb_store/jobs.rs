@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use redb::ReadableTable;
 use tollgate_core::{
-    ItemId, JobId, JobName, Lane, StageIx, StageName, Timestamp,
+    ItemId, JobId, JobName, StageIx, StageName, Timestamp,
     breaker::{Breaker, BreakerState},
     graph::{GraphStage, Need, StageGraph},
     item::ItemStatus,
@@ -18,7 +18,7 @@ use tollgate_core::{
 
 use super::{
     fault::Fault,
-    tables::{self, Tables, job_key, lane_key, meta},
+    tables::{self, Figure, FigureKey, Tables, figure_key, figure_number, figure_u64},
 };
 use crate::{
     DiscoveryState, StoreError,
@@ -290,8 +290,11 @@ impl Jobs {
             by_id: BTreeMap::new(),
             next_item: 1,
         };
-        if let Some(next) = tables.meta.get(meta::NEXT_ITEM)? {
-            jobs.next_item = next.value();
+        if let Some(next) = tables
+            .figures
+            .get(&figure_key(JobId(0), Figure::NextItem, 0))?
+        {
+            jobs.next_item = figure_u64(next.value())?;
         }
         for row in tables.jobs.iter()? {
             let (id, row) = row?;
@@ -305,7 +308,10 @@ impl Jobs {
     /// Writes what differs from `before`.
     pub(crate) fn save(&self, before: &Self, tables: &mut Tables<'_>) -> Result<(), Fault> {
         if self.next_item != before.next_item {
-            tables.meta.insert(meta::NEXT_ITEM, self.next_item)?;
+            tables.figures.insert(
+                &figure_key(JobId(0), Figure::NextItem, 0),
+                self.next_item.to_le_bytes().as_slice(),
+            )?;
         }
         for (id, job) in &self.by_id {
             match before.by_id.get(id) {
@@ -321,18 +327,14 @@ impl Job {
     fn load(tables: &Tables<'_>, spec: Spec) -> Result<Self, Fault> {
         let id = spec.id;
         let mut job = Self::new(Arc::new(spec));
-        let lane = |stage| {
-            lane_key(Lane {
-                job: id,
-                stage: StageIx(stage),
-            })
-        };
+        let key = |figure, number| figure_key(id, figure, number);
+        let lanes = key(Figure::Lane, 0)..=key(Figure::Lane, u64::MAX);
         for row in tables
-            .lanes
-            .range::<&tables::LaneKey>(&lane(0)..=&lane(u16::MAX))?
+            .figures
+            .range::<&FigureKey>(&lanes.start()..=&lanes.end())?
         {
-            let (key, row) = row?;
-            let StoredLane::V1(row) = decode("lanes", row.value())?;
+            let (stage, row) = row?;
+            let StoredLane::V1(row) = decode("figures", row.value())?;
             let mut figures = LaneFigures {
                 breaker: LaneBreaker::from_failed(row.breaker.into_iter().map(ItemId)),
                 last_progress_at: row.last_progress_at_ms.map(Timestamp),
@@ -340,28 +342,24 @@ impl Job {
                 ..LaneFigures::default()
             };
             fill(&mut figures.tasks, &row.tasks);
-            job.lanes
-                .insert(tables::lane_of(key.value()).stage, figures);
+            let stage = u16::try_from(figure_number(stage.value())).map_err(corrupt)?;
+            job.lanes.insert(StageIx(stage), figures);
         }
-        if let Some(row) = tables.totals.get(id.0)? {
-            let StoredTotals::V1(row) = decode("totals", row.value())?;
+        if let Some(row) = tables.figures.get(&key(Figure::Totals, 0))? {
+            let StoredTotals::V1(row) = decode("figures", row.value())?;
             fill(&mut job.totals.items, &row.items);
             job.totals.next_error = row.next_error;
             job.totals.next_state_version = row.next_state_version;
         }
-        if let Some(row) = tables.pauses.get(id.0)? {
-            job.pause = Some(decode::<StoredPause>("pauses", row.value())?.try_into()?);
+        if let Some(row) = tables.figures.get(&key(Figure::Pause, 0))? {
+            job.pause = Some(decode::<StoredPause>("figures", row.value())?.try_into()?);
         }
-        if let Some(row) = tables.discovery.get(id.0)? {
-            job.discovery = decode::<StoredDiscovery>("discovery", row.value())?.into();
+        if let Some(row) = tables.figures.get(&key(Figure::Discovery, 0))? {
+            job.discovery = decode::<StoredDiscovery>("figures", row.value())?.into();
         }
-        let spans = tables
-            .spans
-            .range::<&tables::JobKey>(&job_key(id, 0)..=&job_key(id, u64::MAX))?;
-        if let Some(row) = spans.last() {
-            let (first, last) = row?;
-            job.span = Some((tables::job_key_number(first.value()), last.value()));
-        }
+        job.span = tables::spans(&tables.figures, id, u64::MAX)?
+            .last()
+            .transpose()?;
         Ok(job)
     }
 
@@ -380,9 +378,8 @@ impl Job {
                     last_progress_at_ms: figures.last_progress_at.map(|at| at.0),
                     last_attempt_at_ms: figures.last_attempt_at.map(|at| at.0),
                 });
-                tables
-                    .lanes
-                    .insert(&lane_key(Lane { job: id, stage }), encode(&row)?.as_slice())?;
+                let key = figure_key(id, Figure::Lane, u64::from(stage.0));
+                tables.figures.insert(&key, encode(&row)?.as_slice())?;
             }
         }
         if before.is_none_or(|old| old.totals != self.totals) {
@@ -391,23 +388,26 @@ impl Job {
                 next_error: self.totals.next_error,
                 next_state_version: self.totals.next_state_version,
             });
-            tables.totals.insert(id.0, encode(&row)?.as_slice())?;
+            tables
+                .figures
+                .insert(&figure_key(id, Figure::Totals, 0), encode(&row)?.as_slice())?;
         }
         if before.is_none_or(|old| old.pause != self.pause) {
+            let key = figure_key(id, Figure::Pause, 0);
             match &self.pause {
                 Some(pause) => drop(
                     tables
-                        .pauses
-                        .insert(id.0, encode(&StoredPause::from(pause))?.as_slice())?,
+                        .figures
+                        .insert(&key, encode(&StoredPause::from(pause))?.as_slice())?,
                 ),
-                None => drop(tables.pauses.remove(id.0)?),
+                None => drop(tables.figures.remove(&key)?),
             }
         }
         if before.is_none_or(|old| old.discovery != self.discovery) {
-            tables.discovery.insert(
-                id.0,
-                encode(&StoredDiscovery::from(&self.discovery))?.as_slice(),
-            )?;
+            let row = encode(&StoredDiscovery::from(&self.discovery))?;
+            tables
+                .figures
+                .insert(&figure_key(id, Figure::Discovery, 0), row.as_slice())?;
         }
         Ok(())
     }

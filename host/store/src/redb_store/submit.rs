@@ -11,7 +11,7 @@ use super::{
     fault::Fault,
     jobs::{Job, Spec},
     json, reopen,
-    tables::{Tables, job_key, ready_key, text_key},
+    tables::{Figure, Tables, figure_key, ready_key, text_key},
     tasks::{Side, note},
     writer::Batch,
 };
@@ -251,7 +251,8 @@ fn extend_span(tables: &mut Tables<'_>, job: &mut Job, first: u64, last: u64) ->
         Some((start, end)) if end + 1 == first => start,
         _ => first,
     };
-    tables.spans.insert(&job_key(job.spec.id, start), last)?;
+    let key = figure_key(job.spec.id, Figure::Span, start);
+    tables.figures.insert(&key, last.to_le_bytes().as_slice())?;
     job.span = Some((start, last));
     Ok(())
 }

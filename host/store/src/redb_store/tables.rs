@@ -3,9 +3,12 @@
 //! Keys are fixed bytes, big-endian, so that their order on disk is the order in which they are walked.
 
 use redb::{
-    ReadTransaction, ReadableDatabase as _, Table, TableDefinition, TableError, WriteTransaction,
+    ReadTransaction, ReadableDatabase as _, ReadableTable, Table, TableDefinition, TableError,
+    WriteTransaction,
 };
 use tollgate_core::{ItemId, JobId, Lane, StageIx, Timestamp};
+
+use super::fault::Fault;
 
 type Rows<K> = TableDefinition<'static, K, &'static [u8]>;
 type Set<K> = TableDefinition<'static, K, ()>;
@@ -19,27 +22,20 @@ pub(crate) type TaskKey = [u8; 10];
 /// An item, a stage and an attempt's number.
 pub(crate) type AttemptKey = [u8; 14];
 /// A job and a stage.
-pub(crate) type LaneKey = [u8; 6];
+type LaneKey = [u8; 6];
+/// A job, a [`Figure`] and a number.
+pub(crate) type FigureKey = [u8; 13];
 
 /// Figures of the store itself, by name.
 pub(crate) const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
 /// Jobs as declared.
 pub(crate) const JOBS: Rows<u32> = TableDefinition::new("jobs");
-/// Counters and breaker of each lane.
-pub(crate) const LANES: Rows<&'static LaneKey> = TableDefinition::new("lanes");
-/// Counters of each job.
-pub(crate) const TOTALS: Rows<u32> = TableDefinition::new("totals");
-/// Pauses of jobs.
-pub(crate) const PAUSES: Rows<u32> = TableDefinition::new("pauses");
-/// Where discoveries stand.
-pub(crate) const DISCOVERY: Rows<u32> = TableDefinition::new("discovery");
+/// What changes with nearly every transaction, side by side so that it costs few pages: see [`Figure`].
+pub(crate) const FIGURES: Rows<&'static FigureKey> = TableDefinition::new("figures");
 /// Items by number.
 pub(crate) const ITEMS: Rows<u64> = TableDefinition::new("items");
 /// (job, key) to the item's number.
 pub(crate) const KEYS: TableDefinition<'static, &'static [u8], u64> = TableDefinition::new("keys");
-/// (job, first item) to the last: runs of numbers that are all of one job, so that a job's items can be walked.
-pub(crate) const SPANS: TableDefinition<'static, &'static JobKey, u64> =
-    TableDefinition::new("spans");
 /// The tasks of an item; absent while they are the graph's initial ones.
 pub(crate) const TASKS: Rows<u64> = TableDefinition::new("tasks");
 /// (job, item) of items that have a failed task.
@@ -65,21 +61,15 @@ pub(crate) mod meta {
     pub(crate) const SCHEMA: &str = "schema";
     /// How often the store was opened: the high part of claim tokens.
     pub(crate) const OPENED: &str = "opened";
-    /// The number of the next item.
-    pub(crate) const NEXT_ITEM: &str = "next-item";
 }
 
 /// All tables, open for writing in one transaction.
 pub(crate) struct Tables<'t> {
     pub(crate) meta: Table<'t, &'static str, u64>,
     pub(crate) jobs: Table<'t, u32, &'static [u8]>,
-    pub(crate) lanes: Table<'t, &'static LaneKey, &'static [u8]>,
-    pub(crate) totals: Table<'t, u32, &'static [u8]>,
-    pub(crate) pauses: Table<'t, u32, &'static [u8]>,
-    pub(crate) discovery: Table<'t, u32, &'static [u8]>,
+    pub(crate) figures: Table<'t, &'static FigureKey, &'static [u8]>,
     pub(crate) items: Table<'t, u64, &'static [u8]>,
     pub(crate) keys: Table<'t, &'static [u8], u64>,
-    pub(crate) spans: Table<'t, &'static JobKey, u64>,
     pub(crate) tasks: Table<'t, u64, &'static [u8]>,
     pub(crate) failed: Table<'t, &'static JobKey, ()>,
     pub(crate) ready: Table<'t, &'static QueueKey, ()>,
@@ -97,13 +87,9 @@ impl<'t> Tables<'t> {
         Ok(Self {
             meta: transaction.open_table(META)?,
             jobs: transaction.open_table(JOBS)?,
-            lanes: transaction.open_table(LANES)?,
-            totals: transaction.open_table(TOTALS)?,
-            pauses: transaction.open_table(PAUSES)?,
-            discovery: transaction.open_table(DISCOVERY)?,
+            figures: transaction.open_table(FIGURES)?,
             items: transaction.open_table(ITEMS)?,
             keys: transaction.open_table(KEYS)?,
-            spans: transaction.open_table(SPANS)?,
             tasks: transaction.open_table(TASKS)?,
             failed: transaction.open_table(FAILED)?,
             ready: transaction.open_table(READY)?,
@@ -118,9 +104,7 @@ impl<'t> Tables<'t> {
 }
 
 /// Begins a snapshot of a database that may have been closed.
-pub(crate) fn snapshot(
-    database: Option<&redb::Database>,
-) -> Result<ReadTransaction, super::fault::Fault> {
+pub(crate) fn snapshot(database: Option<&redb::Database>) -> Result<ReadTransaction, Fault> {
     let database = database.ok_or(crate::StoreError::Closed)?;
     Ok(database.begin_read()?)
 }
@@ -217,21 +201,66 @@ pub(crate) fn later_until(lane: Lane, due: Timestamp) -> QueueKey {
     join(&[&lane_key(lane), &due.0.to_be_bytes(), &[0xff; 12]])
 }
 
-/// Key of [`LANES`].
-pub(crate) fn lane_key(lane: Lane) -> LaneKey {
+fn lane_key(lane: Lane) -> LaneKey {
     join(&[&lane.job.0.to_be_bytes(), &lane.stage.0.to_be_bytes()])
 }
 
-/// The lane that a key of [`LANES`] names.
-pub(crate) fn lane_of(key: &LaneKey) -> Lane {
-    let job = u32::from_be_bytes([key[0], key[1], key[2], key[3]]);
-    Lane {
-        job: JobId(job),
-        stage: StageIx(u16::from_be_bytes([key[4], key[5]])),
-    }
+/// What a row of [`FIGURES`] is about. Append only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Figure {
+    /// The number of the next item, under job 0, which no job has.
+    NextItem = 0,
+    /// Counters of the job.
+    Totals = 1,
+    /// Counters and breaker of a lane, by stage.
+    Lane = 2,
+    /// The job's pause.
+    Pause = 3,
+    /// Where its discovery stands.
+    Discovery = 4,
+    /// A run of items that are all the job's, by the first; its row is the last. So a job's items can be walked.
+    Span = 5,
 }
 
-/// Key of [`SPANS`], [`FAILED`] and [`ERRORS`].
+/// Key of [`FIGURES`].
+pub(crate) fn figure_key(job: JobId, figure: Figure, number: u64) -> FigureKey {
+    join(&[&job.0.to_be_bytes(), &[figure as u8], &number.to_be_bytes()])
+}
+
+/// The number in such a key.
+pub(crate) fn figure_number(key: &FigureKey) -> u64 {
+    u64_at(key, 5)
+}
+
+/// Reads a row that is a number.
+pub(crate) fn figure_u64(row: &[u8]) -> Result<u64, crate::StoreError> {
+    let bytes = row
+        .try_into()
+        .map_err(|_| crate::stored::corrupt("figures: a number of other than 8 bytes"))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// The job's spans that may hold items after `after`, by rising number: first and last item of each.
+pub(crate) fn spans(
+    figures: &impl ReadableTable<&'static FigureKey, &'static [u8]>,
+    job: JobId,
+    after: u64,
+) -> Result<impl Iterator<Item = Result<(u64, u64), Fault>>, Fault> {
+    let key = |number| figure_key(job, Figure::Span, number);
+    // The span that holds `after` may begin before it.
+    let holder = figures
+        .range::<&FigureKey>(&key(0)..=&key(after))?
+        .next_back()
+        .transpose()?;
+    let from = holder.map_or(0, |(first, _)| figure_number(first.value()));
+    let rows = figures.range::<&FigureKey>(&key(from)..=&key(u64::MAX))?;
+    Ok(rows.map(|row| {
+        let (first, last) = row?;
+        Ok((figure_number(first.value()), figure_u64(last.value())?))
+    }))
+}
+
+/// Key of [`FAILED`] and [`ERRORS`].
 pub(crate) fn job_key(job: JobId, number: u64) -> JobKey {
     join(&[&job.0.to_be_bytes(), &number.to_be_bytes()])
 }
@@ -324,6 +353,5 @@ mod tests {
                 item: ItemId(8)
             }
         );
-        assert_eq!(lane_of(&lane_key(lane)), lane);
     }
 }

@@ -13,15 +13,12 @@ use super::{
     Shared,
     fault::Fault,
     tables::{
-        FAILED, ITEMS, JobKey, KEYS, LATER, QueueKey, READY, SPANS, TASKS, job_key, job_key_number,
+        self, FAILED, FIGURES, ITEMS, JobKey, KEYS, LATER, QueueKey, READY, TASKS, job_key,
         later_key, ready_key, text_key,
     },
     tasks::{ItemTasks, Side},
 };
-use crate::{
-    StoreError,
-    stored::{StoredItem, decode},
-};
+use crate::stored::{StoredItem, decode};
 
 /// Problems that are listed; more are counted.
 pub const PROBLEMS_LISTED_MAX: usize = 100;
@@ -204,7 +201,7 @@ pub(crate) fn verify(shared: &Shared) -> Result<VerifyReport, Fault> {
 /// Tables that items are held against.
 struct Checked {
     keys: redb::ReadOnlyTable<&'static [u8], u64>,
-    spans: redb::ReadOnlyTable<&'static JobKey, u64>,
+    figures: redb::ReadOnlyTable<&'static tables::FigureKey, &'static [u8]>,
     tasks: redb::ReadOnlyTable<u64, &'static [u8]>,
     failed: redb::ReadOnlyTable<&'static JobKey, ()>,
     ready: redb::ReadOnlyTable<&'static QueueKey, ()>,
@@ -215,7 +212,7 @@ impl Checked {
     fn open(snapshot: &ReadTransaction) -> Result<Self, Fault> {
         Ok(Self {
             keys: snapshot.open_table(KEYS)?,
-            spans: snapshot.open_table(SPANS)?,
+            figures: snapshot.open_table(FIGURES)?,
             tasks: snapshot.open_table(TASKS)?,
             failed: snapshot.open_table(FAILED)?,
             ready: snapshot.open_table(READY)?,
@@ -223,17 +220,11 @@ impl Checked {
         })
     }
 
-    fn has_span(&self, job: JobId, item: ItemId) -> Result<bool, StoreError> {
-        let find = || {
-            let mut rows = self
-                .spans
-                .range::<&JobKey>(&job_key(job, 0)..=&job_key(job, item.0))?;
-            rows.next_back().transpose()
-        };
-        let row = find().map_err(Fault::from)?;
-        Ok(row.is_some_and(|(first, last)| {
-            (job_key_number(first.value())..=last.value()).contains(&item.0)
-        }))
+    fn has_span(&self, job: JobId, item: ItemId) -> Result<bool, Fault> {
+        let span = tables::spans(&self.figures, job, item.0)?
+            .next()
+            .transpose()?;
+        Ok(span.is_some_and(|(first, last)| (first..=last).contains(&item.0)))
     }
 
     /// Each row of the indexes was found from an item, or there are more of them than that.

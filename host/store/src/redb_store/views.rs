@@ -15,8 +15,8 @@ use super::{
     jobs::{Job, Spec},
     json,
     tables::{
-        ARTIFACTS, ATTEMPTS, ERRORS, FAILED, ITEMS, JobKey, KEYS, OUTPUTS, SPANS, TASKS, TaskKey,
-        attempt_key, job_key, job_key_number, task_key, task_key_stage, text_key,
+        self, ARTIFACTS, ATTEMPTS, ERRORS, FAILED, FIGURES, ITEMS, JobKey, KEYS, OUTPUTS, TASKS,
+        TaskKey, attempt_key, job_key, job_key_number, task_key, task_key_stage, text_key,
     },
     tasks::{ItemTasks, Side, read_item},
 };
@@ -185,24 +185,17 @@ fn candidates(
             rows.map(|row| Ok(ItemId(job_key_number(row?.0.value())))),
         ));
     }
-    // The span that holds `after` may begin before it.
-    let spans = snapshot.open_table(SPANS)?;
-    let holder = spans
-        .range::<&JobKey>(&job_key(job, 0)..=&job_key(job, after))?
-        .next_back()
-        .transpose()?;
-    let from = holder.map_or(job_key(job, 0), |(key, _)| *key.value());
-    let rows = spans.range_owned::<&JobKey>(&from..=&job_key(job, u64::MAX))?;
-    let ids = rows.flat_map(move |row| -> Ids {
-        match row {
-            Ok((first, last)) => {
-                let first = job_key_number(first.value()).max(after.saturating_add(1));
-                Box::new((first..=last.value()).map(|id| Ok(ItemId(id))))
-            }
-            Err(error) => Box::new(std::iter::once(Err(error.into()))),
-        }
-    });
-    Ok(Box::new(ids))
+    let figures = snapshot.open_table(FIGURES)?;
+    // Each holds an item at least, so no page looks at more of them.
+    let spans = tables::spans(&figures, job, after)?.take(ITEMS_LOOKED_AT_MAX + 1);
+    let spans: Vec<(u64, u64)> = spans.collect::<Result<_, _>>()?;
+    let from = after.saturating_add(1);
+    Ok(Box::new(
+        spans
+            .into_iter()
+            .flat_map(move |(first, last)| first.max(from)..=last)
+            .map(|id| Ok(ItemId(id))),
+    ))
 }
 
 /// See [`Store::item`](crate::Store::item).
