@@ -49,6 +49,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
         bulk(&store, job, batch).await?;
     }
     settles(&store, job).await?;
+    // As a killed process leaves it: copied while it is open.
+    let killed = folder.join("killed");
+    std::fs::create_dir_all(&killed)?;
+    for file in ["queue.redb", "content.redb"] {
+        std::fs::copy(data.join(file), killed.join(file))?;
+    }
+    let begun = Instant::now();
+    drop(RedbStore::open(&killed, StoreOptions::default())?);
+    println!(
+        "open of {} items after a kill: {:?}",
+        ITEMS * 2,
+        begun.elapsed()
+    );
     let begun = Instant::now();
     store.close().await?;
     println!("close: {:?}", begun.elapsed());

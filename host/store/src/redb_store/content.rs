@@ -171,14 +171,14 @@ fn write_file(folder: &Path, body: &mut dyn std::io::Read) -> std::io::Result<St
         size,
     };
     let path = file_of(folder, blob.digest);
-    // A file of that name and length is that blob: names are given by rename, after an fsync.
-    if fs::metadata(&path).is_ok_and(|known| known.len() == size) {
-        return Ok(blob);
-    }
-    file.as_file().sync_all()?;
     let parent = path.parent().unwrap_or(folder);
-    fs::create_dir_all(parent)?;
-    file.persist(&path).map_err(|error| error.error)?;
+    // A file of that name and length is that blob: names are given by rename, after an fsync.
+    if !fs::metadata(&path).is_ok_and(|known| known.len() == size) {
+        file.as_file().sync_all()?;
+        fs::create_dir_all(parent)?;
+        file.persist(&path).map_err(|error| error.error)?;
+    }
+    // For a known file too: who renamed it may not have come this far yet.
     File::open(parent)?.sync_all()?;
     File::open(blobs_folder(folder))?.sync_all()?;
     Ok(blob)

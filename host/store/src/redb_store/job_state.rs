@@ -18,6 +18,9 @@ pub const STATE_CHANGES_MAX: usize = 10_000;
 /// See [`STATE_CHANGES_MAX`].
 pub const STATE_CHANGES_BYTES_MAX: usize = 8 << 20;
 
+/// Most keys of one page.
+pub const STATE_KEYS_PAGE_MAX: usize = 10_000;
+
 /// Whether changes keep within the limits; answers their bytes.
 pub(crate) fn check(changes: &[StateChange]) -> Result<usize, StoreError> {
     let limit = |what, found: usize, max: usize| {

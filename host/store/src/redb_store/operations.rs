@@ -10,7 +10,9 @@ use tollgate_core::{
 use super::{
     RedbStore, blocking,
     content::{self, ContentMessage},
-    declare, discovery, job_state, queue,
+    declare, discovery,
+    job_state::{self, STATE_KEYS_PAGE_MAX},
+    queue,
     reopen::{self, REOPEN_ITEMS_PER_TRANSACTION},
     settle::{self, PreparedSettlement},
     submit::{self, Prepared},
@@ -268,6 +270,7 @@ impl Store for RedbStore {
     ) -> Reply<'a, Page<String, String>> {
         self.read(move |shared| {
             let table = shared.begin_read()?.open_table(super::tables::STATE)?;
+            let limit = limit.clamp(1, STATE_KEYS_PAGE_MAX);
             let (entries, more) = job_state::keys(&table, job, &prefix, cursor.as_deref(), limit)?;
             let next = entries.last().cloned().filter(|_| more);
             Ok(Page { entries, next })

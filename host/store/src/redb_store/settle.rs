@@ -2,6 +2,7 @@
 
 use tollgate_core::{
     Digest, JobId,
+    artifact::ARTIFACT_NAME_BYTES_MAX,
     breaker::BreakerState,
     graph::STAGES_MAX,
     outcome::{BreakerEffect, Verdict},
@@ -30,6 +31,8 @@ use crate::{
 pub const OUTPUT_BYTES_MAX: usize = 8 << 20;
 /// Most artifacts of one attempt: an album of a page's images, not a crawl.
 pub const ARTIFACTS_PER_ATTEMPT_MAX: usize = 1_000;
+/// Longest media type of an artifact, in bytes.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 1_024;
 /// Errors kept for the list of a job's latest ones; each attempt keeps its own beside that.
 pub const ERRORS_KEPT: u64 = 1_000;
 
@@ -51,7 +54,8 @@ impl PreparedSettlement {
         let (output, found) = match &settlement.verdict {
             Verdict::Done(output) => {
                 let fields = json::canonical(&output.fields);
-                limit("an output", fields.len(), OUTPUT_BYTES_MAX)?;
+                let flags: usize = output.quality_flags.iter().map(String::len).sum();
+                limit("an output", fields.len() + flags, OUTPUT_BYTES_MAX)?;
                 let digest = Digest::of(&fields);
                 (
                     Some((fields, digest)),
@@ -65,6 +69,18 @@ impl PreparedSettlement {
             settlement.artifacts.len(),
             ARTIFACTS_PER_ATTEMPT_MAX,
         )?;
+        for artifact in &settlement.artifacts {
+            limit(
+                "the name of an artifact",
+                artifact.name.len(),
+                ARTIFACT_NAME_BYTES_MAX,
+            )?;
+            limit(
+                "the media type of an artifact",
+                artifact.content_type.len(),
+                CONTENT_TYPE_BYTES_MAX,
+            )?;
+        }
         Ok(Self {
             settlement,
             job,
@@ -114,6 +130,7 @@ pub(crate) fn settle_all(
             Ok(settled) => answers.push(Ok(settled)),
             Err(Fault::Refused(error)) => answers.push(Err(error)),
             Err(Fault::Broken(error)) => {
+                tracing::warn!(%error, task = ?prepared.settlement.task, "an attempt can't be settled; the others are");
                 prepared.broken = Some(error);
                 return Err(Fault::Redo);
             }

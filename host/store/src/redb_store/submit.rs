@@ -25,6 +25,11 @@ pub const SUBMIT_ITEMS_MAX: usize = 100_000;
 /// Most bytes of one item's data, as JSON: it is read with every claim. Documents belong into artifacts.
 pub const ITEM_DATA_BYTES_MAX: usize = 1 << 20;
 
+/// Most bytes of one submission's rows: they are in memory twice while they are written.
+pub const SUBMIT_BYTES_MAX: usize = 256 << 20;
+/// Longest revision of an item, in bytes: a date, an ETag or a digest.
+pub const REVISION_BYTES_MAX: usize = 1_024;
+
 /// Items packed for the writer, in the order of submission.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -72,6 +77,14 @@ impl Prepared {
                     ITEM_DATA_BYTES_MAX,
                 ));
             }
+            let revision = item.revision.as_ref().map_or(0, String::len);
+            if revision > REVISION_BYTES_MAX {
+                return Err(too_large(
+                    "the revision of an item",
+                    revision,
+                    REVISION_BYTES_MAX,
+                ));
+            }
             let row = encode(&StoredItem::V1(StoredItemV1 {
                 job: job.0,
                 created_ms: now.0,
@@ -82,6 +95,9 @@ impl Prepared {
             }))?;
             let key = text_key(job, item.key.as_str());
             prepared.bytes += row.len() + key.len();
+            if prepared.bytes > SUBMIT_BYTES_MAX {
+                return Err(too_large("a submission", prepared.bytes, SUBMIT_BYTES_MAX));
+            }
             let (priority, revision) = (item.priority, item.revision.clone());
             prepared.rows.push(PreparedItem {
                 key,
