@@ -1,0 +1,175 @@
+//! Where a request may go: its address is parsed once, and each hop of a redirect is decided anew (traps 12, 16, 17).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use tollgate_core::spec::{Deployment, Route, SitePattern, SiteSpec};
+use url::{Host, Url};
+
+use crate::{Refused, gate::Caller};
+
+/// An address that policy allows.
+#[derive(Debug, Clone)]
+pub(crate) struct Address {
+    pub(crate) url: Url,
+    /// Host name and port, as the site's state is kept by.
+    pub(crate) authority: String,
+    pub(crate) site: SiteSpec,
+}
+
+/// Who named the address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Named<'a> {
+    /// Configuration or the handler.
+    ByCaller,
+    /// A page, by a redirect from this address.
+    ByPage(&'a Address),
+}
+
+/// Parses an address as a guest wrote it.
+pub(crate) fn parse(text: &str) -> Result<Url, Refused> {
+    let url = Url::parse(text).map_err(|error| Refused::invalid(format!("{text:?} is no absolute URL: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Refused::invalid(format!("{}: only http and https pass the gate", url.scheme())));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Refused::invalid("a URL with a user or password: secrets stand in jobs.toml"));
+    }
+    Ok(url)
+}
+
+/// Decides one address.
+pub(crate) fn decide(
+    deployment: &Deployment,
+    caller: &Caller,
+    mut url: Url,
+    named: Named<'_>,
+) -> Result<Address, Refused> {
+    url.set_fragment(None);
+    let port = url.port_or_known_default().unwrap_or(0);
+    let host = match url.host() {
+        // A name with a dot at its end is the same name.
+        Some(Host::Domain(name)) => name.trim_end_matches('.').to_owned(),
+        Some(host) => host.to_string(),
+        None => return Err(Refused::invalid(format!("{url} names no host"))),
+    };
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let Some(site) = deployment.site(name, port) else {
+        return Err(Refused::denied(format!("no site policy covers {name}; add [site.\"{name}\"] to jobs.toml")));
+    };
+    if !caller.allowed.is_empty() && !caller.allowed.iter().any(|pattern| pattern.matches(name, port)) {
+        return Err(Refused::denied(format!(
+            "job {} is not granted {name}; add \"http {name}\" to `grant` of [job.{}] in jobs.toml",
+            caller.job, caller.job
+        )));
+    }
+    let authority = format!("{name}:{port}");
+    let is_own = matches!(&site.pattern, SitePattern::Host { .. });
+    let is_local = is_local(&url);
+    if is_local && !is_own {
+        return Err(Refused::denied(format!(
+            "{name} is on this machine or its own network; only an entry [site.\"{name}:{port}\"] opens it"
+        )));
+    }
+    if let Named::ByPage(from) = named
+        && (is_local || site.route == Route::Direct)
+        && from.authority != authority
+    {
+        return Err(Refused::denied(format!(
+            "{} redirects to {name}, which no page may send us to: it is local or reached directly",
+            from.authority
+        )));
+    }
+    Ok(Address { url, authority, site: site.clone() })
+}
+
+/// Whether an address is this machine, or a network that isn't the world's.
+fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => is_local_address(IpAddr::V4(address)),
+        Some(Host::Ipv6(address)) => is_local_address(IpAddr::V6(address)),
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
+        }
+        None => false,
+    }
+}
+
+/// Loopback, private, link-local (the metadata services of clouds among them), shared, unspecified, multicast.
+pub(crate) fn is_local_address(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_local_v4(address),
+        IpAddr::V6(address) => is_local_v6(address),
+    }
+}
+
+fn is_local_v4(address: Ipv4Addr) -> bool {
+    let [a, b, ..] = address.octets();
+    address.is_loopback()
+        || address.is_private()
+        || address.is_link_local()
+        || address.is_unspecified()
+        || address.is_broadcast()
+        || address.is_multicast()
+        || a == 0
+        // RFC 6598: shared by carriers.
+        || (a == 100 && (64..128).contains(&b))
+}
+
+fn is_local_v6(address: Ipv6Addr) -> bool {
+    // ::ffff:a.b.c.d and 64:ff9b::a.b.c.d lead to an IPv4 address.
+    let of_v4 = address.to_ipv4_mapped().or_else(|| {
+        let segments = address.segments();
+        let [.., high, low] = segments;
+        let [a, b] = high.to_be_bytes();
+        let [c, d] = low.to_be_bytes();
+        (segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0]).then(|| Ipv4Addr::new(a, b, c, d))
+    });
+    address.is_loopback()
+        || address.is_unspecified()
+        || address.is_multicast()
+        || address.is_unique_local()
+        || address.is_unicast_link_local()
+        || of_v4.is_some_and(is_local_v4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trap12_local_addresses_are_known_in_every_form() {
+        let local = [
+            "http://127.0.0.1/",
+            "http://2130706433/",
+            "http://0x7f000001/",
+            "http://0177.0.0.1/",
+            "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://[64:ff9b::7f00:1]/",
+            "http://169.254.169.254/latest/",
+            "http://10.1.2.3/",
+            "http://192.168.0.1/",
+            "http://100.64.0.1/",
+            "http://0.0.0.0/",
+            "http://[fd00::1]/",
+            "http://localhost/",
+            "http://LOCALHOST./",
+            "http://a.localhost/",
+        ];
+        for text in local {
+            assert!(is_local(&parse(text).unwrap()), "{text}");
+        }
+        for text in ["http://93.184.216.34/", "https://example.com/", "http://[2606:2800::1]/", "http://localhost.example/"] {
+            assert!(!is_local(&parse(text).unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn trap16_what_could_hide_the_authority_is_refused() {
+        assert!(parse("http://user@a.example/").is_err());
+        assert!(parse("ftp://a.example/").is_err());
+        assert!(parse("//a.example/").is_err());
+        assert!(parse("file:///etc/passwd").is_err());
+    }
+}

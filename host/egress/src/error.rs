@@ -1,0 +1,101 @@
+//! Why the gate can't be set up, or refuses a request.
+
+use std::time::Duration;
+
+use tollgate_core::{
+    http::HttpError,
+    outcome::{Refusal, RefusalKind},
+};
+
+/// Errors in setting the gate up.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// The scratch folder can't be used.
+    #[error("the scratch folder for bodies can't be used: {0}")]
+    Spool(std::io::Error),
+    /// The client can't be made.
+    #[error("the HTTP client can't be made: {0}")]
+    Client(String),
+}
+
+/// A refused request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// What the handler is told.
+    pub error: HttpError,
+    /// What the attempt is judged by; absent where the request itself was at fault.
+    pub refusal: Option<Refusal>,
+    /// Requests that were sent all the same, such as the first hops of a redirect.
+    pub sent: u32,
+    /// Bytes of bodies received for them.
+    pub bytes_received: u64,
+}
+
+impl Refused {
+    fn new(error: HttpError, refusal: Option<Refusal>) -> Self {
+        Self { error, refusal, sent: 0, bytes_received: 0 }
+    }
+
+    /// No policy lets the job reach that address.
+    pub(crate) fn denied(text: impl Into<String>) -> Self {
+        Self::new(HttpError::Denied(text.into()), None)
+    }
+
+    /// The request itself is wrong.
+    pub(crate) fn invalid(text: impl Into<String>) -> Self {
+        Self::new(HttpError::InvalidRequest(text.into()), None)
+    }
+
+    /// The proxy is down or not configured: uncounted, and nothing was sent.
+    pub(crate) fn down(about: &str, text: String, after: Duration) -> Self {
+        let refusal = refusal(RefusalKind::Down, about, &text, Some(after));
+        Self::new(HttpError::Connection(text), Some(refusal))
+    }
+
+    /// One address failed while its site works, as far as we know: counted.
+    pub(crate) fn transport(about: &str, text: String) -> Self {
+        let refusal = refusal(RefusalKind::Transport, about, &text, None);
+        Self::new(HttpError::Connection(text), Some(refusal))
+    }
+
+    /// The site's time limit ran out: counted, as a failure of that address.
+    pub(crate) fn timeout(about: &str, text: String) -> Self {
+        let refusal = refusal(RefusalKind::Transport, about, &text, None);
+        Self::new(HttpError::Timeout(text), Some(refusal))
+    }
+
+    /// The site cools down.
+    pub(crate) fn rate_limited(about: &str, text: &str, after: Duration) -> Self {
+        let refusal = refusal(RefusalKind::RateLimited, about, text, Some(after));
+        Self::new(HttpError::RateLimited { after: Some(after) }, Some(refusal))
+    }
+
+    /// The site is left alone because it blocks us.
+    pub(crate) fn blocked(about: &str, text: &str, after: Duration) -> Self {
+        let refusal = refusal(RefusalKind::Blocked, about, text, Some(after));
+        Self::new(HttpError::Blocked(text.to_owned()), Some(refusal))
+    }
+
+    /// The body is larger than the site's limit.
+    pub(crate) fn too_large(limit: u64) -> Self {
+        Self::new(HttpError::TooLarge(limit), None)
+    }
+
+    /// The body could not be spooled.
+    pub(crate) fn storage(error: &std::io::Error) -> Self {
+        let text = format!("the scratch folder: {error}");
+        let refusal = refusal(RefusalKind::Down, "the scratch folder", &text, None);
+        Self::new(HttpError::Storage(text), Some(refusal))
+    }
+
+    /// The same, with what was sent before.
+    pub(crate) fn after(mut self, sent: u32, bytes_received: u64) -> Self {
+        self.sent = self.sent.saturating_add(sent);
+        self.bytes_received = self.bytes_received.saturating_add(bytes_received);
+        self
+    }
+}
+
+pub(crate) fn refusal(kind: RefusalKind, about: &str, message: &str, after: Option<Duration>) -> Refusal {
+    Refusal { kind, about: about.to_owned(), message: message.to_owned(), after }
+}

@@ -1,0 +1,293 @@
+//! The gate itself: a request from its caller to its answer, hop by hop.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use reqwest::{
+    Client, Method,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION},
+};
+use tollgate_core::{
+    Clock, JobName,
+    http::HttpRequest,
+    outcome::{Refusal, RefusalKind},
+    spec::{Deployment, Route, SitePattern},
+};
+
+use crate::{
+    GateError, GateStatus, Refused,
+    address::{self, Address, Named},
+    error::refusal,
+    exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing},
+    headers,
+    proxy::Proxy,
+    retry_after, route,
+    site::{Site, Sites},
+    spool::{self, Spooled},
+};
+
+/// Hops of one request: what browsers allow is 20, and honest sites need few.
+const HOPS_MAX: u32 = 10;
+/// How long work waits where no proxy is configured at all.
+const UNSET_WAIT: Duration = Duration::from_secs(30);
+
+/// How a gate is set up.
+pub struct GateOptions {
+    /// Scratch folder for bodies.
+    pub spool: PathBuf,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// The folder of jobs.toml: relative files of secrets are read from there.
+    pub base: PathBuf,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The job.
+    pub job: JobName,
+    /// Host patterns that its grants name; empty: all that the policies allow.
+    pub allowed: Vec<SitePattern>,
+}
+
+/// A complete answer.
+#[derive(Debug)]
+pub struct Response {
+    /// The status code of the last hop.
+    pub status: u16,
+    /// The address of the last hop.
+    pub url: String,
+    /// Headers without cookies; names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Spooled,
+    /// Requests sent for it, hops included.
+    pub requests_sent: u32,
+    /// Bytes of bodies received for it, unpacked.
+    pub bytes_received: u64,
+    /// Host name and port of the last hop.
+    pub site: String,
+    /// A 5xx counts as a failure of the address, should the stage fail over it.
+    pub transport_failure: Option<Refusal>,
+}
+
+/// The only way to the network.
+pub struct Gate {
+    deployment: Deployment,
+    options: GateOptions,
+    proxies: BTreeMap<String, Proxy>,
+    direct: Client,
+    sites: Sites,
+}
+
+impl Gate {
+    /// Sets the gate up. Nothing is sent.
+    ///
+    /// # Errors
+    /// The scratch folder can't be used, or no client can be made.
+    pub fn new(deployment: &Deployment, options: GateOptions) -> Result<Arc<Self>, GateError> {
+        spool::prepare(&options.spool).map_err(GateError::Spool)?;
+        let proxies =
+            deployment.proxies.iter().map(|proxy| (proxy.name.clone(), Proxy::new(proxy.clone()))).collect();
+        let direct = route::direct().map_err(GateError::Client)?;
+        Ok(Arc::new(Self { deployment: deployment.clone(), options, proxies, direct, sites: Sites::default() }))
+    }
+
+    /// Sends a request by the policy of its site, following redirects as far as policy allows each.
+    ///
+    /// # Errors
+    /// Policy, the site, the proxy or the request itself stands in the way.
+    pub async fn fetch(&self, caller: &Caller, request: HttpRequest) -> Result<Response, Refused> {
+        let url = address::parse(&request.url)?;
+        let method = Method::from_bytes(request.method.as_bytes());
+        let method = method.ok().filter(|method| !matches!(*method, Method::CONNECT | Method::TRACE));
+        let method = method.ok_or_else(|| Refused::invalid(format!("the method {:?}", request.method)))?;
+        let headers = headers::of_guest(&request)?;
+        let mut outgoing = Outgoing { method, headers, body: request.body };
+        let mut address = address::decide(&self.deployment, caller, url, Named::ByCaller)?;
+        let (mut sent, mut received) = (0, 0);
+        loop {
+            let incoming = self.hop(&address, outgoing.clone(), request.timeout).await;
+            let incoming = incoming.map_err(|refused| refused.after(sent, received))?;
+            sent += 1;
+            received += incoming.body.size();
+            let Some(location) = location(&incoming) else {
+                return Ok(self.response(&address, incoming, sent, received));
+            };
+            if sent >= HOPS_MAX {
+                let text = format!("{} redirected {HOPS_MAX} times", request.url);
+                return Err(Refused::transport(&address.authority, text).after(sent, received));
+            }
+            let next = address.url.join(&location);
+            let next = next.map_err(|error| Refused::invalid(format!("a redirect to {location:?}: {error}")));
+            let next = next.and_then(|next| address::parse(next.as_str()));
+            let next = next.and_then(|next| address::decide(&self.deployment, caller, next, Named::ByPage(&address)));
+            let next = next.map_err(|refused| refused.after(sent, received))?;
+            outgoing = follow(outgoing, incoming.status);
+            address = next;
+        }
+    }
+
+    /// One request and its answer.
+    async fn hop(&self, address: &Address, request: Outgoing, shorter: Option<Duration>) -> Result<Incoming, Refused> {
+        let clock = &*self.options.clock;
+        let site = self.sites.get(&address.authority, &address.site, clock.now());
+        let slot = site.enter(&address.site, clock).await?;
+        let (client, proxy) = self.client(address)?;
+        let limits = ExchangeLimits {
+            time: shorter.map_or(address.site.timeout, |shorter| shorter.min(address.site.timeout)),
+            body_max: address.site.body_max,
+            spool: &self.options.spool,
+            proxied: proxy.is_some(),
+        };
+        let probe = ProbeGuard(proxy);
+        let answer = exchange::run(&client, &address.url, request, limits).await;
+        drop(probe);
+        drop(slot);
+        match answer {
+            Ok(incoming) => {
+                if let Some(proxy) = proxy {
+                    proxy.up();
+                }
+                site.received(incoming.body.size());
+                self.judge(address, &site, incoming)
+            }
+            Err((error, received)) => {
+                site.received(received);
+                Err(self.refuse(address, proxy, error).await.after(1, received))
+            }
+        }
+    }
+
+    /// The client of an address's route.
+    fn client(&self, address: &Address) -> Result<(Client, Option<&Proxy>), Refused> {
+        match &address.site.route {
+            Route::Direct => Ok((self.direct.clone(), None)),
+            Route::Proxy(name) => match self.proxies.get(name) {
+                Some(proxy) => Ok((proxy.client(&self.options.base, self.options.clock.now())?, Some(proxy))),
+                None => Err(Refused::denied(format!("site {} names proxy {name}, which isn't in jobs.toml", address.site.pattern))),
+            },
+            Route::Unset => {
+                let host = &address.authority;
+                let text = format!(
+                    "no proxy is configured for {host}, so nothing is sent; add [proxy.main] with its url to jobs.toml, \
+                     and proxy = \"main\" to [site.\"*\"]"
+                );
+                Err(Refused::down(host, text, UNSET_WAIT))
+            }
+        }
+    }
+
+    /// Looks at an answer before anyone else does. Guards over the body have their place here.
+    fn judge(&self, address: &Address, site: &Site, incoming: Incoming) -> Result<Incoming, Refused> {
+        let now = self.options.clock.now();
+        let asked = retry_after::read(&incoming.headers, now);
+        let after = match (incoming.status, asked) {
+            (429, asked) => asked.unwrap_or(address.site.cool_down),
+            (503, Some(asked)) => asked,
+            _ => return Ok(incoming),
+        };
+        let reason = format!("{} answered {}", address.authority, incoming.status);
+        site.cool_down(now, after, &reason, false);
+        Err(Refused::rate_limited(&address.authority, &reason, after).after(1, incoming.body.size()))
+    }
+
+    async fn refuse(&self, address: &Address, proxy: Option<&Proxy>, error: ExchangeError) -> Refused {
+        let about = &address.authority;
+        let now = self.options.clock.now();
+        match (error, proxy) {
+            (ExchangeError::Proxy(reason), Some(proxy)) => proxy.failed(&reason, now),
+            (ExchangeError::Proxy(reason), None) => Refused::transport(about, reason),
+            // A site's failure looks like the proxy's own when that went away in the middle: ask it.
+            (ExchangeError::Transport(text), Some(proxy)) => {
+                if proxy.answers().await {
+                    Refused::transport(about, text)
+                } else {
+                    proxy.failed(&text, now)
+                }
+            }
+            (ExchangeError::Transport(text), None) => Refused::transport(about, text),
+            (ExchangeError::Timeout(text), _) => Refused::timeout(about, text),
+            (ExchangeError::TooLarge, _) => Refused::too_large(address.site.body_max),
+            (ExchangeError::Spool(error), _) => Refused::storage(&error),
+        }
+    }
+
+    fn response(&self, address: &Address, incoming: Incoming, sent: u32, received: u64) -> Response {
+        let status = incoming.status;
+        let failed = || {
+            let text = format!("{} answered {status}", address.url);
+            refusal(RefusalKind::Transport, &address.authority, &text, None)
+        };
+        Response {
+            status,
+            url: address.url.to_string(),
+            headers: headers::for_guest(&incoming.headers),
+            body: incoming.body,
+            requests_sent: sent,
+            bytes_received: received,
+            site: address.authority.clone(),
+            transport_failure: (status >= 500).then(failed),
+        }
+    }
+
+    /// A stage found that the site of `url` blocks us: it is left alone for its cool-down, whichever job asks.
+    pub fn block(&self, url: &str, reason: &str) -> Duration {
+        let everyone = |url| {
+            let caller = Caller { job: JobName::new("host").ok()?, allowed: Vec::new() };
+            address::decide(&self.deployment, &caller, url, Named::ByCaller).ok()
+        };
+        match address::parse(url).ok().and_then(everyone) {
+            Some(address) => {
+                let now = self.options.clock.now();
+                let after = address.site.cool_down;
+                self.sites.get(&address.authority, &address.site, now).cool_down(now, after, reason, true);
+                after
+            }
+            None => UNSET_WAIT,
+        }
+    }
+
+    /// How the gate stands.
+    #[must_use]
+    pub fn status(&self) -> GateStatus {
+        GateStatus {
+            proxies: self.proxies.values().map(Proxy::status).collect(),
+            sites: self.sites.status(self.options.clock.now()),
+        }
+    }
+}
+
+/// Gives a proxy's probe back if the exchange is dropped before it ends.
+struct ProbeGuard<'a>(Option<&'a Proxy>);
+
+impl Drop for ProbeGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(proxy) = self.0 {
+            proxy.probe_dropped();
+        }
+    }
+}
+
+/// Where an answer sends us, if it does.
+fn location(incoming: &Incoming) -> Option<String> {
+    let redirects = matches!(incoming.status, 301 | 302 | 303 | 307 | 308);
+    let location = incoming.headers.get(LOCATION).filter(|_| redirects)?;
+    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+}
+
+/// The request of the next hop: 303, and a POST over 301 or 302, become a GET without a body (RFC 9110 section 15.4).
+fn follow(mut request: Outgoing, status: u16) -> Outgoing {
+    let becomes_get = (status == 303 && request.method != Method::HEAD)
+        || (matches!(status, 301 | 302) && request.method == Method::POST);
+    if becomes_get {
+        request.method = Method::GET;
+        request.body = None;
+        drop_body_headers(&mut request.headers);
+    }
+    request
+}
+
+fn drop_body_headers(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_TYPE);
+    headers.remove(CONTENT_LENGTH);
+}
