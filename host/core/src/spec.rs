@@ -6,6 +6,7 @@
 pub mod diagnostic;
 pub mod parse;
 mod raw;
+mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

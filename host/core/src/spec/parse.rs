@@ -1,12 +1,409 @@
 //! From the text of a jobs.toml to a checked [`Deployment`], or all that is wrong with it.
 
-use super::{Deployment, diagnostic::Diagnostic};
+use std::{ops::Range, path::PathBuf, time::Duration};
+
+use serde_json::{Map, Value};
+use serde_spanned::Spanned;
+
+use super::{
+    CONCURRENCY_DEFAULT, CONCURRENCY_MAX, Deployment, DiscoverSpec, HostSpec, JobKind, JobSpec, ProxySpec, Route,
+    Secret, SitePattern, SiteSpec, StageSpec, TASK_TIMEOUT_DEFAULT,
+    diagnostic::{Diagnostic, Place},
+    raw::{RawDiscover, RawFile, RawHost, RawJob, RawProxy, RawSecret, RawSite, RawStage},
+    values::{parse_bytes, parse_grant, parse_rate},
+};
+use crate::{
+    breaker,
+    condition::Condition,
+    gcra::Rate,
+    graph::Need,
+    ids::{HandlerName, JobName, StageName},
+    retry::RetryPolicy,
+    time::parse_duration,
+};
+
+/// Empty rounds in a row after which a discovery is suspicious, where jobs.toml names none.
+const EMPTY_ROUNDS_DEFAULT: u32 = 3;
+/// Sections of the design that this version doesn't have: named, so that nobody believes that they hold.
+const LATER: [&str; 5] = ["budget", "model", "search", "session", "tool"];
 
 /// Reads a jobs.toml. `file` is its name in messages.
 ///
 /// # Errors
 /// Everything wrong with it, in the order of the file.
 pub fn parse(text: &str, file: &str) -> Result<Deployment, Vec<Diagnostic>> {
-    let _ = (text, file);
-    Err(Vec::new())
+    let mut reader = Reader { text, file, found: Vec::new() };
+    let raw: RawFile = match toml::from_str(text) {
+        Ok(raw) => raw,
+        Err(error) => return Err(vec![reader.of_toml(&error)]),
+    };
+    let deployment = reader.deployment(raw);
+    if reader.found.is_empty() {
+        Ok(deployment)
+    } else {
+        reader.found.sort_by_key(|diagnostic| (diagnostic.at.line, diagnostic.at.column));
+        Err(reader.found)
+    }
+}
+
+/// Collects what is wrong on the way.
+struct Reader<'a> {
+    text: &'a str,
+    file: &'a str,
+    found: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn place(&self, span: Range<usize>) -> Place {
+        Place::of(self.text, span.start)
+    }
+
+    fn say(&mut self, span: Range<usize>, message: impl Into<String>, help: Option<String>) {
+        let at = self.place(span);
+        self.found.push(Diagnostic { file: self.file.to_owned(), at, message: message.into(), help });
+    }
+
+    /// What the TOML parser or serde found, with the nearest known key for an unknown one.
+    fn of_toml(&self, error: &toml::de::Error) -> Diagnostic {
+        let at = error.span().map_or_else(Place::default, |span| self.place(span));
+        let message = error.message().lines().next().unwrap_or_default().trim().to_owned();
+        let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        let (message, help) = match (message.starts_with("unknown field"), quoted.split_first()) {
+            (true, Some((unknown, _))) if LATER.contains(unknown) => {
+                (format!("[{unknown}] is not supported by this version yet"), Some("remove the section".to_owned()))
+            }
+            (true, Some((unknown, known))) => {
+                let nearest = known.iter().max_by(|a, b| {
+                    strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b))
+                });
+                let help = match nearest {
+                    Some(nearest) if strsim::jaro_winkler(unknown, nearest) > 0.75 => {
+                        format!("did you mean `{nearest}`? Known here: {}", known.join(", "))
+                    }
+                    _ => format!("known here: {}", known.join(", ")),
+                };
+                (format!("unknown key `{unknown}`"), Some(help))
+            }
+            _ => (message, None),
+        };
+        Diagnostic { file: self.file.to_owned(), at, message, help }
+    }
+
+    /// The value of `parsed`, or the default after saying what is wrong.
+    fn or_say<T, E: ToString>(&mut self, span: Range<usize>, what: &str, parsed: Result<T, E>) -> Option<T> {
+        match parsed {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.say(span, format!("{what}: {}", error.to_string()), None);
+                None
+            }
+        }
+    }
+
+    fn duration(&mut self, key: &str, value: Option<&Spanned<String>>, default: Duration) -> Duration {
+        let parsed = value.and_then(|value| self.or_say(value.span(), key, parse_duration(value.as_ref())));
+        parsed.unwrap_or(default)
+    }
+
+    fn bytes(&mut self, key: &str, value: Option<&Spanned<String>>, default: u64) -> u64 {
+        let parsed = value.and_then(|value| self.or_say(value.span(), key, parse_bytes(value.as_ref())));
+        parsed.unwrap_or(default)
+    }
+
+    /// A figure within bounds.
+    fn count<T: Copy + PartialOrd + std::fmt::Display>(
+        &mut self,
+        key: &str,
+        value: Option<&Spanned<T>>,
+        bounds: (T, T),
+        default: T,
+    ) -> T {
+        let Some(value) = value else {
+            return default;
+        };
+        let (least, most) = bounds;
+        let count = *value.as_ref();
+        if count < least || count > most {
+            self.say(value.span(), format!("{key} is {count}"), Some(format!("write {least} to {most}")));
+        }
+        count
+    }
+
+    fn deployment(&mut self, raw: RawFile) -> Deployment {
+        let host = self.host(&raw.host);
+        let proxies: Vec<ProxySpec> = raw.proxy.iter().map(|(name, proxy)| self.proxy(name, proxy)).collect();
+        let sites = self.sites(&raw.site, &proxies);
+        let mut jobs: Vec<(usize, JobSpec)> = Vec::new();
+        for (name, job) in &raw.job {
+            if let Some(spec) = self.job(name, job) {
+                jobs.push((job.span().start, spec));
+            }
+        }
+        jobs.sort_by_key(|(start, _)| *start);
+        Deployment { host, proxies, sites, jobs: jobs.into_iter().map(|(_, job)| job).collect() }
+    }
+
+    fn host(&mut self, raw: &RawHost) -> HostSpec {
+        let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 7070));
+        let listen = raw.listen.as_ref().and_then(|value| {
+            let parsed: Option<std::net::SocketAddr> = value.as_ref().parse().ok();
+            match parsed.filter(|address| address.ip().is_loopback()) {
+                Some(address) => Some(address),
+                None => {
+                    let message = format!("listen is {:?}", value.as_ref());
+                    let help = "write a loopback address and a port, such as \"127.0.0.1:7070\"".to_owned();
+                    self.say(value.span(), message, Some(help));
+                    None
+                }
+            }
+        }).unwrap_or(listen);
+        HostSpec {
+            data: PathBuf::from(raw.data.as_deref().unwrap_or("data")),
+            handlers: PathBuf::from(raw.handlers.as_deref().unwrap_or("handlers")),
+            listen,
+            grace: self.duration("grace", raw.grace.as_ref(), Duration::from_secs(10)),
+            keep_attempts: self.count("keep-attempts", raw.keep_attempts.as_ref(), (1, 1_000), 20),
+            guest_memory_max: self.guest_memory(raw.guest_memory.as_ref()),
+        }
+    }
+
+    fn guest_memory(&mut self, value: Option<&Spanned<String>>) -> u64 {
+        const MOST: u64 = 2 << 30;
+        let bytes = self.bytes("guest-memory", value, 512 << 20);
+        if let Some(value) = value.filter(|_| !((1 << 20)..=MOST).contains(&bytes)) {
+            self.say(value.span(), format!("guest-memory is {bytes} bytes"), Some("write 1 MiB to 2 GiB".to_owned()));
+        }
+        bytes
+    }
+
+    fn secret(&mut self, key: &str, value: &Spanned<RawSecret>) -> Secret {
+        match value.as_ref() {
+            RawSecret::Literal(text) => Secret::Literal(text.clone()),
+            RawSecret::Elsewhere(elsewhere) => match (&elsewhere.env, &elsewhere.file) {
+                (Some(name), None) => Secret::Env(name.clone()),
+                (None, Some(file)) => Secret::File(PathBuf::from(file)),
+                _ => {
+                    let help = "write { env = \"NAME\" } or { file = \"PATH\" }".to_owned();
+                    self.say(value.span(), format!("{key} names no place, or two"), Some(help));
+                    Secret::Literal(String::new())
+                }
+            },
+        }
+    }
+
+    fn proxy(&mut self, name: &str, raw: &Spanned<RawProxy>) -> ProxySpec {
+        let at = self.place(raw.span());
+        let RawProxy { url, ca } = raw.as_ref();
+        let url_secret = self.secret("url", url);
+        if let Secret::Literal(text) = &url_secret {
+            let known = ["http://", "https://", "socks5h://"];
+            if !known.iter().any(|scheme| text.starts_with(scheme)) {
+                let help = if text.starts_with("socks5://") {
+                    "write socks5h://, which lets the proxy resolve names".to_owned()
+                } else {
+                    format!("begin it with {}", known.join(", "))
+                };
+                self.say(url.span(), format!("the url of proxy {name} is of no kind that is known"), Some(help));
+            }
+        }
+        let ca = ca.as_ref().map(|ca| self.secret("ca", ca));
+        ProxySpec { name: name.to_owned(), url: url_secret, ca, at }
+    }
+
+    fn sites(
+        &mut self,
+        raw: &std::collections::BTreeMap<String, Spanned<RawSite>>,
+        proxies: &[ProxySpec],
+    ) -> Vec<SiteSpec> {
+        let base = raw.get("*").map_or_else(RawSite::default, |site| site.as_ref().clone());
+        let mut sites = Vec::new();
+        for (text, site) in raw {
+            let Some(pattern) = SitePattern::parse(text) else {
+                let help = "write \"*\", \"*.example.com\", \"example.com\" or \"localhost:7497\"".to_owned();
+                self.say(site.span(), format!("{text:?} is no host pattern"), Some(help));
+                continue;
+            };
+            sites.push(self.site(pattern, Some(site), &base, proxies));
+        }
+        if !raw.contains_key("*") {
+            sites.push(self.site(SitePattern::Any, None, &base, proxies));
+        }
+        sites.sort_by_key(|site| std::cmp::Reverse(site.pattern.specificity()));
+        sites
+    }
+
+    /// A site's policy: its own words, else those of `*`, else the defaults.
+    fn site(
+        &mut self,
+        pattern: SitePattern,
+        own: Option<&Spanned<RawSite>>,
+        base: &RawSite,
+        proxies: &[ProxySpec],
+    ) -> SiteSpec {
+        let empty = RawSite::default();
+        let raw = own.map_or(&empty, |own| own.as_ref());
+        let route = self.route(&pattern, raw, base, proxies);
+        // What `*` says is checked where it stands, once.
+        let is_base = pattern == SitePattern::Any;
+        let pick = |mine: &Option<Spanned<String>>, theirs: &Option<Spanned<String>>| {
+            if is_base { mine.clone() } else { mine.clone().or_else(|| theirs.clone()) }
+        };
+        let rate = pick(&raw.rate, &base.rate);
+        let burst = raw.burst.as_ref().or(base.burst.as_ref());
+        let burst = self.count("burst", burst, (1, 10_000), 1);
+        let interval = rate.and_then(|rate| self.or_say(rate.span(), "rate", parse_rate(rate.as_ref())));
+        SiteSpec {
+            route,
+            rate: interval.map(|interval| Rate { interval, burst }),
+            concurrency: self.count(
+                "concurrency",
+                raw.concurrency.as_ref().or(base.concurrency.as_ref()),
+                (1, CONCURRENCY_MAX),
+                CONCURRENCY_DEFAULT,
+            ),
+            timeout: self.duration("timeout", pick(&raw.timeout, &base.timeout).as_ref(), Duration::from_secs(30)),
+            body_max: self.bytes("body-max", pick(&raw.body_max, &base.body_max).as_ref(), 20 << 20),
+            cool_down: self.duration("cool-down", pick(&raw.cool_down, &base.cool_down).as_ref(), Duration::from_mins(1)),
+            at: own.map(|own| self.place(own.span())),
+            pattern,
+        }
+    }
+
+    fn route(&mut self, pattern: &SitePattern, raw: &RawSite, base: &RawSite, proxies: &[ProxySpec]) -> Route {
+        if let Some(direct) = raw.direct.as_ref().filter(|direct| *direct.as_ref()) {
+            if !matches!(pattern, SitePattern::Host { .. }) {
+                let help = "name each host that may be reached from this machine's own address".to_owned();
+                self.say(direct.span(), format!("{pattern} can't be direct: it is no exact name"), Some(help));
+            }
+            if raw.proxy.is_some() {
+                self.say(direct.span(), format!("{pattern} is direct and has a proxy"), Some("keep one of them".to_owned()));
+            }
+            return Route::Direct;
+        }
+        match raw.proxy.as_ref().or(base.proxy.as_ref()) {
+            Some(name) if proxies.iter().any(|proxy| &proxy.name == name.as_ref()) => {
+                Route::Proxy(name.as_ref().clone())
+            }
+            Some(name) => {
+                let known: Vec<&str> = proxies.iter().map(|proxy| proxy.name.as_str()).collect();
+                let help = if known.is_empty() {
+                    format!("add [proxy.{}] with its url", name.as_ref())
+                } else {
+                    format!("the proxies are {}", known.join(", "))
+                };
+                self.say(name.span(), format!("no proxy is named {:?}", name.as_ref()), Some(help));
+                Route::Unset
+            }
+            None => match proxies {
+                [only] => Route::Proxy(only.name.clone()),
+                _ => Route::Unset,
+            },
+        }
+    }
+
+    fn job(&mut self, name: &str, raw: &Spanned<RawJob>) -> Option<JobSpec> {
+        let at = self.place(raw.span());
+        let job = raw.as_ref();
+        let parsed_name = self.or_say(raw.span(), &format!("job {name:?}"), JobName::new(name));
+        let handler = HandlerName::new(job.handler.as_ref());
+        let handler = self.or_say(job.handler.span(), "handler", handler);
+        let kind = match job.kind.as_ref().as_str() {
+            "monitor" => JobKind::Monitor,
+            "backfill" => JobKind::Backfill,
+            other => {
+                let help = "write \"monitor\" (keeps finding new items) or \"backfill\" (a finite catalogue)".to_owned();
+                self.say(job.kind.span(), format!("kind is {other:?}"), Some(help));
+                return None;
+            }
+        };
+        let discover = self.discover(job, kind);
+        let grants = job.grant.iter().flat_map(|grants| grants.as_ref().iter());
+        let grants = grants.filter_map(|grant| self.or_say(grant.span(), "grant", parse_grant(grant.as_ref()))).collect();
+        let stages = job.stages.as_ref().map(|stages| {
+            stages.iter().filter_map(|name| self.or_say(name.span(), "stages", StageName::new(name.as_ref()))).collect()
+        });
+        let tuned = job.stage.iter().filter_map(|(name, stage)| self.stage(name, stage)).collect();
+        Some(JobSpec {
+            name: parsed_name?,
+            kind,
+            handler: handler?,
+            grants,
+            params: self.object(&job.params, raw.span()),
+            discover,
+            stages,
+            tuned,
+            breaker: self.count("breaker", job.breaker.as_ref(), (1, 1_000), breaker::THRESHOLD_DEFAULT),
+            at,
+            handler_at: self.place(job.handler.span()),
+            grant_at: job.grant.as_ref().map_or(at, |grant| self.place(grant.span())),
+        })
+    }
+
+    fn discover(&mut self, job: &RawJob, kind: JobKind) -> Option<DiscoverSpec> {
+        let once = DiscoverSpec { every: None, empty_rounds_max: EMPTY_ROUNDS_DEFAULT };
+        let discover = job.discover.as_ref()?;
+        let spec = match discover.as_ref() {
+            RawDiscover::Word(word) if word == "once" => once,
+            RawDiscover::Word(word) => {
+                let help = "write \"once\", or { every = \"6h\" }".to_owned();
+                self.say(discover.span(), format!("discover is {word:?}"), Some(help));
+                once
+            }
+            RawDiscover::Rounds(rounds) => {
+                let every = rounds.every.as_ref();
+                let every = every.and_then(|every| self.or_say(every.span(), "every", parse_duration(every.as_ref())));
+                DiscoverSpec { every, empty_rounds_max: rounds.empty_rounds.unwrap_or(EMPTY_ROUNDS_DEFAULT) }
+            }
+        };
+        if kind == JobKind::Monitor && spec.every.is_none() {
+            let help = "write discover = { every = \"6h\" }, or kind = \"backfill\"".to_owned();
+            self.say(discover.span(), "a monitor discovers again and again", Some(help));
+        }
+        Some(spec)
+    }
+
+    fn stage(&mut self, name: &str, raw: &Spanned<RawStage>) -> Option<StageSpec> {
+        let at = self.place(raw.span());
+        let stage = raw.as_ref();
+        let name = self.or_say(raw.span(), &format!("stage {name:?}"), StageName::new(name))?;
+        let when = stage.when.as_ref();
+        let when = when.and_then(|when| self.or_say(when.span(), "when", Condition::parse(when.as_ref())));
+        let needs = stage.needs.as_ref().map(|needs| {
+            needs.iter().filter_map(|need| self.or_say(need.span(), "needs", Need::parse(need.as_ref()))).collect()
+        });
+        let usual = RetryPolicy::default();
+        let contract = stage.contract.as_ref().map(|contract| {
+            let schema = Value::Object(self.object(contract.as_ref(), contract.span()));
+            self.or_say(contract.span(), "contract", crate::contract::Contract::new(schema.clone()));
+            schema
+        });
+        Some(StageSpec {
+            name,
+            concurrency: self.count("concurrency", stage.concurrency.as_ref(), (1, CONCURRENCY_MAX), CONCURRENCY_DEFAULT),
+            when,
+            needs,
+            params: self.object(&stage.params, raw.span()),
+            retry: RetryPolicy {
+                attempts_max: self.count("attempts", stage.attempts.as_ref(), (1, 1_000), usual.attempts_max),
+                backoff: self.duration("backoff", stage.backoff.as_ref(), usual.backoff),
+                retry_for: self.duration("retry-for", stage.retry_for.as_ref(), usual.retry_for),
+            },
+            timeout: self.duration("timeout", stage.timeout.as_ref(), TASK_TIMEOUT_DEFAULT),
+            raw: stage.raw.unwrap_or(true),
+            contract,
+            at,
+        })
+    }
+
+    /// A TOML table as JSON. Dates become text.
+    fn object(&mut self, table: &toml::Table, span: Range<usize>) -> Map<String, Value> {
+        match serde_json::to_value(table) {
+            Ok(Value::Object(object)) => object,
+            Ok(_) => Map::new(),
+            Err(error) => {
+                self.say(span, format!("params can't be written as JSON: {error}"), None);
+                Map::new()
+            }
+        }
+    }
 }

@@ -1,1 +1,122 @@
 //! jobs.toml as it is written: serde's view of the file, before any rule is applied.
+//!
+//! Every key that a jobs.toml may have stands here, and nowhere else; `docs/jobs.md` is held against it by a test.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_spanned::Spanned;
+use toml::Table;
+
+/// A whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFile {
+    #[serde(default)]
+    pub(super) host: RawHost,
+    #[serde(default)]
+    pub(super) proxy: BTreeMap<String, Spanned<RawProxy>>,
+    #[serde(default)]
+    pub(super) site: BTreeMap<String, Spanned<RawSite>>,
+    #[serde(default)]
+    pub(super) job: BTreeMap<String, Spanned<RawJob>>,
+}
+
+/// `[host]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawHost {
+    pub(super) data: Option<String>,
+    pub(super) handlers: Option<String>,
+    pub(super) listen: Option<Spanned<String>>,
+    pub(super) grace: Option<Spanned<String>>,
+    pub(super) keep_attempts: Option<Spanned<u32>>,
+    pub(super) guest_memory: Option<Spanned<String>>,
+}
+
+/// A text, or where it lives.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawSecret {
+    Literal(String),
+    Elsewhere(RawElsewhere),
+}
+
+/// Where a secret lives.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawElsewhere {
+    pub(super) env: Option<String>,
+    pub(super) file: Option<String>,
+}
+
+/// `[proxy.NAME]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProxy {
+    pub(super) url: Spanned<RawSecret>,
+    pub(super) ca: Option<Spanned<RawSecret>>,
+}
+
+/// `[site."PATTERN"]`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawSite {
+    pub(super) proxy: Option<Spanned<String>>,
+    pub(super) direct: Option<Spanned<bool>>,
+    pub(super) rate: Option<Spanned<String>>,
+    pub(super) burst: Option<Spanned<u32>>,
+    pub(super) concurrency: Option<Spanned<usize>>,
+    pub(super) timeout: Option<Spanned<String>>,
+    pub(super) body_max: Option<Spanned<String>>,
+    pub(super) cool_down: Option<Spanned<String>>,
+}
+
+/// `[job.NAME]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawJob {
+    pub(super) kind: Spanned<String>,
+    pub(super) handler: Spanned<String>,
+    pub(super) grant: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    pub(super) params: Table,
+    pub(super) discover: Option<Spanned<RawDiscover>>,
+    pub(super) stages: Option<Vec<Spanned<String>>>,
+    pub(super) breaker: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) stage: BTreeMap<String, Spanned<RawStage>>,
+}
+
+/// `discover = "once"`, or `discover = { every = "6h" }`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawDiscover {
+    Word(String),
+    Rounds(RawRounds),
+}
+
+/// The rounds of a discovery.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawRounds {
+    pub(super) every: Option<Spanned<String>>,
+    pub(super) empty_rounds: Option<u32>,
+}
+
+/// `[job.NAME.stage.STAGE]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawStage {
+    pub(super) concurrency: Option<Spanned<usize>>,
+    pub(super) when: Option<Spanned<String>>,
+    pub(super) needs: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) params: Table,
+    pub(super) attempts: Option<Spanned<u32>>,
+    pub(super) backoff: Option<Spanned<String>>,
+    pub(super) retry_for: Option<Spanned<String>>,
+    pub(super) timeout: Option<Spanned<String>>,
+    pub(super) raw: Option<bool>,
+    pub(super) contract: Option<Spanned<Table>>,
+}
