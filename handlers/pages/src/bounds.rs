@@ -5,42 +5,51 @@ use tollgate_sdk::prelude::*;
 /// What to crawl.
 #[params]
 #[derive(Clone, Default)]
-pub struct Crawl {
+pub(crate) struct Crawl {
     /// Pages to begin with.
     #[serde(default)]
-    pub seeds: Vec<String>,
+    pub(crate) seeds: Vec<String>,
     /// Sitemaps, or indexes of sitemaps, whose pages to take.
     #[serde(default)]
-    pub sitemaps: Vec<String>,
+    pub(crate) sitemap: Vec<String>,
     /// Whether links of pages are followed.
     #[serde(default)]
-    pub follow: bool,
-    /// Beginnings that an address must have, one of them; empty: the sites of seeds and sitemaps.
+    pub(crate) follow: bool,
+    /// Hosts, or beginnings of addresses, one of which an address must have; empty: the sites of seeds and sitemaps.
     #[serde(default)]
-    pub within: Vec<String>,
+    pub(crate) within: Vec<String>,
     /// Patterns of addresses to leave out; `*` stands for anything.
     #[serde(default)]
-    pub exclude: Vec<String>,
+    pub(crate) exclude: Vec<String>,
     /// How many links away from a seed; absent: any number.
     #[serde(default)]
-    pub max_depth: Option<u32>,
+    pub(crate) max_depth: Option<u32>,
 }
 
 impl Crawl {
     /// Whether an address belongs to the crawl.
-    pub fn takes(&self, address: &str) -> bool {
-        let inside = if self.within.is_empty() {
-            self.seeds.iter().chain(&self.sitemaps).any(|start| site(start) == site(address))
+    pub(crate) fn takes(&self, address: &str) -> bool {
+        let is_within = if self.within.is_empty() {
+            self.seeds.iter().chain(&self.sitemap).any(|start| site(start) == site(address))
         } else {
-            self.within.iter().any(|beginning| address.starts_with(beginning.as_str()))
+            self.within.iter().any(|bound| is_within(bound, address))
         };
-        inside && !self.exclude.iter().any(|pattern| matches(pattern, address))
+        is_within && !self.exclude.iter().any(|pattern| matches(pattern, address))
     }
 
     /// Whether a page so many links away from a seed is followed further.
-    pub fn follows(&self, depth: u32) -> bool {
+    pub(crate) fn follows(&self, depth: u32) -> bool {
         self.follow && self.max_depth.is_none_or(|max| depth < max)
     }
+}
+
+/// Whether an address is on a host (`docs.example`, with its port if it has one), or begins as `bound` does.
+fn is_within(bound: &str, address: &str) -> bool {
+    if bound.contains("://") {
+        // A bound without a path is a site: `https://a.example` isn't the beginning of `https://a.example.evil/`.
+        return if site(bound) == bound { site(address) == bound } else { address.starts_with(bound) };
+    }
+    site(address).split_once("://").is_some_and(|(_, host)| host.eq_ignore_ascii_case(bound))
 }
 
 /// Scheme, host and port of an address.
@@ -91,6 +100,17 @@ mod tests {
         assert!(crawl.takes("https://a.example/x"));
         assert!(!crawl.takes("https://a.example.evil/x"));
         assert!(!crawl.takes("http://a.example/x"));
+    }
+
+    #[test]
+    fn bounds_are_hosts_sites_or_beginnings() {
+        assert!(is_within("a.example", "http://a.example/x"));
+        assert!(!is_within("a.example", "http://b.a.example/x"));
+        assert!(is_within("a.example:81", "http://a.example:81/x"));
+        assert!(is_within("https://a.example", "https://a.example/x"));
+        assert!(!is_within("https://a.example", "https://a.example.evil/x"));
+        assert!(is_within("https://a.example/docs/", "https://a.example/docs/x"));
+        assert!(!is_within("https://a.example/docs/", "https://a.example/x"));
     }
 
     #[test]

@@ -1,136 +1,132 @@
 //! Discovery from seeds and sitemaps, and the stage that keeps a page and follows its links.
 
-use tollgate_sdk::{links, prelude::*};
+use tollgate_sdk::{prelude::*, sitemap::Sitemap};
 
 use crate::bounds::Crawl;
 
+/// Items that one page of discovery gives at most: a sitemap may list 50,000.
+const ITEMS_A_PAGE: usize = 5_000;
+/// Sitemaps of one round at most, those of indexes included: an index that lists itself must end.
+const SITEMAPS_MAX: usize = 1_000;
+
 /// A page of the crawl.
 #[data]
-pub struct Link {
-    /// Its address; the item's key as well.
-    pub url: String,
+pub(crate) struct Link {
+    /// Its address.
+    #[key]
+    pub(crate) url: String,
     /// How many links away from a seed.
-    pub depth: u32,
+    pub(crate) depth: u32,
 }
 
 /// A page that is kept.
 #[output]
 #[derive(Debug, PartialEq)]
-pub struct Page {
+pub(crate) struct Page {
     /// Its address after redirects.
-    pub url: String,
+    pub(crate) url: String,
     /// Bytes of the raw page, kept as `page.html`.
-    pub size: u64,
-    /// Its media type.
-    pub media_type: String,
+    pub(crate) size: u64,
+    /// Its media type, where the site gave one.
+    pub(crate) media_type: Option<String>,
     /// Links within the crawl's bounds.
-    pub links: u64,
+    pub(crate) links: u64,
 }
 
-fn item(url: &str, depth: u32) -> Result<NewItem> {
-    NewItem::new(url, &Link { url: url.to_owned(), depth })
+impl Page {
+    /// Whether it is HTML. What has no media type is taken for a page, as browsers do.
+    pub(crate) fn is_html(&self) -> bool {
+        self.media_type.as_deref().is_none_or(|media_type| matches!(media_type, "text/html" | "application/xhtml+xml"))
+    }
 }
 
-/// Seeds first, then one sitemap a page of discovery. An index of sitemaps is unfolded where it stands.
+/// Where discovery goes on.
+#[part]
+#[derive(Default)]
+struct Cursor {
+    /// Sitemaps still to read; the first is being read.
+    open: Vec<String>,
+    /// Entries of the first that are done.
+    skip: usize,
+    /// Sitemaps read so far.
+    read: usize,
+}
+
+/// Seeds first, then the sitemaps, a bounded number of items a page. An index of sitemaps is unfolded where it stands.
 #[discover]
-pub fn seeds(round: &Round, crawl: &Crawl) -> Result<Found> {
-    let Some(cursor) = &round.cursor else {
-        let items = crawl.seeds.iter().map(|seed| item(seed, 0)).collect::<Result<Vec<_>>>()?;
-        return Ok(more(items, &crawl.sitemaps));
+pub(crate) fn seeds(round: &Round, crawl: &Crawl) -> Result<Found> {
+    let Some(cursor) = round.cursor() else {
+        if crawl.seeds.is_empty() && crawl.sitemap.is_empty() {
+            return Err(StageError::permanent("params name neither `seeds` nor `sitemap`: there is nothing to crawl"));
+        }
+        let seed = |seed: &String| {
+            let url = links::absolute(seed, None).or_permanent(&format!("seed {seed:?} is no http or https address"))?;
+            Ok(Link { url, depth: 0 })
+        };
+        let seeds = crawl.seeds.iter().map(seed).collect::<Result<Vec<_>>>()?;
+        return found(seeds, &Cursor { open: crawl.sitemap.clone(), ..Cursor::default() });
     };
-    let open: Vec<String> = tollgate_sdk::serde_json::from_str(cursor)?;
-    let Some((sitemap, rest)) = open.split_first() else {
-        return Ok(Found::all(Vec::new()));
+    let mut cursor: Cursor = tollgate_sdk::serde_json::from_str(cursor)?;
+    let Some(address) = cursor.open.first() else {
+        return Ok(Found::default());
     };
-    let text = http::get(sitemap)?.text()?;
-    let (found, is_index) = links::of_sitemap(&text);
-    if is_index {
-        let open: Vec<String> = found.into_iter().chain(rest.iter().cloned()).collect();
-        return Ok(more(Vec::new(), &open));
+    let entries = match sitemap::parse(&http::get(address)?.bytes()?)? {
+        Sitemap::Pages(entries) => entries,
+        Sitemap::Index(entries) => {
+            cursor.open.splice(..1, entries.into_iter().map(|entry| entry.url));
+            cursor.read += 1;
+            if cursor.read + cursor.open.len() > SITEMAPS_MAX {
+                return Err(StageError::permanent(format!("more than {SITEMAPS_MAX} sitemaps in one round")));
+            }
+            return found(Vec::<Link>::new(), &cursor);
+        }
+    };
+    let is_last = entries.len() <= cursor.skip + ITEMS_A_PAGE;
+    let page = entries.into_iter().skip(cursor.skip).take(ITEMS_A_PAGE);
+    let links = page.filter(|entry| crawl.takes(&entry.url)).map(|entry| {
+        let item = NewItem::from(Link { url: entry.url, depth: 0 });
+        // A page that changed since is read again.
+        match entry.last_modified {
+            Some(at) => item.revision(at),
+            None => item,
+        }
+    });
+    let links: Vec<NewItem> = links.collect();
+    if is_last {
+        cursor.open.remove(0);
+        (cursor.skip, cursor.read) = (0, cursor.read + 1);
+    } else {
+        cursor.skip += ITEMS_A_PAGE;
     }
-    let wanted = found.iter().filter(|url| crawl.takes(url));
-    Ok(more(wanted.map(|url| item(url, 0)).collect::<Result<Vec<_>>>()?, rest))
+    found(links, &cursor)
 }
 
-/// Items, and a cursor that names the sitemaps still to read.
-fn more(items: Vec<NewItem>, open: &[String]) -> Found {
-    if open.is_empty() {
-        Found::all(items)
-    } else {
-        Found::more(items, tollgate_sdk::serde_json::json!(open).to_string())
+/// Items, and where to go on if sitemaps are still open.
+fn found(items: Vec<impl Into<NewItem>>, cursor: &Cursor) -> Result<Found> {
+    if cursor.open.is_empty() {
+        return Ok(Found::all(items));
     }
+    Ok(Found::more(items, tollgate_sdk::serde_json::to_string(cursor)?))
 }
 
 /// Keeps the raw page, then finds links within bounds: each is an item of its own.
 #[stage]
-pub fn fetch(link: &Link, crawl: &Crawl) -> Result<With<Page>> {
+pub(crate) fn fetch(link: &Link, crawl: &Crawl) -> Result<With<Page>> {
     let response = http::get(&link.url)?;
     let kept = response.save("page.html")?;
     let mut page = Page { url: response.url(), size: kept.size, media_type: response.media_type(), links: 0 };
-    let is_page = matches!(page.media_type.as_str(), "text/html" | "application/xhtml+xml");
-    if !is_page || !crawl.follows(link.depth) {
-        return Ok(page.found([]));
+    // A page that a redirect led out of bounds is kept, but not followed.
+    if !page.is_html() || !crawl.follows(link.depth) || !crawl.takes(&page.url) {
+        return Ok(page.into());
     }
-    let mut found = Vec::new();
-    for url in links::of(&response.bytes()?, &page.url)? {
-        if url != link.url && crawl.takes(&url) {
-            found.push(item(&url, link.depth + 1)?);
-        }
-    }
-    page.links = found.len() as u64;
-    Ok(page.found(found))
+    let found = links::of(&response.bytes()?, &page.url)?;
+    let is_new = |url: &String| *url != link.url && *url != page.url && crawl.takes(url);
+    let items: Vec<Link> =
+        found.urls.into_iter().filter(is_new).map(|url| Link { url, depth: link.depth + 1 }).collect();
+    page.links = items.len() as u64;
+    let page = page.found(items);
+    Ok(if found.left_out == 0 { page } else { page.flag(format!("{} links left out", found.left_out)) })
 }
 
 #[cfg(test)]
-mod tests {
-    use tollgate_sdk::mock;
-
-    use super::*;
-
-    fn crawl() -> Crawl {
-        Crawl { seeds: vec!["https://a.example/".into()], follow: true, ..Crawl::default() }
-    }
-
-    #[test]
-    fn m05_the_raw_page_is_kept_and_links_within_bounds_are_found() {
-        let page = r#"<a href="/x">x</a> <a href="y#part">y</a> <a href="https://b.example/">out</a> <a href="/x">x</a>"#;
-        let host = mock::Host::new().stage("fetch").page("https://a.example/", page);
-        let link = Link { url: "https://a.example/".into(), depth: 0 };
-        let made = host.run(|| fetch(&link, &crawl())).unwrap();
-        let keys: Vec<_> = made.found.iter().map(|item| item.key.as_str()).collect();
-        assert_eq!(keys, ["https://a.example/x", "https://a.example/y"]);
-        assert_eq!(host.artifact_body("fetch", "page.html").unwrap(), page.as_bytes());
-        assert_eq!(host.requests().len(), 1);
-    }
-
-    #[test]
-    fn sitemaps_are_read_one_a_page() {
-        let sitemaps = vec!["https://a.example/sitemap.xml".to_owned()];
-        let crawl = Crawl { sitemaps, ..crawl() };
-        let index = "<sitemapindex><sitemap><loc>https://a.example/1.xml</loc></sitemap></sitemapindex>";
-        let one = "<urlset><url><loc>https://a.example/p</loc></url><url><loc>https://b.example/</loc></url></urlset>";
-        let host = mock::Host::new().page("https://a.example/sitemap.xml", index).page("https://a.example/1.xml", one);
-        let mut round = Round::default();
-        let mut keys = Vec::new();
-        loop {
-            let found = host.run(|| seeds(&round, &crawl)).unwrap();
-            keys.extend(found.items.into_iter().map(|item| item.key));
-            match found.cursor {
-                Some(cursor) => round.cursor = Some(cursor),
-                None => break,
-            }
-        }
-        assert_eq!(keys, ["https://a.example/", "https://a.example/p"]);
-    }
-
-    #[test]
-    fn what_is_no_page_is_kept_and_not_parsed() {
-        let headers = vec![("content-type".to_owned(), "application/pdf".to_owned())];
-        let pdf = mock::Page { status: 200, headers, body: b"%PDF".to_vec() };
-        let host = mock::Host::new().answer("https://a.example/f.pdf", Ok(pdf));
-        let link = Link { url: "https://a.example/f.pdf".into(), depth: 0 };
-        let made = host.run(|| fetch(&link, &crawl())).unwrap();
-        assert_eq!(made.output.media_type, "application/pdf");
-        assert!(made.found.is_empty());
-    }
-}
+mod tests;

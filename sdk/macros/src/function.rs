@@ -14,21 +14,31 @@ use syn::{
 struct Param {
     ty: Type,
     by_reference: bool,
+    /// `stage/name` of `#[reads("stage/name")]`: the parameter is that artifact.
+    reads: Option<LitStr>,
 }
 
-fn params(function: &ItemFn, what: &str) -> Result<Vec<Param>> {
-    let signature = &function.sig;
+/// Reads the parameters, and takes the macro's own attributes off them.
+fn params(function: &mut ItemFn, what: &str) -> Result<Vec<Param>> {
+    let signature = &mut function.sig;
     if let Some(asyncness) = &signature.asyncness {
         return Err(Error::new_spanned(asyncness, format!("a {what} is a plain function: host calls just wait")));
     }
     if !signature.generics.params.is_empty() {
         return Err(Error::new_spanned(&signature.generics, format!("a {what} has no generics")));
     }
-    let params = signature.inputs.iter().map(|input| match input {
-        FnArg::Typed(typed) => Ok(match &*typed.ty {
-            Type::Reference(reference) => Param { ty: (*reference.elem).clone(), by_reference: true },
-            other => Param { ty: other.clone(), by_reference: false },
-        }),
+    let params = signature.inputs.iter_mut().map(|input| match input {
+        FnArg::Typed(typed) => {
+            let mut reads = None;
+            for attribute in typed.attrs.extract_if(.., |attribute| attribute.path().is_ident("reads")) {
+                reads = Some(checked_read(attribute.parse_args()?)?);
+            }
+            let (ty, by_reference) = match &*typed.ty {
+                Type::Reference(reference) => ((*reference.elem).clone(), true),
+                other => (other.clone(), false),
+            };
+            Ok(Param { ty, by_reference, reads })
+        }
         FnArg::Receiver(receiver) => Err(Error::new_spanned(receiver, format!("a {what} is a free function"))),
     });
     params.collect()
@@ -82,22 +92,26 @@ fn reads(attributes: TokenStream) -> Result<Vec<LitStr>> {
             other => return Err(Error::new_spanned(other, "a stage knows `reads(\"stage/artifact\", …)` alone")),
         }
     }
-    for read in &reads {
-        let text = read.value();
-        if !text.split_once('/').is_some_and(|(stage, name)| !stage.is_empty() && !name.is_empty()) {
-            return Err(Error::new(read.span(), "write it as \"stage/artifact\", such as \"fetch/page.html\""));
-        }
+    reads.into_iter().map(checked_read).collect()
+}
+
+fn checked_read(read: LitStr) -> Result<LitStr> {
+    if read.value().split_once('/').is_some_and(|(stage, name)| !stage.is_empty() && !name.is_empty()) {
+        Ok(read)
+    } else {
+        Err(Error::new(read.span(), "write it as \"stage/artifact\", such as \"fetch/page.html\""))
     }
-    Ok(reads)
 }
 
 pub(crate) fn stage(attributes: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    let function: ItemFn = parse2(item)?;
-    let (name, params, returned) = (&function.sig.ident, params(&function, "stage")?, returned(&function, "stage")?);
-    let reads = reads(attributes)?;
+    let mut function: ItemFn = parse2(item)?;
+    let params = params(&mut function, "stage")?;
+    let (name, returned) = (&function.sig.ident, returned(&function, "stage")?);
+    let mut reads = reads(attributes)?;
+    reads.extend(params.iter().filter_map(|param| param.reads.clone()));
     let made = first_argument(&returned, "With").unwrap_or_else(|| returned.clone());
     let (text, summary) = (name.to_string(), summary(&function.attrs));
-    let types: Vec<&Type> = params.iter().map(|param| &param.ty).collect();
+    let types: Vec<&Type> = params.iter().filter(|param| param.reads.is_none()).map(|param| &param.ty).collect();
     let (takes, passes) = calls(&params, &quote!(::tollgate_sdk::stage::StageParam), &quote!(task));
     let visibility = &function.vis;
     let made_by = quote_spanned! {made.span()=>
@@ -130,11 +144,12 @@ pub(crate) fn stage(attributes: TokenStream, item: TokenStream) -> Result<TokenS
             fn needs() -> ::std::vec::Vec<::std::string::String> {
                 let needs: [::std::option::Option<::std::string::String>; _] =
                     [#(<#types as ::tollgate_sdk::stage::StageParam>::need()),*];
-                ::std::iter::IntoIterator::into_iter(needs).flatten().collect()
+                let needs = ::std::iter::IntoIterator::into_iter(needs).flatten().collect();
+                ::tollgate_sdk::stage::needs_of(#text, needs, &[#(#reads),*])
             }
 
             fn produces() -> ::tollgate_sdk::serde_json::Value {
-                ::tollgate_sdk::schemars::schema_for!(#made).into()
+                ::tollgate_sdk::stage::schema_of::<#made>()
             }
 
             fn params() -> ::std::vec::Vec<::tollgate_sdk::serde_json::Value> {
@@ -155,8 +170,12 @@ pub(crate) fn discover(attributes: TokenStream, item: TokenStream) -> Result<Tok
     if !attributes.is_empty() {
         return Err(Error::new_spanned(attributes, "#[discover] takes no arguments"));
     }
-    let function: ItemFn = parse2(item)?;
-    let (name, params) = (&function.sig.ident, params(&function, "discovery")?);
+    let mut function: ItemFn = parse2(item)?;
+    let params = params(&mut function, "discovery")?;
+    if let Some(read) = params.iter().find_map(|param| param.reads.as_ref()) {
+        return Err(Error::new(read.span(), "a discovery has no item, so it has no artifacts to read"));
+    }
+    let name = &function.sig.ident;
     returned(&function, "discovery")?;
     let types: Vec<&Type> = params.iter().map(|param| &param.ty).collect();
     let (takes, passes) = calls(&params, &quote!(::tollgate_sdk::items::RoundParam), &quote!(round));
@@ -187,9 +206,15 @@ pub(crate) fn discover(attributes: TokenStream, item: TokenStream) -> Result<Tok
 fn calls(params: &[Param], by: &TokenStream, from: &TokenStream) -> (TokenStream, TokenStream) {
     let mut takes = TokenStream::new();
     let mut passes = TokenStream::new();
-    for (place, Param { ty, by_reference }) in params.iter().enumerate() {
+    for (place, Param { ty, by_reference, reads }) in params.iter().enumerate() {
         let taken = format_ident!("taken_{place}");
-        takes.extend(quote_spanned! {ty.span()=> let #taken = <#ty as #by>::take(#from)?; });
+        takes.extend(match reads.as_ref().map(LitStr::value) {
+            Some(read) => {
+                let (stage, name) = read.split_once('/').unwrap_or_default();
+                quote_spanned! {ty.span()=> let #taken: #ty = ::tollgate_sdk::Artifact::of(#stage, #name); }
+            }
+            None => quote_spanned! {ty.span()=> let #taken = <#ty as #by>::take(#from)?; },
+        });
         passes.extend(if *by_reference { quote!(&#taken,) } else { quote!(#taken,) });
     }
     (takes, passes)

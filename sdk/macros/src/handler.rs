@@ -20,13 +20,17 @@ struct Handler {
 
 impl Parse for Handler {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let name: LitStr = input.parse()?;
+        let name = if input.peek(LitStr) {
+            let name: LitStr = input.parse()?;
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+            name
+        } else {
+            LitStr::new(&std::env::var("CARGO_PKG_NAME").unwrap_or_default(), Span::call_site())
+        };
         let (mut discover, mut stages) = (None, None);
         while !input.is_empty() {
-            input.parse::<Token![,]>()?;
-            if input.is_empty() {
-                break;
-            }
             let key: Ident = input.parse()?;
             input.parse::<Token![:]>()?;
             if key == "discover" {
@@ -38,6 +42,9 @@ impl Parse for Handler {
                 stages = Some(paths.into_iter().collect::<Vec<_>>());
             } else {
                 return Err(Error::new(key.span(), "a handler has `discover: …` and `stages: […]`"));
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
             }
         }
         match stages {

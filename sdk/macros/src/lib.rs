@@ -9,7 +9,8 @@ mod source;
 
 use proc_macro::TokenStream;
 
-/// Marks a struct as what discovery knows of an item. A stage or a discovery takes it by reference.
+/// Marks a struct as what discovery knows of an item; stages take it as a parameter. With `#[key]` on one of its fields
+/// it becomes an item by itself: `Found::all(books)`.
 #[proc_macro_attribute]
 pub fn data(attributes: TokenStream, item: TokenStream) -> TokenStream {
     finish(shape::data(attributes.into(), item.into()))
@@ -35,7 +36,8 @@ pub fn part(attributes: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Marks a function as a stage: what it takes is what it needs, what it returns is its contract.
-/// `#[stage(reads("fetch/page.html"))]` declares artifacts of other stages that it reads.
+/// A parameter `#[reads("fetch/page.html")] raw: Artifact` is an artifact of another stage; what is read through
+/// `&Artifacts` instead is declared by `#[stage(reads("fetch/page.html"))]`.
 #[proc_macro_attribute]
 pub fn stage(attributes: TokenStream, item: TokenStream) -> TokenStream {
     finish(function::stage(attributes.into(), item.into()))
@@ -47,7 +49,9 @@ pub fn discover(attributes: TokenStream, item: TokenStream) -> TokenStream {
     finish(function::discover(attributes.into(), item.into()))
 }
 
-/// Makes the handler of its functions: `handler!("name", discover: seeds, stages: [fetch, extract]);`
+/// Makes the handler of its functions: `handler!(discover: seeds, stages: [fetch, extract]);`
+///
+/// The handler has the crate's name, unless another stands first: `handler!("books", stages: [fetch]);`
 #[proc_macro]
 pub fn handler(input: TokenStream) -> TokenStream {
     finish(handler::handler(input.into()))

@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Attribute, Error, Fields, Item, ItemStruct, Result, parse_quote, parse2};
+use syn::{Attribute, Error, Fields, Ident, Item, ItemStruct, Result, parse_quote, parse2};
 
 fn refuse_attributes(attributes: &TokenStream, name: &str) -> Result<()> {
     if attributes.is_empty() {
@@ -44,13 +44,38 @@ fn allow_empty(fields: &mut Fields) {
     }
 }
 
+/// The field that bears `#[key]`, if one does.
+fn take_key(fields: &mut Fields) -> Result<Option<Ident>> {
+    let mut key = None;
+    for field in fields.iter_mut() {
+        for attribute in field.attrs.extract_if(.., |attribute| attribute.path().is_ident("key")) {
+            if key.is_some() {
+                return Err(Error::new_spanned(attribute, "one field is the key; for a key of several, use NewItem::new"));
+            }
+            key.clone_from(&field.ident);
+        }
+    }
+    Ok(key)
+}
+
 pub(crate) fn data(attributes: TokenStream, item: TokenStream) -> Result<TokenStream> {
     refuse_attributes(&attributes, "data")?;
-    let item = structure(item, "data")?;
+    let mut item = structure(item, "data")?;
+    let key = take_key(&mut item.fields)?;
     let (name, derives) = (&item.ident, derives());
+    let keyed = key.map(|key| {
+        quote! {
+            impl ::std::convert::From<#name> for ::tollgate_sdk::items::NewItem {
+                fn from(data: #name) -> Self {
+                    ::tollgate_sdk::items::NewItem::new(::std::string::ToString::to_string(&data.#key), &data)
+                }
+            }
+        }
+    });
     Ok(quote! {
         #derives
         #item
+        #keyed
         impl ::tollgate_sdk::stage::Data for #name {}
         impl ::tollgate_sdk::stage::StageParam for #name {
             fn take(task: &::tollgate_sdk::stage::Task) -> ::tollgate_sdk::Result<Self> {
@@ -85,7 +110,7 @@ pub(crate) fn params(attributes: TokenStream, item: TokenStream) -> Result<Token
                 ::tollgate_sdk::stage::take_params(&task.params)
             }
             fn params_schema() -> ::std::option::Option<::tollgate_sdk::serde_json::Value> {
-                ::std::option::Option::Some(::tollgate_sdk::schemars::schema_for!(#name).into())
+                ::std::option::Option::Some(::tollgate_sdk::stage::schema_of::<#name>())
             }
         }
         impl ::tollgate_sdk::items::RoundParam for #name {
@@ -124,6 +149,14 @@ mod tests {
         let made = output(quote!(), quote!(struct Page { #[may_be_empty] tags: Vec<String> })).unwrap().to_string();
         assert!(made.contains("length (min = 0)"), "{made}");
         assert!(!made.contains("may_be_empty"), "{made}");
+    }
+
+    #[test]
+    fn a_key_makes_items_of_data() {
+        let keyed = |fields| data(quote!(), quote!(struct Book { #fields })).map(|made| made.to_string());
+        assert!(keyed(quote!(#[key] url: String)).unwrap().contains("NewItem"));
+        assert!(!keyed(quote!(url: String)).unwrap().contains("NewItem"));
+        assert!(keyed(quote!(#[key] url: String, #[key] isbn: String)).is_err());
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use serde::de::DeserializeOwned;
 
 use crate::{
-    backend,
+    backend, charset,
     error::{ArtifactError, Result},
     stage::{StageParam, Task},
 };
 
 /// What is known of an artifact without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Artifact {
+pub struct Saved {
     /// The stage that made it.
     pub stage: String,
     /// Its name within that stage.
@@ -23,10 +23,89 @@ pub struct Artifact {
     pub digest: String,
 }
 
-/// The artifacts of the current item: a stage takes `&Artifacts` as a parameter.
+/// One artifact of the current item.
 ///
-/// What a stage reads of another it declares, so that it is kept until then:
-/// `#[stage(reads("fetch/page.html"))]`.
+/// A stage takes it as a parameter, which also keeps it until the stage is done, and makes the stage that made it a
+/// need: `#[reads("fetch/page.html")] raw: Artifact`. Nothing is read before one of its methods is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    stage: String,
+    name: String,
+}
+
+impl Artifact {
+    /// The artifact `name` of `stage`.
+    pub fn of(stage: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { stage: stage.into(), name: name.into() }
+    }
+
+    /// The stage that made it.
+    #[must_use]
+    pub fn stage(&self) -> &str {
+        &self.stage
+    }
+
+    /// Its name within that stage.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its bytes. A missing artifact is an error, never an empty one.
+    ///
+    /// # Errors
+    /// It is missing, or too large to take at once.
+    pub fn bytes(&self) -> Result<Vec<u8>, ArtifactError> {
+        backend::artifact_get(&self.stage, &self.name)
+    }
+
+    /// `length` of its bytes from `offset`; fewer at its end.
+    ///
+    /// # Errors
+    /// It is missing.
+    pub fn range(&self, offset: u64, length: u64) -> Result<Vec<u8>, ArtifactError> {
+        backend::artifact_range(&self.stage, &self.name, offset, length)
+    }
+
+    /// Its text: UTF-8, else the charset that its media type or the page itself names. What fits none is replaced.
+    ///
+    /// # Errors
+    /// As [`Artifact::bytes`].
+    pub fn text(&self) -> Result<String, ArtifactError> {
+        // Most pages are UTF-8: only the others cost a second call, for the media type.
+        String::from_utf8(self.bytes()?).or_else(|error| {
+            let saved = Artifacts.list().into_iter().find(|saved| saved.stage == self.stage && saved.name == self.name);
+            let content_type = saved.map(|saved| saved.content_type);
+            Ok(charset::decode(error.into_bytes(), content_type.as_deref()))
+        })
+    }
+
+    /// It as a parsed page; relative links are resolved against `base`, the page's address.
+    ///
+    /// # Errors
+    /// As [`Artifact::bytes`].
+    #[cfg(feature = "html")]
+    pub fn html(&self, base: &str) -> Result<crate::html::Html, ArtifactError> {
+        Ok(crate::html::Html::parse(&self.text()?, Some(base)))
+    }
+
+    /// It as JSON.
+    ///
+    /// # Errors
+    /// As [`Artifact::bytes`], or it doesn't have the shape of `T`.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        Ok(serde_json::from_slice(&self.bytes()?)?)
+    }
+}
+
+impl From<&Saved> for Artifact {
+    fn from(saved: &Saved) -> Self {
+        Self::of(&saved.stage, &saved.name)
+    }
+}
+
+/// All artifacts of the current item: a stage takes `&Artifacts` to put some of its own, or where it doesn't know by
+/// name what it reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Artifacts;
 
@@ -41,55 +120,19 @@ impl Artifacts {
     ///
     /// # Errors
     /// The host could not keep them.
-    pub fn put(&self, name: &str, content_type: &str, body: &[u8]) -> Result<Artifact, ArtifactError> {
+    pub fn put(&self, name: &str, content_type: &str, body: &[u8]) -> Result<Saved, ArtifactError> {
         backend::artifact_put(name, content_type, body)
     }
 
-    /// The bytes of an artifact. A missing one is an error, never an empty one.
-    ///
-    /// # Errors
-    /// It is missing, or too large to take at once.
-    pub fn bytes(&self, stage: &str, name: &str) -> Result<Vec<u8>, ArtifactError> {
-        backend::artifact_get(stage, name)
-    }
-
-    /// `length` bytes of an artifact from `offset`.
-    ///
-    /// # Errors
-    /// It is missing.
-    pub fn range(&self, stage: &str, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, ArtifactError> {
-        backend::artifact_range(stage, name, offset, length)
-    }
-
-    /// An artifact as text; what isn't UTF-8 is replaced.
-    ///
-    /// # Errors
-    /// As [`Artifacts::bytes`].
-    pub fn text(&self, stage: &str, name: &str) -> Result<String, ArtifactError> {
-        let bytes = self.bytes(stage, name)?;
-        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
-    }
-
-    /// An artifact as a parsed page; relative links are resolved against `base`.
-    ///
-    /// # Errors
-    /// As [`Artifacts::bytes`].
-    #[cfg(feature = "html")]
-    pub fn html(&self, stage: &str, name: &str, base: Option<&str>) -> Result<crate::html::Html, ArtifactError> {
-        Ok(crate::html::Html::parse(&self.text(stage, name)?, base))
-    }
-
-    /// An artifact as JSON.
-    ///
-    /// # Errors
-    /// As [`Artifacts::bytes`], or it doesn't have the shape of `T`.
-    pub fn json<T: DeserializeOwned>(&self, stage: &str, name: &str) -> Result<T> {
-        Ok(serde_json::from_slice(&self.bytes(stage, name)?)?)
-    }
-
-    /// All artifacts of the item.
+    /// The artifact `name` of `stage`. Say `#[stage(reads("stage/name"))]` of it, so that it is kept until then.
     #[must_use]
-    pub fn list(&self) -> Vec<Artifact> {
+    pub fn get(&self, stage: &str, name: &str) -> Artifact {
+        Artifact::of(stage, name)
+    }
+
+    /// What is known of all of them.
+    #[must_use]
+    pub fn list(&self) -> Vec<Saved> {
         backend::artifact_list()
     }
 }

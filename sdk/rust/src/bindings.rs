@@ -1,7 +1,4 @@
 //! The interface as wit-bindgen makes it; used by the macros and by the guest's side of the backend.
-#![expect(missing_docs, reason = "generated; the WIT holds the documentation")]
-#![expect(unsafe_code, reason = "generated: the canonical ABI works on raw memory")]
-#![expect(clippy::all, reason = "generated")]
 
 wit_bindgen::generate!({
     path: "../../wit/0.1.0",

@@ -198,6 +198,125 @@ impl From<StateError> for StageError {
     }
 }
 
+/// Why a paid service gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceError {
+    /// The job may not use that model or service, or names none.
+    Denied(String),
+    /// The budget refuses the call; nothing was sent.
+    Budget(String),
+    /// The provider cools down for every job.
+    RateLimited(Option<Duration>),
+    /// The model's time limit ran out.
+    Timeout(String),
+    /// The provider is down.
+    Unavailable(String),
+    /// The answer stopped at a limit: never parsed.
+    Truncated(String),
+    /// The answer doesn't satisfy the schema.
+    InvalidAnswer(String),
+    /// The model or the provider won't.
+    Refused(String),
+    /// The request itself is wrong.
+    InvalidRequest(String),
+    /// The host could not keep the answer.
+    Storage(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl fmt::Display for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(text) => write!(f, "denied: {text}"),
+            Self::Budget(text) => write!(f, "over budget: {text}"),
+            Self::RateLimited(None) => f.write_str("rate limited"),
+            Self::RateLimited(Some(after)) => write!(f, "rate limited for {after:?}"),
+            Self::Timeout(text) => write!(f, "timed out: {text}"),
+            Self::Unavailable(text) => write!(f, "unavailable: {text}"),
+            Self::Truncated(text) => write!(f, "the answer was cut: {text}"),
+            Self::InvalidAnswer(text) => write!(f, "the answer breaks its schema: {text}"),
+            Self::Refused(text) => write!(f, "refused: {text}"),
+            Self::InvalidRequest(text) => write!(f, "invalid request: {text}"),
+            Self::Storage(text) => write!(f, "storage: {text}"),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for ServiceError {}
+
+impl From<ServiceError> for StageError {
+    fn from(error: ServiceError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ServiceError::RateLimited(after) => Self::RetryLater { reason, after },
+            ServiceError::Budget(_) | ServiceError::Timeout(_) | ServiceError::Unavailable(_) => {
+                Self::RetryLater { reason, after: None }
+            }
+            ServiceError::InvalidRequest(_) => Self::Permanent(reason),
+            ServiceError::Denied(_)
+            | ServiceError::Truncated(_)
+            | ServiceError::InvalidAnswer(_)
+            | ServiceError::Refused(_)
+            | ServiceError::Storage(_)
+            | ServiceError::Other(_) => Self::Failed(reason),
+        }
+    }
+}
+
+/// Why a tool gave no output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToolError {
+    /// The job may not run it.
+    Denied(String),
+    /// Its time limit ran out.
+    Timeout(String),
+    /// It could not connect.
+    Connection(String),
+    /// The site cools down for every job.
+    RateLimited(Option<Duration>),
+    /// The site refuses us.
+    Blocked(String),
+    /// The site wants a session.
+    LoginRequired(String),
+    /// The program isn't installed.
+    Missing(String),
+    /// Its output or its complaints say that it failed.
+    Failed(String),
+}
+
+impl fmt::Display for ToolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(text) => write!(f, "denied: {text}"),
+            Self::Timeout(text) => write!(f, "timed out: {text}"),
+            Self::Connection(text) => write!(f, "connection failed: {text}"),
+            Self::RateLimited(None) => f.write_str("rate limited"),
+            Self::RateLimited(Some(after)) => write!(f, "rate limited for {after:?}"),
+            Self::Blocked(text) => write!(f, "blocked: {text}"),
+            Self::LoginRequired(text) => write!(f, "login required: {text}"),
+            Self::Missing(text) => write!(f, "not installed: {text}"),
+            Self::Failed(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for ToolError {}
+
+impl From<ToolError> for StageError {
+    fn from(error: ToolError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ToolError::RateLimited(after) => Self::RetryLater { reason, after },
+            ToolError::Timeout(_) | ToolError::Connection(_) => Self::RetryLater { reason, after: None },
+            ToolError::Blocked(text) => Self::Blocked(text),
+            ToolError::LoginRequired(text) => Self::LoginRequired(text),
+            ToolError::Denied(_) | ToolError::Missing(_) | ToolError::Failed(_) => Self::Failed(reason),
+        }
+    }
+}
+
 impl From<serde_json::Error> for StageError {
     fn from(error: serde_json::Error) -> Self {
         Self::Failed(format!("JSON: {error}"))
@@ -207,78 +326,5 @@ impl From<serde_json::Error> for StageError {
 impl From<std::str::Utf8Error> for StageError {
     fn from(error: std::str::Utf8Error) -> Self {
         Self::Failed(error.to_string())
-    }
-}
-
-/// Ends a stage with a word of its own where a value is missing.
-///
-/// ```
-/// # use tollgate_sdk::prelude::*;
-/// fn title(found: Option<String>) -> Result<String> {
-///     found.or_reject("no title on the page")
-/// }
-/// assert_eq!(title(None), Err(StageError::reject("no title on the page")));
-/// ```
-pub trait OrEnd<T>: Sized {
-    /// The value, or the end that `make` makes of the reason.
-    ///
-    /// # Errors
-    /// There is no value.
-    fn or_end(self, make: impl FnOnce(Option<String>) -> StageError) -> Result<T>;
-
-    /// Without it the item isn't wanted: its later stages don't run, and nothing failed.
-    ///
-    /// # Errors
-    /// There is no value.
-    fn or_reject(self, reason: &str) -> Result<T> {
-        self.or_end(|cause| StageError::Reject(with_cause(reason, cause)))
-    }
-
-    /// Without it there is nothing of this kind, and that is fine.
-    ///
-    /// # Errors
-    /// There is no value.
-    fn or_nothing(self, reason: &str) -> Result<T> {
-        self.or_end(|cause| StageError::NothingHere(with_cause(reason, cause)))
-    }
-
-    /// Without it the item can never succeed.
-    ///
-    /// # Errors
-    /// There is no value.
-    fn or_permanent(self, reason: &str) -> Result<T> {
-        self.or_end(|cause| StageError::Permanent(with_cause(reason, cause)))
-    }
-
-    /// Without it the stage has failed, and is tried again up to its bound.
-    ///
-    /// # Errors
-    /// There is no value.
-    fn or_fail(self, reason: &str) -> Result<T> {
-        self.or_end(|cause| StageError::Failed(with_cause(reason, cause)))
-    }
-
-    /// Without it this isn't the time.
-    ///
-    /// # Errors
-    /// There is no value.
-    fn or_later(self, reason: &str) -> Result<T> {
-        self.or_end(|cause| StageError::retry_later(with_cause(reason, cause)))
-    }
-}
-
-fn with_cause(reason: &str, cause: Option<String>) -> String {
-    cause.map_or_else(|| reason.to_owned(), |cause| format!("{reason}: {cause}"))
-}
-
-impl<T> OrEnd<T> for Option<T> {
-    fn or_end(self, make: impl FnOnce(Option<String>) -> StageError) -> Result<T> {
-        self.ok_or_else(|| make(None))
-    }
-}
-
-impl<T, E: fmt::Display> OrEnd<T> for std::result::Result<T, E> {
-    fn or_end(self, make: impl FnOnce(Option<String>) -> StageError) -> Result<T> {
-        self.map_err(|error| make(Some(error.to_string())))
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     error::{Result, StageError},
-    items::{Found, Round},
+    items::{Found, NewItem, Round},
     stage::{Made, Task},
 };
 
@@ -124,7 +124,9 @@ impl Handler {
     /// There is no discovery, or as it says.
     pub fn discover(&self, round: &Round) -> Result<Found> {
         let none = || StageError::Failed(format!("{} has no discovery", self.name));
-        (self.discover.as_ref().ok_or_else(none)?.run)(round)
+        let found = (self.discover.as_ref().ok_or_else(none)?.run)(round)?;
+        found.items.iter().try_for_each(NewItem::check)?;
+        Ok(found)
     }
 
     /// JSON Schema of a job's params: all that any stage or the discovery reads, and nothing else, so that a typo in
@@ -133,11 +135,19 @@ impl Handler {
     pub fn params_schema(&self) -> Value {
         let of_stages = self.stages.iter().flat_map(|stage| (stage.params)());
         let of_discovery = self.discover.iter().flat_map(|discover| (discover.params)());
-        let (mut properties, mut definitions) = (Map::new(), Map::new());
+        let mut properties: Map<String, Value> = Map::new();
         for mut schema in of_stages.chain(of_discovery) {
-            for (key, all) in [("properties", &mut properties), ("$defs", &mut definitions)] {
-                if let Some(Value::Object(some)) = schema.get_mut(key).map(Value::take) {
-                    all.extend(some);
+            let Some(Value::Object(some)) = schema.get_mut("properties").map(Value::take) else {
+                continue;
+            };
+            for (name, property) in some {
+                match properties.get_mut(&name) {
+                    None => {
+                        properties.insert(name, property);
+                    }
+                    Some(known) if *known == property => {}
+                    // Two structs read one param: it has to suit both.
+                    Some(known) => *known = json!({"allOf": [known.take(), property]}),
                 }
             }
         }
@@ -145,7 +155,6 @@ impl Handler {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",
             "properties": properties,
-            "$defs": definitions,
             "additionalProperties": false,
         })
     }

@@ -1,8 +1,11 @@
 //! Pages, taken apart by CSS selectors.
 
-use scraper::{ElementRef, Selector};
+use scraper::{ElementRef, Node, Selector};
 
-use crate::error::{Result, StageError};
+use crate::{
+    error::{Result, StageError},
+    links::absolute,
+};
 
 /// A parsed page.
 pub struct Html {
@@ -143,37 +146,76 @@ const INLINE: [&str; 15] =
 /// Elements whose text nobody reads.
 const UNREAD: [&str; 4] = ["script", "style", "template", "noscript"];
 
+/// Walks without recursion: a page may be nested deeper than a handler's stack.
 fn collect_text(element: ElementRef<'_>, text: &mut String) {
-    for node in element.children() {
-        if let Some(part) = node.value().as_text() {
-            text.push_str(part);
-        } else if let Some(child) = ElementRef::wrap(node) {
-            let name = child.value().name();
-            if UNREAD.contains(&name) {
-                continue;
+    let mut next = element.first_child();
+    while let Some(mut node) = next {
+        next = match node.value() {
+            Node::Text(part) => {
+                text.push_str(part);
+                None
             }
-            let breaks = !INLINE.contains(&name);
-            if breaks {
-                text.push(' ');
+            Node::Element(child) if UNREAD.contains(&child.name()) => None,
+            Node::Element(child) => {
+                if !INLINE.contains(&child.name()) {
+                    text.push(' ');
+                }
+                node.first_child()
             }
-            collect_text(child, text);
-            if breaks {
-                text.push(' ');
+            _ => None,
+        };
+        while next.is_none() {
+            next = node.next_sibling();
+            if next.is_none() {
+                match node.parent().filter(|parent| parent.id() != element.id()) {
+                    Some(parent) => node = parent,
+                    None => return,
+                }
+                if node.value().as_element().is_some_and(|element| !INLINE.contains(&element.name())) {
+                    text.push(' ');
+                }
             }
         }
     }
 }
 
-/// A link made absolute: http or https only, without its fragment.
-pub(crate) fn absolute(link: &str, base: Option<&url::Url>) -> Option<String> {
-    let link = link.trim();
-    let mut url = match base {
-        Some(base) => base.join(link).ok()?,
-        None => url::Url::parse(link).ok()?,
-    };
-    if !matches!(url.scheme(), "http" | "https") {
-        return None;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_folded_and_scripts_are_left_out() {
+        let page = Html::parse(
+            "<body><h1>Lamp <b>No</b>3</h1><p>a<br>b</p><script>x()</script><div>c<div><i>d</i></div></div>e",
+            None,
+        );
+        assert_eq!(page.text_of("h1").unwrap().unwrap(), "Lamp No3");
+        assert_eq!(page.text_of("body").unwrap().unwrap(), "Lamp No3 a b c d e");
+        assert_eq!(page.text_of("script").unwrap(), Some("x()".into()), "asked for by name");
+        assert_eq!(page.text_of("i").unwrap().unwrap(), "d");
+        assert_eq!(page.text_of("br").unwrap(), None);
     }
-    url.set_fragment(None);
-    Some(url.into())
+
+    #[test]
+    fn a_page_nested_deeply_is_read() {
+        let page = Html::parse(&format!("{}x", "<div>".repeat(50_000)), None);
+        assert_eq!(page.text_of("body").unwrap().unwrap(), "x");
+    }
+
+    #[test]
+    fn links_follow_the_base() {
+        let page = Html::parse("<base href=/b/><a href=x#1>1</a><a href=x>2</a><a href=#y>y</a>", Some("https://a.example/"));
+        assert_eq!(page.links(), ["https://a.example/b/x"]);
+    }
+
+    #[test]
+    fn tables_are_rows_of_cells() {
+        let page = Html::parse("<table><tr><th>A<td>1<tr><td>B<td></table>", None);
+        assert_eq!(page.first("table").unwrap().unwrap().rows(), [["A", "1"], ["B", ""]]);
+    }
+
+    #[test]
+    fn a_bad_selector_is_permanent_and_named() {
+        assert!(matches!(Html::parse("", None).text_of("h1["), Err(StageError::Permanent(reason)) if reason.contains("h1[")));
+    }
 }

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    artifacts::Artifact,
-    backend,
+    artifacts::Saved,
+    backend, charset,
     error::{HttpError, Result, StageError},
 };
 
@@ -50,6 +50,14 @@ impl Request {
         request
     }
 
+    /// Sets the body to a value as JSON.
+    ///
+    /// # Errors
+    /// The value can't be written as JSON.
+    pub fn json(self, value: &impl Serialize) -> Result<Self> {
+        Ok(self.body("application/json", serde_json::to_vec(value)?))
+    }
+
     /// Shortens the site's time limit.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -72,6 +80,35 @@ impl Request {
 /// The gate gave no response, or the site no page.
 pub fn get(url: &str) -> Result<Response> {
     Request::new("GET", url).send()?.ok()
+}
+
+/// Fetches pages side by side, within each site's limits; answers stand in their order. A status of 400 and above is
+/// an error, as [`Response::ok`] says.
+pub fn get_all(urls: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<Result<Response>> {
+    let requests = urls.into_iter().map(|url| Request::new("GET", url.as_ref())).collect();
+    send_all(requests).into_iter().map(|answer| answer?.ok()).collect()
+}
+
+/// A request of any method: `http::request("POST", url).json(&query)?.send()?.ok()?`.
+#[must_use]
+pub fn request(method: &str, url: &str) -> Request {
+    Request::new(method, url)
+}
+
+/// Names of the members of a remote ZIP archive, by range requests.
+///
+/// # Errors
+/// The gate gave no response, or it is no archive.
+pub fn zip_members(url: &str) -> Result<Vec<String>, HttpError> {
+    backend::zip_members(url)
+}
+
+/// One member of a remote ZIP archive, by range requests.
+///
+/// # Errors
+/// The gate gave no response, or the archive has no such member.
+pub fn zip_member(url: &str, member: &str) -> Result<Response, HttpError> {
+    backend::zip_member(url, member).map(Response)
 }
 
 /// Sends requests side by side, within each site's limits; answers stand in their order.
@@ -133,18 +170,19 @@ impl Response {
         self.0.size()
     }
 
-    /// The media type without its parameters, in lower case; empty if the site gave none.
+    /// The media type without its parameters, in lower case; absent if the site gave none.
     #[must_use]
-    pub fn media_type(&self) -> String {
-        let header = self.header("content-type").unwrap_or_default();
-        header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    pub fn media_type(&self) -> Option<String> {
+        let header = self.header("content-type")?;
+        let media_type = header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        Some(media_type).filter(|media_type| !media_type.is_empty())
     }
 
     /// Keeps the body as an artifact of this stage, without taking it into the handler.
     ///
     /// # Errors
     /// The host could not keep it.
-    pub fn save(&self, name: &str) -> Result<Artifact, HttpError> {
+    pub fn save(&self, name: &str) -> Result<Saved, HttpError> {
         self.0.save(name)
     }
 
@@ -156,17 +194,12 @@ impl Response {
         self.0.bytes()
     }
 
-    /// The whole body as text: UTF-8, or Latin-1 where the site says so; what fits neither is replaced.
+    /// The whole body as text, by the charset that the site or the page names, else UTF-8; what fits it not is replaced.
     ///
     /// # Errors
     /// As [`Response::bytes`].
     pub fn text(&self) -> Result<String, HttpError> {
-        let bytes = self.bytes()?;
-        let header = self.header("content-type").unwrap_or_default().to_ascii_lowercase();
-        if header.contains("charset=iso-8859-1") || header.contains("charset=latin1") {
-            return Ok(bytes.into_iter().map(char::from).collect());
-        }
-        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+        Ok(charset::decode(self.bytes()?, self.header("content-type").as_deref()))
     }
 
     /// The whole body as a parsed page.

@@ -4,11 +4,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    error::Result,
+    error::{Result, StageError},
     stage::{Data, take_params},
 };
 
 /// A new item. A key that the job knows already is left alone, unless its revision differs.
+///
+/// A `#[data]` struct with a `#[key]` field becomes one by itself; for another key there is [`NewItem::new`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewItem {
     /// Unique in its job.
@@ -19,15 +21,18 @@ pub struct NewItem {
     pub priority: i32,
     /// A known key with another revision reopens the item with the new data.
     pub revision: Option<String>,
+    /// Why the data can't be written as JSON: told when the item is handed to the host.
+    unwritten: Option<String>,
 }
 
 impl NewItem {
     /// An item of that key.
-    ///
-    /// # Errors
-    /// The data can't be written as JSON.
-    pub fn new(key: impl Into<String>, data: &(impl Data + Serialize)) -> Result<Self> {
-        Ok(Self { key: key.into(), data: serde_json::to_value(data)?, priority: 0, revision: None })
+    pub fn new(key: impl Into<String>, data: &(impl Data + Serialize)) -> Self {
+        let (data, unwritten) = match serde_json::to_value(data) {
+            Ok(data) => (data, None),
+            Err(error) => (Value::Null, Some(error.to_string())),
+        };
+        Self { key: key.into(), data, priority: 0, revision: None, unwritten }
     }
 
     /// With a priority: higher goes first.
@@ -43,6 +48,17 @@ impl NewItem {
         self.revision = Some(revision.into());
         self
     }
+
+    /// The item, if the host can take it.
+    pub(crate) fn check(&self) -> Result<()> {
+        if let Some(error) = &self.unwritten {
+            return Err(StageError::Failed(format!("data of item {:?} can't be written as JSON: {error}", self.key)));
+        }
+        if self.key.is_empty() {
+            return Err(StageError::Failed(format!("an item has an empty key; its data: {}", self.data)));
+        }
+        Ok(())
+    }
 }
 
 /// One page of discovery, as asked for.
@@ -57,16 +73,23 @@ pub struct Round {
 }
 
 impl Round {
-    /// The cursor read as a number, from 0 at the start of a round: for listings that are paged by number.
+    /// Where the last page ended; absent at the start of a round.
+    #[must_use]
+    pub fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
+    /// The cursor read as a number, 0 at the start of a round: for listings that are paged by number.
     #[must_use]
     pub fn page(&self) -> u64 {
-        self.cursor.as_deref().and_then(|cursor| cursor.parse().ok()).unwrap_or(0)
+        self.cursor().and_then(|cursor| cursor.parse().ok()).unwrap_or(0)
     }
 }
 
 /// What a discovery may take as a parameter: [`Round`], or a `#[params]` type.
 #[diagnostic::on_unimplemented(
     message = "a discovery can't take a `{Self}`",
+    label = "not something that a discovery is given",
     note = "a discovery takes `&Round` and `#[params]` types"
 )]
 pub trait RoundParam: Sized {
@@ -77,6 +100,7 @@ pub trait RoundParam: Sized {
     fn take(round: &Round) -> Result<Self>;
 
     /// The JSON Schema of the params that it reads.
+    #[must_use]
     fn params_schema() -> Option<Value> {
         None
     }
@@ -107,14 +131,12 @@ pub struct Found {
 
 impl Found {
     /// These items, and the round is complete.
-    #[must_use]
-    pub fn all(items: Vec<NewItem>) -> Self {
-        Self { items, cursor: None }
+    pub fn all(items: impl IntoIterator<Item = impl Into<NewItem>>) -> Self {
+        Self { items: items.into_iter().map(Into::into).collect(), cursor: None }
     }
 
-    /// These items, and more from `cursor` on.
-    #[must_use]
-    pub fn more(items: Vec<NewItem>, cursor: impl Into<String>) -> Self {
-        Self { items, cursor: Some(cursor.into()) }
+    /// These items, and the next page goes on from `cursor`: a number, a token of the site, whatever leads on.
+    pub fn more(items: impl IntoIterator<Item = impl Into<NewItem>>, cursor: impl ToString) -> Self {
+        Self { cursor: Some(cursor.to_string()), ..Self::all(items) }
     }
 }

@@ -193,6 +193,7 @@ mod backend;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod bindings;
+mod charset;
 mod error;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
@@ -204,14 +205,23 @@ pub mod http;
 pub mod items;
 #[cfg(feature = "html")]
 pub mod links;
+pub mod llm;
 pub mod log;
 #[cfg(not(target_family = "wasm"))]
 pub mod mock;
+mod or_end;
+pub mod search;
+#[cfg(feature = "html")]
+pub mod sitemap;
+pub mod speech;
 pub mod stage;
 pub mod state;
+pub mod tools;
 
-pub use artifacts::Artifacts;
-pub use error::{ArtifactError, HttpError, OrEnd, Result, StageError, StateError};
+pub use artifacts::{Artifact, Artifacts};
+pub use error::{ArtifactError, HttpError, Result, ServiceError, StageError, StateError, ToolError};
+pub use or_end::OrEnd;
+pub use serde_json::{Map, Value, json};
 
 #[doc(hidden)]
 pub use {schemars, serde, serde_json};
@@ -223,12 +233,13 @@ pub use wit_bindgen;
 /// All that a handler needs: `use tollgate_sdk::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        Artifacts, HttpError, OrEnd, Result, StageError, debug,
-        http,
-        info,
+        Artifact, Artifacts, HttpError, OrEnd, Result, StageError, http,
         items::{Found, NewItem, Round},
+        llm, log, search, speech,
         stage::{Either, OutputExt, Task, With},
-        state, warn,
+        state, tools,
     };
+    #[cfg(feature = "html")]
+    pub use crate::{links, sitemap};
     pub use tollgate_sdk_macros::{data, discover, handler, output, params, part, stage};
 }

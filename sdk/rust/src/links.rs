@@ -1,46 +1,81 @@
 //! Links found in one streaming pass, for stages that fetch: no tree is built.
 
-use std::{cell::RefCell, collections::HashSet, rc::Rc};
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    collections::HashSet,
+    rc::Rc,
+};
 
 use lol_html::{HtmlRewriter, Settings, element};
 
-use crate::{
-    error::{Result, StageError},
-    html::absolute,
-};
+use crate::error::{Result, StageError};
 
 /// Most links taken of one page: more than any page made for people has.
 pub const LINKS_MAX: usize = 20_000;
 
-/// Absolute http and https addresses that a page links to, in order, without fragments, each once. Follows the page's
-/// `<base>`.
+/// Longest entity that is looked for, from `&` to `;`: the last code point has ten.
+const ENTITY_BYTES_MAX: usize = 12;
+
+/// The links of a page.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Links {
+    /// Absolute http and https addresses, in the page's order, without fragments, each once.
+    pub urls: Vec<String>,
+    /// How many more the page has than [`LINKS_MAX`].
+    pub left_out: u64,
+}
+
+/// Finds the links of a page, whose address is `address`. Follows the page's `<base>`.
 ///
 /// # Errors
 /// The page's address is none, or the page can't be read as HTML.
-pub fn of(page: &[u8], address: &str) -> Result<Vec<String>> {
+pub fn of(page: &[u8], address: &str) -> Result<Links> {
+    find(page, address, false)
+}
+
+/// As [`of`], but for links that the site asks crawlers not to follow (`rel="nofollow"`).
+///
+/// # Errors
+/// As [`of`].
+pub fn followable(page: &[u8], address: &str) -> Result<Links> {
+    find(page, address, true)
+}
+
+fn find(page: &[u8], address: &str, skip_nofollow: bool) -> Result<Links> {
     let address = url::Url::parse(address)
         .map_err(|error| StageError::Permanent(format!("{address:?} is no address: {error}")))?;
     let base = Rc::new(RefCell::new(address));
-    let links = Rc::new(RefCell::new((Vec::new(), HashSet::new())));
+    let has_base = Cell::new(false);
+    let links = Rc::new(RefCell::new((Links::default(), HashSet::new())));
     let (base_of_page, of_page) = (base.clone(), links.clone());
     let settings = Settings::new()
         .append_element_content_handler(element!("base[href]", move |element| {
-            if let Some(href) = element.get_attribute("href") {
-                let joined = base.borrow().join(&href);
-                if let Ok(joined) = joined {
-                    *base.borrow_mut() = joined;
-                }
+            let href = element.get_attribute("href").unwrap_or_default();
+            let joined = base.borrow().join(decode_entities(href.trim()).as_ref());
+            // The first one counts, as in browsers.
+            if let Ok(joined) = joined
+                && !has_base.replace(true)
+            {
+                *base.borrow_mut() = joined;
             }
             Ok(())
         }))
-        .append_element_content_handler(element!("a[href]", move |element| {
-            let href = element.get_attribute("href").unwrap_or_default().replace("&amp;", "&");
+        .append_element_content_handler(element!("a[href], area[href]", move |element| {
+            if skip_nofollow && element.get_attribute("rel").is_some_and(|rel| is_nofollow(&rel)) {
+                return Ok(());
+            }
+            let href = element.get_attribute("href").unwrap_or_default();
             let (links, seen) = &mut *links.borrow_mut();
-            if let Some(link) = absolute(&href, Some(&base_of_page.borrow()))
-                && links.len() < LINKS_MAX
-                && seen.insert(link.clone())
+            if let Some(link) = absolute(&decode_entities(&href), Some(&base_of_page.borrow()))
+                && !seen.contains(&link)
             {
-                links.push(link);
+                if links.urls.len() < LINKS_MAX {
+                    seen.insert(link.clone());
+                    links.urls.push(link);
+                } else {
+                    links.left_out += 1;
+                }
             }
             Ok(())
         }));
@@ -52,21 +87,108 @@ pub fn of(page: &[u8], address: &str) -> Result<Vec<String>> {
     Ok(links)
 }
 
-/// The `<loc>` addresses of a sitemap or a sitemap index, and whether it is an index.
+fn is_nofollow(rel: &str) -> bool {
+    rel.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("nofollow"))
+}
+
+/// A link made absolute and normal: http or https only, without its fragment. A mere fragment is none.
 #[must_use]
-pub fn of_sitemap(text: &str) -> (Vec<String>, bool) {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some(start) = rest.find("<loc>") {
-        rest = &rest[start + "<loc>".len()..];
-        let Some(end) = rest.find("</loc>") else {
-            break;
-        };
-        let link = rest[..end].trim().replace("&amp;", "&");
-        if let Some(link) = absolute(&link, None) {
-            found.push(link);
-        }
-        rest = &rest[end..];
+pub fn absolute(link: &str, base: Option<&url::Url>) -> Option<String> {
+    let link = link.trim();
+    // A mere fragment leads to the page itself: most links of a reference page, known without joining.
+    if link.starts_with('#') {
+        return None;
     }
-    (found, text.contains("<sitemapindex"))
+    let mut url = match base {
+        Some(base) => base.join(link).ok()?,
+        None => url::Url::parse(link).ok()?,
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return None;
+    }
+    if url.fragment().is_some() {
+        url.set_fragment(None);
+    }
+    Some(url.into())
+}
+
+/// Decodes what stands escaped in addresses: the five named entities of XML, and numbers.
+pub(crate) fn decode_entities(text: &str) -> Cow<'_, str> {
+    if !text.contains('&') {
+        return Cow::Borrowed(text);
+    }
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('&') {
+        decoded.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let end = rest.bytes().take(ENTITY_BYTES_MAX).position(|byte| byte == b';');
+        let entity = end.and_then(|end| Some((decode_entity(&rest[1..end])?, end)));
+        if let Some((character, end)) = entity {
+            decoded.push(character);
+            rest = &rest[end + 1..];
+        } else {
+            decoded.push('&');
+            rest = &rest[1..];
+        }
+    }
+    decoded.push_str(rest);
+    Cow::Owned(decoded)
+}
+
+fn decode_entity(name: &str) -> Option<char> {
+    match name {
+        "amp" => Some('&'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let code = match number.strip_prefix(['x', 'X']) {
+                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+                None => number.parse().ok()?,
+            };
+            char::from_u32(code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn urls(page: &str) -> Vec<String> {
+        of(page.as_bytes(), "https://a.example/d/page").unwrap().urls
+    }
+
+    #[test]
+    fn links_are_absolute_and_given_once() {
+        let page = r##"<a href="/x#1">1</a> <a href="x">2</a> <a href='/x#2'>3</a> <map><area href="//B.example:443/"></map>
+            <a href="mailto:a@b.example">m</a> <a href="javascript:void(0)">j</a> <a href="#top">t</a> <a name="n">n</a>"##;
+        assert_eq!(
+            urls(page),
+            ["https://a.example/x", "https://a.example/d/x", "https://b.example/"]
+        );
+    }
+
+    #[test]
+    fn the_base_and_entities_count() {
+        let page = r#"<base href="/b/"><base href="/c/"><a href="?a=1&amp;b=2&#38;c=3&x;">x</a>"#;
+        assert_eq!(urls(page), ["https://a.example/b/?a=1&b=2&c=3&x;"]);
+    }
+
+    #[test]
+    fn nofollow_is_left_out_where_asked() {
+        let page = br#"<a rel="noopener NoFollow" href="/x">x</a><a href="/y">y</a>"#;
+        assert_eq!(followable(page, "https://a.example/").unwrap().urls, ["https://a.example/y"]);
+        assert_eq!(of(page, "https://a.example/").unwrap().urls.len(), 2);
+    }
+
+    #[test]
+    fn what_is_too_much_is_counted() {
+        let page: String = (0..LINKS_MAX + 3).map(|n| format!("<a href=/{n}>n</a>")).collect();
+        let links = of(page.as_bytes(), "https://a.example/").unwrap();
+        assert_eq!((links.urls.len(), links.left_out), (LINKS_MAX, 3));
+    }
 }

@@ -1,4 +1,13 @@
 //! Structured events: a message and key-value fields. The host adds job, item, stage, attempt and handler.
+//!
+//! ```
+//! # use tollgate_sdk::{mock, prelude::*};
+//! # let host = mock::Host::new();
+//! # host.run(|| {
+//! log::info!("saved", size = 12, url = "https://a.example/");
+//! # });
+//! # assert_eq!(host.logged()[0].fields[0], ("size".into(), 12.into()));
+//! ```
 
 use serde_json::Value;
 
@@ -53,3 +62,17 @@ macro_rules! info {
 macro_rules! warn {
     ($($event:tt)*) => { $crate::log_at!($crate::log::Level::Warn, $($event)*) };
 }
+
+/// Logs what went wrong: `error!("no answer", url = url)`.
+#[macro_export]
+macro_rules! error {
+    ($($event:tt)*) => { $crate::log_at!($crate::log::Level::Error, $($event)*) };
+}
+
+/// Logs the finest detail: `trace!("token", text = text)`.
+#[macro_export]
+macro_rules! trace {
+    ($($event:tt)*) => { $crate::log_at!($crate::log::Level::Trace, $($event)*) };
+}
+
+pub use crate::{debug, error, info, trace, warn};

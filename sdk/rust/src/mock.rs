@@ -18,12 +18,16 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    artifacts::Artifact,
-    error::HttpError,
+    error::{HttpError, ServiceError, ToolError},
     http::Request,
+    llm,
     log::Level,
+    search, speech,
     state::Entry,
+    tools,
 };
+
+pub(crate) mod backend;
 
 thread_local! {
     static CURRENT: RefCell<Option<Host>> = const { RefCell::new(None) };
@@ -58,7 +62,15 @@ struct World {
     stage: String,
     artifacts: BTreeMap<(String, String), (String, Vec<u8>)>,
     state: BTreeMap<String, Entry>,
+    conflicts: u32,
     log: Vec<Logged>,
+    raw_count: u32,
+    llm_answers: VecDeque<Result<llm::Completion, ServiceError>>,
+    llm_calls: Vec<llm::Request>,
+    search_answers: VecDeque<Result<Vec<search::Hit>, ServiceError>>,
+    speech_answers: VecDeque<Result<speech::Transcript, ServiceError>>,
+    tool_answers: VecDeque<Result<tools::Output, ToolError>>,
+    tool_runs: Vec<tools::Run>,
 }
 
 /// A mock host. Clones share one world.
@@ -78,6 +90,13 @@ impl Host {
     pub fn page(self, url: &str, body: &str) -> Self {
         let headers = vec![("content-type".to_owned(), "text/html; charset=utf-8".to_owned())];
         self.answer(url, Ok(Page { status: 200, headers, body: body.as_bytes().to_vec() }))
+    }
+
+    /// Answers `url` with JSON, status 200.
+    #[must_use]
+    pub fn json(self, url: &str, body: &Value) -> Self {
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        self.answer(url, Ok(Page { status: 200, headers, body: body.to_string().into_bytes() }))
     }
 
     /// Answers `url` with a status and no body.
@@ -122,6 +141,47 @@ impl Host {
         self
     }
 
+    /// Lets other writers come first at the next `times` writes of state.
+    #[must_use]
+    pub fn conflicts(self, times: u32) -> Self {
+        self.0.borrow_mut().conflicts = times;
+        self
+    }
+
+    /// Answers the next call of a model with this text. Answers are given in turn, each once.
+    #[must_use]
+    pub fn llm(self, text: &str) -> Self {
+        self.llm_answer(Ok(llm::Completion { text: text.to_owned(), model: "mock".to_owned(), ..Default::default() }))
+    }
+
+    /// Answers the next call of a model with anything.
+    #[must_use]
+    pub fn llm_answer(self, answer: Result<llm::Completion, ServiceError>) -> Self {
+        self.0.borrow_mut().llm_answers.push_back(answer);
+        self
+    }
+
+    /// Answers the next web search.
+    #[must_use]
+    pub fn search(self, answer: Result<Vec<search::Hit>, ServiceError>) -> Self {
+        self.0.borrow_mut().search_answers.push_back(answer);
+        self
+    }
+
+    /// Answers the next transcription.
+    #[must_use]
+    pub fn speech(self, answer: Result<speech::Transcript, ServiceError>) -> Self {
+        self.0.borrow_mut().speech_answers.push_back(answer);
+        self
+    }
+
+    /// Answers the next run of a tool.
+    #[must_use]
+    pub fn tool(self, answer: Result<tools::Output, ToolError>) -> Self {
+        self.0.borrow_mut().tool_answers.push_back(answer);
+        self
+    }
+
     /// Runs `f` with this host: the handler's calls come here.
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
         let before = CURRENT.with(|current| current.borrow_mut().replace(self.clone()));
@@ -137,11 +197,35 @@ impl Host {
         self.0.borrow().requests.clone()
     }
 
+    /// All calls of models so far.
+    #[must_use]
+    pub fn llm_calls(&self) -> Vec<llm::Request> {
+        self.0.borrow().llm_calls.clone()
+    }
+
+    /// All runs of tools so far.
+    #[must_use]
+    pub fn tool_runs(&self) -> Vec<tools::Run> {
+        self.0.borrow().tool_runs.clone()
+    }
+
+    /// A value of the job's state, as JSON.
+    #[must_use]
+    pub fn state_value(&self, key: &str) -> Option<Value> {
+        serde_json::from_slice(&self.0.borrow().state.get(key)?.value).ok()
+    }
+
     /// The body of an artifact.
     #[must_use]
     pub fn artifact_body(&self, stage: &str, name: &str) -> Option<Vec<u8>> {
         let world = self.0.borrow();
         world.artifacts.get(&(stage.to_owned(), name.to_owned())).map(|(_, body)| body.clone())
+    }
+
+    /// Names of all artifacts, as (stage, name).
+    #[must_use]
+    pub fn artifacts(&self) -> Vec<(String, String)> {
+        self.0.borrow().artifacts.keys().cloned().collect()
     }
 
     /// All events so far.
@@ -157,157 +241,5 @@ impl Drop for Restore {
     fn drop(&mut self) {
         let before = self.0.take();
         CURRENT.with(|current| *current.borrow_mut() = before);
-    }
-}
-
-/// What the SDK calls in place of the host.
-pub(crate) mod backend {
-    use super::{Artifact, CURRENT, Host, HttpError, Level, Logged, Page, Request, Value, World};
-    use crate::{
-        error::{ArtifactError, StateError},
-        state::{Change, Entry, Keys},
-    };
-
-    fn world<T>(f: impl FnOnce(&mut World) -> T) -> T {
-        let host: Option<Host> = CURRENT.with(|current| current.borrow().clone());
-        let host = host.expect("a host call outside of wasm needs a mock host: wrap it in tollgate_sdk::mock::Host::run");
-        let mut world = host.0.borrow_mut();
-        f(&mut world)
-    }
-
-    pub(crate) struct RawResponse {
-        url: String,
-        page: Page,
-    }
-
-    impl RawResponse {
-        pub(crate) fn status(&self) -> u16 {
-            self.page.status
-        }
-
-        pub(crate) fn url(&self) -> String {
-            self.url.clone()
-        }
-
-        pub(crate) fn header(&self, name: &str) -> Option<String> {
-            let found = self.page.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
-            found.map(|(_, value)| value.clone())
-        }
-
-        pub(crate) fn headers(&self) -> Vec<(String, String)> {
-            self.page.headers.clone()
-        }
-
-        pub(crate) fn size(&self) -> u64 {
-            self.page.body.len() as u64
-        }
-
-        pub(crate) fn bytes(&self) -> Result<Vec<u8>, HttpError> {
-            Ok(self.page.body.clone())
-        }
-
-        pub(crate) fn save(&self, name: &str) -> Result<Artifact, HttpError> {
-            let content_type = self.header("content-type").unwrap_or_default();
-            artifact_put(name, &content_type, &self.page.body).map_err(|error| HttpError::Storage(error.to_string()))
-        }
-    }
-
-    pub(crate) fn fetch(request: Request) -> Result<RawResponse, HttpError> {
-        world(|world| {
-            let url = request.url.clone();
-            world.requests.push(request);
-            let unknown = || HttpError::Denied(format!("the mock host has no answer for {url}"));
-            let answers = world.answers.get_mut(&url).ok_or_else(unknown)?;
-            let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
-            let page = answer.ok_or_else(unknown)??;
-            Ok(RawResponse { url, page })
-        })
-    }
-
-    pub(crate) fn fetch_all(requests: Vec<Request>) -> Vec<Result<RawResponse, HttpError>> {
-        requests.into_iter().map(fetch).collect()
-    }
-
-    pub(crate) fn artifact_put(name: &str, content_type: &str, body: &[u8]) -> Result<Artifact, ArtifactError> {
-        world(|world| {
-            let stage = if world.stage.is_empty() { "stage".to_owned() } else { world.stage.clone() };
-            let value = (content_type.to_owned(), body.to_vec());
-            let artifact = describe(&stage, name, &value);
-            world.artifacts.insert((stage, name.to_owned()), value);
-            Ok(artifact)
-        })
-    }
-
-    /// The mock's digest is no BLAKE3: it only tells bodies apart.
-    fn describe(stage: &str, name: &str, (content_type, body): &(String, Vec<u8>)) -> Artifact {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        body.hash(&mut hasher);
-        Artifact {
-            stage: stage.to_owned(),
-            name: name.to_owned(),
-            content_type: content_type.clone(),
-            size: body.len() as u64,
-            digest: format!("mock:{:016x}", hasher.finish()),
-        }
-    }
-
-    pub(crate) fn artifact_get(stage: &str, name: &str) -> Result<Vec<u8>, ArtifactError> {
-        world(|world| {
-            let found = world.artifacts.get(&(stage.to_owned(), name.to_owned()));
-            let found = found.map(|(_, body)| body.clone());
-            found.ok_or_else(|| ArtifactError::Missing(format!("{stage}/{name}")))
-        })
-    }
-
-    pub(crate) fn artifact_range(stage: &str, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, ArtifactError> {
-        let body = artifact_get(stage, name)?;
-        let size = body.len();
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(size);
-        let end = usize::try_from(offset.saturating_add(length)).unwrap_or(usize::MAX).min(size);
-        Ok(body[start..end].to_vec())
-    }
-
-    pub(crate) fn artifact_list() -> Vec<Artifact> {
-        world(|world| world.artifacts.iter().map(|((stage, name), value)| describe(stage, name, value)).collect())
-    }
-
-    pub(crate) fn state_get(key: &str) -> Result<Option<Entry>, StateError> {
-        world(|world| Ok(world.state.get(key).cloned()))
-    }
-
-    pub(crate) fn state_apply(changes: &[Change]) -> Result<(), StateError> {
-        world(|world| {
-            for change in changes {
-                let version = world.state.get(&change.key).map_or(0, |entry| entry.version);
-                if change.expect.is_some_and(|expect| expect != version) {
-                    return Err(StateError::Conflict(change.key.clone()));
-                }
-            }
-            for change in changes {
-                let version = world.state.get(&change.key).map_or(0, |entry| entry.version) + 1;
-                match &change.value {
-                    Some(value) => {
-                        world.state.insert(change.key.clone(), Entry { value: value.clone(), version });
-                    }
-                    None => {
-                        world.state.remove(&change.key);
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
-
-    pub(crate) fn state_keys(prefix: &str, cursor: Option<&str>) -> Result<Keys, StateError> {
-        let after = |key: &str| cursor.is_none_or(|cursor| key > cursor);
-        world(|world| {
-            let keys = world.state.keys().filter(|key| key.starts_with(prefix) && after(key)).cloned().collect();
-            Ok(Keys { keys, cursor: None })
-        })
-    }
-
-    pub(crate) fn log_event(level: Level, message: &str, fields: Vec<(String, Value)>) {
-        world(|world| world.log.push(Logged { level, message: message.to_owned(), fields }));
     }
 }

@@ -36,7 +36,7 @@ pub struct Task {
 #[diagnostic::on_unimplemented(
     message = "a stage can't take a `{Self}`",
     label = "not something that the host gives",
-    note = "a stage takes: a `#[data]` type, the `#[output]` type of another stage, `Either` of two of those, a `#[params]` type, `&Artifacts` or `&Task`"
+    note = "a stage takes: a `#[data]` type, the `#[output]` type of another stage, `Either` of two of those, a `#[params]` type, `#[reads(\"stage/name\")]` and an `Artifact`, `&Artifacts` or `&Task`"
 )]
 pub trait StageParam: Sized {
     /// Takes it out of the task.
@@ -46,11 +46,13 @@ pub trait StageParam: Sized {
     fn take(task: &Task) -> Result<Self>;
 
     /// The need that it stands for: `fetch`, or `captions|whisper`.
+    #[must_use]
     fn need() -> Option<String> {
         None
     }
 
     /// The JSON Schema of the params that it reads.
+    #[must_use]
     fn params_schema() -> Option<Value> {
         None
     }
@@ -137,8 +139,8 @@ pub struct With<T> {
 impl<T> With<T> {
     /// Adds items that the stage came upon.
     #[must_use]
-    pub fn found(mut self, items: impl IntoIterator<Item = NewItem>) -> Self {
-        self.found.extend(items);
+    pub fn found(mut self, items: impl IntoIterator<Item = impl Into<NewItem>>) -> Self {
+        self.found.extend(items.into_iter().map(Into::into));
         self
     }
 
@@ -150,16 +152,22 @@ impl<T> With<T> {
     }
 }
 
+impl<T: Output> From<T> for With<T> {
+    fn from(output: T) -> Self {
+        Self { output, found: Vec::new(), quality_flags: Vec::new() }
+    }
+}
+
 /// Adds found items or flags to an output.
 pub trait OutputExt: Output {
     /// The output, with items that the stage came upon.
-    fn found(self, items: impl IntoIterator<Item = NewItem>) -> With<Self> {
-        With { output: self, found: Vec::new(), quality_flags: Vec::new() }.found(items)
+    fn found(self, items: impl IntoIterator<Item = impl Into<NewItem>>) -> With<Self> {
+        With::from(self).found(items)
     }
 
     /// The output, with a doubt worth showing to a person.
     fn flag(self, flag: impl Into<String>) -> With<Self> {
-        With { output: self, found: Vec::new(), quality_flags: Vec::new() }.flag(flag)
+        With::from(self).flag(flag)
     }
 }
 
@@ -178,7 +186,7 @@ impl<T: Output> StageReturn for T {
     type Output = T;
 
     fn with(self) -> With<T> {
-        With { output: self, found: Vec::new(), quality_flags: Vec::new() }
+        self.into()
     }
 }
 
@@ -212,6 +220,7 @@ impl Made {
         if !fields.is_object() {
             return Err(StageError::Failed(format!("an output must be a JSON object, this one is {}", Kind(&fields))));
         }
+        found.iter().try_for_each(NewItem::check)?;
         Ok(Self { fields, found, quality_flags })
     }
 }
@@ -229,4 +238,31 @@ impl fmt::Display for Kind<'_> {
             Value::Object(_) => "an object",
         })
     }
+}
+
+/// Writes the schema of a stage's output or params: self-contained, so that schemas of several types can be merged.
+#[must_use]
+pub fn schema_of<T: JsonSchema>() -> Value {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<T>().into()
+}
+
+/// Needs of a stage: those of its parameters, and the stages whose artifacts it reads.
+#[must_use]
+pub fn needs_of(name: &str, needs: Vec<String>, reads: &[&str]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let stages_read = reads.iter().filter_map(|read| read.split_once('/')).map(|(stage, _)| stage);
+    for need in needs {
+        if !all.contains(&need) {
+            all.push(need);
+        }
+    }
+    for stage in stages_read {
+        let is_named = all.iter().any(|need| need.split('|').any(|alternative| alternative == stage));
+        // What a stage put itself in an earlier attempt is no need of it.
+        if stage != name && !is_named {
+            all.push(stage.to_owned());
+        }
+    }
+    all
 }

@@ -47,6 +47,14 @@ pub fn entry(key: &str) -> Result<Option<Entry>, StateError> {
     backend::state_get(key)
 }
 
+/// Deletes an entry, whatever was there.
+///
+/// # Errors
+/// The store refused.
+pub fn delete(key: &str) -> Result<(), StateError> {
+    apply(&[Change { key: key.to_owned(), value: None, expect: None }])
+}
+
 /// Reads a value kept as JSON.
 ///
 /// # Errors

@@ -1,11 +1,15 @@
 //! Host calls from wasm: the imports of the interface.
 
+mod services;
+
+pub(crate) use services::{llm_complete, search_web, speech_transcribe, tools_run};
+
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::{
-    artifacts::Artifact,
+    artifacts::Saved,
     bindings::tollgate::handler::{artifacts, http, log, state, types},
     error::{ArtifactError, HttpError, StateError},
     http::Request,
@@ -41,8 +45,8 @@ impl RawResponse {
         self.0.bytes().map_err(http_error)
     }
 
-    pub(crate) fn save(&self, name: &str) -> Result<Artifact, HttpError> {
-        self.0.save(name).map(artifact).map_err(http_error)
+    pub(crate) fn save(&self, name: &str) -> Result<Saved, HttpError> {
+        self.0.save(name).map(saved).map_err(http_error)
     }
 }
 
@@ -52,9 +56,13 @@ fn request(request: Request) -> http::Request {
         url: request.url,
         headers: request.headers,
         body: request.body,
-        timeout: request.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        timeout: request.timeout.map(millis),
         options: None,
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn fetch(of: Request) -> Result<RawResponse, HttpError> {
@@ -66,8 +74,16 @@ pub(crate) fn fetch_all(of: Vec<Request>) -> Vec<Result<RawResponse, HttpError>>
     http::fetch_all(&requests).into_iter().map(|answer| answer.map(RawResponse).map_err(http_error)).collect()
 }
 
-pub(crate) fn artifact_put(name: &str, content_type: &str, body: &[u8]) -> Result<Artifact, ArtifactError> {
-    artifacts::put(name, content_type, body).map(artifact).map_err(artifact_error)
+pub(crate) fn zip_members(url: &str) -> Result<Vec<String>, HttpError> {
+    http::list_zip_members(url).map_err(http_error)
+}
+
+pub(crate) fn zip_member(url: &str, member: &str) -> Result<RawResponse, HttpError> {
+    http::fetch_zip_member(url, member).map(RawResponse).map_err(http_error)
+}
+
+pub(crate) fn artifact_put(name: &str, content_type: &str, body: &[u8]) -> Result<Saved, ArtifactError> {
+    artifacts::put(name, content_type, body).map(saved).map_err(artifact_error)
 }
 
 pub(crate) fn artifact_get(stage: &str, name: &str) -> Result<Vec<u8>, ArtifactError> {
@@ -78,8 +94,8 @@ pub(crate) fn artifact_range(stage: &str, name: &str, offset: u64, length: u64) 
     artifacts::get_range(stage, name, offset, length).map_err(artifact_error)
 }
 
-pub(crate) fn artifact_list() -> Vec<Artifact> {
-    artifacts::list_all().into_iter().map(artifact).collect()
+pub(crate) fn artifact_list() -> Vec<Saved> {
+    artifacts::list_all().into_iter().map(saved).collect()
 }
 
 pub(crate) fn state_get(key: &str) -> Result<Option<Entry>, StateError> {
@@ -112,8 +128,8 @@ pub(crate) fn log_event(level: Level, message: &str, fields: Vec<(String, Value)
     log::event(level, message, &fields);
 }
 
-fn artifact(of: types::Artifact) -> Artifact {
-    Artifact { stage: of.stage, name: of.name, content_type: of.content_type, size: of.size, digest: of.digest }
+fn saved(of: types::Artifact) -> Saved {
+    Saved { stage: of.stage, name: of.name, content_type: of.content_type, size: of.size, digest: of.digest }
 }
 
 fn http_error(error: http::HttpError) -> HttpError {

@@ -1,0 +1,141 @@
+//! Sitemaps: `urlset` and `sitemapindex` files, plain or gzipped.
+
+use std::io::Read;
+
+use crate::{
+    error::{Result, StageError},
+    links,
+};
+
+/// Largest sitemap once unpacked: the protocol's own limit of 50 MB. A gzipped one could be a bomb.
+pub const SITEMAP_BYTES_MAX: u64 = 50 * 1024 * 1024;
+
+/// What a sitemap file lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sitemap {
+    /// Pages.
+    Pages(Vec<Entry>),
+    /// Other sitemaps.
+    Index(Vec<Entry>),
+}
+
+/// An address in a sitemap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// An absolute http or https address, without a fragment.
+    pub url: String,
+    /// When it last changed, in the site's own words: a good revision of its item.
+    pub last_modified: Option<String>,
+}
+
+/// Reads a sitemap's bytes.
+///
+/// # Errors
+/// It is neither a `urlset` nor a `sitemapindex`, is broken, or is larger than [`SITEMAP_BYTES_MAX`] unpacked.
+pub fn parse(bytes: &[u8]) -> Result<Sitemap> {
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut unpacked = Vec::new();
+        let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(SITEMAP_BYTES_MAX + 1);
+        reader.read_to_end(&mut unpacked).map_err(|error| StageError::Failed(format!("gzipped sitemap: {error}")))?;
+        if unpacked.len() as u64 > SITEMAP_BYTES_MAX {
+            return Err(StageError::Permanent(format!("the sitemap unpacks to more than {SITEMAP_BYTES_MAX} bytes")));
+        }
+        return parse_text(&String::from_utf8_lossy(&unpacked));
+    }
+    parse_text(&String::from_utf8_lossy(bytes))
+}
+
+fn parse_text(text: &str) -> Result<Sitemap> {
+    let mut entries = Vec::new();
+    let (mut is_index, mut is_sitemap) = (false, false);
+    let mut entry: Option<Entry> = None;
+    let mut rest = text;
+    while let Some(start) = rest.find('<') {
+        rest = &rest[start..];
+        if rest.starts_with("<!--") {
+            rest = rest.find("-->").map_or("", |end| &rest[end..]);
+            continue;
+        }
+        let Some(end) = rest.find('>') else { break };
+        let tag = &rest[1..end];
+        rest = &rest[end + 1..];
+        match tag.split_whitespace().next().unwrap_or_default() {
+            "urlset" => is_sitemap = true,
+            "sitemapindex" => (is_sitemap, is_index) = (true, true),
+            "url" | "sitemap" => entry = Some(Entry { url: String::new(), last_modified: None }),
+            "/url" | "/sitemap" => entries.extend(entry.take().filter(|entry| !entry.url.is_empty())),
+            // Prefixed names, such as `image:loc`, are other vocabularies: not the page's own address.
+            "loc" => {
+                if let Some(entry) = &mut entry {
+                    entry.url = links::absolute(&text_before_tag(&mut rest), None).unwrap_or_default();
+                }
+            }
+            "lastmod" => {
+                if let Some(entry) = &mut entry {
+                    entry.last_modified = Some(text_before_tag(&mut rest)).filter(|text| !text.is_empty());
+                }
+            }
+            _ => {}
+        }
+    }
+    match (is_sitemap, is_index) {
+        (false, _) => Err(StageError::Failed("not a sitemap: it has neither <urlset> nor <sitemapindex>".to_owned())),
+        (true, true) => Ok(Sitemap::Index(entries)),
+        (true, false) => Ok(Sitemap::Pages(entries)),
+    }
+}
+
+/// The text up to the next tag, `CDATA` unwrapped, entities decoded.
+fn text_before_tag(rest: &mut &str) -> String {
+    const CDATA: &str = "<![CDATA[";
+    if let Some(inner) = rest.trim_start().strip_prefix(CDATA)
+        && let Some(end) = inner.find("]]>")
+    {
+        *rest = &inner[end + "]]>".len()..];
+        return inner[..end].trim().to_owned();
+    }
+    let end = rest.find('<').unwrap_or(rest.len());
+    let text = links::decode_entities(rest[..end].trim()).into_owned();
+    *rest = &rest[end..];
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const PAGES: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+        <urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"><!-- <url><loc>https://a.example/no</loc></url> -->
+        <url><loc> https://a.example/?a=1&amp;b=2 </loc><lastmod>2026-01-02</lastmod>
+             <image:image><image:loc>https://a.example/i.png</image:loc></image:image></url>
+        <url><loc><![CDATA[https://a.example/c]]></loc></url><url><loc>ftp://a.example/</loc></url></urlset>"#;
+
+    fn entry(url: &str, last_modified: Option<&str>) -> Entry {
+        Entry { url: url.into(), last_modified: last_modified.map(Into::into) }
+    }
+
+    #[test]
+    fn pages_are_read() {
+        let wanted =
+            Sitemap::Pages(vec![entry("https://a.example/?a=1&b=2", Some("2026-01-02")), entry("https://a.example/c", None)]);
+        assert_eq!(parse(PAGES.as_bytes()), Ok(wanted.clone()));
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(PAGES.as_bytes()).unwrap();
+        assert_eq!(parse(&packer.finish().unwrap()), Ok(wanted));
+    }
+
+    #[test]
+    fn an_index_is_told_from_pages() {
+        let index = "<sitemapindex><sitemap><loc>https://a.example/1.xml.gz</loc></sitemap></sitemapindex>";
+        assert_eq!(parse(index.as_bytes()), Ok(Sitemap::Index(vec![entry("https://a.example/1.xml.gz", None)])));
+    }
+
+    #[test]
+    fn q07_what_is_no_sitemap_is_an_error() {
+        assert!(parse(b"<html><body>Not found</body></html>").is_err());
+        assert!(parse(b"").is_err());
+        assert!(parse(&[0x1f, 0x8b, 0, 1, 2]).is_err());
+    }
+}
