@@ -1,2 +1,7 @@
 //! The program tollgate.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tollgate_cli::main(&tollgate::Tollgate)
+}

@@ -1,1 +1,72 @@
 //! The program's commands and what they print.
+//!
+//! Every command but `run`, `check`, `build` and `new` speaks the API: over loopback to a running host, in this process
+//! to the store of a stopped one. stdout is data; everything said beside it goes to stderr.
+
+mod api;
+mod args;
+mod build;
+mod check;
+mod error;
+mod export;
+mod items;
+mod jobs;
+mod logging;
+mod new_handler;
+mod output;
+mod program;
+mod run;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::COMPILE_COMMAND;
+pub use error::CliError;
+pub use program::{Checked, Program, RunRequest, Running};
+
+use args::{Args, Command, ItemCommand, JobCommand, NewCommand};
+
+/// Runs the program. The exit code is documented in `docs/cli.md`.
+pub fn main(program: &dyn Program) -> ExitCode {
+    let args = Args::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return CliError::failed(format!("no runtime: {error}")).tell(),
+    };
+    match runtime.block_on(command(program, args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.tell(),
+    }
+}
+
+async fn command(program: &dyn Program, args: Args) -> Result<(), CliError> {
+    let global = args.global;
+    match args.command {
+        Command::CompileComponent { input, output } => return program.compile(&input, &output),
+        Command::Run(run) => return run::run(program, &global, run).await,
+        _ => logging::quiet(),
+    }
+    match args.command {
+        Command::Check => check::check(program, &global).await,
+        Command::Build { crates } => build::build(program, &global, &crates),
+        Command::New { what: NewCommand::Handler { name, sdk } } => new_handler::new_handler(&name, sdk.as_deref()),
+        Command::Status { watch } => status::status(program, &global, watch).await,
+        Command::Job { what } => match what {
+            JobCommand::List => jobs::list(program, &global).await,
+            JobCommand::Show { job } => jobs::show(program, &global, &job).await,
+            JobCommand::Pause { job, note } => jobs::pause(program, &global, &job, note).await,
+            JobCommand::Resume { job } => jobs::resume(program, &global, &job).await,
+        },
+        Command::Item { what } => match what {
+            ItemCommand::List(list) => items::list(program, &global, list).await,
+            ItemCommand::Show { job, key } => items::show(program, &global, &job, &key).await,
+            ItemCommand::Add(add) => items::add(program, &global, add).await,
+            ItemCommand::Retry { job, keys, failed } => items::retry(program, &global, &job, keys, failed).await,
+            ItemCommand::Exclude { job, keys, reason } => items::exclude(program, &global, &job, keys, reason).await,
+        },
+        Command::Export(export) => export::export(program, &global, export).await,
+        Command::Run(_) | Command::CompileComponent { .. } => Ok(()),
+    }
+}

@@ -48,7 +48,7 @@ pub(crate) async fn execute(
         Err(message) => {
             let outcome = Outcome::Stage(StageError::Failed(message));
             let ran = Ran { outcome, ended: AttemptEnded::nothing(), guest_us: 0 };
-            settlement(tools, job, stage, &claim, started_at, ran)
+            settlement_of(tools, job, stage, &claim, started_at, ran)
         }
         Ok(Some(reason)) => skipped(&claim, reason, started_at),
         Ok(None) => {
@@ -64,11 +64,33 @@ pub(crate) async fn execute(
             let ended = attempt.end();
             let guest_us = report.guest_us;
             let ran = Ran { outcome: outcome(stage, report), ended, guest_us };
-            settlement(tools, job, stage, &claim, started_at, ran)
+            settlement_of(tools, job, stage, &claim, started_at, ran)
         }
     };
-    let answers = tools.store.settle(vec![settlement]).await?;
-    answers.into_iter().next().unwrap_or(Err(StoreError::Closed))
+    settle(tools, job, stage, &claim, settlement).await
+}
+
+/// Settles; an output that the store can't take is a failure of the stage, which says so.
+async fn settle(
+    tools: &Tools,
+    job: &JobPlan,
+    stage: &StagePlan,
+    claim: &Claim,
+    settlement: Settlement,
+) -> Result<Settled, StoreError> {
+    let one = async |settlement| {
+        let answers = tools.store.settle(vec![settlement]).await?;
+        answers.into_iter().next().unwrap_or(Err(StoreError::Closed))
+    };
+    let started_at = settlement.attempt.as_ref().map_or(settlement.now, |attempt| attempt.started_at);
+    match one(settlement).await {
+        Err(error @ StoreError::TooLarge { .. }) => {
+            let outcome = Outcome::Contract(error.to_string());
+            let ran = Ran { outcome, ended: AttemptEnded::nothing(), guest_us: 0 };
+            one(settlement_of(tools, job, stage, claim, started_at, ran)).await
+        }
+        answer => answer,
+    }
 }
 
 /// Evaluates the stage's condition: a reason to skip, if it is false.
@@ -175,7 +197,7 @@ fn outcome(stage: &StagePlan, report: StageReport) -> Outcome {
     }
 }
 
-fn settlement(
+fn settlement_of(
     tools: &Tools,
     job: &JobPlan,
     stage: &StagePlan,

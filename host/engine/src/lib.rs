@@ -19,4 +19,4 @@ pub use dispatcher::{Dispatcher, Progress, RunMode};
 pub use error::EngineError;
 pub use heartbeat::{HEARTBEAT_FILE, Heartbeat, HeartbeatWriter, Liveness};
 pub use operations::Operations;
-pub use plan::{JobPlan, Plan, PlanError, StagePlan};
+pub use plan::{CheckedJob, JobPlan, Plan, PlanError, StagePlan, check};

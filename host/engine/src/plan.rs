@@ -107,7 +107,7 @@ impl Plan {
         let mut plan = Self { jobs: Vec::new(), refused: BTreeMap::new() };
         for spec in &deployment.jobs {
             match check(spec, file, handlers) {
-                Ok((handler, stages)) => {
+                Ok(CheckedJob { handler, stages }) => {
                     let declared = store.declare(declaration(spec, deployment, &stages), now).await?;
                     plan.jobs.push(Arc::new(job_plan(spec, deployment, declared, handler, stages)?));
                 }
@@ -120,8 +120,22 @@ impl Plan {
     }
 }
 
+/// A job that fits its handler, before the store knows it.
+pub struct CheckedJob {
+    /// Its handler.
+    pub handler: Arc<Handler>,
+    stages: Vec<ChosenStage>,
+}
+
+impl CheckedJob {
+    /// The stages that run, each with its needs.
+    pub fn stages(&self) -> impl Iterator<Item = (&StageSpec, &[Need])> {
+        self.stages.iter().map(|stage| (&stage.spec, stage.needs.as_slice()))
+    }
+}
+
 /// A stage on its way into a plan.
-pub(crate) struct ChosenStage {
+struct ChosenStage {
     spec: StageSpec,
     needs: Vec<Need>,
     reads: Vec<(StageName, String)>,
@@ -133,11 +147,7 @@ pub(crate) struct ChosenStage {
 ///
 /// # Errors
 /// The handler is missing or broken, or doesn't fit jobs.toml.
-pub(crate) fn check(
-    spec: &JobSpec,
-    file: &str,
-    handlers: &HandlerSet,
-) -> Result<(Arc<Handler>, Vec<ChosenStage>), PlanError> {
+pub fn check(spec: &JobSpec, file: &str, handlers: &HandlerSet) -> Result<CheckedJob, PlanError> {
     let refuse = |message: String| PlanError::Handler { handler: spec.handler.clone(), message };
     let handler = match (handlers.get(&spec.handler), handlers.broken().get(&spec.handler)) {
         (Some(handler), _) => handler.clone(),
@@ -152,7 +162,7 @@ pub(crate) fn check(
     };
     tollgate_sandbox::check_job(&handler, spec, file).map_err(PlanError::Mismatch)?;
     let stages = chosen(spec, handler.info(), &handler.digests().code.to_string());
-    Ok((handler, stages))
+    Ok(CheckedJob { handler, stages })
 }
 
 /// The stages that run, with their needs filled in: jobs.toml's, else the handler's, else the stage before (P01).

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, future::Future, sync::Arc};
 
+use futures::{FutureExt, future::BoxFuture};
 use serde_json::{Map, Value};
 use tollgate_core::{
     ItemKey, JobName,
@@ -100,9 +101,9 @@ impl Handler {
             attempt: call.attempt,
             time_left: u64::try_from(limits.wall_time.as_millis()).unwrap_or(u64::MAX),
         };
-        let run = async |handler: &v0_1::Handler, store: &mut Store<Guest>| {
-            handler.tollgate_handler_stages().call_process_stage(store, &task).await
-        };
+        let run: Run<_> = Box::new(move |handler, store| {
+            async move { handler.tollgate_handler_stages().call_process_stage(store, &task).await }.boxed()
+        });
         let report = self.parts.call(Some(job), gates, limits, run).await;
         report.map(|answer| answer.map(output).map_or_else(|error| Ok(Err(stage_error(error))), |output| output.map(Ok)))
     }
@@ -115,9 +116,9 @@ impl Handler {
             params: Value::Object(call.params).to_string(),
             cursor: call.cursor,
         };
-        let run = async |handler: &v0_1::Handler, store: &mut Store<Guest>| {
-            handler.tollgate_handler_stages().call_discover(store, &context).await
-        };
+        let run: Run<_> = Box::new(move |handler, store| {
+            async move { handler.tollgate_handler_stages().call_discover(store, &context).await }.boxed()
+        });
         let report = self.parts.call(Some(job), gates, limits, run).await;
         report.map(|answer| match answer {
             Ok(found) => new_items(found.items).map(|items| Ok(Discovered { items, cursor: found.cursor })),
@@ -125,6 +126,11 @@ impl Handler {
         })
     }
 }
+
+/// One call of an export.
+type Run<T> = Box<
+    dyn for<'a> FnOnce(&'a v0_1::Handler, &'a mut Store<Guest>) -> BoxFuture<'a, wasmtime::Result<T>> + Send,
+>;
 
 /// A report whose answer still has to be checked.
 struct Unchecked<T> {
@@ -145,9 +151,9 @@ impl<T> Unchecked<T> {
 
 impl Parts {
     pub(crate) async fn describe(&self, gates: Gates, limits: &CallLimits) -> Result<stages::HandlerInfo, CallFailure> {
-        let run = async |handler: &v0_1::Handler, store: &mut Store<Guest>| {
-            handler.tollgate_handler_stages().call_describe(store).await
-        };
+        let run: Run<_> = Box::new(|handler, store| {
+            async move { handler.tollgate_handler_stages().call_describe(store).await }.boxed()
+        });
         self.call(None, gates, limits, run).await.result
     }
 
@@ -156,7 +162,7 @@ impl Parts {
         job: Option<JobName>,
         gates: Gates,
         limits: &CallLimits,
-        run: impl AsyncFnOnce(&v0_1::Handler, &mut Store<Guest>) -> wasmtime::Result<T>,
+        run: Run<T>,
     ) -> Unchecked<T> {
         let no_place = |error: tokio::sync::AcquireError| CallFailure::Host(error.to_string());
         let _place = match self.running.places.acquire().await.map_err(no_place) {

@@ -16,7 +16,7 @@ pub struct HandlerSet {
 impl HandlerSet {
     /// Loads the handlers of those names from a folder. One that can't be loaded harms no other; one whose file isn't
     /// there is in neither list.
-    pub async fn load(sandbox: &Arc<Sandbox>, folder: &Path, names: impl IntoIterator<Item = HandlerName>) -> Self {
+    pub async fn load(sandbox: &Arc<Sandbox>, folder: &Path, names: Vec<HandlerName>) -> Self {
         let mut set = Self::default();
         for name in names {
             if set.handlers.contains_key(&name) || set.broken.contains_key(&name) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use tollgate_core::{ArtifactRef, Digest, StageName, artifact::ARTIFACT_NAME_BYTES_MAX};
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate};
-use tollgate_store::{BlobPart, BlobSource, NewArtifact, StoreError};
+use tollgate_store::{BlobPart, BlobSource, NewArtifact, StoreError, StoredBlob};
 
 use super::{Attempt, AttemptItem};
 
@@ -37,7 +37,13 @@ impl AttemptArtifacts {
         }
         let stored = self.attempt.store.artifacts(item.task.item, Some(item.task.stage)).await.map_err(storage)?;
         let found = stored.into_iter().find(|stored| &stored.artifact.stage == stage && stored.artifact.name == name);
-        found.map(|stored| stored.artifact.digest).ok_or_else(|| ArtifactError::Missing(format!("{stage}/{name}")))
+        let found = found.ok_or_else(|| ArtifactError::Missing(format!("{stage}/{name}")))?;
+        if found.pending {
+            // What an earlier attempt left and this one builds on is part of what this one made.
+            let ArtifactRef { name, content_type, size, digest, .. } = found.artifact.clone();
+            self.attempt.ledger().keep(NewArtifact { name, content_type, blob: StoredBlob { digest, size } });
+        }
+        Ok(found.artifact.digest)
     }
 }
 

@@ -1,0 +1,218 @@
+//! What a person types.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use tollgate_core::item::ItemStatus;
+
+/// The hidden command by which the program compiles a component in a child process of its own.
+pub const COMPILE_COMMAND: &str = "compile-component";
+
+/// Runs data jobs whose logic is WebAssembly: durable queue, enforced proxy, nothing lost silently.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Global {
+    /// What runs here, what it may reach, and how fast.
+    #[arg(long, global = true, default_value = "jobs.toml", env = "TOLLGATE_FILE")]
+    pub(crate) file: PathBuf,
+    /// The data folder, in place of the one that the file names.
+    #[arg(long, global = true, env = "TOLLGATE_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// How answers are printed.
+    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+}
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the jobs until it is stopped (Ctrl-C stops in good order).
+    Run(RunArgs),
+    /// Says what jobs.toml comes to: jobs, stages, what each may reach, and everything wrong with it.
+    Check,
+    /// Compiles handler crates into the handlers folder.
+    Build {
+        /// Folders of handler crates.
+        #[arg(default_value = ".")]
+        crates: Vec<PathBuf>,
+    },
+    /// Makes something new.
+    New {
+        #[command(subcommand)]
+        what: NewCommand,
+    },
+    /// Shows everything at a glance.
+    Status {
+        /// Goes on showing it, once a second.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Shows, pauses and resumes jobs.
+    Job {
+        #[command(subcommand)]
+        what: JobCommand,
+    },
+    /// Shows, adds, retries and excludes items.
+    Item {
+        #[command(subcommand)]
+        what: ItemCommand,
+    },
+    /// Writes a job's items with their outputs.
+    Export(ExportArgs),
+    /// Compiles a component; the program calls itself so.
+    #[command(name = COMPILE_COMMAND, hide = true)]
+    CompileComponent {
+        input: PathBuf,
+        output: PathBuf,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// Ends once nothing runs, is ready, or waits for another try.
+    #[arg(long)]
+    pub(crate) until_idle: bool,
+    /// Ends once so many tasks have run.
+    #[arg(long, value_name = "TASKS")]
+    pub(crate) limit: Option<u64>,
+    /// Listens here, in place of what the file says; port 0 takes a free one.
+    #[arg(long)]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NewCommand {
+    /// Makes a handler crate that builds and runs as it is.
+    Handler {
+        /// Its name, and its folder's.
+        name: String,
+        /// The folder of the SDK's sources; without it, that of the checkout around this folder, or a copy.
+        #[arg(long)]
+        sdk: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobCommand {
+    /// Lists jobs with their counts.
+    List,
+    /// Shows one job with its stages and latest errors.
+    Show {
+        job: String,
+    },
+    /// Pauses a job: what runs finishes, nothing new starts.
+    Pause {
+        job: String,
+        /// Why, for others to read.
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// Ends a job's pause.
+    Resume {
+        job: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ItemCommand {
+    /// Lists items, each with why it stands where it does.
+    List(ItemListArgs),
+    /// Shows everything known of an item: tasks, attempts, outputs, artifacts.
+    Show {
+        job: String,
+        key: String,
+    },
+    /// Adds items: keys, or a file of JSON lines with `key`, `data`, `priority`, `revision`.
+    Add(ItemAddArgs),
+    /// Opens failed tasks again, and resumes the job.
+    Retry {
+        job: String,
+        /// Which items; or --failed for every failed one.
+        #[arg(required_unless_present = "failed")]
+        keys: Vec<String>,
+        /// Every failed item of the job.
+        #[arg(long, conflicts_with = "keys")]
+        failed: bool,
+    },
+    /// Leaves items out: what has not ended is skipped.
+    Exclude {
+        job: String,
+        #[arg(required = true)]
+        keys: Vec<String>,
+        /// Why, for others to read.
+        #[arg(long, default_value = "excluded by hand")]
+        reason: String,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ItemListArgs {
+    pub(crate) job: String,
+    /// Only items of this status: queued, retrying, done, failed, skipped.
+    #[arg(long, value_parser = status)]
+    pub(crate) status: Option<ItemStatus>,
+    /// At most so many.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ItemAddArgs {
+    pub(crate) job: String,
+    /// Keys of items; each gets the data `{"url": KEY}` if it is a URL.
+    pub(crate) keys: Vec<String>,
+    /// A file of JSON lines; `-` reads standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "keys", required_unless_present = "keys")]
+    pub(crate) from: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExportArgs {
+    pub(crate) job: String,
+    /// Only this stage's outputs, their fields as columns.
+    #[arg(long)]
+    pub(crate) stage: Option<String>,
+    /// As CSV, with a header line; without it JSON lines, or what -o says.
+    #[arg(long)]
+    pub(crate) csv: bool,
+    /// Only items of this status.
+    #[arg(long, value_parser = status)]
+    pub(crate) status: Option<ItemStatus>,
+    /// At most so many.
+    #[arg(long)]
+    pub(crate) limit: Option<usize>,
+}
+
+fn status(word: &str) -> Result<ItemStatus, String> {
+    let known = || ItemStatus::ALL.map(ItemStatus::as_str).join(", ");
+    ItemStatus::from_word(word).ok_or_else(|| format!("one of {}", known()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_hold_together() {
+        super::Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,64 @@
+//! `tollgate build`: compiles handler crates into the handlers folder.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::{CliError, Program, args::Global};
+
+const TARGET: &str = "wasm32-wasip2";
+
+pub(crate) fn build(program: &dyn Program, global: &Global, crates: &[PathBuf]) -> Result<(), CliError> {
+    let folder = program.handlers_folder(&global.file)?;
+    fs::create_dir_all(&folder)?;
+    for path in crates {
+        let (name, wasm) = compile(path)?;
+        let target = folder.join(format!("{name}.wasm"));
+        // Beside and renamed: a running host never sees half a handler.
+        let beside = folder.join(format!(".{name}.wasm.new"));
+        fs::copy(&wasm, &beside)?;
+        fs::rename(&beside, &target)?;
+        println!("{}", target.display());
+    }
+    Ok(())
+}
+
+/// Compiles a crate; gives its name and the component's path.
+fn compile(path: &Path) -> Result<(String, PathBuf), CliError> {
+    let manifest = path.join("Cargo.toml");
+    if !manifest.is_file() {
+        return Err(CliError::configuration(format!("{} has no Cargo.toml; name the folder of a handler crate", path.display())));
+    }
+    eprintln!("compiling {} for {TARGET}", path.display());
+    let output = Command::new("cargo")
+        .args(["build", "--release", "--target", TARGET, "--message-format=json-render-diagnostics", "--manifest-path"])
+        .arg(&manifest)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| CliError::failed(format!("cargo can't be run: {error}; install Rust with rustup")))?;
+    if !output.status.success() {
+        return Err(CliError::failed(format!(
+            "{} doesn't build; if the target is missing, run `rustup target add {TARGET}`",
+            path.display()
+        )));
+    }
+    let manifest = fs::canonicalize(&manifest)?;
+    let artifacts = String::from_utf8_lossy(&output.stdout);
+    let messages = artifacts.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut own = messages.filter(|message| {
+        message["reason"] == "compiler-artifact" && message["manifest_path"].as_str().map(Path::new) == Some(&manifest)
+    });
+    let found = own.find_map(|message| {
+        let files = message["filenames"].as_array()?.clone();
+        let wasm = files.iter().filter_map(Value::as_str).find(|file| file.ends_with(".wasm"))?.to_owned();
+        let name = message["target"]["name"].as_str()?.replace('_', "-");
+        Some((name, PathBuf::from(wasm)))
+    });
+    found.ok_or_else(|| {
+        CliError::configuration(format!("{} makes no component; it needs [lib] crate-type = [\"cdylib\"]", path.display()))
+    })
+}

@@ -1,0 +1,48 @@
+//! Why a host can't start or go on.
+
+use std::path::PathBuf;
+
+use tollgate_core::spec::Diagnostic;
+use tollgate_egress::GateError;
+use tollgate_engine::EngineError;
+use tollgate_sandbox::SandboxError;
+use tollgate_store::StoreError;
+
+/// Errors of a host as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// jobs.toml can't be read.
+    #[error("{} can't be read: {error}; name another file with --file", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// The system's word.
+        error: std::io::Error,
+    },
+    /// jobs.toml says what can't be.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Spec(Vec<Diagnostic>),
+    /// The data folder can't be made or written.
+    #[error("the data folder {} can't be used: {error}", folder.display())]
+    Data {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's word.
+        error: std::io::Error,
+    },
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The gate can't be set up.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// The sandbox can't be set up.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The API can't listen.
+    #[error(transparent)]
+    Listen(std::io::Error),
+}

@@ -1,0 +1,97 @@
+//! The program's way to the host: what the commands start, open and check.
+
+use std::{path::Path, sync::Arc};
+
+use futures::{FutureExt, future::BoxFuture};
+use tokio::sync::watch;
+use tollgate_cli::{Checked, CliError, Program, RunRequest, Running};
+use tollgate_engine::{Operations, Progress, clock::SystemClock};
+use tollgate_sandbox::Compiler;
+use tollgate_store::{RedbStore, StoreError, StoreOptions};
+
+use crate::{Host, HostError, check, check::SpecFile};
+
+/// The program `tollgate` over this crate's host.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tollgate;
+
+/// Handlers are compiled in a child: this same program, with the hidden command for it.
+fn compiler() -> Result<Compiler, CliError> {
+    let program = std::env::current_exe().map_err(|error| CliError::failed(format!("this program can't find itself: {error}")))?;
+    Ok(Compiler::Child { program, args: vec![tollgate_cli::COMPILE_COMMAND.to_owned()] })
+}
+
+fn refuse(error: HostError) -> CliError {
+    match &error {
+        HostError::Read { .. } | HostError::Spec(_) => CliError::configuration(error.to_string()),
+        HostError::Store(StoreError::InUse(_)) => CliError::in_use(error.to_string()),
+        _ => CliError::failed(error.to_string()),
+    }
+}
+
+impl Program for Tollgate {
+    fn start(&self, request: RunRequest) -> BoxFuture<'_, Result<Box<dyn Running>, CliError>> {
+        async move {
+            let mut builder = Host::builder(&request.file).compiler(compiler()?);
+            if let Some(data) = request.data {
+                builder = builder.data(data);
+            }
+            if let Some(listen) = request.listen {
+                builder = builder.listen(listen);
+            }
+            if request.until_idle {
+                builder = builder.until_idle();
+            }
+            if let Some(tasks) = request.tasks_max {
+                builder = builder.tasks_max(tasks);
+            }
+            let host = builder.start().await.map_err(refuse)?;
+            Ok(Box::new(host) as Box<dyn Running>)
+        }
+        .boxed()
+    }
+
+    fn open(&self, data: &Path) -> Result<Arc<Operations>, CliError> {
+        let store = RedbStore::open(data, StoreOptions::default()).map_err(|error| refuse(error.into()))?;
+        Ok(Arc::new(Operations::new(store, Arc::new(SystemClock), data.to_owned())))
+    }
+
+    fn data_folder(&self, file: &Path) -> Result<std::path::PathBuf, CliError> {
+        Ok(SpecFile::read(file).map_err(refuse)?.data())
+    }
+
+    fn handlers_folder(&self, file: &Path) -> Result<std::path::PathBuf, CliError> {
+        let spec = SpecFile::read(file).map_err(refuse)?;
+        Ok(spec.base.join(spec.deployment.host.handlers))
+    }
+
+    fn check<'a>(&'a self, file: &'a Path, data: Option<&'a Path>) -> BoxFuture<'a, Result<Checked, CliError>> {
+        async move {
+            let report = check(file, data, compiler()?).await.map_err(refuse)?;
+            Ok(Checked { deployment: report.deployment, jobs: report.jobs })
+        }
+        .boxed()
+    }
+
+    fn compile(&self, input: &Path, output: &Path) -> Result<(), CliError> {
+        tollgate_sandbox::compile_child::main(input, output).map_err(CliError::failed)
+    }
+}
+
+impl Running for Host {
+    fn operations(&self) -> Arc<Operations> {
+        Self::operations(self).clone()
+    }
+
+    fn progress(&self) -> watch::Receiver<Progress> {
+        Self::progress(self)
+    }
+
+    fn listen(&self) -> std::net::SocketAddr {
+        Self::listen(self)
+    }
+
+    fn wait(self: Box<Self>) -> BoxFuture<'static, Result<Progress, CliError>> {
+        async move { Self::wait(*self).await.map_err(refuse) }.boxed()
+    }
+}
