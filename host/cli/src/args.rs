@@ -81,8 +81,8 @@ pub(crate) enum Command {
     /// Compiles a component; the program calls itself so.
     #[command(name = COMPILE_COMMAND, hide = true)]
     CompileComponent {
-        input: PathBuf,
-        output: PathBuf,
+        component: PathBuf,
+        compiled: PathBuf,
     },
 }
 

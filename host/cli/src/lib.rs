@@ -44,7 +44,7 @@ pub fn main(program: &dyn Program) -> ExitCode {
 async fn command(program: &dyn Program, args: Args) -> Result<(), CliError> {
     let global = args.global;
     match args.command {
-        Command::CompileComponent { input, output } => return program.compile(&input, &output),
+        Command::CompileComponent { component, compiled } => return program.compile(&component, &compiled),
         Command::Run(run) => return run::run(program, &global, run).await,
         _ => logging::quiet(),
     }
