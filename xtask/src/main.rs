@@ -1,2 +1,48 @@
-//! Chores: demo, test, build-handlers, bench, soak.
-fn main() {}
+//! Chores: `cargo xtask demo | test | build-handlers | bench | soak | lines`.
+//!
+//! Each does its own set-up, says what it does, and where it fails says what to do.
+
+mod bench;
+mod demo;
+mod handlers;
+mod lines;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask CHORE
+
+  demo             builds everything and shows the main job at work on a small internet of its own
+  test             format, lints, docs, dependency rules and all tests; what CI runs
+  build-handlers   compiles the reference and test handlers to components
+  bench [WHAT]     figures beside their reference, in one run: crawl
+  soak             long campaigns, bounded and seeded: kills during a crawl
+  lines            the crates with their lines";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let chore = args.first().map(String::as_str).unwrap_or_default();
+    let rest = args.get(1..).unwrap_or_default();
+    let result = match chore {
+        "demo" => demo::demo(),
+        "test" => test::test(),
+        "build-handlers" => setup::wasm_target().and_then(|()| handlers::build()),
+        "bench" => bench::bench(rest),
+        "soak" => bench::soak(rest),
+        "lines" => lines::lines(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {chore}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

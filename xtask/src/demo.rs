@@ -1,0 +1,163 @@
+//! `cargo xtask demo`: the shipping jobs.toml at work, on a small internet of its own.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{
+    handlers,
+    run::{cargo, root, step, target},
+    setup,
+};
+
+/// Pages of the demo's shop that must be done at the end, broken ones aside.
+const DONE_MIN: u64 = 290;
+/// Time for the small internet to begin.
+const START_TIME: Duration = Duration::from_secs(20);
+
+pub(crate) fn demo() -> Result<()> {
+    let start = Instant::now();
+    eprintln!("the first build takes some 10 minutes on two cores; later ones seconds");
+    setup::wasm_target()?;
+    handlers::build()?;
+    let programs = ["build", "--package", "tollgate", "--package", "tollgate-sim"];
+    step("build programs", cargo().args(programs), "Read the compiler's message above.")?;
+    eprintln!("built after {} s", start.elapsed().as_secs());
+
+    let scratch = tempfile::Builder::new().prefix("tollgate-demo-").tempdir()?;
+    let sim = Sim::start(scratch.path())?;
+    eprintln!("the small internet is there: {} pages wait behind its proxy", DONE_MIN);
+    let tollgate = Tollgate { sim: &sim, data: scratch.path().join("data") };
+
+    let status = tollgate.command(&["run", "--until-idle", "--listen", "127.0.0.1:0"]).status()?;
+    println!("\nSome of what was extracted:");
+    tollgate.show(&["export", "catalogue", "--stage", "extract", "--status", "done", "--limit", "12"])?;
+    println!("\nWhat failed or was skipped, and why:");
+    tollgate.show(&["item", "list", "catalogue", "--status", "failed"])?;
+    tollgate.show(&["item", "list", "catalogue", "--status", "skipped"])?;
+
+    ensure!(status.success(), "the run ended with {status}");
+    judge(&tollgate, &sim)?;
+    println!("\nThe demo is over after {} s: all as it should be.", start.elapsed().as_secs());
+    Ok(())
+}
+
+/// Holds the outcome against what the shop has.
+fn judge(tollgate: &Tollgate<'_>, sim: &Sim) -> Result<()> {
+    let overview = tollgate.json(&["status"])?;
+    let jobs = overview["jobs"].as_array().context("the status names no jobs")?;
+    let job = jobs.iter().find(|job| job["name"] == "catalogue").context("the job is missing")?;
+    let done = job["items"]["done"].as_u64().unwrap_or(0);
+    ensure!(done >= DONE_MIN, "{done} pages are done, {DONE_MIN} should be");
+    for path in ["busy", "healing"] {
+        let key = format!("https://catalogue.example/item/{path}");
+        let item = tollgate.json(&["item", "show", "catalogue", &key])?;
+        ensure!(item["item"]["status"] == "done", "{key} is {}", item["item"]["status"]);
+    }
+    println!("\n{done} pages are done, those that answered 429 and 503 at first among them.");
+    println!("{}", sim.counts()?);
+    Ok(())
+}
+
+/// The program, over the demo's data folder and proxy.
+struct Tollgate<'a> {
+    sim: &'a Sim,
+    data: std::path::PathBuf,
+}
+
+impl Tollgate<'_> {
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(target().join("debug/tollgate"));
+        command.current_dir(root()).arg("--file").arg("jobs.toml").arg("--data").arg(&self.data).args(args);
+        command.env("TOLLGATE_PROXY", &self.sim.proxy).env("TOLLGATE_PROXY_CA", &self.sim.ca);
+        command
+    }
+
+    fn show(&self, args: &[&str]) -> Result<()> {
+        let status = self.command(args).status()?;
+        ensure!(status.success(), "tollgate {} ended with {status}", args.join(" "));
+        Ok(())
+    }
+
+    fn json(&self, args: &[&str]) -> Result<Value> {
+        let output = self.command(args).args(["-o", "json"]).stderr(Stdio::inherit()).output()?;
+        ensure!(output.status.success(), "tollgate {} ended with {}", args.join(" "), output.status);
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+/// The small internet, ended by its process id when this goes.
+struct Sim {
+    process: Child,
+    proxy: String,
+    ca: String,
+    admin: String,
+}
+
+impl Sim {
+    fn start(scratch: &Path) -> Result<Self> {
+        let (ready, ca) = (scratch.join("ready.json"), scratch.join("ca.pem"));
+        let mut process = Command::new(target().join("debug/sim"))
+            .arg("--ready")
+            .arg(&ready)
+            .arg("--ca-out")
+            .arg(&ca)
+            .stdin(Stdio::null())
+            .spawn()
+            .context("the small internet can't be started")?;
+        let deadline = Instant::now() + START_TIME;
+        while !ready.exists() {
+            if let Some(status) = process.try_wait()? {
+                bail!("the small internet ended with {status}");
+            }
+            if Instant::now() > deadline {
+                // Nothing listens: whether it ends by this or by itself, there is nothing more to do for it.
+                drop(process.kill());
+                bail!("the small internet did not begin within {START_TIME:?}");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        let facts: Value = serde_json::from_str(&fs::read_to_string(&ready)?)?;
+        let text = |key: &str| facts[key].as_str().map(ToOwned::to_owned).with_context(|| format!("{key} is missing"));
+        Ok(Self { process, proxy: text("proxy")?, ca: ca.display().to_string(), admin: text("admin")? })
+    }
+
+    /// What the proxy and the sites counted, as one sentence; requests past the proxy are a failure.
+    fn counts(&self) -> Result<String> {
+        let counts = http_get(&self.admin, "/counts")?;
+        let counts: Value = serde_json::from_str(&counts)?;
+        let (proxied, direct) = (counts["proxied"].as_u64(), counts["direct"].as_u64());
+        let (Some(proxied), Some(direct)) = (proxied, direct) else {
+            bail!("the small internet's counts are incomplete: {counts}");
+        };
+        ensure!(direct == 0, "{direct} requests went past the proxy");
+        Ok(format!("The small internet counted {proxied} requests through the proxy, {direct} past it."))
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        if let Err(error) = self.process.kill().and_then(|()| self.process.wait().map(drop)) {
+            eprintln!("the small internet, process {}, could not be ended: {error}", self.process.id());
+        }
+    }
+}
+
+/// A GET over loopback, body alone.
+fn http_get(base: &str, path: &str) -> Result<String> {
+    use std::io::{Read, Write};
+    let authority = base.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = std::net::TcpStream::connect(authority).with_context(|| format!("{authority} doesn't answer"))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (_, body) = answer.split_once("\r\n\r\n").context("no answer from the small internet")?;
+    Ok(body.to_owned())
+}

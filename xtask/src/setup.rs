@@ -1,0 +1,54 @@
+//! What a fresh machine lacks: the wasm target, cargo-deny, a browser.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Result, bail};
+
+use crate::run::{cargo, output, runs, step};
+
+/// What handlers are compiled for.
+pub(crate) const TARGET: &str = "wasm32-wasip2";
+/// The version that holds the rules of deny.toml.
+const DENY_VERSION: &str = "0.20.2";
+
+/// Adds the wasm target to the toolchain.
+pub(crate) fn wasm_target() -> Result<()> {
+    let Some(installed) = output("rustup", &["target", "list", "--installed"]) else {
+        bail!("rustup can't be run; install it as rust-lang.org says, then try again");
+    };
+    if installed.lines().any(|line| line.trim() == TARGET) {
+        return Ok(());
+    }
+    eprintln!("the target {TARGET} is missing: adding it to this repository's toolchain (some 25 MB)");
+    let mut command = Command::new("rustup");
+    command.args(["target", "add", TARGET]).current_dir(crate::run::root());
+    step("rustup target add", &mut command, &format!("Run `rustup target add {TARGET}` where the network can be reached."))
+}
+
+/// Installs cargo-deny.
+pub(crate) fn cargo_deny() -> Result<()> {
+    if runs("cargo", &["deny", "--version"]) {
+        return Ok(());
+    }
+    eprintln!("cargo-deny is missing: installing it takes some 5 minutes on two cores");
+    let mut command = cargo();
+    command.args(["install", "cargo-deny", "--locked", "--debug", "--version", DENY_VERSION]);
+    step("cargo install cargo-deny", &mut command, "Run `cargo install cargo-deny --locked`.")
+}
+
+/// Installs the browser that the page is tested in.
+pub(crate) fn chromium() -> Result<()> {
+    if Path::new("/usr/bin/chromium").exists() {
+        return Ok(());
+    }
+    let by_hand = "Install Debian's package chromium (`apt-get install chromium`), so that /usr/bin/chromium is there.";
+    let is_root = output("id", &["-u"]).is_some_and(|id| id.trim() == "0");
+    if !is_root || !runs("apt-get", &["--version"]) {
+        bail!("the page's tests need a browser. {by_hand}");
+    }
+    eprintln!("chromium is missing: installing Debian's package (some 100 MB)");
+    step("apt-get update", Command::new("apt-get").args(["update", "-qq"]), by_hand)?;
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-qq", "--no-install-recommends", "chromium"]).env("DEBIAN_FRONTEND", "noninteractive");
+    step("apt-get install chromium", &mut install, by_hand)
+}

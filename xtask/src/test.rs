@@ -1,0 +1,44 @@
+//! `cargo xtask test`: everything that must hold, in the order of how soon it fails.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::{
+    handlers,
+    run::{cargo, step},
+    setup,
+};
+
+pub(crate) fn test() -> Result<()> {
+    let start = Instant::now();
+    eprintln!("a first run from a clean clone takes some 25 minutes on two cores, most of it building");
+    setup::wasm_target()?;
+    step("format", cargo().args(["fmt", "--all", "--check"]), "Run `cargo fmt --all`.")?;
+    handlers::build()?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+    step("lints", cargo().args(lints), "Read clippy's message above.")?;
+    step("programs", cargo().args(["build", "--package", "tollgate", "--package", "tollgate-sim"]), "Read the compiler's message above.")?;
+    setup::chromium()?;
+    step("tests", cargo().args(["test", "--workspace", "--no-fail-fast"]), "Read the failures above; each test runs alone with `cargo test NAME`.")?;
+    let mut docs = cargo();
+    docs.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings");
+    step("documentation", &mut docs, "Read rustdoc's message above.")?;
+    dependencies()?;
+    eprintln!("all is well, after {} s", start.elapsed().as_secs());
+    Ok(())
+}
+
+/// Licences, bans and sources are judged offline. Advisories want a database from outside: where it can't be had, that
+/// is said aloud, and nothing is claimed of them.
+fn dependencies() -> Result<()> {
+    setup::cargo_deny()?;
+    let rules = ["deny", "--all-features", "check", "bans", "licenses", "sources"];
+    step("dependency rules", cargo().args(rules), "deny.toml holds the rules, each with its reason.")?;
+    let fetched = cargo().args(["deny", "fetch", "db"]).status().is_ok_and(|status| status.success());
+    if fetched {
+        return step("advisories", cargo().args(["deny", "check", "advisories"]), "Update or replace the crate named.");
+    }
+    eprintln!("── NOT CHECKED: advisories. Their database can't be fetched from here; run `cargo deny check advisories` where it can.");
+    Ok(())
+}
