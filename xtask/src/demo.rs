@@ -131,9 +131,9 @@ impl Sim {
 
     /// What the proxy and the sites counted, as one sentence; requests past the proxy are a failure.
     fn counts(&self) -> Result<String> {
-        let counts = http_get(&self.admin, "/counts")?;
+        let counts = http_get(&self.admin, "/_sim/counts")?;
         let counts: Value = serde_json::from_str(&counts)?;
-        let (proxied, direct) = (counts["proxied"].as_u64(), counts["direct"].as_u64());
+        let (proxied, direct) = (counts["via_proxy"].as_u64(), counts["direct"].as_u64());
         let (Some(proxied), Some(direct)) = (proxied, direct) else {
             bail!("the small internet's counts are incomplete: {counts}");
         };

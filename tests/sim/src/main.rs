@@ -1,1 +1,75 @@
-fn main() {}
+//! The small internet as a program: for the demo, for benchmarks, and for trying a handler by hand.
+
+use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use tollgate_sim::{
+    Sim,
+    sites::{catalogue, folder::Folder},
+};
+
+/// A proxy on loopback with a small internet behind it. Runs until it is stopped.
+#[derive(Debug, Parser)]
+#[command(name = "sim")]
+struct Args {
+    /// Where the proxy listens; without it, on a free port.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Where its own endpoint listens: `/_sim/counts`, `/_sim/proxy`, `/_sim/reset`.
+    #[arg(long)]
+    admin: Option<SocketAddr>,
+    /// Writes the certificate of the proxy's authority here.
+    #[arg(long)]
+    ca_out: Option<PathBuf>,
+    /// Writes where everything is here, as JSON, once it listens.
+    #[arg(long)]
+    ready: Option<PathBuf>,
+    /// Serves a folder under a host name.
+    #[arg(long, value_name = "HOST=DIR")]
+    folder: Vec<String>,
+    /// How long the catalogue's slow page takes, in milliseconds.
+    #[arg(long, default_value_t = 1_500)]
+    slow_ms: u64,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    let shop = catalogue::Catalogue::new(Duration::from_millis(args.slow_ms));
+    let mut builder = Sim::builder().site(catalogue::HOST, Arc::new(shop));
+    for folder in &args.folder {
+        let (host, path) = folder.split_once('=').with_context(|| format!("--folder {folder}: write HOST=DIR"))?;
+        let site = Folder::new(path).with_context(|| format!("--folder {folder}"))?;
+        builder = builder.site(host, Arc::new(site));
+    }
+    if let Some(listen) = args.listen {
+        builder = builder.listen(listen);
+    }
+    if let Some(admin) = args.admin {
+        builder = builder.admin(admin);
+    }
+    let sim = builder.start().await?;
+    if let Some(file) = &args.ca_out {
+        sim.write_ca(file)?;
+    }
+    let facts = serde_json::json!({
+        "proxy": sim.proxy_url(),
+        "admin": format!("http://{}", sim.admin_addr()),
+        "ca": args.ca_out,
+        "direct": sim.direct_addrs(),
+    });
+    println!("{facts}");
+    if let Some(ready) = &args.ready {
+        // Beside and renamed: who waits for the file finds it whole.
+        let beside = ready.with_extension("new");
+        fs::write(&beside, facts.to_string())?;
+        fs::rename(&beside, ready)?;
+    }
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => interrupt?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! One HTTP connection to one site, however it came: counts the request, lets the site answer, sends that.
+
+use crate::answer::{Answer, AnswerBody, Broken, End, asks_reset};
+use crate::counts::Counter;
+use crate::site::{Request, Scheme, Site, Via};
+use crate::wire::{ResetFlag, Wire};
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue};
+use http::uri::{PathAndQuery, Uri};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+
+/// The largest request body a site is given, in bytes; a larger one is answered 413. Bodies are held in memory.
+const REQUEST_BODY_MAX: usize = 16 * 1024 * 1024;
+
+/// A host name and what stands behind it.
+pub(crate) struct Entry {
+    pub(crate) host: Arc<str>,
+    pub(crate) site: Arc<dyn Site>,
+    pub(crate) tls: Arc<ServerConfig>,
+}
+
+/// Everything the listeners share.
+pub(crate) struct World {
+    pub(crate) entries: HashMap<Arc<str>, Arc<Entry>>,
+    pub(crate) counter: Counter,
+    /// The one value of `Proxy-Authorization` that the proxy takes; absent, it asks for none.
+    pub(crate) proxy_auth: Option<HeaderValue>,
+    pub(crate) ca_pem: String,
+}
+
+impl World {
+    /// The site under a host name, whatever its case.
+    pub(crate) fn entry(&self, host: &str) -> Option<&Arc<Entry>> {
+        match self.entries.get(host) {
+            Some(entry) => Some(entry),
+            None if host.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                self.entries.get(host.to_ascii_lowercase().as_str())
+            }
+            None => None,
+        }
+    }
+
+    pub(crate) fn reset(&self) {
+        for entry in self.entries.values() {
+            entry.site.reset();
+        }
+        self.counter.reset();
+    }
+}
+
+/// Serves a site's own port: plain HTTP and TLS on the same one, told apart by the first byte.
+pub(crate) async fn direct(world: Arc<World>, entry: Arc<Entry>, wire: Wire) {
+    let flag = wire.reset_flag();
+    match wire.begins_with_tls().await {
+        Ok(true) => tls(world, entry, Via::Direct, wire, flag).await,
+        Ok(false) => connection(world, entry, Scheme::Http, Via::Direct, wire, flag).await,
+        Err(error) => tracing::debug!(%error, "connection ended before its first byte"),
+    }
+}
+
+/// Serves a site under TLS over any stream.
+pub(crate) async fn tls<S>(world: Arc<World>, entry: Arc<Entry>, via: Via, stream: S, flag: ResetFlag)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match TlsAcceptor::from(entry.tls.clone()).accept(stream).await {
+        Ok(stream) => connection(world, entry, Scheme::Https, via, stream, flag).await,
+        // A client that doesn't trust the authority is something tests provoke.
+        Err(error) => tracing::debug!(%error, host = %entry.host, "TLS handshake failed"),
+    }
+}
+
+async fn connection<S>(world: Arc<World>, entry: Arc<Entry>, scheme: Scheme, via: Via, stream: S, flag: ResetFlag)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request| {
+        let (world, entry) = (world.clone(), entry.clone());
+        async move { answer(&world, &entry, scheme, via, request).await }
+    });
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    ended(connection.as_mut().await, &flag);
+}
+
+/// Notes how a connection ended; must be called before its stream is dropped, so that a reset can be one.
+pub(crate) fn ended(result: Result<(), hyper::Error>, flag: &ResetFlag) {
+    if let Err(error) = result {
+        if asks_reset(&error) {
+            flag.raise();
+        }
+        tracing::debug!(%error, "connection ended early");
+    }
+}
+
+/// Lets a site answer one request. An error closes the connection without an answer.
+pub(crate) async fn answer(
+    world: &World,
+    entry: &Entry,
+    scheme: Scheme,
+    via: Via,
+    request: http::Request<Incoming>,
+) -> Result<Response<AnswerBody>, io::Error> {
+    let (mut head, body) = request.into_parts();
+    let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let authority = match (head.uri.authority(), head.headers.get(HOST).and_then(|host| host.to_str().ok())) {
+        (Some(authority), _) => authority.as_str().to_owned(),
+        (None, Some(host)) => host.to_owned(),
+        (None, None) => entry.host.as_ref().to_owned(),
+    };
+    let _in_flight = world.counter.request(&entry.host, target.as_str(), via);
+    head.uri = Uri::from(target);
+    let body = if body.is_end_stream() {
+        Bytes::new()
+    } else {
+        match Limited::new(body, REQUEST_BODY_MAX).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return respond(Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "request body over 16 MiB\n"));
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    };
+    let host = entry.host.clone();
+    let http = http::Request::from_parts(head, body);
+    respond(entry.site.answer(Request { host, authority, via, scheme, http }).await)
+}
+
+/// An answer as hyper wants it.
+pub(crate) fn respond(answer: Answer) -> Result<Response<AnswerBody>, io::Error> {
+    match answer {
+        Answer::Respond(response) => Ok(response),
+        Answer::HangUp => Err(io::Error::other(Broken(End::Close))),
+        Answer::Reset => Err(io::Error::other(Broken(End::Reset))),
+    }
+}

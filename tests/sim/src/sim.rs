@@ -1,0 +1,221 @@
+//! The small internet as a value: built, started, asked, and stopped when dropped.
+
+use crate::admin;
+use crate::authority::{Authority, AuthorityError};
+use crate::counts::{Counter, Counts};
+use crate::proxy::{Proxy, basic};
+use crate::serve::{Entry, World, direct};
+use crate::site::Site;
+use crate::wire::{Listening, reserve};
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Any free port of the loopback interface.
+const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Why the sim could not start or do as asked.
+#[derive(Debug)]
+pub enum SimError {
+    /// A port could not be taken.
+    Listen(SocketAddr, io::Error),
+    /// An address outside the machine was asked for.
+    NotLoopback(SocketAddr),
+    /// A certificate could not be made for this name.
+    Certificate(String, Box<dyn std::error::Error + Send + Sync>),
+    /// The credentials can't stand in a header.
+    Credentials,
+    /// A file could not be written.
+    Write(PathBuf, io::Error),
+}
+
+impl std::fmt::Display for SimError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Listen(addr, error) => write!(f, "listen on {addr}: {error}"),
+            Self::NotLoopback(addr) => write!(f, "listen on {addr}: the sim listens on loopback only"),
+            Self::Certificate(host, error) => write!(f, "make a certificate for {host:?}: {error}"),
+            Self::Credentials => f.write_str("use the proxy's credentials: not fit for a header"),
+            Self::Write(path, error) => write!(f, "write {}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for SimError {}
+
+/// What a small internet is to be.
+#[derive(Default)]
+pub struct Builder {
+    sites: BTreeMap<String, Arc<dyn Site>>,
+    credentials: Option<(String, String)>,
+    proxy_addr: Option<SocketAddr>,
+    admin_addr: Option<SocketAddr>,
+}
+
+impl Builder {
+    /// Puts a site under a host name; a later one under the same name replaces it.
+    #[must_use]
+    pub fn site(mut self, host: &str, site: Arc<dyn Site>) -> Self {
+        self.sites.insert(host.to_ascii_lowercase(), site);
+        self
+    }
+
+    /// Makes the proxy ask for these credentials (Basic); without them it answers 407.
+    #[must_use]
+    pub fn proxy_auth(mut self, user: &str, password: &str) -> Self {
+        self.credentials = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// The proxy's address; by default any free loopback port.
+    #[must_use]
+    pub fn listen(mut self, addr: SocketAddr) -> Self {
+        self.proxy_addr = Some(addr);
+        self
+    }
+
+    /// The admin endpoint's address; by default any free loopback port.
+    #[must_use]
+    pub fn admin(mut self, addr: SocketAddr) -> Self {
+        self.admin_addr = Some(addr);
+        self
+    }
+
+    /// Starts to listen. Must be called within a tokio runtime, on which the sim then runs.
+    pub async fn start(self) -> Result<Sim, SimError> {
+        let authority = Authority::new().map_err(|error| certificate("the authority", error))?;
+        let proxy_auth = match &self.credentials {
+            Some((user, password)) => Some(basic(user, password).ok_or(SimError::Credentials)?),
+            None => None,
+        };
+        let mut entries = HashMap::new();
+        for (host, site) in self.sites {
+            let tls = authority.server_config(&host).map_err(|error| certificate(&host, error))?;
+            let host: Arc<str> = host.into();
+            entries.insert(host.clone(), Arc::new(Entry { host, site, tls }));
+        }
+        let ca_pem = authority.pem().to_owned();
+        let world = Arc::new(World { entries, counter: Counter::new(), proxy_auth, ca_pem });
+
+        let addr = loopback(self.proxy_addr)?;
+        let proxy = Proxy::start(world.clone(), addr).map_err(|error| SimError::Listen(addr, error))?;
+        let proxy = Arc::new(proxy);
+        let addr = loopback(self.admin_addr)?;
+        let admin =
+            admin::start(world.clone(), proxy.clone(), addr).map_err(|error| SimError::Listen(addr, error))?;
+        let mut naked = HashMap::new();
+        for (host, entry) in &world.entries {
+            let (shared, entry) = (world.clone(), entry.clone());
+            let listening = reserve(ANY_PORT)
+                .and_then(|socket| {
+                    Listening::start(socket, move |wire| direct(shared.clone(), entry.clone(), wire))
+                })
+                .map_err(|error| SimError::Listen(ANY_PORT, error))?;
+            naked.insert(host.clone(), listening);
+        }
+        Ok(Sim { world, proxy, admin, naked, credentials: self.credentials })
+    }
+}
+
+fn loopback(addr: Option<SocketAddr>) -> Result<SocketAddr, SimError> {
+    match addr.unwrap_or(ANY_PORT) {
+        addr if addr.ip().is_loopback() => Ok(addr),
+        addr => Err(SimError::NotLoopback(addr)),
+    }
+}
+
+fn certificate(host: &str, error: AuthorityError) -> SimError {
+    let error = match error {
+        AuthorityError::Certificate(error) => error.into(),
+        AuthorityError::Tls(error) => error.into(),
+    };
+    SimError::Certificate(host.to_owned(), error)
+}
+
+/// A small internet at work. Dropped, it stops: its ports close and its connections are cut.
+pub struct Sim {
+    world: Arc<World>,
+    proxy: Arc<Proxy>,
+    admin: Listening,
+    naked: HashMap<Arc<str>, Listening>,
+    credentials: Option<(String, String)>,
+}
+
+impl Sim {
+    /// An empty one, to add sites to.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The proxy's URL, without credentials: `http://127.0.0.1:PORT`.
+    pub fn proxy_url(&self) -> String {
+        format!("http://{}", self.proxy.addr())
+    }
+
+    /// The proxy's URL with the credentials it asks for, if any. They stand there as they were given: choose some
+    /// that need no escaping in a URL.
+    pub fn proxy_url_with_auth(&self) -> String {
+        match &self.credentials {
+            Some((user, password)) => format!("http://{user}:{password}@{}", self.proxy.addr()),
+            None => self.proxy_url(),
+        }
+    }
+
+    /// The proxy's address; it stays the same through down and up.
+    pub fn proxy_addr(&self) -> SocketAddr {
+        self.proxy.addr()
+    }
+
+    /// The admin endpoint's address.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.addr()
+    }
+
+    /// A site's own port, around the proxy, for HTTP and HTTPS both; `None` for an unknown host.
+    pub fn direct_addr(&self, host: &str) -> Option<SocketAddr> {
+        self.naked.get(host).map(Listening::addr)
+    }
+
+    /// Every site's own port, by host name.
+    pub fn direct_addrs(&self) -> BTreeMap<String, SocketAddr> {
+        self.naked.iter().map(|(host, listening)| (host.to_string(), listening.addr())).collect()
+    }
+
+    /// The certificate authority's certificate, as PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.world.ca_pem
+    }
+
+    /// Writes the authority's certificate to a file.
+    pub fn write_ca(&self, path: impl AsRef<Path>) -> Result<(), SimError> {
+        let path = path.as_ref();
+        std::fs::write(path, self.ca_pem()).map_err(|error| SimError::Write(path.to_owned(), error))
+    }
+
+    /// What was asked so far.
+    pub fn counts(&self) -> Counts {
+        self.world.counter.snapshot()
+    }
+
+    /// Returns once `condition` holds of the counts. The condition must not call the sim: the counts are locked.
+    pub async fn wait_for(&self, condition: impl FnMut(&Counts) -> bool) {
+        self.world.counter.wait_for(condition).await;
+    }
+
+    /// Counts back to zero, and the sites as if just started.
+    pub fn reset(&self) {
+        self.world.reset();
+    }
+
+    /// Takes the proxy down: its port refuses, its connections are cut. Returns once that is so.
+    pub async fn proxy_down(&self) -> Result<(), SimError> {
+        self.proxy.down().await.map_err(|error| SimError::Listen(self.proxy.addr(), error))
+    }
+
+    /// Brings the proxy up again, on the same port.
+    pub async fn proxy_up(&self) -> Result<(), SimError> {
+        self.proxy.up().await.map_err(|error| SimError::Listen(self.proxy.addr(), error))
+    }
+}

@@ -1,0 +1,5 @@
+//! The sites of the small internet, one file each.
+
+pub mod catalogue;
+pub mod folder;
+pub mod scripted;
