@@ -116,7 +116,8 @@ pub(crate) fn fetch(link: &Link, crawl: &Crawl) -> Result<With<Page>> {
     let kept = response.save("page.html")?;
     let mut page = Page { url: response.url(), size: kept.size, media_type: response.media_type(), links: 0 };
     // A page that a redirect led out of bounds is kept, but not followed.
-    if !page.is_html() || !crawl.follows(link.depth) || !crawl.takes(&page.url) {
+    let is_led_away = page.url != link.url && !crawl.takes(&page.url);
+    if !page.is_html() || !crawl.follows(link.depth) || is_led_away {
         return Ok(page.into());
     }
     let found = links::of(&response.bytes()?, &page.url)?;

@@ -38,7 +38,7 @@ pub(crate) fn text(overview: &Overview) -> String {
     }
     for proxy in overview.gate.iter().flat_map(|gate| &gate.proxies) {
         if let Some(reason) = &proxy.reason {
-            text.push_str(&format!("! proxy {} is down: {reason}\n", proxy.name));
+            text.push_str(&format!("! proxy {} can't be used now: {reason}\n", proxy.name));
         }
     }
     let kinds = TaskKind::ALL;

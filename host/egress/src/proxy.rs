@@ -30,6 +30,8 @@ struct ProxyState {
     /// The client, and the address and certificates that it was made for.
     client: Option<(Settings, reqwest::Client)>,
     down: Option<Down>,
+    /// Why it can't be used at all: no address, or a wrong one.
+    unusable: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -60,6 +62,7 @@ impl Proxy {
     pub(crate) fn client(&self, base: &Path, now: Timestamp) -> Result<reqwest::Client, Refused> {
         let settings = self.settings(base)?;
         let mut state = self.state();
+        state.unusable = None;
         if let Some((made_for, client)) = &state.client
             && made_for == &settings
         {
@@ -68,7 +71,13 @@ impl Proxy {
             return Ok(client);
         }
         let client = route::through_proxy(&settings.url, settings.ca.as_deref());
-        let client = client.map_err(|message| self.unusable(message))?;
+        let client = match client {
+            Ok(client) => client,
+            Err(message) => {
+                drop(state);
+                return Err(self.unusable(message));
+            }
+        };
         // Another address, another proxy: what was known of the old one says nothing.
         state.down = None;
         state.client = Some((settings, client.clone()));
@@ -93,6 +102,7 @@ impl Proxy {
 
     fn unusable(&self, message: String) -> Refused {
         let name = &self.spec.name;
+        self.state().unusable = Some(message.clone());
         Refused::down(name, format!("proxy {name} can't be used, so nothing is sent: {message}"), UNSET_WAIT)
     }
 
@@ -148,11 +158,12 @@ impl Proxy {
     }
 
     pub(crate) fn status(&self) -> ProxyStatus {
-        let down = self.state().down.clone();
+        let state = self.state();
+        let (down, unusable) = (state.down.clone(), state.unusable.clone());
         ProxyStatus {
             name: self.spec.name.clone(),
             down_until: down.as_ref().map(|down| down.until),
-            reason: down.map(|down| down.reason),
+            reason: unusable.or_else(|| down.map(|down| down.reason)),
         }
     }
 }

@@ -25,7 +25,7 @@ use tollgate_store::{Claim, DiscoveryState, Store, StoreError};
 use crate::{
     EngineError, Plan,
     discovery::{self, PageEnded},
-    executor::{self, Tools},
+    executor::{self, Executed, Tools},
     plan::{JobPlan, StagePlan},
     supervise,
 };
@@ -71,7 +71,7 @@ pub(crate) enum Event {
 
 /// What the executors send back.
 enum Ended {
-    Task { lane: Lane, result: Result<tollgate_store::Settled, StoreError> },
+    Task { lane: Lane, result: Result<Executed, StoreError> },
     Page { job: JobId, result: Result<PageEnded, StoreError> },
 }
 
@@ -237,19 +237,20 @@ impl Dispatcher {
     async fn task_ended(
         &mut self,
         lane: Lane,
-        result: Result<tollgate_store::Settled, StoreError>,
+        result: Result<Executed, StoreError>,
     ) -> Result<(), EngineError> {
-        let settled = match result {
-            Ok(settled) => settled,
+        let Executed { settled, in_the_way_until } = match result {
+            Ok(executed) => executed,
             Err(StoreError::StaleClaim(item)) => {
-                tracing::warn!(?item, "an attempt was refused: another claim has its task");
-                tollgate_store::Settled::default()
+                // A person excluded the item, or it came in anew, while it ran.
+                tracing::info!(?item, "an attempt's result is dropped: its claim no longer holds");
+                Executed::default()
             }
             Err(error) => return Err(error.into()),
         };
         self.progress.send_modify(|progress| progress.settled += 1);
         if let Some(lanes) = self.jobs.get_mut(&lane.job) {
-            lanes.task_ended(lane.stage, settled.due);
+            lanes.task_ended(lane.stage, settled.due, in_the_way_until);
             if let Some(pause) = settled.paused {
                 tracing::warn!(job = %lanes.plan.spec.name, pause = pause.sentence(), "job paused");
                 lanes.pause = Some(pause);
@@ -298,11 +299,11 @@ impl Dispatcher {
         let Some((job, state)) = self.jobs.get_mut(&lane.job).and_then(|lanes| lanes.lane_mut(lane.stage)) else {
             return Ok(());
         };
+        let now = self.tools.clock.now();
         let room = state.room().min(usize::try_from(room_in_run).unwrap_or(usize::MAX));
-        if stopping || room == 0 || !state.may_have_ready {
+        if stopping || room == 0 || !state.may_have_ready || state.is_held(now) {
             return Ok(());
         }
-        let now = self.tools.clock.now();
         let claims = self.tools.store.claim(lane, room, now).await?;
         if claims.len() < room {
             state.may_have_ready = false;
@@ -326,7 +327,7 @@ impl Dispatcher {
                 Err(panic) => {
                     // The task is as it was; its claim goes back so that it isn't held for ever.
                     tracing::error!(?task, panic, "an executor panicked");
-                    tools.store.release(vec![(task, token)]).await.map(|()| tollgate_store::Settled::default())
+                    tools.store.release(vec![(task, token)]).await.map(|()| Executed::default())
                 }
             };
             Ended::Task { lane, result }

@@ -36,13 +36,22 @@ struct Ran {
     guest_us: u64,
 }
 
+/// What running a task came to, for its lane.
+#[derive(Debug, Default)]
+pub(crate) struct Executed {
+    pub(crate) settled: Settled,
+    /// Something as a whole stood in the way (a cool-down, a proxy that is down) until then: others of the lane will
+    /// likely meet it too.
+    pub(crate) in_the_way_until: Option<Timestamp>,
+}
+
 /// Runs a claimed task and settles it. An error is the store's: the task is as if it had not run.
 pub(crate) async fn execute(
     tools: &Tools,
     job: &JobPlan,
     stage: &StagePlan,
     claim: Claim,
-) -> Result<Settled, StoreError> {
+) -> Result<Executed, StoreError> {
     let started_at = tools.clock.now();
     let settlement = match condition(stage, &claim) {
         Err(message) => {
@@ -67,7 +76,21 @@ pub(crate) async fn execute(
             settlement_of(tools, job, stage, &claim, started_at, ran)
         }
     };
-    settle(tools, job, stage, &claim, settlement).await
+    let in_the_way_until = in_the_way(&settlement.verdict);
+    let settled = settle(tools, job, stage, &claim, settlement).await?;
+    Ok(Executed { settled, in_the_way_until })
+}
+
+/// Until when something as a whole stands in the way.
+fn in_the_way(verdict: &Verdict) -> Option<Timestamp> {
+    match verdict {
+        Verdict::Later { due, reason }
+            if matches!(reason.kind, LaterKind::RateLimited | LaterKind::Down | LaterKind::Blocked) =>
+        {
+            Some(*due)
+        }
+        _ => None,
+    }
 }
 
 /// Settles; an output that the store can't take is a failure of the stage, which says so.

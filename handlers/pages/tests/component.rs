@@ -1,0 +1,64 @@
+//! The compiled component: it imports what it uses and no more, and says of itself without running what `describe` says.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tollgate_sdk::{Value, serde_json};
+use wasmparser::{Parser, Payload};
+
+/// Builds the component as `cargo xtask build-handlers` does, and says where it is.
+fn build() -> PathBuf {
+    let cargo = env::var_os("CARGO").expect("cargo runs this test");
+    let mut command = Command::new(cargo);
+    command.args(["build", "-p", "pages", "--profile", "handler", "--target", "wasm32-wasip2"]);
+    command.args(["--message-format", "json"]);
+    let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "is the target there? `rustup target add wasm32-wasip2`\n{complaints}");
+    let messages = String::from_utf8(output.stdout).unwrap();
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let files = messages.filter_map(|message| message.get("filenames")?.as_array().cloned()).flatten();
+    let mut files = files.filter_map(|file| file.as_str().map(PathBuf::from));
+    files.find(|file| file.extension().is_some_and(|extension| extension == "wasm")).expect("cargo names the component")
+}
+
+/// Names of the component's own imports, and its custom sections of that name, however deep they stand.
+fn read(file: &Path, section: &str) -> (BTreeSet<String>, Vec<Vec<u8>>) {
+    let bytes = fs::read(file).unwrap();
+    let (mut imports, mut sections) = (BTreeSet::new(), Vec::new());
+    for payload in Parser::new(0).parse_all(&bytes) {
+        match payload.unwrap() {
+            Payload::ComponentImportSection(reader) => {
+                imports.extend(reader.into_iter().map(|import| import.unwrap().name.name.to_owned()));
+            }
+            Payload::CustomSection(custom) if custom.name() == section => sections.push(custom.data().to_vec()),
+            _ => {}
+        }
+    }
+    (imports, sections)
+}
+
+#[test]
+fn the_component_imports_what_it_uses_and_describes_itself() {
+    let (imports, sections) = read(&build(), "tollgate:handler");
+
+    let own: Vec<_> = imports.iter().filter(|name| name.starts_with("tollgate:")).map(String::as_str).collect();
+    assert_eq!(
+        own,
+        ["tollgate:handler/artifacts@0.1.0", "tollgate:handler/http@0.1.0", "tollgate:handler/types@0.1.0"],
+        "a capability that no code uses must not be asked for"
+    );
+
+    let section = sections.last().expect("the custom section survives linking and componentising");
+    let section: Value = serde_json::from_slice(section).unwrap();
+    let handler = pages::handler();
+    assert_eq!(section["name"], handler.name);
+    assert_eq!(section["version"], handler.version);
+    let stages: Vec<_> =
+        handler.stages.iter().map(|stage| serde_json::json!({"name": stage.name, "source-hash": stage.source_hash})).collect();
+    assert_eq!(section["stages"], Value::Array(stages), "hashes are the same, whatever the code is built for");
+}
