@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tollgate_core::Digest;
+use tollgate_core::{Digest, task::clean_message};
 use wasmtime::{Engine, component::Component};
 
 use crate::{LoadError, SandboxError};
@@ -42,73 +42,215 @@ pub(crate) struct Compile {
 }
 
 impl Compile {
-    pub(crate) fn new(engine: &Engine, folder: PathBuf, compiler: Compiler) -> Result<Self, SandboxError> {
-        private_folder(&folder).map_err(|message| SandboxError::Cache { folder: folder.clone(), message })?;
+    pub(crate) fn new(
+        engine: &Engine,
+        folder: PathBuf,
+        compiler: Compiler,
+    ) -> Result<Self, SandboxError> {
+        private_folder(&folder).map_err(|message| SandboxError::Cache {
+            folder: folder.clone(),
+            message,
+        })?;
+        let swept = sweep(&folder);
+        swept.map_err(|error| SandboxError::Cache {
+            folder: folder.clone(),
+            message: error.to_string(),
+        })?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self { folder, compiler, compatibility: hasher.finish() })
+        Ok(Self {
+            folder,
+            compiler,
+            compatibility: hasher.finish(),
+        })
     }
 
     /// The component of a file, from the cache if it is there.
-    pub(crate) async fn component(&self, engine: &Engine, file: &Path, bytes: Vec<u8>, digest: Digest) -> Result<Component, LoadError> {
-        let cached = self.folder.join(format!("{:016x}-{}.cwasm", self.compatibility, digest.to_hex()));
+    pub(crate) async fn component(
+        &self,
+        engine: &Engine,
+        file: &Path,
+        bytes: Vec<u8>,
+        digest: Digest,
+    ) -> Result<Component, LoadError> {
+        let cached = self.folder.join(format!(
+            "{:016x}-{}.cwasm",
+            self.compatibility,
+            digest.to_hex()
+        ));
         if cached.is_file() {
-            match read_compiled(engine, &cached) {
+            match read_compiled(engine, cached.clone()).await {
                 Ok(component) => return Ok(component),
-                Err(error) => tracing::warn!(file = %file.display(), %error, "compiled code can't be used; compiling again"),
+                Err(error) => {
+                    tracing::warn!(file = %file.display(), %error, "compiled code can't be used; compiling again")
+                }
             }
         }
-        let beside = tempfile::Builder::new().prefix("compiling-").tempdir_in(&self.folder);
-        let beside = beside.map_err(|error| LoadError::Compile(format!("no scratch folder: {error}")))?;
-        let (input, output) = (beside.path().join("component.wasm"), beside.path().join("component.cwasm"));
+        let failed =
+            |error: std::io::Error| LoadError::Compile(format!("its code can't be kept: {error}"));
+        let beside = tempfile::Builder::new()
+            .prefix(SCRATCH)
+            .tempdir_in(&self.folder)
+            .map_err(failed)?;
+        let (input, output) = (
+            beside.path().join("component.wasm"),
+            beside.path().join("component.cwasm"),
+        );
         tracing::info!(file = %file.display(), bytes = bytes.len(), "compiling a handler");
         match &self.compiler {
             Compiler::InProcess => {
-                let engine = engine.clone();
-                let compiled = tokio::task::spawn_blocking(move || engine.precompile_component(&bytes)).await;
-                let compiled = compiled.map_err(|error| LoadError::Compile(error.to_string()))?;
-                let compiled = compiled.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-                fs::write(&output, compiled).map_err(|error| LoadError::Compile(error.to_string()))?;
+                let (engine, output) = (engine.clone(), output.clone());
+                let compile = move || {
+                    let compiled = engine
+                        .precompile_component(&bytes)
+                        .map_err(|error| format!("{error:#}"))?;
+                    fs::write(&output, compiled).map_err(|error| error.to_string())
+                };
+                let compiled = tokio::task::spawn_blocking(compile)
+                    .await
+                    .map_err(|error| error.to_string());
+                compiled
+                    .flatten()
+                    .map_err(|error| LoadError::Compile(clean_message(&error)))?;
             }
             Compiler::Child { program, args } => {
-                fs::write(&input, &bytes).map_err(|error| LoadError::Compile(error.to_string()))?;
+                tokio::fs::write(&input, &bytes).await.map_err(failed)?;
                 child(program, args, &input, &output).await?;
             }
         }
-        fs::rename(&output, &cached).map_err(|error| LoadError::Compile(format!("its code can't be kept: {error}")))?;
-        read_compiled(engine, &cached).map_err(LoadError::Compile)
+        keep(&output, &cached).map_err(failed)?;
+        read_compiled(engine, cached)
+            .await
+            .map_err(LoadError::Compile)
     }
 }
 
-async fn child(program: &Path, args: &[String], input: &Path, output: &Path) -> Result<(), LoadError> {
+/// Compiled handlers kept; beyond, the oldest go. A handler that its author builds all day leaves one each time.
+const KEPT_MAX: usize = 100;
+/// A scratch folder that is older was left by a process that died.
+const SCRATCH_AGE_MAX: Duration = Duration::from_hours(1);
+
+/// Removes what died compilations left, and the oldest of what is too much.
+fn sweep(folder: &Path) -> std::io::Result<()> {
+    let mut kept = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, changed) = (entry.path(), entry.metadata()?.modified()?);
+        if entry.file_name().to_string_lossy().starts_with(SCRATCH) {
+            if changed.elapsed().is_ok_and(|age| age > SCRATCH_AGE_MAX) {
+                fs::remove_dir_all(&path)?;
+            }
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "cwasm")
+        {
+            kept.push((changed, path));
+        }
+    }
+    kept.sort();
+    let too_many = kept.len().saturating_sub(KEPT_MAX);
+    for (_, path) in kept.into_iter().take(too_many) {
+        for path in [path.with_extension(DIGEST), path] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Beginning of the names of scratch folders in the cache.
+const SCRATCH: &str = "compiling-";
+
+/// Keeps compiled code with its digest beside it, durably: half a file must never be run.
+fn keep(output: &Path, cached: &Path) -> std::io::Result<()> {
+    let digest = file_digest(output)?;
+    fs::File::open(output)?.sync_all()?;
+    let beside = output.with_extension(DIGEST);
+    fs::write(&beside, digest.to_hex())?;
+    // Between the two the pair doesn't fit together, and is compiled again.
+    fs::rename(&beside, cached.with_extension(DIGEST))?;
+    fs::rename(output, cached)
+}
+
+/// Extension of the file that holds a compiled file's digest.
+const DIGEST: &str = "blake3";
+
+fn file_digest(path: &Path) -> std::io::Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(fs::File::open(path)?)?;
+    Ok(Digest(*hasher.finalize().as_bytes()))
+}
+
+async fn child(
+    program: &Path,
+    args: &[String],
+    input: &Path,
+    output: &Path,
+) -> Result<(), LoadError> {
     let mut command = tokio::process::Command::new(program);
-    command.args(args).arg(input).arg(output).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .args(args)
+        .arg(input)
+        .arg(output)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     command.stderr(Stdio::piped()).kill_on_drop(true);
     let run = tokio::time::timeout(COMPILE_TIME_MAX, command.output()).await;
-    let run = run.map_err(|_| LoadError::Compile(format!("compiling took longer than {COMPILE_TIME_MAX:?}")))?;
-    let run = run.map_err(|error| LoadError::Compile(format!("{} can't be run: {error}", program.display())))?;
+    let run = run.map_err(|_| {
+        LoadError::Compile(format!("compiling took longer than {COMPILE_TIME_MAX:?}"))
+    })?;
+    let run = run.map_err(|error| {
+        LoadError::Compile(format!("{} can't be run: {error}", program.display()))
+    })?;
     if run.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&run.stderr).trim().to_owned();
-    Err(LoadError::Compile(match (said.is_empty(), run.status.code()) {
-        (false, Some(_)) => said,
-        (_, None) => format!("the compiler was ended by its limits of time or memory ({}) {said}", run.status),
-        (true, Some(code)) => format!("the compiler ended with exit code {code}"),
-    }))
+    let said = clean_message(String::from_utf8_lossy(&run.stderr).trim());
+    Err(LoadError::Compile(
+        match (said.is_empty(), run.status.code()) {
+            (false, Some(_)) => said,
+            (_, None) => format!(
+                "the compiler was ended by its limits of time or memory ({}) {said}",
+                run.status
+            ),
+            (true, Some(code)) => format!("the compiler ended with exit code {code}"),
+        },
+    ))
+}
+
+async fn read_compiled(engine: &Engine, path: PathBuf) -> Result<Component, String> {
+    let engine = engine.clone();
+    let read = move || {
+        let digest = file_digest(&path).map_err(|error| error.to_string())?;
+        let kept = fs::read_to_string(path.with_extension(DIGEST))
+            .map_err(|error| format!("its digest: {error}"))?;
+        if kept != digest.to_hex() {
+            return Err("it isn't what was kept".to_owned());
+        }
+        deserialize(&engine, &path)
+    };
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|error| error.to_string())?
 }
 
 #[expect(unsafe_code, reason = "compiled code is trusted by its place")]
-fn read_compiled(engine: &Engine, path: &Path) -> Result<Component, String> {
-    // SAFETY: the file lies in a folder that belongs to us and that nobody else may write to (checked at start), and
-    // only this module writes there, what wasmtime's own compiler made (trap 21). wasmtime checks version and
-    // configuration itself.
+fn deserialize(engine: &Engine, path: &Path) -> Result<Component, String> {
+    // SAFETY: the file lies in a folder that belongs to us and that nobody else may write to (checked at start), only
+    // this module writes there what wasmtime's own compiler made (trap 21), and its digest is the one that was kept.
+    // It is mapped, and never written to again: a new one takes its name. wasmtime checks version and configuration.
     unsafe { Component::deserialize_file(engine, path) }.map_err(|error| format!("{error:#}"))
 }
 
 /// Makes the folder, or checks that it is ours alone.
 fn private_folder(folder: &Path) -> Result<(), String> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder);
     made.map_err(|error| format!("it can't be made: {error}"))?;
     let metadata = fs::symlink_metadata(folder).map_err(|error| error.to_string())?;
     if !metadata.is_dir() {
@@ -132,7 +274,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = folder.path().join("cache");
         private_folder(&cache).unwrap();
-        assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&cache).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
         fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(private_folder(&cache).unwrap_err().contains("chmod"));
     }

@@ -1,16 +1,18 @@
 //! The wasmtime engine, as the design sets it up.
 
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy,
+};
 
 use crate::SandboxError;
 
 /// Largest memory that any guest can be given, in bytes: what `guest-memory` may be set to.
 pub(crate) const MEMORY_BYTES_MAX: usize = 2 << 30;
 /// Memories of one component: a Rust handler has one, Python's and JavaScript's runtimes a few.
-pub(crate) const MEMORIES_MAX: u32 = 8;
+pub(crate) const MEMORIES_MAX: u32 = 4;
 /// Tables of one component.
 pub(crate) const TABLES_MAX: u32 = 32;
-/// Elements of one table: function pointers of a large runtime.
+/// Elements of all tables of one component: function pointers of a large runtime.
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 200_000;
 /// Core instances of one component.
 pub(crate) const CORE_INSTANCES_MAX: u32 = 64;
@@ -21,9 +23,11 @@ const KEEP_RESIDENT: usize = 64 << 10;
 pub(crate) fn engine(instances: u32) -> Result<Engine, SandboxError> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(8))
-        .total_memories(instances.saturating_mul(2))
-        .total_tables(instances.saturating_mul(4))
+        // As many of each as all guests at their limits take: who has a place finds room, whatever its handler is
+        // made of. What isn't used is address space alone.
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_MAX))
+        .total_memories(instances.saturating_mul(MEMORIES_MAX))
+        .total_tables(instances.saturating_mul(TABLES_MAX))
         .total_stacks(instances)
         .max_core_instances_per_component(CORE_INSTANCES_MAX)
         .max_memories_per_component(MEMORIES_MAX)
@@ -40,6 +44,7 @@ pub(crate) fn engine(instances: u32) -> Result<Engine, SandboxError> {
         .memory_init_cow(true)
         .epoch_interruption(true)
         .concurrency_support(false)
+        // Threads aren't compiled in (wasmtime's feature of that name).
         .wasm_relaxed_simd(false)
         .wasm_memory64(false)
         // Native stacks aren't zeroed between tasks: wasm can't read one but through a bug of the compiler, and zeroing

@@ -40,13 +40,17 @@ pub enum LoadError {
         max: u64,
     },
     /// A program or compiled code of some machine (trap 21).
-    #[error("it is native code ({0}); a handler is a WebAssembly component: drop the .wasm file that the build made")]
+    #[error(
+        "it is native code ({0}); a handler is a WebAssembly component: drop the .wasm file that the build made"
+    )]
     NativeCode(&'static str),
     /// No wasm at all.
     #[error("it is no WebAssembly; a handler is a component: build it with `tollgate build`")]
     NotWasm,
     /// A core module.
-    #[error("it is a core module, not a component; build it for wasm32-wasip2 (`tollgate build` does)")]
+    #[error(
+        "it is a core module, not a component; build it for wasm32-wasip2 (`tollgate build` does)"
+    )]
     CoreModule,
     /// It ends too soon or is malformed.
     #[error("it is malformed or cut short: {0}; build or copy it again")]
@@ -60,7 +64,9 @@ pub enum LoadError {
         found: String,
     },
     /// It was built against an interface that this Tollgate doesn't know.
-    #[error("it wants {wanted}, and this Tollgate offers {offered}: build it against that version, or run a newer Tollgate")]
+    #[error(
+        "it wants {wanted}, and this Tollgate offers {offered}: build it against that version, or run a newer Tollgate"
+    )]
     OtherVersion {
         /// The interface it wants.
         wanted: String,
@@ -68,19 +74,23 @@ pub enum LoadError {
         offered: &'static str,
     },
     /// It imports a capability that this Tollgate doesn't grant to anyone yet.
-    #[error("not granted: it imports {0}, which this version of Tollgate does not offer yet; build it without that")]
+    #[error(
+        "not granted: it imports {0}, which this version of Tollgate does not offer yet; build it without that"
+    )]
     NotGranted(String),
     /// It imports what no host offers.
-    #[error("it imports {0}, which a handler can't have")]
+    #[error(
+        "it imports {0}, which a handler can't have; a handler may import tollgate:handler and WASI 0.2"
+    )]
     UnknownImport(String),
     /// The compiler refused it, or reached its limits (trap 22).
     #[error("it can't be compiled: {0}")]
     Compile(String),
     /// It links to nothing that fits.
-    #[error("it can't be linked: {0}")]
+    #[error("it can't be linked: {0}; build it against this Tollgate's interface, `wit/0.1.0`")]
     Link(String),
     /// `describe` failed.
-    #[error("it can't describe itself: {0}")]
+    #[error("it can't describe itself: {0}; its author must mend `describe`")]
     Describe(String),
     /// `describe` says what can't be.
     #[error("its description doesn't hold: {0}")]

@@ -102,17 +102,27 @@ pub struct StateWrite {
     pub expect: Option<u64>,
 }
 
+/// An entry's value and version.
+pub type StateEntry = (Vec<u8>, u64);
+
+/// An entry's value and version.
+pub type StateValue = (Vec<u8>, u64);
+
 /// A page of keys, and the cursor of the next.
 pub type StateKeys = (Vec<String>, Option<String>);
 
 /// Key-value state of the job.
 pub trait StateGate: Send + Sync {
     /// An entry's value and version.
-    fn get(&self, key: String) -> BoxFuture<'_, Result<Option<(Vec<u8>, u64)>, StateError>>;
+    fn get(&self, key: String) -> BoxFuture<'_, Result<Option<StateEntry>, StateError>>;
     /// All of the batch, or none.
     fn apply(&self, changes: Vec<StateWrite>) -> BoxFuture<'_, Result<(), StateError>>;
     /// Keys that begin with `prefix`, after `cursor`.
-    fn keys(&self, prefix: String, cursor: Option<String>) -> BoxFuture<'_, Result<StateKeys, StateError>>;
+    fn keys(
+        &self,
+        prefix: String,
+        cursor: Option<String>,
+    ) -> BoxFuture<'_, Result<StateKeys, StateError>>;
 }
 
 /// Levels of a handler's events.

@@ -1,37 +1,32 @@
 //! What belongs to one running guest: its gates, its limits, its WASI.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tollgate_core::{JobName, task::clean_message};
 use wasmtime::{ResourceLimiter, component::ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p2::bindings::random::random};
 
 use crate::{
     call::CallLimits,
-    engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX},
+    engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX},
     gates::{Gates, LogEvent, LogLevel},
     stdio::GuestOutput,
 };
 
 /// Handles that a guest may hold: responses, streams and pollables.
-const HANDLES_MAX: usize = 2_000;
-/// Random bytes of one call of WASI's random.
+pub(crate) const HANDLES_MAX: usize = 2_000;
+/// Random bytes of one call of a handler: keys and seeds take a few dozen.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
 /// A limit was reached: ends the call with that reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct LimitReached(pub(crate) String);
 
-impl fmt::Display for LimitReached {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for LimitReached {}
+/// The host could not do its part, and the interface has no word for it there: ends the call with that reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct HostFailed(pub(crate) String);
 
 /// A running guest, as wasmtime's store holds it.
 pub(crate) struct Guest {
@@ -43,6 +38,7 @@ pub(crate) struct Guest {
     pub(crate) log: Arc<LogBudget>,
     transfer_left: u64,
     transfer_bytes: u64,
+    random_left: u64,
     wasi: WasiCtx,
 }
 
@@ -53,17 +49,21 @@ impl Guest {
         table.set_max_capacity(HANDLES_MAX);
         let mut wasi = WasiCtxBuilder::new();
         // Nothing of this process is a guest's: no environment, no arguments, no folder, no socket (trap 24).
-        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(RANDOM_BYTES_MAX);
+        wasi.allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .max_random_size(RANDOM_BYTES_MAX);
         wasi.stdout(GuestOutput::new(log.clone(), LogLevel::Info));
         wasi.stderr(GuestOutput::new(log.clone(), LogLevel::Warn));
         Self {
             gates,
             job,
             table,
-            memory: MemoryLimiter { limit: limits.memory_bytes, used: 0, peak: 0, refused: None },
+            memory: MemoryLimiter::new(limits.memory_bytes),
             log,
             transfer_left: limits.transfer_bytes,
             transfer_bytes: limits.transfer_bytes,
+            random_left: RANDOM_BYTES_MAX,
             wasi: wasi.build(),
         }
     }
@@ -77,43 +77,121 @@ impl Guest {
             }
             None => {
                 let limit = self.transfer_bytes;
-                Err(LimitReached(format!("host calls moved more than {limit} bytes; read large bodies in parts")))
+                Err(LimitReached(format!(
+                    "host calls moved more than {limit} bytes; read large bodies in parts"
+                )))
             }
         }
+    }
+
+    /// Takes random bytes into account.
+    fn random(&mut self, bytes: u64) -> wasmtime::Result<usize> {
+        let reached = || {
+            LimitReached(format!(
+                "it asked for more than {RANDOM_BYTES_MAX} random bytes"
+            ))
+        };
+        self.random_left = self.random_left.checked_sub(bytes).ok_or_else(reached)?;
+        usize::try_from(bytes).map_err(wasmtime::Error::new)
+    }
+}
+
+/// WASI's own random bounds one call; a task has a total. One place also, where a replay will give the bytes again.
+impl random::Host for Guest {
+    fn get_random_bytes(&mut self, length: u64) -> wasmtime::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.random(length)?];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| HostFailed(format!("the system gives no random bytes: {error}")))?;
+        Ok(bytes)
+    }
+
+    fn get_random_u64(&mut self) -> wasmtime::Result<u64> {
+        self.random(8)?;
+        getrandom::u64().map_err(|error| {
+            HostFailed(format!("the system gives no random bytes: {error}")).into()
+        })
     }
 }
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
-/// Memory of one guest, summed over all its memories.
+/// Memory of one guest, summed over all its memories, and its tables, summed too.
 #[derive(Debug)]
 pub(crate) struct MemoryLimiter {
     limit: u64,
     used: u64,
+    /// What the growth under way takes: given back if the system then refuses it.
+    growing: u64,
+    table_elements: usize,
     pub(crate) peak: u64,
     /// What was refused, so that the trap that follows says why.
     pub(crate) refused: Option<String>,
 }
 
+impl MemoryLimiter {
+    fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            used: 0,
+            growing: 0,
+            table_elements: 0,
+            peak: 0,
+            refused: None,
+        }
+    }
+}
+
 impl ResourceLimiter for MemoryLimiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current) as u64;
         let used = self.used.saturating_add(more);
         if used > self.limit {
-            self.refused = Some(format!("it wanted {used} bytes of memory; {} is the limit (guest-memory under [host])", self.limit));
+            self.refused = Some(format!(
+                "it wanted {used} bytes of memory; {} is the limit (guest-memory under [host])",
+                self.limit
+            ));
             return Ok(false);
         }
         self.used = used;
+        self.growing = more;
         self.peak = self.peak.max(used);
         Ok(true)
     }
 
-    fn table_growing(&mut self, _current: usize, _desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        // Bounded by the pool's own `table_elements`.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.used = self.used.saturating_sub(std::mem::take(&mut self.growing));
+        self.refused = Some(format!("its memory can't grow: {error}"));
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let elements = self
+            .table_elements
+            .saturating_add(desired.saturating_sub(current));
+        if elements > TABLE_ELEMENTS_MAX {
+            self.refused = Some(format!(
+                "it wanted {elements} elements of tables; {TABLE_ELEMENTS_MAX} is the limit"
+            ));
+            return Ok(false);
+        }
+        self.table_elements = elements;
         Ok(true)
     }
 
@@ -140,60 +218,88 @@ pub(crate) struct LogBudget {
 struct LogInner {
     left: u64,
     /// The end of what went to stderr: a panic's words.
-    stderr_tail: String,
+    stderr_tail: Vec<u8>,
 }
 
+/// What an event takes off the budget beside its texts: an empty one isn't free.
+const EVENT_BYTES: u64 = 64;
 /// Bytes of stderr kept for the message of a panic.
 const STDERR_TAIL: usize = 4_000;
 
 impl LogBudget {
     fn new(gate: Arc<dyn crate::gates::LogGate>, limit: u64) -> Self {
-        Self { gate, limit, inner: Mutex::new(LogInner { left: limit, stderr_tail: String::new() }) }
+        Self {
+            gate,
+            limit,
+            inner: Mutex::new(LogInner {
+                left: limit,
+                stderr_tail: Vec::new(),
+            }),
+        }
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, LogInner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Logs an event, within the budget.
-    pub(crate) fn event(&self, mut event: LogEvent) -> Result<(), LimitReached> {
-        let size = event.message.len()
-            + event.fields.iter().map(|(name, value)| name.len() + value.as_str().map_or(8, str::len)).sum::<usize>();
+    /// Takes `bytes` of an event's texts off the budget.
+    pub(crate) fn take(&self, bytes: usize) -> Result<(), LimitReached> {
         let mut inner = self.inner();
-        let Some(left) = inner.left.checked_sub(size as u64 + 1) else {
-            inner.left = 0;
-            return Err(LimitReached(format!("it logged more than {} bytes", self.limit)));
-        };
-        inner.left = left;
-        drop(inner);
-        event.message = clean_message(&event.message);
+        // A call that ignores the refusal gets no further either: nothing is left.
+        let left = inner.left.checked_sub(bytes as u64 + EVENT_BYTES);
+        inner.left = left.unwrap_or(0);
+        left.map(drop)
+            .ok_or_else(|| LimitReached(format!("it logged more than {} bytes", self.limit)))
+    }
+
+    /// Logs an event whose texts have been taken off the budget.
+    pub(crate) fn event(&self, mut event: LogEvent) {
+        event.message = one_line(&event.message);
         self.gate.event(event);
-        Ok(())
+    }
+
+    /// Remembers the end of what goes to stderr, for a panic's words.
+    pub(crate) fn stderr(&self, bytes: &[u8]) {
+        let tail = &mut self.inner().stderr_tail;
+        tail.extend_from_slice(
+            bytes
+                .get(bytes.len().saturating_sub(STDERR_TAIL)..)
+                .unwrap_or_default(),
+        );
+        let too_long = tail.len().saturating_sub(STDERR_TAIL);
+        tail.drain(..too_long);
     }
 
     /// Logs a line of stdout or stderr.
     pub(crate) fn line(&self, level: LogLevel, line: &str) -> Result<(), LimitReached> {
-        if level == LogLevel::Warn {
-            let mut inner = self.inner();
-            inner.stderr_tail.push_str(line);
-            inner.stderr_tail.push('\n');
-            let too_long = inner.stderr_tail.len().saturating_sub(STDERR_TAIL);
-            if too_long > 0 {
-                let cut = (too_long..=inner.stderr_tail.len()).find(|at| inner.stderr_tail.is_char_boundary(*at));
-                inner.stderr_tail.drain(..cut.unwrap_or(0));
-            }
+        self.take(line.len())?;
+        if !line.trim().is_empty() {
+            self.event(LogEvent {
+                level,
+                message: line.to_owned(),
+                fields: Vec::new(),
+            });
         }
-        if line.trim().is_empty() {
-            return Ok(());
-        }
-        self.event(LogEvent { level, message: line.to_owned(), fields: Vec::new() })
+        Ok(())
     }
 
-    /// A panic's own words, if stderr ends with some.
+    /// A panic's own words, if stderr ends with some: `panicked at src/lib.rs:1:2: why`.
     pub(crate) fn panic(&self) -> Option<String> {
-        let inner = self.inner();
-        let start = inner.stderr_tail.rfind("panicked at ")?;
-        let lines = inner.stderr_tail[start..].lines().take_while(|line| !line.starts_with("note: "));
-        Some(clean_message(&lines.map(str::trim).collect::<Vec<_>>().join(" ")).trim().to_owned())
+        let tail = String::from_utf8_lossy(&self.inner().stderr_tail).into_owned();
+        let start = tail.rfind("panicked at ")?;
+        // What follows the message is advice on backtraces, or one.
+        let lines = tail[start..]
+            .lines()
+            .take_while(|line| !line.starts_with("note: ") && *line != "stack backtrace:");
+        Some(
+            clean_message(&lines.map(str::trim).collect::<Vec<_>>().join(" "))
+                .trim()
+                .to_owned(),
+        )
     }
+}
+
+/// Makes a guest's text one line, so that none can pass for another event's (trap 23).
+pub(crate) fn one_line(text: &str) -> String {
+    clean_message(text).replace('\n', " ")
 }

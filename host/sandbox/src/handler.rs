@@ -10,26 +10,40 @@ use tollgate_core::{
     ids::HandlerName,
     item::NewItem,
     outcome::{StageError, StageOutput},
+    task::clean_message,
 };
-use wasmtime::{Engine, Store, Trap, UpdateDeadline};
+use wasmtime::{
+    Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, component::ResourceTableError,
+};
 
 use crate::{
     Running,
-    bindings::v0_1::{self, HandlerPre, exports::tollgate::handler::stages, tollgate::handler::types},
+    bindings::v0_1::{
+        self, HandlerPre, exports::tollgate::handler::stages, tollgate::handler::types,
+    },
     call::{
-        CallFailure, CallLimits, DiscoverCall, DiscoverReport, Discovered, Report, StageCall, StageReport,
+        CallFailure, CallLimits, DiscoverCall, DiscoverReport, Discovered, Report, StageCall,
+        StageReport,
     },
     gates::Gates,
-    guest::{Guest, LimitReached},
+    guest::{Guest, HANDLES_MAX, HostFailed, LimitReached},
     meter::{Meter, Metered},
 };
 
-/// Largest output, and largest data of an item, in bytes of JSON: a document's text, not its images.
-const OUTPUT_BYTES_MAX: usize = 16 << 20;
-/// Items of one answer: the largest sitemap allowed has 50,000.
+/// Largest output, in bytes of JSON, as the store has it: a document's text, not its images.
+const OUTPUT_BYTES_MAX: usize = 8 << 20;
+/// Largest data of an item, in bytes of JSON, as the store has it.
+const ITEM_DATA_BYTES_MAX: usize = 1 << 20;
+/// Longest revision of an item, in bytes, as the store has it.
+const REVISION_BYTES_MAX: usize = 1_024;
+/// Items of one answer, as the store has it; the largest sitemap allowed has 50,000.
 const ITEMS_MAX: usize = 100_000;
 /// Quality flags of one output.
 const FLAGS_MAX: usize = 100;
+/// Longest cursor of a discovery, in bytes: a place in a list, not the list.
+const CURSOR_BYTES_MAX: usize = 64 << 10;
+/// Bytes that one call of the host may lift out of the guest: the largest body, or answer, a few times over.
+const HOST_CALL_BYTES_MAX: u64 = 128 << 20;
 
 /// A loaded handler.
 pub struct Handler {
@@ -42,7 +56,10 @@ pub struct Handler {
 
 impl fmt::Debug for Handler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handler").field("name", &self.name).field("digests", &self.digests).finish_non_exhaustive()
+        f.debug_struct("Handler")
+            .field("name", &self.name)
+            .field("digests", &self.digests)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,7 +78,13 @@ impl Handler {
         imports: BTreeSet<Capability>,
         parts: Parts,
     ) -> Self {
-        Self { name, info, digests, imports, parts }
+        Self {
+            name,
+            info,
+            digests,
+            imports,
+            parts,
+        }
     }
 
     /// The stem of its file: the name in jobs.toml.
@@ -89,7 +112,12 @@ impl Handler {
     }
 
     /// Runs one task in a fresh instance.
-    pub async fn run_stage(&self, call: StageCall, gates: Gates, limits: &CallLimits) -> StageReport {
+    pub async fn run_stage(
+        &self,
+        call: StageCall,
+        gates: Gates,
+        limits: &CallLimits,
+    ) -> StageReport {
         let job = call.job.clone();
         let task = types::Task {
             job: call.job.to_string(),
@@ -102,14 +130,29 @@ impl Handler {
             time_left: u64::try_from(limits.wall_time.as_millis()).unwrap_or(u64::MAX),
         };
         let run: Run<_> = Box::new(move |handler, store| {
-            async move { handler.tollgate_handler_stages().call_process_stage(store, &task).await }.boxed()
+            async move {
+                handler
+                    .tollgate_handler_stages()
+                    .call_process_stage(store, &task)
+                    .await
+            }
+            .boxed()
         });
         let report = self.parts.call(Some(job), gates, limits, run).await;
-        report.map(|answer| answer.map(output).map_or_else(|error| Ok(Err(stage_error(error))), |output| output.map(Ok)))
+        report.map(|answer| {
+            answer
+                .map(output)
+                .map_or_else(|error| Ok(Err(stage_error(error))), |output| output.map(Ok))
+        })
     }
 
     /// Runs one page of discovery in a fresh instance.
-    pub async fn discover(&self, call: DiscoverCall, gates: Gates, limits: &CallLimits) -> DiscoverReport {
+    pub async fn discover(
+        &self,
+        call: DiscoverCall,
+        gates: Gates,
+        limits: &CallLimits,
+    ) -> DiscoverReport {
         let job = call.job.clone();
         let context = stages::DiscoverContext {
             job: call.job.to_string(),
@@ -117,11 +160,31 @@ impl Handler {
             cursor: call.cursor,
         };
         let run: Run<_> = Box::new(move |handler, store| {
-            async move { handler.tollgate_handler_stages().call_discover(store, &context).await }.boxed()
+            async move {
+                handler
+                    .tollgate_handler_stages()
+                    .call_discover(store, &context)
+                    .await
+            }
+            .boxed()
         });
         let report = self.parts.call(Some(job), gates, limits, run).await;
         report.map(|answer| match answer {
-            Ok(found) => new_items(found.items).map(|items| Ok(Discovered { items, cursor: found.cursor })),
+            Ok(found) => {
+                let (long, items) = (
+                    found.cursor.as_ref().map_or(0, String::len),
+                    new_items(found.items)?,
+                );
+                if long > CURSOR_BYTES_MAX {
+                    let text =
+                        format!("the cursor has {long} bytes; {CURSOR_BYTES_MAX} is the limit");
+                    return Err(CallFailure::Invalid(text));
+                }
+                Ok(Ok(Discovered {
+                    items,
+                    cursor: found.cursor,
+                }))
+            }
             Err(error) => Ok(Err(stage_error(error))),
         })
     }
@@ -129,7 +192,11 @@ impl Handler {
 
 /// One call of an export.
 type Run<T> = Box<
-    dyn for<'a> FnOnce(&'a v0_1::Handler, &'a mut Store<Guest>) -> BoxFuture<'a, wasmtime::Result<T>> + Send,
+    dyn for<'a> FnOnce(
+            &'a v0_1::Handler,
+            &'a mut Store<Guest>,
+        ) -> BoxFuture<'a, wasmtime::Result<T>>
+        + Send,
 >;
 
 /// A report whose answer still has to be checked.
@@ -140,7 +207,10 @@ struct Unchecked<T> {
 }
 
 impl<T> Unchecked<T> {
-    fn map<U>(self, check: impl FnOnce(T) -> Result<Result<U, StageError>, CallFailure>) -> Report<U> {
+    fn map<U>(
+        self,
+        check: impl FnOnce(T) -> Result<Result<U, StageError>, CallFailure>,
+    ) -> Report<U> {
         Report {
             result: self.result.and_then(check),
             guest_us: self.guest_us,
@@ -150,7 +220,11 @@ impl<T> Unchecked<T> {
 }
 
 impl Parts {
-    pub(crate) async fn describe(&self, gates: Gates, limits: &CallLimits) -> Result<stages::HandlerInfo, CallFailure> {
+    pub(crate) async fn describe(
+        &self,
+        gates: Gates,
+        limits: &CallLimits,
+    ) -> Result<stages::HandlerInfo, CallFailure> {
         let run: Run<_> = Box::new(|handler, store| {
             async move { handler.tollgate_handler_stages().call_describe(store).await }.boxed()
         });
@@ -167,19 +241,32 @@ impl Parts {
         let no_place = |error: tokio::sync::AcquireError| CallFailure::Host(error.to_string());
         let _place = match self.running.places.acquire().await.map_err(no_place) {
             Ok(place) => place,
-            Err(failure) => return Unchecked { result: Err(failure), guest_us: 0, memory_peak_bytes: 0 },
+            Err(failure) => {
+                return Unchecked {
+                    result: Err(failure),
+                    guest_us: 0,
+                    memory_peak_bytes: 0,
+                };
+            }
         };
         let mut store = Store::new(&self.engine, Guest::new(gates, job, limits));
         store.limiter(|guest| &mut guest.memory);
         let (meter, limit) = (Meter::new(), limits.guest_time);
         let seen = meter.clone();
+        store.set_hostcall_fuel(
+            usize::try_from(limits.transfer_bytes.min(HOST_CALL_BYTES_MAX)).unwrap_or(usize::MAX),
+        );
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
             if seen.spent() > limit {
                 return Err(OutOfTime.into());
             }
-            // Others come first for a moment: a guest that spins wedges nobody (R08).
-            Ok(UpdateDeadline::Yield(1))
+            // Others come first for a moment: a guest that spins wedges nobody (R08). tokio's own yield, since with
+            // any other one its timers and sockets would be looked at but once in 61 polls.
+            Ok(UpdateDeadline::YieldCustom(
+                1,
+                Box::pin(tokio::task::yield_now()),
+            ))
         });
         let pre = &self.pre;
         let result = {
@@ -188,8 +275,11 @@ impl Parts {
                 let handler = pre.instantiate_async(&mut *store).await?;
                 run(&handler, store).await
             };
-            let _ticking = self.running.ticker.tick();
-            in_time(Metered::new(call, meter.clone()), limits).await
+            in_time(
+                Metered::new(call, meter.clone(), &self.running.ticker),
+                limits,
+            )
+            .await
         };
         let guest_us = u64::try_from(meter.spent().as_micros()).unwrap_or(u64::MAX);
         let guest = store.into_data();
@@ -198,35 +288,68 @@ impl Parts {
             Ok(Err(error)) => Err(failure(&error, &guest, limits)),
             Err(late) => Err(late),
         };
-        Unchecked { result, guest_us, memory_peak_bytes: guest.memory.peak }
+        Unchecked {
+            result,
+            guest_us,
+            memory_peak_bytes: guest.memory.peak,
+        }
     }
 }
 
 /// Ends a call at its wall-clock limit. Dropping it mid-way is safe (trap 19).
 async fn in_time<T>(call: impl Future<Output = T>, limits: &CallLimits) -> Result<T, CallFailure> {
-    let late = |_| CallFailure::Timeout(format!("it took longer than {:?}, waits included", limits.wall_time));
-    tokio::time::timeout(limits.wall_time, call).await.map_err(late)
+    let late = |_| {
+        CallFailure::Timeout(format!(
+            "it took longer than {:?}, waits included",
+            limits.wall_time
+        ))
+    };
+    tokio::time::timeout(limits.wall_time, call)
+        .await
+        .map_err(late)
 }
 
 /// The guest used up its processor time.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("out of processor time")]
 struct OutOfTime;
 
-impl fmt::Display for OutOfTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("out of processor time")
-    }
+/// Bytes of one transfer out of the guest.
+fn host_call_bytes(limits: &CallLimits) -> u64 {
+    limits.transfer_bytes.min(HOST_CALL_BYTES_MAX)
 }
 
-impl std::error::Error for OutOfTime {}
+/// How wasmtime says that one transfer was too large: it has no type for it. A test holds the words.
+const FUEL_WORDS: &str = "too much data is being copied";
 
 /// Why a call trapped, in the clearest words that are known.
 fn failure(error: &wasmtime::Error, guest: &Guest, limits: &CallLimits) -> CallFailure {
     if error.downcast_ref::<OutOfTime>().is_some() {
-        return CallFailure::Timeout(format!("it computed for longer than {:?}", limits.guest_time));
+        return CallFailure::Timeout(format!(
+            "it computed for longer than {:?}",
+            limits.guest_time
+        ));
     }
-    if let Some(LimitReached(text)) = error.downcast_ref::<LimitReached>() {
+    if let Some(LimitReached(text)) = error.downcast_ref() {
         return CallFailure::Limit(text.clone());
+    }
+    if let Some(HostFailed(text)) = error.downcast_ref() {
+        return CallFailure::Host(text.clone());
+    }
+    if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+        return CallFailure::Host(full.to_string());
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
+        return CallFailure::Limit(format!(
+            "it holds {HANDLES_MAX} handles, which is the limit; drop what is read"
+        ));
+    }
+    if error.root_cause().to_string().contains(FUEL_WORDS) {
+        let text = format!(
+            "it handed over more than {} bytes at once",
+            host_call_bytes(limits)
+        );
+        return CallFailure::Limit(text);
     }
     if let Some(refused) = &guest.memory.refused {
         return CallFailure::Limit(refused.clone());
@@ -238,39 +361,84 @@ fn failure(error: &wasmtime::Error, guest: &Guest, limits: &CallLimits) -> CallF
         return CallFailure::Trap(format!("it called exit({})", exit.0));
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::StackOverflow) => CallFailure::Limit("its stack is full: it recursed too deep".to_owned()),
+        Some(Trap::StackOverflow) => {
+            CallFailure::Limit("its stack is full: it recursed too deep".to_owned())
+        }
         Some(trap) => CallFailure::Trap(trap.to_string()),
-        None => CallFailure::Trap(error.root_cause().to_string()),
+        None => CallFailure::Trap(clean_message(&error.root_cause().to_string())),
     }
 }
 
 fn output(output: types::Output) -> Result<StageOutput, CallFailure> {
     if output.quality_flags.len() > FLAGS_MAX {
-        let text = format!("{} quality flags; {FLAGS_MAX} is the limit", output.quality_flags.len());
+        let text = format!(
+            "{} quality flags; {FLAGS_MAX} is the limit",
+            output.quality_flags.len()
+        );
         return Err(CallFailure::Invalid(text));
     }
-    let flags = output.quality_flags.iter().map(|flag| tollgate_core::task::clean_message(flag)).collect();
-    Ok(StageOutput { fields: object("fields", &output.fields)?, found: new_items(output.found)?, quality_flags: flags })
+    let fields = object(|| "fields".to_owned(), &output.fields, OUTPUT_BYTES_MAX)?;
+    let quality_flags = output
+        .quality_flags
+        .iter()
+        .map(|flag| clean_message(flag))
+        .collect();
+    Ok(StageOutput {
+        fields,
+        found: new_items(output.found)?,
+        quality_flags,
+    })
 }
 
 fn new_items(items: Vec<types::NewItem>) -> Result<Vec<NewItem>, CallFailure> {
     if items.len() > ITEMS_MAX {
-        let text = format!("{} items at once; {ITEMS_MAX} is the limit: use a cursor", items.len());
+        let text = format!(
+            "{} items at once; {ITEMS_MAX} is the limit: use a cursor",
+            items.len()
+        );
         return Err(CallFailure::Invalid(text));
     }
     let item = |(place, item): (usize, types::NewItem)| {
         let key = ItemKey::new(&item.key);
-        let key = key.map_err(|error| CallFailure::Invalid(format!("the key of item {place}: {error}")))?;
-        let data = object(&format!("the data of item {place}"), &item.data)?;
-        Ok(NewItem { key, data, priority: item.priority, revision: item.revision })
+        let key =
+            key.map_err(|error| CallFailure::Invalid(format!("the key of item {place}: {error}")))?;
+        let data = object(
+            || format!("the data of item {place}"),
+            &item.data,
+            ITEM_DATA_BYTES_MAX,
+        )?;
+        if let Some(long) = item
+            .revision
+            .as_ref()
+            .map(String::len)
+            .filter(|long| *long > REVISION_BYTES_MAX)
+        {
+            let text = format!(
+                "the revision of item {place} has {long} bytes; {REVISION_BYTES_MAX} is the limit"
+            );
+            return Err(CallFailure::Invalid(text));
+        }
+        Ok(NewItem {
+            key,
+            data,
+            priority: item.priority,
+            revision: item.revision,
+        })
     };
     items.into_iter().enumerate().map(item).collect()
 }
 
-fn object(what: &str, text: &str) -> Result<Map<String, Value>, CallFailure> {
-    let invalid = |text: String| Err(CallFailure::Invalid(format!("{what}: {text}")));
-    if text.len() > OUTPUT_BYTES_MAX {
-        return invalid(format!("{} bytes of JSON; {OUTPUT_BYTES_MAX} is the limit", text.len()));
+fn object(
+    what: impl Fn() -> String,
+    text: &str,
+    bytes_max: usize,
+) -> Result<Map<String, Value>, CallFailure> {
+    let invalid = |text: String| Err(CallFailure::Invalid(format!("{}: {text}", what())));
+    if text.len() > bytes_max {
+        return invalid(format!(
+            "{} bytes of JSON; {bytes_max} is the limit",
+            text.len()
+        ));
     }
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
@@ -279,17 +447,19 @@ fn object(what: &str, text: &str) -> Result<Map<String, Value>, CallFailure> {
     }
 }
 
+/// A stage's own words are a guest's: cleaned and cut like all that is shown.
 fn stage_error(error: types::StageError) -> StageError {
+    let clean = |text: String| clean_message(&text);
     match error {
         types::StageError::RetryLater(retry) => StageError::RetryLater {
-            reason: retry.reason,
+            reason: clean(retry.reason),
             after: retry.after.map(std::time::Duration::from_millis),
         },
-        types::StageError::NothingHere(text) => StageError::NothingHere(text),
-        types::StageError::Reject(text) => StageError::Reject(text),
-        types::StageError::Blocked(text) => StageError::Blocked(text),
-        types::StageError::LoginRequired(text) => StageError::LoginRequired(text),
-        types::StageError::Permanent(text) => StageError::Permanent(text),
-        types::StageError::Failed(text) => StageError::Failed(text),
+        types::StageError::NothingHere(text) => StageError::NothingHere(clean(text)),
+        types::StageError::Reject(text) => StageError::Reject(clean(text)),
+        types::StageError::Blocked(text) => StageError::Blocked(clean(text)),
+        types::StageError::LoginRequired(text) => StageError::LoginRequired(clean(text)),
+        types::StageError::Permanent(text) => StageError::Permanent(clean(text)),
+        types::StageError::Failed(text) => StageError::Failed(clean(text)),
     }
 }

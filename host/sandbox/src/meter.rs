@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::ticker::Ticker;
+
 /// The time of one call. Written by its polls, read by the epoch's callback within them: one thread at a time.
 #[derive(Debug)]
 pub(crate) struct Meter {
@@ -22,7 +24,11 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { origin: Instant::now(), spent_ns: AtomicU64::new(0), polling_since: AtomicU64::new(0) })
+        Arc::new(Self {
+            origin: Instant::now(),
+            spent_ns: AtomicU64::new(0),
+            polling_since: AtomicU64::new(0),
+        })
     }
 
     fn now_ns(&self) -> u64 {
@@ -31,32 +37,44 @@ impl Meter {
 
     pub(crate) fn spent(&self) -> Duration {
         let since = self.polling_since.load(Relaxed);
-        let under_way = if since == 0 { 0 } else { self.now_ns().saturating_sub(since - 1) };
+        let under_way = if since == 0 {
+            0
+        } else {
+            self.now_ns().saturating_sub(since - 1)
+        };
         Duration::from_nanos(self.spent_ns.load(Relaxed) + under_way)
     }
 }
 
-/// A future whose polls are timed.
-pub(crate) struct Metered<F> {
+/// A future whose polls are timed, and during whose polls the epoch ticks.
+pub(crate) struct Metered<'a, F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,
+    ticker: &'a Ticker,
 }
 
-impl<F: Future> Metered<F> {
-    pub(crate) fn new(future: F, meter: Arc<Meter>) -> Self {
-        Self { future: Box::pin(future), meter }
+impl<'a, F: Future> Metered<'a, F> {
+    pub(crate) fn new(future: F, meter: Arc<Meter>, ticker: &'a Ticker) -> Self {
+        Self {
+            future: Box::pin(future),
+            meter,
+            ticker,
+        }
     }
 }
 
-impl<F: Future> Future for Metered<F> {
+impl<F: Future> Future for Metered<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let _ticking = self.ticker.tick();
         let began = self.meter.now_ns();
         self.meter.polling_since.store(began + 1, Relaxed);
         let result = self.future.as_mut().poll(context);
         self.meter.polling_since.store(0, Relaxed);
-        self.meter.spent_ns.fetch_add(self.meter.now_ns().saturating_sub(began), Relaxed);
+        self.meter
+            .spent_ns
+            .fetch_add(self.meter.now_ns().saturating_sub(began), Relaxed);
         result
     }
 }

@@ -37,7 +37,10 @@ impl IsTerminal for GuestOutput {
 
 impl StdoutStream for GuestOutput {
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Lines { output: self.clone(), pending: Vec::new() })
+        Box::new(Lines {
+            output: self.clone(),
+            pending: Vec::new(),
+        })
     }
 
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
@@ -54,6 +57,10 @@ struct Lines {
 
 impl Lines {
     fn take(&mut self, bytes: &[u8]) -> StreamResult<()> {
+        if self.output.level == LogLevel::Warn {
+            // At once: a guest that ends here may not end its line.
+            self.output.log.stderr(bytes);
+        }
         for &byte in bytes {
             if byte == b'\n' || self.pending.len() >= LINE_BYTES_MAX {
                 self.end_line()?;
@@ -68,7 +75,10 @@ impl Lines {
     fn end_line(&mut self) -> StreamResult<()> {
         let line = String::from_utf8_lossy(&self.pending).into_owned();
         self.pending.clear();
-        self.output.log.line(self.output.level, &line).map_err(|limit| StreamError::Trap(wasmtime::Error::new(limit)))
+        self.output
+            .log
+            .line(self.output.level, &line)
+            .map_err(|limit| StreamError::Trap(wasmtime::Error::new(limit)))
     }
 }
 
