@@ -28,7 +28,7 @@ pub(crate) struct Api {
 }
 
 enum Reach {
-    Running { listen: SocketAddr, client: Client<HttpConnector, Body> },
+    Running { listen: SocketAddr, client: Box<Client<HttpConnector, Body>> },
     Stopped { router: Router },
 }
 
@@ -39,7 +39,7 @@ impl Api {
         if let Some(file) = HostFile::read(&data)? {
             // A host that was killed leaves its file behind: who doesn't answer is not running.
             if tokio::net::TcpStream::connect(file.listen).await.is_ok() {
-                let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
+                let client = Box::new(Client::builder(TokioExecutor::new()).build(HttpConnector::new()));
                 return Ok(Self { reach: Reach::Running { listen: file.listen, client }, token: Token::read(&data)? });
             }
         }

@@ -81,7 +81,7 @@ fn sdk_workspace() -> String {
         let own = line.contains("path = \"");
         !own || line.starts_with("tollgate-sdk")
     });
-    let rest = rest.map(|line| line.replace("path = \"sdk/", "path = \"sdk/")).collect::<Vec<_>>().join("\n");
+    let rest = rest.collect::<Vec<_>>().join("\n");
     format!("[workspace]\nresolver = \"3\"\nmembers = [\"sdk/rust\", \"sdk/macros\"]\n{rest}\n")
 }
 

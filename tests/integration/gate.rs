@@ -1,0 +1,92 @@
+//! The gate, through the real host and a real handler: redirects, sizes, grants.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::json;
+use tollgate_core::{item::ItemStatus, task::TaskState};
+use tollgate_sim::sites::scripted::{Scripted, Step};
+
+use crate::world::{SITE, World, detail, first, item, outcomes, run_items, run_one, state, stop};
+
+#[tokio::test]
+async fn trap12_a_page_can_not_send_us_inside() {
+    let targets = [
+        "http://127.0.0.1/",
+        "http://[::1]/",
+        "http://2130706433/",
+        "http://169.254.169.254/latest/",
+        "http://localhost:9/",
+        "http://direct.example/",
+    ];
+    let site = targets.iter().enumerate().fold(Scripted::new(), |site, (number, target)| {
+        site.path(&format!("/{number}"), [Step::redirect(StatusCode::FOUND, target)])
+    });
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let jobs = outcomes("breaker = 100\n[job.test.stage.first]\nattempts = 1\n[site.\"localhost:9\"]\ndirect = true\n[site.\"direct.example\"]\ndirect = true\n");
+    let host = world.start(&world.jobs(&jobs)).await;
+    let items = (0..targets.len()).map(|number| item(&format!("{number}"), &first(&format!("fetch http://{SITE}/{number}"))));
+    run_items(&host, items.collect()).await;
+    for (number, target) in targets.iter().enumerate() {
+        let one = detail(&host, &number.to_string()).await;
+        let TaskState::Failed { error } = state(&one, "first") else {
+            panic!("{target}: {one:?}");
+        };
+        assert!(error.message.contains("denied"), "{target}: {error}");
+    }
+    assert_eq!(world.sim.counts().total, targets.len() as u64, "only the first hops were sent");
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn trap17_a_host_that_is_not_granted_is_denied_with_the_line_to_add() {
+    let site = Scripted::new().path("/", [Step::ok("x")]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let jobs = "[job.test]\nkind = \"backfill\"\nhandler = \"outcomes\"\ngrant = [\"http other.example\", \"artifacts\", \"state\"]\n[job.test.stage.first]\nattempts = 1\n";
+    let host = world.start(&world.jobs(jobs)).await;
+    let one = run_one(&host, first(&format!("fetch http://{SITE}/"))).await;
+    let TaskState::Failed { error } = state(&one, "first") else {
+        panic!("{one:?}");
+    };
+    assert!(error.message.contains(&format!("add \"http {SITE}\"")), "{error}");
+    assert_eq!(world.sim.counts().total, 0);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn https_sizes_and_truncated_bodies_are_as_the_policy_says() {
+    let site = Scripted::new()
+        .path("/fine", [Step::ok("fine")])
+        .path("/endless", [Step::status(StatusCode::OK).endless(vec![b'x'; 4_096])])
+        .path("/cut", [Step::status(StatusCode::OK).truncated("half", 8)]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let jobs = outcomes("breaker = 100\n[job.test.stage.first]\nattempts = 1\n[site.\"*\"]\nbody-max = \"100 kB\"\n");
+    let host = world.start(&world.jobs(&jobs)).await;
+    let of = |path: &str| item(path, &first(&format!("fetch https://{SITE}{path}")));
+    run_items(&host, vec![of("/fine"), of("/endless"), of("/cut")]).await;
+    assert_eq!(detail(&host, "/fine").await.item.status, ItemStatus::Done);
+    let why = async |path| state(&detail(&host, path).await, "first").why();
+    assert!(why("/endless").await.contains("larger than 100000 bytes"), "{}", why("/endless").await);
+    assert!(why("/cut").await.contains("broke off"), "{}", why("/cut").await);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn the_limits_of_a_site_hold_for_fetch_all() {
+    let release = tollgate_sim::sites::scripted::Release::new();
+    let slow = (0..6).fold(Scripted::new(), |site, number| {
+        site.path(&format!("/{number}"), [Step::ok("x").hang_until(&release)])
+    });
+    let world = World::new(vec![(SITE, Arc::new(slow))]).await;
+    let host = world.start(&world.jobs(&outcomes("[site.\"*\"]\nconcurrency = 2\n"))).await;
+    let urls: Vec<String> = (0..6).map(|number| format!("http://{SITE}/{number}")).collect();
+    let items = vec![item("one", &json!({"first": format!("fetch-all {}", urls.join(" "))}))];
+    host.operations().add("test", items).await.unwrap();
+    world.sim.wait_for(|counts| counts.in_flight(SITE) == 2).await;
+    release.release();
+    run_items(&host, vec![]).await;
+    let one = detail(&host, "one").await;
+    assert_eq!(one.item.outputs.values().next().unwrap()["text"], "6");
+    assert_eq!(world.sim.counts().hosts[SITE].in_flight_max, 2);
+    stop(host).await;
+}

@@ -1,0 +1,5 @@
+//! The lessons: each failure of the system before this one, provoked through the real host, and what holds here.
+
+mod integrity;
+mod network;
+mod pipelines;

@@ -1,0 +1,171 @@
+//! R and M: rate limits, the proxy, raw bodies first.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{StatusCode, header::RETRY_AFTER};
+use serde_json::json;
+use tollgate_core::{
+    item::ItemStatus,
+    task::{ErrorKind, LaterKind, TaskState},
+};
+use tollgate_sim::sites::scripted::{Scripted, Step};
+use tollgate_store::Selection;
+
+use crate::{
+    clock::TestClock,
+    world::{SITE, World, detail, first, item, outcomes, run_items, run_one, state, stop, wait},
+};
+
+fn later(state: &TaskState) -> LaterKind {
+    match state {
+        TaskState::RetryLater { reason, .. } => reason.kind,
+        other => panic!("not to be tried again: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn r06_one_address_that_fails_is_bounded_and_moves_no_breaker() {
+    let site = Scripted::new().path("/", [Step::reset()]).path("/fine", [Step::ok("fine")]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let jobs = outcomes("breaker = 1\n[job.test.stage.first]\nattempts = 3\nbackoff = \"1ms\"\n");
+    let host = world.start(&world.jobs(&jobs)).await;
+    let one = run_one(&host, first(&format!("fetch http://{SITE}/"))).await;
+    let TaskState::Failed { error } = state(&one, "first") else {
+        panic!("{one:?}");
+    };
+    assert_eq!(error.kind, ErrorKind::Transport);
+    assert!(error.message.starts_with("gave up after 3"), "{error}");
+    assert_eq!(world.sim.counts().of(SITE, "/"), 3);
+    assert!(host.operations().job("test").await.unwrap().job.pause.is_none());
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn r06_a_handler_that_swallows_a_refusal_is_judged_by_it() {
+    let site = Scripted::new().path("/", [Step::status(StatusCode::TOO_MANY_REQUESTS).header(RETRY_AFTER, "3600")]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let host = world.start(&world.jobs(&outcomes("breaker = 1\n"))).await;
+    let mut progress = host.progress();
+    let items = vec![item("one", &first(&format!("fetch-swallow http://{SITE}/")))];
+    host.operations().add("test", items).await.unwrap();
+    wait(&mut progress, host.operations(), |job| job.job.items.contains_key(&ItemStatus::Retrying) && job.job.items[&ItemStatus::Retrying] == 1).await;
+    let one = detail(&host, "one").await;
+    assert_eq!(later(state(&one, "first")), LaterKind::RateLimited);
+    assert_eq!(one.item.tasks[0].tally.counted, 0, "no attempt is used");
+    assert!(host.operations().job("test").await.unwrap().job.pause.is_none());
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn r07_a_429_cools_the_site_for_everyone_and_then_all_is_done() {
+    let busy = Step::status(StatusCode::TOO_MANY_REQUESTS).header(RETRY_AFTER, "5");
+    let site = Scripted::new().path("/busy", [busy, Step::ok("x")]).path("/other", [Step::ok("x")]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let clock = TestClock::new();
+    let jobs = outcomes("breaker = 1\n[job.test.stage.first]\nconcurrency = 1\n");
+    let host = world.start_at(&world.jobs(&jobs), clock.clone()).await;
+    let mut progress = host.progress();
+    let mut items = vec![item("busy", &first(&format!("fetch http://{SITE}/busy")))];
+    items.extend((0..8).map(|number| item(&format!("other-{number}"), &first(&format!("fetch http://{SITE}/other")))));
+    host.operations().add("test", items).await.unwrap();
+    let of_first = |job: &tollgate_engine::operations::JobDetail, kind| job.job.stages[0].tasks.get(&kind).copied().unwrap_or(0);
+    let retried = tollgate_core::task::TaskKind::RetryLater;
+    wait(&mut progress, host.operations(), |job| of_first(job, retried) >= 2).await;
+    assert_eq!(world.sim.counts().of_host(SITE), 1, "after the first refusal nothing is sent");
+    clock.advance(Duration::from_secs(6));
+    wait(&mut progress, host.operations(), |job| crate::world::open_items(job) == 0).await;
+    assert_eq!(world.sim.counts().of(SITE, "/busy"), 2);
+    assert_eq!(world.sim.counts().of(SITE, "/other"), 8);
+    assert!(host.operations().job("test").await.unwrap().job.pause.is_none());
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn r08_a_spinning_guest_delays_no_other_job() {
+    let world = World::new(vec![]).await;
+    let host = world.start(&world.jobs(&outcomes("[job.test.stage.first]\nconcurrency = 2\ntimeout = \"20s\"\n"))).await;
+    let mut progress = host.progress();
+    let mut items: Vec<_> = (0..2).map(|number| item(&format!("spin-{number}"), &first("spin"))).collect();
+    items.extend((0..20).map(|number| item(&format!("good-{number}"), &json!({"left": "done"}))));
+    host.operations().add("test", items).await.unwrap();
+    // Both workers of the lane `first` spin; the lanes beside it go on.
+    let left_done = |job: &tollgate_engine::operations::JobDetail| {
+        let left = job.job.stages.iter().find(|stage| stage.name.as_str() == "left").unwrap();
+        left.tasks[&tollgate_core::task::TaskKind::Done] == 22
+    };
+    wait(&mut progress, host.operations(), left_done).await;
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn r09_without_a_proxy_nothing_is_sent_and_work_goes_on_once_there_is_one() {
+    let site = Scripted::new().path("/", [Step::ok("fine")]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let clock = TestClock::new();
+    let file = world.file(&format!("[proxy.main]\nurl = {{ file = \"proxy.url\" }}\n{}", outcomes("")));
+    let host = world.start_at(&file, clock.clone()).await;
+    let mut progress = host.progress();
+    host.operations().add("test", vec![item("one", &first(&format!("fetch http://{SITE}/")))]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| job.job.items[&ItemStatus::Retrying] == 1).await;
+    let one = detail(&host, "one").await;
+    assert_eq!(later(state(&one, "first")), LaterKind::Down);
+    assert!(state(&one, "first").why().contains("write it to the file proxy.url"), "{}", state(&one, "first").why());
+    assert_eq!(world.sim.counts().total, 0, "nothing was requested, directly or otherwise");
+    std::fs::write(world.path("proxy.url"), world.sim.proxy_url()).unwrap();
+    clock.advance(Duration::from_secs(60));
+    wait(&mut progress, host.operations(), |job| crate::world::open_items(job) == 0).await;
+    assert_eq!(detail(&host, "one").await.item.status, ItemStatus::Done);
+    assert_eq!((world.sim.counts().via_proxy, world.sim.counts().direct), (1, 0));
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn r09_a_proxy_that_is_down_uses_no_attempt_and_heals_by_itself() {
+    let site = Scripted::new().path("/", [Step::ok("fine")]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let clock = TestClock::new();
+    let file = world.jobs(&outcomes("breaker = 1\n[job.test.stage.first]\nattempts = 1\n"));
+    let host = world.start_at(&file, clock.clone()).await;
+    world.sim.proxy_down().await.unwrap();
+    let mut progress = host.progress();
+    host.operations().add("test", vec![item("one", &first(&format!("fetch http://{SITE}/")))]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| job.job.items[&ItemStatus::Retrying] == 1).await;
+    let one = detail(&host, "one").await;
+    assert_eq!((later(state(&one, "first")), one.item.tasks[0].tally.counted), (LaterKind::Down, 0));
+    let overview = host.operations().overview().await.unwrap();
+    assert!(overview.gate.unwrap().proxies[0].reason.is_some(), "the proxy is shown as down");
+    world.sim.proxy_up().await.unwrap();
+    clock.advance(Duration::from_secs(60));
+    wait(&mut progress, host.operations(), |job| crate::world::open_items(job) == 0).await;
+    assert_eq!(detail(&host, "one").await.item.status, ItemStatus::Done);
+    assert_eq!(world.sim.counts().direct, 0);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn r12_a_retry_resumes_the_job_and_says_so() {
+    let world = World::new(vec![]).await;
+    let host = world.start(&world.jobs(&outcomes("breaker = 1\n[job.test.stage.first]\nattempts = 1\n"))).await;
+    run_items(&host, vec![item("one", &first("heal 2"))]).await;
+    assert!(host.operations().job("test").await.unwrap().job.pause.is_some());
+    let done = host.operations().retry("test", Selection::Failed).await.unwrap();
+    assert_eq!((done.items, done.tasks), (1, 1));
+    assert!(done.resumed.is_some(), "it says that the job goes on");
+    run_items(&host, vec![]).await;
+    assert_eq!(detail(&host, "one").await.item.status, ItemStatus::Done);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn m05_a_body_that_a_stage_reads_is_kept_first() {
+    let site = Scripted::new().path("/", [Step::ok("<p>raw</p>")]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let host = world.start(&world.jobs(&outcomes("[job.test.stage.second]\nraw = false\n"))).await;
+    let action = format!("bytes http://{SITE}/");
+    let one = run_one(&host, json!({"first": action, "second": action})).await;
+    assert_eq!(one.item.status, ItemStatus::Done);
+    let kept: Vec<_> = one.artifacts.iter().map(|kept| (kept.artifact.stage.as_str(), kept.artifact.name.as_str())).collect();
+    assert_eq!(kept, [("first", "raw-1")], "`second` says raw = false");
+    assert_eq!(one.artifacts[0].artifact.digest, tollgate_core::Digest::of(b"<p>raw</p>"));
+    stop(host).await;
+}

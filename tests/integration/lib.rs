@@ -1,0 +1,1 @@
+//! Integration tests; all of them are in `main.rs` and its modules.

@@ -1,0 +1,12 @@
+//! Integration tests: the real host and real compiled handlers, against the small internet, as people use them.
+//!
+//! `cargo xtask test` builds what they need first: the handlers, and the programs `tollgate` and `sim`.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on says so by panicking")]
+
+mod architecture;
+mod clock;
+mod gate;
+mod lessons;
+mod page;
+mod program;
+mod world;

@@ -1,0 +1,142 @@
+//! The program as people run it: its commands, its exit codes, and what a kill leaves.
+
+use std::{
+    fs,
+    process::{Child, Command, Output, Stdio},
+    sync::Arc,
+};
+
+use serde_json::Value;
+use tollgate_sim::sites::{
+    catalogue::{self, Catalogue},
+    scripted::{Release, Scripted, Step},
+};
+
+use crate::world::{SITE, World, first, outcomes, program};
+
+fn tollgate(world: &World, args: &[&str]) -> Command {
+    let mut command = Command::new(program("tollgate"));
+    command.arg("--file").arg(world.path("jobs.toml")).arg("--data").arg(world.path("data")).args(args);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end without holding up the sim, which lives in this process.
+async fn run(world: &World, args: &[&str]) -> Output {
+    let mut command = tollgate(world, args);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+async fn ok(world: &World, args: &[&str]) -> String {
+    let output = run(world, args).await;
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+async fn json(world: &World, args: &[&str]) -> Value {
+    let args: Vec<&str> = args.iter().copied().chain(["-o", "json"]).collect();
+    serde_json::from_str(&ok(world, &args).await).unwrap()
+}
+
+fn shop_jobs() -> String {
+    format!(
+        "[site.\"*\"]\nconcurrency = 8\n[job.shop]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {host}\", \"artifacts\"]\n\
+         discover = \"once\"\nparams = {{ seeds = [\"https://{host}/\"], follow = true, fields = {{ title = \"h1\" }} }}\n\
+         [job.shop.stage.fetch]\nbackoff = \"1ms\"\n",
+        host = catalogue::HOST
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crawl_takes_every_page_once_and_says_what_is_broken() {
+    let shop = Catalogue::new(std::time::Duration::ZERO);
+    let world = World::new(vec![(catalogue::HOST, Arc::new(shop))]).await;
+    world.jobs(&shop_jobs());
+    ok(&world, &["run", "--until-idle"]).await;
+    let manifest = catalogue::manifest();
+    let rows = json(&world, &["export", "shop", "--stage", "extract"]).await;
+    let mut titles: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["key"].as_str().unwrap()).collect();
+    titles.sort_unstable();
+    let url = |path: &String| format!("https://{}{path}", catalogue::HOST);
+    let redirects = manifest.redirects.iter().map(|(from, _)| from);
+    let mut expected: Vec<String> = manifest.pages.iter().chain(redirects).map(url).collect();
+    expected.sort_unstable();
+    assert_eq!(titles, expected);
+    let failed = json(&world, &["item", "list", "shop", "--status", "failed"]).await;
+    assert_eq!(failed.as_array().unwrap().len(), manifest.broken.len());
+    let counts = world.sim.counts();
+    assert_eq!((counts.direct, counts.of(catalogue::HOST, "/item/12")), (0, 1));
+    let csv = ok(&world, &["export", "shop", "--stage", "extract", "--csv"]).await;
+    assert_eq!(csv.lines().count(), expected.len() + 1);
+    assert!(csv.starts_with("key,status,title,url\n"), "{}", csv.lines().next().unwrap());
+}
+
+/// Starts the program and waits until it has asked the hanging site.
+async fn start_hanging(world: &World) -> Child {
+    let child = tollgate(world, &["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    world.sim.wait_for(|counts| counts.in_flight(SITE) == 1).await;
+    child
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s04_work_in_flight_at_a_kill_runs_again_and_d02_a_killed_host_shows_as_stopped() {
+    let release = Release::new();
+    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let params = format!("discover = \"once\"\nparams = {{ count = 1, first = \"fetch http://{SITE}/\" }}\n");
+    world.jobs(&outcomes(&params));
+    let mut child = start_hanging(&world).await;
+    assert_eq!(json(&world, &["status"]).await["liveness"]["liveness"], "running");
+    let refused = run(&world, &["run"]).await;
+    assert_eq!(refused.status.code(), Some(3), "a second host on the folder: {}", String::from_utf8_lossy(&refused.stderr));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The command reaches no host, and opens the store that the killed one left.
+    let item = json(&world, &["item", "show", "test", "item-0"]).await;
+    assert_eq!(item["item"]["status"], "queued", "the claim ended with the process");
+    release.release();
+    ok(&world, &["run", "--until-idle"]).await;
+    assert_eq!(json(&world, &["status"]).await["liveness"]["liveness"], "stopped");
+    assert_eq!(json(&world, &["item", "show", "test", "item-0"]).await["item"]["status"], "done");
+    assert_eq!(world.sim.counts().of(SITE, "/"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_reach_a_running_host_and_a_stopped_one_alike() {
+    let release = Release::new();
+    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let params = format!("discover = \"once\"\nparams = {{ count = 1, first = \"fetch http://{SITE}/\" }}\n");
+    world.jobs(&outcomes(&params));
+    let mut child = start_hanging(&world).await;
+    ok(&world, &["job", "pause", "test", "--note", "a look"]).await;
+    let listed = json(&world, &["job", "list"]).await;
+    assert_eq!(listed[0]["pause"]["evidence"], "a look");
+    let lines = world.path("items.jsonl");
+    fs::write(&lines, format!("{}\n", serde_json::json!({"key": "by-hand", "data": first("done")}))).unwrap();
+    ok(&world, &["item", "add", "test", "--from", lines.to_str().unwrap()]).await;
+    ok(&world, &["job", "resume", "test"]).await;
+    release.release();
+    // SIGTERM: running tasks finish, and the host ends in good order.
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert!(tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap().success());
+    assert_eq!(json(&world, &["status"]).await["liveness"]["liveness"], "stopped");
+    ok(&world, &["item", "exclude", "test", "by-hand"]).await;
+    let missing = run(&world, &["item", "show", "test", "nobody"]).await;
+    assert_eq!(missing.status.code(), Some(4));
+    let unknown = run(&world, &["job", "show", "nobody"]).await;
+    assert_eq!(unknown.status.code(), Some(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_says_everything_and_wrong_files_are_named_with_their_place() {
+    let world = World::new(vec![]).await;
+    world.jobs(&shop_jobs());
+    let text = ok(&world, &["check"]).await;
+    assert!(text.contains("job shop: handler pages") && text.contains("stage extract: needs fetch"), "{text}");
+    world.jobs("[job.shop]\nknid = \"backfill\"\n");
+    let output = run(&world, &["check"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("jobs.toml:") && said.contains("did you mean `kind`"), "{said}");
+}

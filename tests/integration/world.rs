@@ -1,0 +1,188 @@
+//! The surroundings of a test: a scratch folder, a small internet, a jobs.toml, a host.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+use tollgate::{Host, HostBuilder, Operations, Progress};
+use tollgate_core::{Clock, ItemKey, item::NewItem, item::ItemStatus, task::TaskState};
+use tollgate_engine::operations::JobDetail;
+use tollgate_sandbox::{Compiler, HandlerSet, Sandbox, SandboxOptions};
+use tollgate_sim::{Sim, Site};
+use tollgate_store::{ItemDetail, Page};
+
+/// The site that most tests script.
+pub(crate) const SITE: &str = "site.example";
+
+/// Where `cargo xtask build-handlers` puts handlers for tests.
+pub(crate) fn handlers() -> PathBuf {
+    let folder = target().join("handlers");
+    assert!(folder.join("outcomes.wasm").is_file(), "handlers aren't built: run `cargo xtask build-handlers`");
+    folder
+}
+
+/// The folder that cargo builds into.
+fn target() -> PathBuf {
+    let here = std::env::current_exe().unwrap();
+    here.ancestors().nth(3).unwrap().to_owned()
+}
+
+/// A program that `cargo xtask test` has built.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let program = target().join("debug").join(name);
+    assert!(program.is_file(), "{name} isn't built: run `cargo build -p tollgate -p tollgate-sim`");
+    program
+}
+
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) sim: Sim,
+}
+
+impl World {
+    /// A small internet with these sites.
+    pub(crate) async fn new(sites: Vec<(&str, Arc<dyn Site>)>) -> Self {
+        let builder = sites.into_iter().fold(Sim::builder(), |builder, (host, site)| builder.site(host, site));
+        let world = Self { folder: tempfile::tempdir().unwrap(), sim: builder.start().await.unwrap() };
+        world.sim.write_ca(world.path("ca.pem")).unwrap();
+        world
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a jobs.toml: the usual host, proxy and site, then `jobs`.
+    pub(crate) fn jobs(&self, jobs: &str) -> PathBuf {
+        let proxy = format!("[proxy.main]\nurl = {:?}\nca = \"ca.pem\"\n", self.sim.proxy_url());
+        self.file(&format!("{proxy}\n{jobs}"))
+    }
+
+    /// Writes a jobs.toml: the usual host, then `rest`.
+    pub(crate) fn file(&self, rest: &str) -> PathBuf {
+        let head = format!("[host]\nhandlers = {:?}\nlisten = \"127.0.0.1:0\"\n\n", handlers().display().to_string());
+        let file = self.path("jobs.toml");
+        fs::write(&file, head + rest).unwrap();
+        file
+    }
+
+    /// A host over a jobs.toml, whose handlers are compiled already.
+    pub(crate) async fn host(&self, file: &Path) -> HostBuilder {
+        let data = self.path("data");
+        lay_compiled(&data.join("compiled")).await;
+        Host::builder(file).data(data).listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// Starts a host that ends once it is idle, with a clock of the system.
+    pub(crate) async fn start(&self, file: &Path) -> Host {
+        self.host(file).await.start().await.unwrap()
+    }
+
+    /// Starts a host with a clock of the test's.
+    pub(crate) async fn start_at(&self, file: &Path, clock: impl Clock) -> Host {
+        self.host(file).await.clock(Arc::new(clock)).start().await.unwrap()
+    }
+}
+
+/// Compiles the tests' handlers once for all tests, and lays them into a cache folder.
+async fn lay_compiled(cache: &Path) {
+    static COMPILED: OnceCell<TempDir> = OnceCell::const_new();
+    let compile = || async {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SandboxOptions::new(folder.path().join("cache"), Compiler::InProcess);
+        let sandbox = Sandbox::new(options).unwrap();
+        let names = ["outcomes", "pages"].map(|name| tollgate_core::ids::HandlerName::new(name).unwrap());
+        let set = HandlerSet::load(&sandbox, &handlers(), names.to_vec()).await;
+        assert!(set.broken().is_empty(), "{:?}", set.broken());
+        folder
+    };
+    let compiled = COMPILED.get_or_init(compile).await;
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(cache).unwrap();
+    for entry in fs::read_dir(compiled.path().join("cache")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.path().is_file() {
+            fs::copy(entry.path(), cache.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// A job of the handler `outcomes`, with more lines.
+pub(crate) fn outcomes(more: &str) -> String {
+    format!(
+        "[job.test]\nkind = \"backfill\"\nhandler = \"outcomes\"\ngrant = [\"http\", \"artifacts\", \"state\"]\n{more}"
+    )
+}
+
+/// An item of the handler `outcomes`: what each stage does.
+pub(crate) fn item(key: &str, script: &Value) -> NewItem {
+    let data: Map<String, Value> = script.as_object().unwrap().clone();
+    NewItem { key: ItemKey::new(key).unwrap(), data, priority: 0, revision: None }
+}
+
+/// Adds items that do so, and waits until nothing of the job is queued or retried any more.
+pub(crate) async fn run_items(host: &Host, items: Vec<NewItem>) {
+    let operations = host.operations().clone();
+    let mut progress = host.progress();
+    operations.add("test", items).await.unwrap();
+    wait(&mut progress, &operations, |job| open_items(job) == 0 || job.job.pause.is_some()).await;
+}
+
+/// Items that have not ended.
+pub(crate) fn open_items(job: &JobDetail) -> u64 {
+    let count = |status| job.job.items.get(&status).copied().unwrap_or(0);
+    count(ItemStatus::Queued) + count(ItemStatus::Retrying)
+}
+
+/// Waits until the job is as `is` says, looking again at each step of the host.
+pub(crate) async fn wait(
+    progress: &mut tokio::sync::watch::Receiver<Progress>,
+    operations: &Operations,
+    is: impl Fn(&JobDetail) -> bool,
+) {
+    loop {
+        progress.borrow_and_update();
+        let job = operations.job("test").await.unwrap();
+        if is(&job) {
+            return;
+        }
+        assert!(progress.changed().await.is_ok(), "the host ended before it came to that: {job:#?}");
+    }
+}
+
+/// Runs one item whose stages do so, and gives what is known of it.
+pub(crate) async fn run_one(host: &Host, script: Value) -> ItemDetail {
+    run_items(host, vec![item("one", &script)]).await;
+    detail(host, "one").await
+}
+
+pub(crate) async fn detail(host: &Host, key: &str) -> ItemDetail {
+    host.operations().item("test", &ItemKey::new(key).unwrap()).await.unwrap().unwrap()
+}
+
+pub(crate) fn state<'a>(item: &'a ItemDetail, stage: &str) -> &'a TaskState {
+    &item.item.tasks.iter().find(|task| task.stage.as_str() == stage).unwrap().state
+}
+
+pub(crate) async fn stop(host: Host) {
+    host.stop().await;
+    host.wait().await.unwrap();
+}
+
+/// All keys of a job.
+pub(crate) async fn keys(operations: &Operations, job: &str) -> Vec<String> {
+    let query = tollgate_store::ItemQuery { limit: 1_000, ..Default::default() };
+    let Page { entries, .. } = operations.items(job, query).await.unwrap();
+    entries.into_iter().map(|item| item.key.to_string()).collect()
+}
+
+/// A script for `first` alone.
+pub(crate) fn first(action: &str) -> Value {
+    json!({ "first": action })
+}

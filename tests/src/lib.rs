@@ -1,1 +1,0 @@
-//! Integration tests: the real host, real compiled handlers, the small internet.
