@@ -1,0 +1,65 @@
+//! A handler held against jobs.toml: everything that doesn't fit, with its line and what to write.
+
+use tollgate_core::spec;
+use tollgate_sandbox::check_job;
+
+use crate::guests::Bench;
+
+async fn said(jobs: &str) -> Vec<String> {
+    let outcomes = Bench::new().outcomes().await;
+    let deployment = spec::parse(jobs, "jobs.toml").unwrap();
+    let checked = check_job(&outcomes, deployment.job("trial").unwrap(), "jobs.toml");
+    checked
+        .err()
+        .unwrap_or_default()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_job_that_fits_is_taken() {
+    let jobs = r#"
+        [job.trial]
+        kind = "backfill"
+        handler = "outcomes"
+        grant = ["http", "artifacts", "state"]
+        [job.trial.params]
+        count = 3
+    "#;
+    assert_eq!(said(jobs).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn i04_missing_grants_print_the_line_to_write() {
+    let jobs = "[job.trial]\nkind = \"backfill\"\nhandler = \"outcomes\"\ngrant = [\"http\"]\n";
+    let all = said(jobs).await;
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].starts_with("jobs.toml:4:"), "{}", all[0]);
+    assert!(
+        all[0].contains(r#"grant = ["http", "artifacts", "state"]"#),
+        "{}",
+        all[0]
+    );
+}
+
+#[tokio::test]
+async fn unknown_stages_and_bad_params_are_all_said_at_once() {
+    let jobs = r#"[job.trial]
+kind = "backfill"
+handler = "outcomes"
+grant = ["http", "artifacts", "state"]
+[job.trial.params]
+count = "three"
+[job.trial.stage.frist]
+concurrency = 2
+"#;
+    let all = said(jobs).await;
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(
+        all[0].starts_with("jobs.toml:7:") && all[0].contains("did you mean `first`?"),
+        "{}",
+        all[0]
+    );
+    assert!(all[1].contains("/count"), "{}", all[1]);
+}
