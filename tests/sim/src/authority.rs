@@ -1,27 +1,22 @@
 //! The sim's certificate authority: made anew at each start, trusted by nobody who isn't told to.
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::sync::Arc;
 
 /// Why a certificate could not be made.
-#[derive(Debug)]
-pub(crate) enum AuthorityError {
-    Certificate(rcgen::Error),
-    Tls(rustls::Error),
-}
-
-impl From<rcgen::Error> for AuthorityError {
-    fn from(error: rcgen::Error) -> Self {
-        Self::Certificate(error)
-    }
-}
-
-impl From<rustls::Error> for AuthorityError {
-    fn from(error: rustls::Error) -> Self {
-        Self::Tls(error)
-    }
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// It could not be made or signed.
+    #[error(transparent)]
+    Certificate(#[from] rcgen::Error),
+    /// It could not be put to use.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
 }
 
 pub(crate) struct Authority {
@@ -34,12 +29,18 @@ impl Authority {
     pub(crate) fn new() -> Result<Self, AuthorityError> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "Tollgate sim authority");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Tollgate sim authority");
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
         let pem = params.self_signed(&key)?.pem();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        Ok(Self { issuer: Issuer::new(params, key), pem, provider })
+        Ok(Self {
+            issuer: Issuer::new(params, key),
+            pem,
+            provider,
+        })
     }
 
     pub(crate) fn pem(&self) -> &str {

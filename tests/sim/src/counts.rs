@@ -3,12 +3,14 @@
 use crate::site::Via;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// Paths kept apart for one host. More than any test asks for; beyond it requests still count for the host, so
 /// that a runaway crawl can't fill the memory.
 pub const PATHS_PER_HOST_MAX: usize = 200_000;
+/// Methods kept apart for one path: HTTP has nine, and a client may make up more.
+const METHODS_MAX: usize = 16;
 
 /// All requests since the start or the last reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,8 @@ pub struct Counts {
     pub via_proxy: u64,
     /// Of these, on a site's own port.
     pub direct: u64,
+    /// Bytes of bodies handed to connections, without headers and TLS.
+    pub bytes: u64,
     /// Tunnels opened by CONNECT.
     pub connects: u64,
     /// Proxy requests for a host that the sim doesn't know (answered 502).
@@ -36,6 +40,8 @@ pub struct HostCounts {
     pub via_proxy: u64,
     /// On the site's own port.
     pub direct: u64,
+    /// Bytes of bodies handed to connections.
+    pub bytes: u64,
     /// The site is making up these answers now.
     pub in_flight: u64,
     /// The most answers it ever made up at once.
@@ -45,17 +51,25 @@ pub struct HostCounts {
 }
 
 /// Requests to one path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathCounts {
     /// Through the proxy.
     pub via_proxy: u64,
     /// On the site's own port.
     pub direct: u64,
+    /// Bytes of bodies handed to connections.
+    pub bytes: u64,
+    /// Requests by method, the first 16 that were seen.
+    pub methods: BTreeMap<String, u64>,
+    /// Answers by status. What isn't in here is still being answered, or ended in `unanswered`.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Requests that got no status: the site closed or reset the connection, or the client went away first.
+    pub unanswered: u64,
 }
 
 impl PathCounts {
     /// However they came.
-    pub fn total(self) -> u64 {
+    pub fn total(&self) -> u64 {
         self.via_proxy + self.direct
     }
 }
@@ -63,12 +77,25 @@ impl PathCounts {
 impl Counts {
     /// Requests for a path (with its query) of a host, however they came; 0 if it was never asked for.
     pub fn of(&self, host: &str, path: &str) -> u64 {
-        self.hosts.get(host).and_then(|host| host.paths.get(path)).map_or(0, |path| path.total())
+        self.hosts
+            .get(host)
+            .and_then(|host| host.paths.get(path))
+            .map_or(0, PathCounts::total)
     }
 
     /// Requests to a host, however they came.
     pub fn of_host(&self, host: &str) -> u64 {
-        self.hosts.get(host).map_or(0, |host| host.via_proxy + host.direct)
+        self.hosts
+            .get(host)
+            .map_or(0, |host| host.via_proxy + host.direct)
+    }
+
+    /// Answers with this status from a path (with its query) of a host.
+    pub fn answered(&self, host: &str, path: &str, status: u16) -> u64 {
+        let path = self.hosts.get(host).and_then(|host| host.paths.get(path));
+        path.and_then(|path| path.statuses.get(&status))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Answers that a host's site is making up now.
@@ -85,7 +112,10 @@ pub(crate) struct Counter {
 
 impl Counter {
     pub(crate) fn new() -> Self {
-        Self { counts: Mutex::default(), changes: watch::Sender::new(0) }
+        Self {
+            counts: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
     }
 
     // Counts are plain numbers: a panic in a caller's condition leaves nothing half done.
@@ -111,22 +141,26 @@ impl Counter {
         self.change(|counts| counts.refused_auth += 1);
     }
 
-    /// Counts a request; it is in flight until the returned guard is dropped.
-    pub(crate) fn request<'a>(&'a self, host: &'a str, path: &str, via: Via) -> InFlight<'a> {
+    /// Counts a request; it is in flight until what this returns is dropped.
+    pub(crate) fn request<'a>(
+        self: &'a Arc<Self>,
+        host: &'a Arc<str>,
+        path: &'a str,
+        via: Via,
+        method: &str,
+    ) -> InFlight<'a> {
         self.change(|counts| {
             counts.total += 1;
-            if !counts.hosts.contains_key(host) {
-                counts.hosts.insert(host.to_owned(), HostCounts::default());
+            *of_via(&mut counts.via_proxy, &mut counts.direct, via) += 1;
+            if !counts.hosts.contains_key(host.as_ref()) {
+                counts
+                    .hosts
+                    .insert(host.as_ref().to_owned(), HostCounts::default());
             }
-            match via {
-                Via::Proxy => counts.via_proxy += 1,
-                Via::Direct => counts.direct += 1,
-            }
-            let Some(of_host) = counts.hosts.get_mut(host) else { return };
-            match via {
-                Via::Proxy => of_host.via_proxy += 1,
-                Via::Direct => of_host.direct += 1,
-            }
+            let Some(of_host) = counts.hosts.get_mut(host.as_ref()) else {
+                return;
+            };
+            *of_via(&mut of_host.via_proxy, &mut of_host.direct, via) += 1;
             of_host.in_flight += 1;
             of_host.in_flight_max = of_host.in_flight_max.max(of_host.in_flight);
             if !of_host.paths.contains_key(path) {
@@ -135,14 +169,23 @@ impl Counter {
                 }
                 of_host.paths.insert(path.to_owned(), PathCounts::default());
             }
-            if let Some(of_path) = of_host.paths.get_mut(path) {
-                match via {
-                    Via::Proxy => of_path.via_proxy += 1,
-                    Via::Direct => of_path.direct += 1,
-                }
+            let Some(of_path) = of_host.paths.get_mut(path) else {
+                return;
+            };
+            *of_via(&mut of_path.via_proxy, &mut of_path.direct, via) += 1;
+            if let Some(times) = of_path.methods.get_mut(method) {
+                *times += 1;
+            } else if of_path.methods.len() < METHODS_MAX {
+                of_path.methods.insert(method.to_owned(), 1);
             }
         });
-        InFlight { counter: self, host }
+        InFlight {
+            counter: self,
+            host,
+            path,
+            status: None,
+            bytes: 0,
+        }
     }
 
     pub(crate) fn snapshot(&self) -> Counts {
@@ -158,10 +201,20 @@ impl Counter {
                 .filter(|(_, host)| host.in_flight > 0)
                 .map(|(name, host)| {
                     let in_flight = host.in_flight;
-                    (name.clone(), HostCounts { in_flight, in_flight_max: in_flight, ..HostCounts::default() })
+                    (
+                        name.clone(),
+                        HostCounts {
+                            in_flight,
+                            in_flight_max: in_flight,
+                            ..HostCounts::default()
+                        },
+                    )
                 })
                 .collect();
-            *counts = Counts { hosts: fresh, ..Counts::default() };
+            *counts = Counts {
+                hosts: fresh,
+                ..Counts::default()
+            };
         });
     }
 
@@ -181,18 +234,93 @@ impl Counter {
     }
 }
 
+fn of_via<'a>(via_proxy: &'a mut u64, direct: &'a mut u64, via: Via) -> &'a mut u64 {
+    match via {
+        Via::Proxy => via_proxy,
+        Via::Direct => direct,
+    }
+}
+
+fn add_bytes(counts: &mut Counts, host: &str, path: &str, bytes: u64) {
+    counts.bytes += bytes;
+    if let Some(of_host) = counts.hosts.get_mut(host) {
+        of_host.bytes += bytes;
+        if let Some(of_path) = of_host.paths.get_mut(path) {
+            of_path.bytes += bytes;
+        }
+    }
+}
+
 /// A request that a site is answering.
 pub(crate) struct InFlight<'a> {
-    counter: &'a Counter,
-    host: &'a str,
+    counter: &'a Arc<Counter>,
+    host: &'a Arc<str>,
+    path: &'a str,
+    status: Option<u16>,
+    bytes: u64,
+}
+
+impl InFlight<'_> {
+    /// Notes the answer: its status, and its bytes as far as they are known.
+    pub(crate) fn answered(&mut self, status: u16, bytes: u64) {
+        self.status = Some(status);
+        self.bytes = bytes;
+    }
+
+    /// Counts the bytes of a body whose length only shows as it goes.
+    pub(crate) fn meter(&self) -> Meter {
+        Meter {
+            counter: self.counter.clone(),
+            host: self.host.clone(),
+            path: self.path.to_owned(),
+            bytes: 0,
+        }
+    }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.counter.change(|counts| {
-            if let Some(host) = counts.hosts.get_mut(self.host) {
+            if let Some(host) = counts.hosts.get_mut(self.host.as_ref()) {
                 host.in_flight = host.in_flight.saturating_sub(1);
+                if let Some(path) = host.paths.get_mut(self.path) {
+                    match self.status {
+                        Some(status) => *path.statuses.entry(status).or_default() += 1,
+                        None => path.unanswered += 1,
+                    }
+                }
             }
+            add_bytes(counts, self.host, self.path, self.bytes);
         });
+    }
+}
+
+/// The bytes of one body, counted when it ends.
+pub(crate) struct Meter {
+    counter: Arc<Counter>,
+    host: Arc<str>,
+    path: String,
+    bytes: u64,
+}
+
+impl Meter {
+    pub(crate) fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+}
+
+impl std::fmt::Debug for Meter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meter")
+            .field("path", &self.path)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.counter
+            .change(|counts| add_bytes(counts, &self.host, &self.path, self.bytes));
     }
 }

@@ -5,18 +5,24 @@
 //! hold what the host says it did against what was really asked, and each site also listens "naked" on a port
 //! of its own, so that a test can show that nothing went around the proxy.
 
-pub mod answer;
 mod admin;
+pub mod answer;
 mod authority;
+pub mod body;
 pub mod counts;
+pub mod faults;
 mod proxy;
+pub mod release;
 mod serve;
 pub mod sim;
 pub mod site;
 pub mod sites;
 mod wire;
 
-pub use answer::{Answer, AnswerBody};
+pub use answer::Answer;
+pub use body::AnswerBody;
 pub use counts::{Counts, HostCounts, PathCounts};
+pub use faults::{Fault, Faults, Faulty};
+pub use release::Release;
 pub use sim::{Builder, Sim, SimError};
 pub use site::{Answering, Request, Scheme, Site, Via};

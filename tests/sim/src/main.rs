@@ -25,9 +25,15 @@ struct Args {
     /// Writes where everything is here, as JSON, once it listens.
     #[arg(long)]
     ready: Option<PathBuf>,
-    /// Serves a folder under a host name.
+    /// Serves a folder under a host name; repeatable.
     #[arg(long, value_name = "HOST=DIR")]
     folder: Vec<String>,
+    /// Serves a site of its own, by its host name; repeatable. Without it, all there are.
+    #[arg(long, value_name = "HOST", value_parser = [catalogue::HOST])]
+    site: Vec<String>,
+    /// Another seed, other prices and words in the catalogue.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
     /// How long the catalogue's slow page takes, in milliseconds.
     #[arg(long, default_value_t = 1_500)]
     slow_ms: u64,
@@ -36,10 +42,15 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    let shop = catalogue::Catalogue::new(Duration::from_millis(args.slow_ms));
-    let mut builder = Sim::builder().site(catalogue::HOST, Arc::new(shop));
+    let mut builder = Sim::builder();
+    if args.site.is_empty() || args.site.iter().any(|site| site == catalogue::HOST) {
+        let shop = catalogue::Catalogue::seeded(args.seed, Duration::from_millis(args.slow_ms));
+        builder = builder.site(catalogue::HOST, Arc::new(shop));
+    }
     for folder in &args.folder {
-        let (host, path) = folder.split_once('=').with_context(|| format!("--folder {folder}: write HOST=DIR"))?;
+        let (host, path) = folder
+            .split_once('=')
+            .with_context(|| format!("--folder {folder}: write HOST=DIR"))?;
         let site = Folder::new(path).with_context(|| format!("--folder {folder}"))?;
         builder = builder.site(host, Arc::new(site));
     }
@@ -59,7 +70,6 @@ async fn main() -> Result<()> {
         "ca": args.ca_out,
         "direct": sim.direct_addrs(),
     });
-    println!("{facts}");
     if let Some(ready) = &args.ready {
         // Beside and renamed: who waits for the file finds it whole.
         let beside = ready.with_extension("new");
@@ -67,9 +77,11 @@ async fn main() -> Result<()> {
         fs::rename(&beside, ready)?;
     }
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    println!("{facts}");
     tokio::select! {
         interrupt = tokio::signal::ctrl_c() => interrupt?,
         _ = terminate.recv() => {}
     }
+    sim.shutdown().await?;
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! One HTTP connection to one site, however it came: counts the request, lets the site answer, sends that.
 
-use crate::answer::{Answer, AnswerBody, Broken, End, asks_reset};
-use crate::counts::Counter;
+use crate::answer::Answer;
+use crate::body::{AnswerBody, Broken, End, asks_reset};
+use crate::counts::{Counter, InFlight};
 use crate::site::{Request, Scheme, Site, Via};
 use crate::wire::{ResetFlag, Wire};
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -33,7 +34,7 @@ pub(crate) struct Entry {
 /// Everything the listeners share.
 pub(crate) struct World {
     pub(crate) entries: HashMap<Arc<str>, Arc<Entry>>,
-    pub(crate) counter: Counter,
+    pub(crate) counter: Arc<Counter>,
     /// The one value of `Proxy-Authorization` that the proxy takes; absent, it asks for none.
     pub(crate) proxy_auth: Option<HeaderValue>,
     pub(crate) ca_pem: String,
@@ -70,8 +71,13 @@ pub(crate) async fn direct(world: Arc<World>, entry: Arc<Entry>, wire: Wire) {
 }
 
 /// Serves a site under TLS over any stream.
-pub(crate) async fn tls<S>(world: Arc<World>, entry: Arc<Entry>, via: Via, stream: S, flag: ResetFlag)
-where
+pub(crate) async fn tls<S>(
+    world: Arc<World>,
+    entry: Arc<Entry>,
+    via: Via,
+    stream: S,
+    flag: ResetFlag,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match TlsAcceptor::from(entry.tls.clone()).accept(stream).await {
@@ -81,8 +87,14 @@ where
     }
 }
 
-async fn connection<S>(world: Arc<World>, entry: Arc<Entry>, scheme: Scheme, via: Via, stream: S, flag: ResetFlag)
-where
+async fn connection<S>(
+    world: Arc<World>,
+    entry: Arc<Entry>,
+    scheme: Scheme,
+    via: Via,
+    stream: S,
+    flag: ResetFlag,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request| {
@@ -113,28 +125,70 @@ pub(crate) async fn answer(
     request: http::Request<Incoming>,
 ) -> Result<Response<AnswerBody>, io::Error> {
     let (mut head, body) = request.into_parts();
-    let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let authority = match (head.uri.authority(), head.headers.get(HOST).and_then(|host| host.to_str().ok())) {
+    let target = head
+        .uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let authority = match (
+        head.uri.authority(),
+        head.headers.get(HOST).and_then(|host| host.to_str().ok()),
+    ) {
         (Some(authority), _) => authority.as_str().to_owned(),
         (None, Some(host)) => host.to_owned(),
         (None, None) => entry.host.as_ref().to_owned(),
     };
-    let _in_flight = world.counter.request(&entry.host, target.as_str(), via);
-    head.uri = Uri::from(target);
+    let mut in_flight =
+        world
+            .counter
+            .request(&entry.host, target.as_str(), via, head.method.as_str());
+    let is_head = head.method == Method::HEAD;
+    head.uri = Uri::from(target.clone());
     let body = if body.is_end_stream() {
         Bytes::new()
     } else {
         match Limited::new(body, REQUEST_BODY_MAX).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
-                return respond(Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "request body over 16 MiB\n"));
+                let refusal =
+                    Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "request body over 16 MiB\n");
+                return respond(noted(refusal, is_head, &mut in_flight));
             }
             Err(error) => return Err(io::Error::other(error)),
         }
     };
     let host = entry.host.clone();
     let http = http::Request::from_parts(head, body);
-    respond(entry.site.answer(Request { host, authority, via, scheme, http }).await)
+    let answer = entry
+        .site
+        .answer(Request {
+            host,
+            authority,
+            via,
+            scheme,
+            http,
+        })
+        .await;
+    respond(noted(answer, is_head, &mut in_flight))
+}
+
+/// Notes an answer's status and bytes with its request; bytes that aren't known yet are counted as they go.
+fn noted(answer: Answer, is_head: bool, in_flight: &mut InFlight<'_>) -> Answer {
+    let Answer::Respond(response) = answer else {
+        return answer;
+    };
+    let status = response.status().as_u16();
+    match response.body().known_bytes() {
+        // An answer to HEAD has the length of a body but not the body.
+        _ if is_head => in_flight.answered(status, 0),
+        Some(bytes) => in_flight.answered(status, bytes),
+        None => {
+            in_flight.answered(status, 0);
+            let meter = in_flight.meter();
+            return Answer::Respond(response.map(|body| body.metered(meter)));
+        }
+    }
+    Answer::Respond(response)
 }
 
 /// An answer as hyper wants it.

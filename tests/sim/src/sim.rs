@@ -17,33 +17,24 @@ use std::sync::Arc;
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Why the sim could not start or do as asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SimError {
     /// A port could not be taken.
-    Listen(SocketAddr, io::Error),
+    #[error("listen on {0}")]
+    Listen(SocketAddr, #[source] io::Error),
     /// An address outside the machine was asked for.
+    #[error("listen on {0}: the sim listens on loopback only")]
     NotLoopback(SocketAddr),
     /// A certificate could not be made for this name.
-    Certificate(String, Box<dyn std::error::Error + Send + Sync>),
+    #[error("make a certificate for {0:?}")]
+    Certificate(String, #[source] AuthorityError),
     /// The credentials can't stand in a header.
+    #[error("use the proxy's credentials: not fit for a header")]
     Credentials,
     /// A file could not be written.
-    Write(PathBuf, io::Error),
+    #[error("write {}", .0.display())]
+    Write(PathBuf, #[source] io::Error),
 }
-
-impl std::fmt::Display for SimError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Listen(addr, error) => write!(f, "listen on {addr}: {error}"),
-            Self::NotLoopback(addr) => write!(f, "listen on {addr}: the sim listens on loopback only"),
-            Self::Certificate(host, error) => write!(f, "make a certificate for {host:?}: {error}"),
-            Self::Credentials => f.write_str("use the proxy's credentials: not fit for a header"),
-            Self::Write(path, error) => write!(f, "write {}: {error}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for SimError {}
 
 /// What a small internet is to be.
 #[derive(Default)]
@@ -85,37 +76,54 @@ impl Builder {
 
     /// Starts to listen. Must be called within a tokio runtime, on which the sim then runs.
     pub async fn start(self) -> Result<Sim, SimError> {
-        let authority = Authority::new().map_err(|error| certificate("the authority", error))?;
+        let authority = Authority::new()
+            .map_err(|error| SimError::Certificate("the authority".to_owned(), error))?;
         let proxy_auth = match &self.credentials {
             Some((user, password)) => Some(basic(user, password).ok_or(SimError::Credentials)?),
             None => None,
         };
         let mut entries = HashMap::new();
         for (host, site) in self.sites {
-            let tls = authority.server_config(&host).map_err(|error| certificate(&host, error))?;
+            let tls = authority
+                .server_config(&host)
+                .map_err(|error| SimError::Certificate(host.clone(), error))?;
             let host: Arc<str> = host.into();
             entries.insert(host.clone(), Arc::new(Entry { host, site, tls }));
         }
         let ca_pem = authority.pem().to_owned();
-        let world = Arc::new(World { entries, counter: Counter::new(), proxy_auth, ca_pem });
+        let world = Arc::new(World {
+            entries,
+            counter: Arc::new(Counter::new()),
+            proxy_auth,
+            ca_pem,
+        });
 
         let addr = loopback(self.proxy_addr)?;
-        let proxy = Proxy::start(world.clone(), addr).map_err(|error| SimError::Listen(addr, error))?;
+        let proxy =
+            Proxy::start(world.clone(), addr).map_err(|error| SimError::Listen(addr, error))?;
         let proxy = Arc::new(proxy);
         let addr = loopback(self.admin_addr)?;
-        let admin =
-            admin::start(world.clone(), proxy.clone(), addr).map_err(|error| SimError::Listen(addr, error))?;
+        let admin = admin::start(world.clone(), proxy.clone(), addr)
+            .map_err(|error| SimError::Listen(addr, error))?;
         let mut naked = HashMap::new();
         for (host, entry) in &world.entries {
             let (shared, entry) = (world.clone(), entry.clone());
             let listening = reserve(ANY_PORT)
                 .and_then(|socket| {
-                    Listening::start(socket, move |wire| direct(shared.clone(), entry.clone(), wire))
+                    Listening::start(socket, move |wire| {
+                        direct(shared.clone(), entry.clone(), wire)
+                    })
                 })
                 .map_err(|error| SimError::Listen(ANY_PORT, error))?;
             naked.insert(host.clone(), listening);
         }
-        Ok(Sim { world, proxy, admin, naked, credentials: self.credentials })
+        Ok(Sim {
+            world,
+            proxy,
+            admin,
+            naked,
+            credentials: self.credentials,
+        })
     }
 }
 
@@ -124,14 +132,6 @@ fn loopback(addr: Option<SocketAddr>) -> Result<SocketAddr, SimError> {
         addr if addr.ip().is_loopback() => Ok(addr),
         addr => Err(SimError::NotLoopback(addr)),
     }
-}
-
-fn certificate(host: &str, error: AuthorityError) -> SimError {
-    let error = match error {
-        AuthorityError::Certificate(error) => error.into(),
-        AuthorityError::Tls(error) => error.into(),
-    };
-    SimError::Certificate(host.to_owned(), error)
 }
 
 /// A small internet at work. Dropped, it stops: its ports close and its connections are cut.
@@ -180,7 +180,10 @@ impl Sim {
 
     /// Every site's own port, by host name.
     pub fn direct_addrs(&self) -> BTreeMap<String, SocketAddr> {
-        self.naked.iter().map(|(host, listening)| (host.to_string(), listening.addr())).collect()
+        self.naked
+            .iter()
+            .map(|(host, listening)| (host.to_string(), listening.addr()))
+            .collect()
     }
 
     /// The certificate authority's certificate, as PEM.
@@ -211,11 +214,27 @@ impl Sim {
 
     /// Takes the proxy down: its port refuses, its connections are cut. Returns once that is so.
     pub async fn proxy_down(&self) -> Result<(), SimError> {
-        self.proxy.down().await.map_err(|error| SimError::Listen(self.proxy.addr(), error))
+        self.proxy
+            .down()
+            .await
+            .map_err(|error| SimError::Listen(self.proxy.addr(), error))
     }
 
     /// Brings the proxy up again, on the same port.
     pub async fn proxy_up(&self) -> Result<(), SimError> {
-        self.proxy.up().await.map_err(|error| SimError::Listen(self.proxy.addr(), error))
+        self.proxy
+            .up()
+            .await
+            .map_err(|error| SimError::Listen(self.proxy.addr(), error))
+    }
+
+    /// Stops it, and returns once every port and connection is closed. (Dropping it stops it too, but a little later.)
+    pub async fn shutdown(self) -> Result<(), SimError> {
+        self.proxy_down().await?;
+        self.admin.stop().await;
+        for listening in self.naked.into_values() {
+            listening.stop().await;
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Static files of a folder under a host name, kept in memory once read.
 
-use crate::answer::{Answer, AnswerBody};
+use crate::answer::Answer;
+use crate::body::AnswerBody;
 use crate::site::{Answering, Request, Site};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -44,13 +45,24 @@ impl Folder {
     pub fn new(root: impl AsRef<Path>) -> io::Result<Self> {
         let root = root.as_ref().canonicalize()?;
         if !root.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::NotADirectory, "a folder site needs a folder"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotADirectory,
+                "a folder site needs a folder",
+            ));
         }
-        Ok(Self { root, cache: RwLock::default() })
+        Ok(Self {
+            root,
+            cache: RwLock::default(),
+        })
     }
 
     fn cached(&self, path: &str) -> Option<File> {
-        self.cache.read().unwrap_or_else(PoisonError::into_inner).files.get(path).cloned()
+        self.cache
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .files
+            .get(path)
+            .cloned()
     }
 
     fn keep(&self, path: &str, file: &File) {
@@ -63,13 +75,20 @@ impl Folder {
     }
 
     async fn find(&self, path: &str) -> io::Result<Found> {
-        let Some(relative) = relative(path) else { return Ok(Found::Nothing) };
+        let Some(relative) = relative(path) else {
+            return Ok(Found::Nothing);
+        };
         let asked = self.root.join(relative);
         // Resolved before it is judged: a link that leads out of the folder is outside.
         let mut file = match tokio::fs::canonicalize(&asked).await {
             Ok(file) if file.starts_with(&self.root) => file,
             Ok(_) => return Ok(Found::Nothing),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
                 return Ok(Found::Nothing);
             }
             Err(error) => return Err(error),
@@ -87,7 +106,10 @@ impl Folder {
             (false, false) => {}
         }
         let bytes = Bytes::from(tokio::fs::read(&file).await?);
-        Ok(Found::File(File { bytes, content_type: content_type(&file) }))
+        Ok(Found::File(File {
+            bytes,
+            content_type: content_type(&file),
+        }))
     }
 
     async fn serve(&self, request: Request) -> Answer {
@@ -104,11 +126,16 @@ impl Folder {
                 self.keep(path, &file);
                 file.answer()
             }
-            Ok(Found::Folder) => Answer::redirect(StatusCode::MOVED_PERMANENTLY, &format!("{path}/")),
+            Ok(Found::Folder) => {
+                Answer::redirect(StatusCode::MOVED_PERMANENTLY, &format!("{path}/"))
+            }
             Ok(Found::Nothing) => Answer::text(StatusCode::NOT_FOUND, "no such file\n"),
             Err(error) => {
                 tracing::warn!(%error, path, "failed to read a file");
-                Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the file can't be read\n")
+                Answer::text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the file can't be read\n",
+                )
             }
         }
     }
@@ -123,7 +150,9 @@ impl Site for Folder {
 impl File {
     fn answer(self) -> Answer {
         let mut response = Response::new(AnswerBody::whole(self.bytes));
-        response.headers_mut().insert(CONTENT_TYPE, self.content_type);
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, self.content_type);
         Answer::Respond(response)
     }
 }
@@ -160,7 +189,10 @@ fn percent_decoded(segment: &str) -> Option<String> {
 }
 
 fn content_type(file: &Path) -> HeaderValue {
-    let name = file.extension().and_then(|extension| extension.to_str()).unwrap_or("");
+    let name = file
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or("");
     HeaderValue::from_static(match name.to_ascii_lowercase().as_str() {
         "html" | "htm" => "text/html; charset=utf-8",
         "css" => "text/css; charset=utf-8",
