@@ -17,7 +17,7 @@ pub(crate) const TABLE_ELEMENTS_MAX: usize = 200_000;
 /// Core instances of one component.
 pub(crate) const CORE_INSTANCES_MAX: u32 = 64;
 /// Bytes that stay mapped between two tasks: what a small handler touches, so that its pages aren't faulted in anew.
-const KEEP_RESIDENT: usize = 64 << 10;
+const KEEP_RESIDENT: usize = 4 << 20;
 
 /// The engine of a host, with room for `instances` guests.
 pub(crate) fn engine(instances: u32) -> Result<Engine, SandboxError> {

@@ -83,6 +83,11 @@ pub enum LoadError {
         "it imports {0}, which a handler can't have; a handler may import tollgate:handler and WASI 0.2"
     )]
     UnknownImport(String),
+    /// It makes handles of a kind of its own, whose number no limit of wasmtime bounds (trap 18).
+    #[error(
+        "it defines resources of its own, which no handler needs; build it with the SDK of this Tollgate"
+    )]
+    OwnResources,
     /// The compiler refused it, or reached its limits (trap 22).
     #[error("it can't be compiled: {0}")]
     Compile(String),

@@ -8,7 +8,7 @@ use tollgate_core::{
     Digest,
     handler::{Capability, HandlerDigests},
 };
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{CanonicalFunction, Encoding, Parser, Payload};
 use wasmtime::Engine;
 
 use crate::LoadError;
@@ -93,6 +93,15 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, LoadError> {
                             .name
                             .to_owned(),
                     );
+                }
+            }
+            Payload::ComponentCanonicalSection(reader) => {
+                for function in reader.clone() {
+                    let function =
+                        function.map_err(|error| LoadError::Malformed(error.to_string()))?;
+                    if matches!(function, CanonicalFunction::ResourceNew { .. }) {
+                        return Err(LoadError::OwnResources);
+                    }
                 }
             }
             Payload::CustomSection(reader) if reader.name() == SECTION => {

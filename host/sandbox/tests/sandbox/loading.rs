@@ -119,6 +119,18 @@ async fn d03_a_world_that_does_not_match_is_refused_with_what_differs() {
 }
 
 #[tokio::test]
+async fn trap18_handles_that_no_limit_would_bound_are_refused() {
+    let own = wat::parse_str(
+        r#"(component (type $own (resource (rep i32))) (core func (canon resource.new $own))
+            (instance $i) (export "tollgate:handler/stages@0.1.0" (instance $i)))"#,
+    );
+    assert_eq!(
+        Bench::new().load(&own.unwrap()).await.err(),
+        Some(LoadError::OwnResources)
+    );
+}
+
+#[tokio::test]
 async fn a_description_that_cannot_be_is_refused() {
     let bench = Bench::new();
     for (guest, word) in [
