@@ -3,6 +3,7 @@
 //! What a handler may call is handed in with each task as [`Gates`](gates::Gates); this crate knows no network and no
 //! store. A set of handlers is immutable and replaced whole.
 
+mod answer;
 mod bindings;
 pub mod call;
 mod check;
