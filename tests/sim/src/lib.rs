@@ -20,6 +20,7 @@ pub mod sites;
 mod wire;
 
 pub use answer::Answer;
+pub use authority::AuthorityError;
 pub use body::AnswerBody;
 pub use counts::{Counts, HostCounts, PathCounts};
 pub use faults::{Fault, Faults, Faulty};
