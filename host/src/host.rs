@@ -102,8 +102,7 @@ impl HostBuilder {
         let handlers = spec.handlers(data.join("compiled"), self.compiler).await?;
         let plan = Plan::make(&spec.deployment, &spec.name, &handlers, &*store, clock.now()).await?;
         let grace = spec.deployment.host.grace;
-        let dispatcher =
-            Dispatcher::new(&plan, store.clone(), gate.clone(), clock.clone(), self.mode, grace).await?;
+        let dispatcher = Dispatcher::new(&plan, store.clone(), gate.clone(), clock.clone(), self.mode, grace).await?;
         let operations = Operations::new(store.clone(), clock.clone(), data.clone());
         let operations = Arc::new(operations.attached(&dispatcher, &plan, gate));
         let listen = self.listen.unwrap_or(spec.deployment.host.listen);
@@ -159,9 +158,8 @@ impl Host {
     /// The store failed, or the dispatcher ended with an error. What wasn't settled runs again at the next start.
     pub async fn wait(self) -> Result<Progress, HostError> {
         let ended = self.dispatcher.await;
-        let ended = ended.unwrap_or_else(|error| {
-            Err(EngineError::Task { task: "the dispatcher", message: error.to_string() })
-        });
+        let ended =
+            ended.unwrap_or_else(|error| Err(EngineError::Task { task: "the dispatcher", message: error.to_string() }));
         self.heartbeat.abort();
         self.server.stop().await.map_err(HostError::Listen)?;
         self.store.close().await?;

@@ -17,7 +17,8 @@ pub struct Tollgate;
 
 /// Handlers are compiled in a child: this same program, with the hidden command for it.
 fn compiler() -> Result<Compiler, CliError> {
-    let program = std::env::current_exe().map_err(|error| CliError::failed(format!("this program can't find itself: {error}")))?;
+    let program = std::env::current_exe()
+        .map_err(|error| CliError::failed(format!("this program can't find itself: {error}")))?;
     Ok(Compiler::Child { program, args: vec![tollgate_cli::COMPILE_COMMAND.to_owned()] })
 }
 

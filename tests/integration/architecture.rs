@@ -49,7 +49,10 @@ fn packages() -> Vec<Value> {
 /// What a package depends on when it is built, not when it is tested.
 fn dependencies(package: &Value) -> Vec<String> {
     let dependencies = package["dependencies"].as_array().unwrap().iter();
-    dependencies.filter(|dependency| dependency["kind"].is_null()).map(|dependency| dependency["name"].as_str().unwrap().to_owned()).collect()
+    dependencies
+        .filter(|dependency| dependency["kind"].is_null())
+        .map(|dependency| dependency["name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
@@ -86,7 +89,9 @@ fn core_reads_no_clock_and_does_no_io() {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        for forbidden in ["std::fs", "std::net::Tcp", "SystemTime", "Instant::now", "getrandom", "std::env", "std::process"] {
+        for forbidden in
+            ["std::fs", "std::net::Tcp", "SystemTime", "Instant::now", "getrandom", "std::env", "std::process"]
+        {
             assert!(!text.contains(forbidden), "{} names {forbidden}", path.display());
         }
     }

@@ -23,9 +23,12 @@ async fn trap12_a_page_can_not_send_us_inside() {
         site.path(&format!("/{number}"), [Step::redirect(StatusCode::FOUND, target)])
     });
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
-    let jobs = outcomes("breaker = 100\n[job.test.stage.first]\nattempts = 1\n[site.\"localhost:9\"]\ndirect = true\n[site.\"direct.example\"]\ndirect = true\n");
+    let jobs = outcomes(
+        "breaker = 100\n[job.test.stage.first]\nattempts = 1\n[site.\"localhost:9\"]\ndirect = true\n[site.\"direct.example\"]\ndirect = true\n",
+    );
     let host = world.start(&world.jobs(&jobs)).await;
-    let items = (0..targets.len()).map(|number| item(&format!("{number}"), &first(&format!("fetch http://{SITE}/{number}"))));
+    let items =
+        (0..targets.len()).map(|number| item(&format!("{number}"), &first(&format!("fetch http://{SITE}/{number}"))));
     run_items(&host, items.collect()).await;
     for (number, target) in targets.iter().enumerate() {
         let one = detail(&host, &number.to_string()).await;
@@ -74,9 +77,8 @@ async fn https_sizes_and_truncated_bodies_are_as_the_policy_says() {
 #[tokio::test]
 async fn the_limits_of_a_site_hold_for_fetch_all() {
     let release = tollgate_sim::sites::scripted::Release::new();
-    let slow = (0..6).fold(Scripted::new(), |site, number| {
-        site.path(&format!("/{number}"), [Step::ok("x").hang_until(&release)])
-    });
+    let slow = (0..6)
+        .fold(Scripted::new(), |site, number| site.path(&format!("/{number}"), [Step::ok("x").hang_until(&release)]));
     let world = World::new(vec![(SITE, Arc::new(slow))]).await;
     let host = world.start(&world.jobs(&outcomes("[site.\"*\"]\nconcurrency = 2\n"))).await;
     let urls: Vec<String> = (0..6).map(|number| format!("http://{SITE}/{number}")).collect();

@@ -88,7 +88,12 @@ async fn s04_work_in_flight_at_a_kill_runs_again_and_d02_a_killed_host_shows_as_
     let mut child = start_hanging(&world).await;
     assert_eq!(json(&world, &["status"]).await["liveness"]["liveness"], "running");
     let refused = run(&world, &["run"]).await;
-    assert_eq!(refused.status.code(), Some(3), "a second host on the folder: {}", String::from_utf8_lossy(&refused.stderr));
+    assert_eq!(
+        refused.status.code(),
+        Some(3),
+        "a second host on the folder: {}",
+        String::from_utf8_lossy(&refused.stderr)
+    );
     child.kill().unwrap();
     child.wait().unwrap();
     // The command reaches no host, and opens the store that the killed one left.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use tollgate::{Host, HostBuilder, Operations, Progress};
-use tollgate_core::{Clock, ItemKey, item::NewItem, item::ItemStatus, task::TaskState};
+use tollgate_core::{Clock, ItemKey, item::ItemStatus, item::NewItem, task::TaskState};
 use tollgate_engine::operations::JobDetail;
 use tollgate_sandbox::{Compiler, HandlerSet, Sandbox, SandboxOptions};
 use tollgate_sim::{Sim, Site};

@@ -24,7 +24,8 @@ fn program(args: &[String]) -> Result<()> {
     eprintln!("a first optimised build takes some 10 minutes on two cores");
     setup::wasm_target()?;
     handlers::build()?;
-    let builds = ["build", "--release", "--package", "tollgate", "--package", "tollgate-sim", "--package", "tollgate-bench"];
+    let builds =
+        ["build", "--release", "--package", "tollgate", "--package", "tollgate-sim", "--package", "tollgate-bench"];
     step("optimised programs", cargo().args(builds), "Read the compiler's message above.")?;
     let mut bench = cargo();
     bench.args(["run", "--quiet", "--release", "--package", "tollgate-bench", "--"]).args(args);

@@ -49,6 +49,7 @@ pub(crate) fn output(program: &str, args: &[&str]) -> Option<String> {
 
 /// Whether a program is there and runs.
 pub(crate) fn runs(program: impl AsRef<OsStr>, args: &[&str]) -> bool {
-    let command = Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let command =
+        Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     command.is_ok_and(|status| status.success())
 }

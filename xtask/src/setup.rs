@@ -22,7 +22,11 @@ pub(crate) fn wasm_target() -> Result<()> {
     eprintln!("the target {TARGET} is missing: adding it to this repository's toolchain (some 25 MB)");
     let mut command = Command::new("rustup");
     command.args(["target", "add", TARGET]).current_dir(crate::run::root());
-    step("rustup target add", &mut command, &format!("Run `rustup target add {TARGET}` where the network can be reached."))
+    step(
+        "rustup target add",
+        &mut command,
+        &format!("Run `rustup target add {TARGET}` where the network can be reached."),
+    )
 }
 
 /// Installs cargo-deny.
@@ -49,6 +53,8 @@ pub(crate) fn chromium() -> Result<()> {
     eprintln!("chromium is missing: installing Debian's package (some 100 MB)");
     step("apt-get update", Command::new("apt-get").args(["update", "-qq"]), by_hand)?;
     let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "-qq", "--no-install-recommends", "chromium"]).env("DEBIAN_FRONTEND", "noninteractive");
+    install
+        .args(["install", "-y", "-qq", "--no-install-recommends", "chromium"])
+        .env("DEBIAN_FRONTEND", "noninteractive");
     step("apt-get install chromium", &mut install, by_hand)
 }

@@ -18,9 +18,17 @@ pub(crate) fn test() -> Result<()> {
     handlers::build()?;
     let lints = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
     step("lints", cargo().args(lints), "Read clippy's message above.")?;
-    step("programs", cargo().args(["build", "--package", "tollgate", "--package", "tollgate-sim"]), "Read the compiler's message above.")?;
+    step(
+        "programs",
+        cargo().args(["build", "--package", "tollgate", "--package", "tollgate-sim"]),
+        "Read the compiler's message above.",
+    )?;
     setup::chromium()?;
-    step("tests", cargo().args(["test", "--workspace", "--no-fail-fast"]), "Read the failures above; each test runs alone with `cargo test NAME`.")?;
+    step(
+        "tests",
+        cargo().args(["test", "--workspace", "--no-fail-fast"]),
+        "Read the failures above; each test runs alone with `cargo test NAME`.",
+    )?;
     let mut docs = cargo();
     docs.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", &mut docs, "Read rustdoc's message above.")?;
@@ -39,6 +47,8 @@ fn dependencies() -> Result<()> {
     if fetched {
         return step("advisories", cargo().args(["deny", "check", "advisories"]), "Update or replace the crate named.");
     }
-    eprintln!("── NOT CHECKED: advisories. Their database can't be fetched from here; run `cargo deny check advisories` where it can.");
+    eprintln!(
+        "── NOT CHECKED: advisories. Their database can't be fetched from here; run `cargo deny check advisories` where it can."
+    );
     Ok(())
 }

@@ -60,7 +60,8 @@ pub(crate) fn seeds(round: &Round, crawl: &Crawl) -> Result<Found> {
             return Err(StageError::permanent("params name neither `seeds` nor `sitemap`: there is nothing to crawl"));
         }
         let seed = |seed: &String| {
-            let url = links::absolute(seed, None).or_permanent(&format!("seed {seed:?} is no http or https address"))?;
+            let url =
+                links::absolute(seed, None).or_permanent(&format!("seed {seed:?} is no http or https address"))?;
             Ok(Link { url, depth: 0 })
         };
         let seeds = crawl.seeds.iter().map(seed).collect::<Result<Vec<_>>>()?;

@@ -40,7 +40,8 @@ pub(crate) fn extract(page: Page, wanted: &Fields, #[reads("fetch/page.html")] r
     let html = raw.html(&page.url)?;
     let mut fields = Map::new();
     for (name, rule) in &wanted.fields {
-        let value = rule.take(&html).map_err(|error| StageError::permanent(format!("params: fields.{name}: {error}")))?;
+        let value =
+            rule.take(&html).map_err(|error| StageError::permanent(format!("params: fields.{name}: {error}")))?;
         match value {
             Some(value) => drop(fields.insert(name.clone(), value)),
             None if wanted.required.contains(name) => {
@@ -102,10 +103,7 @@ mod tests {
 
     #[test]
     fn bad_params_are_permanent_and_name_the_field() {
-        for params in [
-            json!({"fields": {"sku": "h1["}}),
-            json!({"fields": {"a": "h1"}, "required": ["sku"]}),
-        ] {
+        for params in [json!({"fields": {"sku": "h1["}}), json!({"fields": {"a": "h1"}, "required": ["sku"]})] {
             let Err(StageError::Permanent(reason)) = run(params) else { panic!("bad params passed") };
             assert!(reason.contains("sku"), "{reason}");
         }

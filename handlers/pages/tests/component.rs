@@ -58,7 +58,10 @@ fn the_component_imports_what_it_uses_and_describes_itself() {
     let handler = pages::handler();
     assert_eq!(section["name"], handler.name);
     assert_eq!(section["version"], handler.version);
-    let stages: Vec<_> =
-        handler.stages.iter().map(|stage| serde_json::json!({"name": stage.name, "source-hash": stage.source_hash})).collect();
+    let stages: Vec<_> = handler
+        .stages
+        .iter()
+        .map(|stage| serde_json::json!({"name": stage.name, "source-hash": stage.source_hash}))
+        .collect();
     assert_eq!(section["stages"], Value::Array(stages), "hashes are the same, whatever the code is built for");
 }

@@ -80,10 +80,7 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Compiles a component; the program calls itself so.
     #[command(name = COMPILE_COMMAND, hide = true)]
-    CompileComponent {
-        component: PathBuf,
-        compiled: PathBuf,
-    },
+    CompileComponent { component: PathBuf, compiled: PathBuf },
 }
 
 #[derive(Debug, ClapArgs)]
@@ -116,9 +113,7 @@ pub(crate) enum JobCommand {
     /// Lists jobs with their counts.
     List,
     /// Shows one job with its stages and latest errors.
-    Show {
-        job: String,
-    },
+    Show { job: String },
     /// Pauses a job: what runs finishes, nothing new starts.
     Pause {
         job: String,
@@ -127,9 +122,7 @@ pub(crate) enum JobCommand {
         note: String,
     },
     /// Ends a job's pause.
-    Resume {
-        job: String,
-    },
+    Resume { job: String },
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,10 +130,7 @@ pub(crate) enum ItemCommand {
     /// Lists items, each with why it stands where it does.
     List(ItemListArgs),
     /// Shows everything known of an item: tasks, attempts, outputs, artifacts.
-    Show {
-        job: String,
-        key: String,
-    },
+    Show { job: String, key: String },
     /// Adds items: keys, or a file of JSON lines with `key`, `data`, `priority`, `revision`.
     Add(ItemAddArgs),
     /// Opens failed tasks again, and resumes the job.

@@ -31,7 +31,10 @@ pub(crate) fn build(program: &dyn Program, global: &Global, crates: &[PathBuf]) 
 fn compile(path: &Path) -> Result<(String, PathBuf), CliError> {
     let manifest = path.join("Cargo.toml");
     if !manifest.is_file() {
-        return Err(CliError::configuration(format!("{} has no Cargo.toml; name the folder of a handler crate", path.display())));
+        return Err(CliError::configuration(format!(
+            "{} has no Cargo.toml; name the folder of a handler crate",
+            path.display()
+        )));
     }
     eprintln!("compiling {} for {TARGET}", path.display());
     let output = Command::new("cargo")
@@ -59,6 +62,9 @@ fn compile(path: &Path) -> Result<(String, PathBuf), CliError> {
         Some((name, PathBuf::from(wasm)))
     });
     found.ok_or_else(|| {
-        CliError::configuration(format!("{} makes no component; it needs [lib] crate-type = [\"cdylib\"]", path.display()))
+        CliError::configuration(format!(
+            "{} makes no component; it needs [lib] crate-type = [\"cdylib\"]",
+            path.display()
+        ))
     })
 }

@@ -3,7 +3,12 @@
 use serde_json::json;
 use tollgate_core::spec::{Deployment, Route, SiteSpec};
 
-use crate::{CliError, Program, args::{Format, Global}, output, program::Checked};
+use crate::{
+    CliError, Program,
+    args::{Format, Global},
+    output,
+    program::Checked,
+};
 
 pub(crate) async fn check(program: &dyn Program, global: &Global) -> Result<(), CliError> {
     let Checked { deployment, jobs } = program.check(&global.file, global.data.as_deref()).await?;
@@ -14,24 +19,43 @@ pub(crate) async fn check(program: &dyn Program, global: &Global) -> Result<(), 
         let Some(spec) = deployment.job(name.as_str()) else {
             continue;
         };
-        let grants: Vec<String> = spec.grants.iter().map(|grant| {
-            std::iter::once(grant.capability.as_str()).chain(grant.names.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
-        }).collect();
+        let grants: Vec<String> = spec
+            .grants
+            .iter()
+            .map(|grant| {
+                std::iter::once(grant.capability.as_str())
+                    .chain(grant.names.iter().map(String::as_str))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+            .collect();
         match checked {
             Ok(job) => {
                 let info = job.handler.info();
                 let digest = job.handler.digests().artifact;
-                text.push_str(&format!("job {name}: handler {} {} ({}), may use {}\n", spec.handler, info.version, digest.short(), grants.join(", ")));
-                let stages: Vec<_> = job.stages().map(|(stage, needs)| {
-                    let needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
-                    json!({"stage": stage.name, "needs": needs, "concurrency": stage.concurrency,
+                text.push_str(&format!(
+                    "job {name}: handler {} {} ({}), may use {}\n",
+                    spec.handler,
+                    info.version,
+                    digest.short(),
+                    grants.join(", ")
+                ));
+                let stages: Vec<_> = job
+                    .stages()
+                    .map(|(stage, needs)| {
+                        let needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
+                        json!({"stage": stage.name, "needs": needs, "concurrency": stage.concurrency,
                         "attempts": stage.retry.attempts_max, "when": stage.when.as_ref().map(|when| when.source())})
-                }).collect();
+                    })
+                    .collect();
                 for (stage, needs) in job.stages() {
                     let needs: Vec<String> = needs.iter().map(ToString::to_string).collect();
                     let needs = if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") };
                     let when = stage.when.as_ref().map_or_else(String::new, |when| format!(", when {}", when.source()));
-                    text.push_str(&format!("  stage {}: needs {needs}, {} at a time, {} attempts{when}\n", stage.name, stage.concurrency, stage.retry.attempts_max));
+                    text.push_str(&format!(
+                        "  stage {}: needs {needs}, {} at a time, {} attempts{when}\n",
+                        stage.name, stage.concurrency, stage.retry.attempts_max
+                    ));
                 }
                 documents.push(json!({"job": name, "handler": spec.handler, "version": info.version,
                     "artifact": digest.to_string(), "grants": grants, "stages": stages}));
@@ -52,8 +76,17 @@ pub(crate) async fn check(program: &dyn Program, global: &Global) -> Result<(), 
 
 fn sites(deployment: &Deployment) -> String {
     let rows = deployment.sites.iter().map(|site| {
-        let rate = site.rate.map_or_else(|| "any".to_owned(), |rate| format!("one in {:?}, burst {}", rate.interval, rate.burst));
-        [site.pattern.to_string(), route(site), rate, site.concurrency.to_string(), format!("{:?}", site.timeout), site.body_max.to_string()]
+        let rate = site
+            .rate
+            .map_or_else(|| "any".to_owned(), |rate| format!("one in {:?}, burst {}", rate.interval, rate.burst));
+        [
+            site.pattern.to_string(),
+            route(site),
+            rate,
+            site.concurrency.to_string(),
+            format!("{:?}", site.timeout),
+            site.body_max.to_string(),
+        ]
     });
     output::table(["site", "reached", "rate", "at a time", "timeout", "body-max"], rows)
 }

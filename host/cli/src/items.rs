@@ -82,7 +82,12 @@ fn detail_text(detail: &ItemDetail) -> String {
     let mut text = format!("{}: {}\n", item.key, item.status.as_str());
     text.push_str(&format!("data: {}\n", Value::Object(item.data.clone())));
     let rows = item.tasks.iter().map(|task| {
-        [task.stage.to_string(), task.state.kind().as_str().to_owned(), task.tally.attempts.to_string(), task.state.why()]
+        [
+            task.stage.to_string(),
+            task.state.kind().as_str().to_owned(),
+            task.tally.attempts.to_string(),
+            task.state.why(),
+        ]
     });
     text.push_str(&output::table(["stage", "state", "attempts", "why"], rows));
     for (stage, fields) in &item.outputs {
@@ -93,13 +98,26 @@ fn detail_text(detail: &ItemDetail) -> String {
         text.push_str(&format!("doubts of {stage}: {}\n", flags.join(", ")));
     }
     let rows = detail.attempts.iter().flat_map(|(stage, attempts)| {
-        attempts.iter().map(move |attempt| [stage.to_string(), attempt.number.to_string(), attempt_end(attempt), took(attempt), attempt.requests.to_string(), attempt.handler.artifact.short()])
+        attempts.iter().map(move |attempt| {
+            [
+                stage.to_string(),
+                attempt.number.to_string(),
+                attempt_end(attempt),
+                took(attempt),
+                attempt.requests.to_string(),
+                attempt.handler.artifact.short(),
+            ]
+        })
     });
     text.push_str(&output::table(["stage", "attempt", "ended", "took", "requests", "handler"], rows));
     let rows = detail.artifacts.iter().map(|stored| {
         let artifact = &stored.artifact;
         let pending = if stored.pending { " (pending)" } else { "" };
-        [format!("{}/{}{pending}", artifact.stage, artifact.name), artifact.content_type.clone(), artifact.size.to_string()]
+        [
+            format!("{}/{}{pending}", artifact.stage, artifact.name),
+            artifact.content_type.clone(),
+            artifact.size.to_string(),
+        ]
     });
     if !detail.artifacts.is_empty() {
         text.push_str(&output::table(["artifact", "type", "bytes"], rows));

@@ -12,7 +12,8 @@ pub(crate) async fn list(program: &dyn Program, global: &Global) -> Result<(), C
     output::list(global.output, &overview.jobs, |jobs| {
         let rows = jobs.iter().map(|job| {
             let count = |status| job.items.get(&status).copied().unwrap_or(0).to_string();
-            let state = job.pause.as_ref().map_or_else(|| "open".to_owned(), |pause| format!("paused: {}", pause.sentence()));
+            let state =
+                job.pause.as_ref().map_or_else(|| "open".to_owned(), |pause| format!("paused: {}", pause.sentence()));
             [
                 job.name.to_string(),
                 count(ItemStatus::Queued),
@@ -34,9 +35,8 @@ pub(crate) async fn show(program: &dyn Program, global: &Global, job: &str) -> R
         for attention in &detail.attention {
             text.push_str(&format!("! {}\n", attention.message));
         }
-        let rows = detail.errors.iter().map(|error| {
-            [error.key.to_string(), error.stage.to_string(), error.error.to_string()]
-        });
+        let rows =
+            detail.errors.iter().map(|error| [error.key.to_string(), error.stage.to_string(), error.error.to_string()]);
         if !detail.errors.is_empty() {
             text.push_str(&output::table(["item", "stage", "error"], rows));
         }

@@ -20,7 +20,8 @@ pub(crate) fn of_a_run() {
 pub(crate) fn quiet() {
     let filter = EnvFilter::try_from_env("TOLLGATE_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
     let terminal = std::io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_ansi(terminal).compact();
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_ansi(terminal).compact();
     if let Err(error) = subscriber.try_init() {
         eprintln!("events are logged elsewhere: {error}");
     }

@@ -19,14 +19,20 @@ static WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../wit");
 const WORKSPACE: &str = include_str!("../../../Cargo.toml");
 
 pub(crate) fn new_handler(name: &str, sdk: Option<&Path>) -> Result<(), CliError> {
-    let name = HandlerName::new(name).map_err(|error| CliError::configuration(format!("the name {name:?}: {error}")))?;
+    let name =
+        HandlerName::new(name).map_err(|error| CliError::configuration(format!("the name {name:?}: {error}")))?;
     let folder = PathBuf::from(name.as_str());
     if folder.exists() {
-        return Err(CliError::configuration(format!("{} is there already; take another name, or remove it", folder.display())));
+        return Err(CliError::configuration(format!(
+            "{} is there already; take another name, or remove it",
+            folder.display()
+        )));
     }
     fs::create_dir_all(folder.join("src"))?;
     let sdk = match sdk {
-        Some(sdk) => fs::canonicalize(sdk).map_err(|error| CliError::configuration(format!("{}: {error}", sdk.display())))?,
+        Some(sdk) => {
+            fs::canonicalize(sdk).map_err(|error| CliError::configuration(format!("{}: {error}", sdk.display())))?
+        }
         None => match checkout()? {
             Some(sdk) => sdk,
             None => {

@@ -37,7 +37,8 @@ pub(crate) async fn run(program: &dyn Program, global: &Global, args: RunArgs) -
     let (overview, settled) = end?;
     output::print(&status::text(&overview))?;
     eprintln!("{settled} tasks run");
-    let standing: Vec<&str> = overview.jobs.iter().filter(|job| job.pause.is_some()).map(|job| job.name.as_str()).collect();
+    let standing: Vec<&str> =
+        overview.jobs.iter().filter(|job| job.pause.is_some()).map(|job| job.name.as_str()).collect();
     if args.until_idle && !standing.is_empty() {
         return Err(CliError::standing(format!("paused: {}; see `tollgate job show`", standing.join(", "))));
     }
@@ -105,7 +106,12 @@ fn line(overview: &Overview, running: u64) -> String {
         let count = |status: ItemStatus| job.items.get(&status).copied().unwrap_or(0);
         let waiting = count(ItemStatus::Queued) + count(ItemStatus::Retrying);
         let paused = if job.pause.is_some() { ", PAUSED" } else { "" };
-        format!("{}: {} done, {waiting} to do, {} failed{paused}", job.name, count(ItemStatus::Done), count(ItemStatus::Failed))
+        format!(
+            "{}: {} done, {waiting} to do, {} failed{paused}",
+            job.name,
+            count(ItemStatus::Done),
+            count(ItemStatus::Failed)
+        )
     });
     format!("{running} running | {}", jobs.collect::<Vec<_>>().join(" | "))
 }

@@ -51,13 +51,18 @@ pub(crate) fn text(overview: &Overview) -> String {
     });
     text.push_str(&output::wide_table(header.collect(), rows));
     for job in &overview.jobs {
-        let counts = ItemStatus::ALL.iter().map(|status| {
-            format!("{} {}", job.items.get(status).copied().unwrap_or(0), status.as_str())
-        });
+        let counts = ItemStatus::ALL
+            .iter()
+            .map(|status| format!("{} {}", job.items.get(status).copied().unwrap_or(0), status.as_str()));
         text.push_str(&format!("{}: items {}\n", job.name, counts.collect::<Vec<_>>().join(", ")));
     }
     for error in overview.errors.iter().take(5) {
-        text.push_str(&format!("  {} {}: {}\n", error.error.key, error.error.stage, output::short(&error.error.error.to_string())));
+        text.push_str(&format!(
+            "  {} {}: {}\n",
+            error.error.key,
+            error.error.stage,
+            output::short(&error.error.error.to_string())
+        ));
     }
     text
 }

@@ -29,7 +29,9 @@ pub enum Breach {
         message: String,
     },
     /// Empty where the contract doesn't say that it may be.
-    #[error("field `{field}` is empty; a field that may be empty says so in the stage's schema (`minLength: 0`, `minItems: 0`)")]
+    #[error(
+        "field `{field}` is empty; a field that may be empty says so in the stage's schema (`minLength: 0`, `minItems: 0`)"
+    )]
     Empty {
         /// Where, as a JSON pointer.
         field: String,
@@ -92,9 +94,9 @@ fn first_empty(value: &Value, schema: &Value, root: &Value, at: String, depth: u
         Value::Array(list) if list.is_empty() => (!may("minItems")).then_some(at),
         Value::Array(list) => {
             let items = schema.get("items").unwrap_or(&Value::Null);
-            list.iter().enumerate().find_map(|(place, value)| {
-                first_empty(value, items, root, format!("{at}/{place}"), depth + 1)
-            })
+            list.iter()
+                .enumerate()
+                .find_map(|(place, value)| first_empty(value, items, root, format!("{at}/{place}"), depth + 1))
         }
         Value::Object(fields) => fields.iter().find_map(|(name, value)| {
             let of_field = schema.pointer(&format!("/properties/{}", escape(name)));

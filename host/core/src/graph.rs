@@ -103,10 +103,8 @@ impl StageGraph {
             for need in &stage.needs {
                 let mut cheaper = Vec::new();
                 for name in &need.any_of {
-                    let needed = place_of(name).ok_or_else(|| GraphError::UnknownNeed {
-                        stage: stage.name.clone(),
-                        need: name.clone(),
-                    })?;
+                    let needed = place_of(name)
+                        .ok_or_else(|| GraphError::UnknownNeed { stage: stage.name.clone(), need: name.clone() })?;
                     before[place].push(needed);
                     for &alternative in &cheaper {
                         if !fallback_of[needed].contains(&alternative) {

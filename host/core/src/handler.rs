@@ -84,16 +84,8 @@ pub enum Capability {
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Http,
-        Self::Artifacts,
-        Self::State,
-        Self::Llm,
-        Self::Search,
-        Self::Speech,
-        Self::Tools,
-        Self::Log,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Http, Self::Artifacts, Self::State, Self::Llm, Self::Search, Self::Speech, Self::Tools, Self::Log];
 
     /// The interface's name in the WIT package, and the word in a `grant`.
     #[must_use]

@@ -53,7 +53,9 @@ impl ItemStatus {
                 TaskState::Ready { .. } => ready = true,
                 TaskState::RetryLater { .. } => retrying = true,
                 TaskState::Failed { .. } => failed = true,
-                TaskState::Skipped { reason: SkipReason::Rejected { .. } | SkipReason::Excluded { .. } } => rejected = true,
+                TaskState::Skipped { reason: SkipReason::Rejected { .. } | SkipReason::Excluded { .. } } => {
+                    rejected = true
+                }
                 TaskState::Done | TaskState::Nothing { .. } => done = true,
                 TaskState::Waiting { .. } | TaskState::Skipped { .. } | TaskState::Unreachable { .. } => {}
             }

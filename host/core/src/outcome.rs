@@ -251,12 +251,12 @@ fn settle_obstacle(
     match obstacle {
         Obstacle::Final(error) => {
             // A page that is gone says nothing about the lane; a guest that crashes does.
-            let breaker =
-                if error.kind == ErrorKind::Permanent { BreakerEffect::None } else { BreakerEffect::Failure };
+            let breaker = if error.kind == ErrorKind::Permanent { BreakerEffect::None } else { BreakerEffect::Failure };
             fail(error, tally, breaker)
         }
         Obstacle::Uncounted { kind, message, .. } if expired => {
-            let message = format!("retried for {:?} without an end, last {}: {message}", policy.retry_for, kind.as_str());
+            let message =
+                format!("retried for {:?} without an end, last {}: {message}", policy.retry_for, kind.as_str());
             fail(TaskError::new(ErrorKind::Expired, message), tally, BreakerEffect::None)
         }
         Obstacle::Uncounted { kind, message, after } => {

@@ -160,7 +160,9 @@ mod tests {
         for text in local {
             assert!(is_local(&parse(text).unwrap()), "{text}");
         }
-        for text in ["http://93.184.216.34/", "https://example.com/", "http://[2606:2800::1]/", "http://localhost.example/"] {
+        for text in
+            ["http://93.184.216.34/", "https://example.com/", "http://[2606:2800::1]/", "http://localhost.example/"]
+        {
             assert!(!is_local(&parse(text).unwrap()), "{text}");
         }
     }

@@ -73,7 +73,9 @@ pub(crate) async fn run(
                 spooling.take(&chunk).map_err(|error| (ExchangeError::Spool(error), so_far))?;
             }
             Ok(None) => return Ok(Incoming { status, headers, body: spooling.end() }),
-            Err(error) => return Err((ExchangeError::Transport(format!("the body broke off: {}", chain(&error))), so_far)),
+            Err(error) => {
+                return Err((ExchangeError::Transport(format!("the body broke off: {}", chain(&error))), so_far));
+            }
         }
     }
 }

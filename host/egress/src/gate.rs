@@ -86,8 +86,7 @@ impl Gate {
     /// The scratch folder can't be used, or no client can be made.
     pub fn new(deployment: &Deployment, options: GateOptions) -> Result<Arc<Self>, GateError> {
         spool::prepare(&options.spool).map_err(GateError::Spool)?;
-        let proxies =
-            deployment.proxies.iter().map(|proxy| (proxy.name.clone(), Proxy::new(proxy.clone()))).collect();
+        let proxies = deployment.proxies.iter().map(|proxy| (proxy.name.clone(), Proxy::new(proxy.clone()))).collect();
         let direct = route::direct().map_err(GateError::Client)?;
         Ok(Arc::new(Self { deployment: deployment.clone(), options, proxies, direct, sites: Sites::default() }))
     }
@@ -164,7 +163,10 @@ impl Gate {
             Route::Direct => Ok((self.direct.clone(), None)),
             Route::Proxy(name) => match self.proxies.get(name) {
                 Some(proxy) => Ok((proxy.client(&self.options.base, self.options.clock.now())?, Some(proxy))),
-                None => Err(Refused::denied(format!("site {} names proxy {name}, which isn't in jobs.toml", address.site.pattern))),
+                None => Err(Refused::denied(format!(
+                    "site {} names proxy {name}, which isn't in jobs.toml",
+                    address.site.pattern
+                ))),
             },
             Route::Unset => {
                 let host = &address.authority;

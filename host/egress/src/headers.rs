@@ -37,8 +37,10 @@ pub(crate) fn of_guest(request: &HttpRequest) -> Result<HeaderMap, Refused> {
             continue;
         }
         bytes += name.len() + value.len();
-        let name = HeaderName::try_from(lower).map_err(|_| Refused::invalid(format!("{name:?} is no header's name")))?;
-        let value = HeaderValue::try_from(value).map_err(|_| Refused::invalid(format!("the value of {name} is none")))?;
+        let name =
+            HeaderName::try_from(lower).map_err(|_| Refused::invalid(format!("{name:?} is no header's name")))?;
+        let value =
+            HeaderValue::try_from(value).map_err(|_| Refused::invalid(format!("the value of {name} is none")))?;
         headers.append(name, value);
     }
     if bytes > HEADERS_BYTES_MAX {
@@ -50,7 +52,9 @@ pub(crate) fn of_guest(request: &HttpRequest) -> Result<HeaderMap, Refused> {
 /// A site's headers as a guest sees them: no cookies, which are the session's.
 pub(crate) fn for_guest(headers: &HeaderMap) -> Vec<(String, String)> {
     let shown = headers.iter().filter(|(name, _)| !matches!(name.as_str(), "set-cookie" | "set-cookie2"));
-    shown.map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect()
+    shown
+        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect()
 }
 
 #[cfg(test)]

@@ -95,7 +95,8 @@ impl Proxy {
             None => None,
         };
         let ca = ca.map(|file| {
-            std::fs::read_to_string(base.join(&file)).map_err(|error| self.unusable(format!("its `ca`, {file}: {error}")))
+            std::fs::read_to_string(base.join(&file))
+                .map_err(|error| self.unusable(format!("its `ca`, {file}: {error}")))
         });
         Ok(Settings { url, ca: ca.transpose()? })
     }

@@ -99,7 +99,8 @@ impl Attempt {
     pub(crate) fn gates(self: &Arc<Self>, job: &JobPlan, log: AttemptLog) -> Gates {
         let granted = |capability| job.grants(capability);
         Gates {
-            http: granted(Capability::Http).then(|| Arc::new(http::AttemptHttp::new(self.clone())) as Arc<dyn HttpGate>),
+            http: granted(Capability::Http)
+                .then(|| Arc::new(http::AttemptHttp::new(self.clone())) as Arc<dyn HttpGate>),
             artifacts: (granted(Capability::Artifacts) && self.item.is_some())
                 .then(|| Arc::new(artifacts::AttemptArtifacts::new(self.clone())) as Arc<dyn ArtifactGate>),
             state: granted(Capability::State)
@@ -155,4 +156,3 @@ impl AttemptLedger {
         self.artifacts.push(artifact);
     }
 }
-

@@ -234,11 +234,7 @@ impl Dispatcher {
         }
     }
 
-    async fn task_ended(
-        &mut self,
-        lane: Lane,
-        result: Result<Executed, StoreError>,
-    ) -> Result<(), EngineError> {
+    async fn task_ended(&mut self, lane: Lane, result: Result<Executed, StoreError>) -> Result<(), EngineError> {
         let Executed { settled, in_the_way_until } = match result {
             Ok(executed) => executed,
             Err(StoreError::StaleClaim(item)) => {
@@ -368,7 +364,10 @@ impl Dispatcher {
                 Ok(Some(ended)) => self.take_ended(ended).await?,
                 Ok(None) => break,
                 Err(_) => {
-                    tracing::warn!(tasks = self.executors.len(), "grace is over; the rest runs again at the next start");
+                    tracing::warn!(
+                        tasks = self.executors.len(),
+                        "grace is over; the rest runs again at the next start"
+                    );
                     self.executors.shutdown().await;
                 }
             }
@@ -410,4 +409,3 @@ async fn pause_refused(plan: &Plan, tools: &Tools) -> Result<(), EngineError> {
     }
     Ok(())
 }
-

@@ -11,9 +11,7 @@ use tollgate_core::{
 };
 use tollgate_egress::Gate;
 use tollgate_sandbox::call::{CallFailure, CallLimits, Report, StageCall, StageReport};
-use tollgate_store::{
-    AttemptEnd, AttemptRecord, Claim, Fingerprint, Settled, Settlement, Store, StoreError,
-};
+use tollgate_store::{AttemptEnd, AttemptRecord, Claim, Fingerprint, Settled, Settlement, Store, StoreError};
 
 use crate::{
     attempt::{Attempt, AttemptEnded, AttemptLog, AttemptName},
@@ -63,11 +61,9 @@ pub(crate) async fn execute(
         Ok(None) => {
             let attempt = Attempt::new(tools.store.clone(), tools.gate.clone(), job, Some((stage, claim.task.item)));
             let report = match missing_input(tools, stage, &claim).await? {
-                Some(missing) => Report {
-                    result: Ok(Err(StageError::Failed(missing))),
-                    guest_us: 0,
-                    memory_peak_bytes: 0,
-                },
+                Some(missing) => {
+                    Report { result: Ok(Err(StageError::Failed(missing))), guest_us: 0, memory_peak_bytes: 0 }
+                }
                 None => run(job, stage, &claim, &attempt).await,
             };
             let ended = attempt.end();
@@ -169,11 +165,8 @@ async fn run(job: &JobPlan, stage: &StagePlan, claim: &Claim, attempt: &Arc<Atte
         attempt: number,
         handler: job.handler.digests().artifact.short(),
     });
-    let limits = CallLimits {
-        wall_time: stage.spec.timeout,
-        memory_bytes: job.guest_memory_max,
-        ..CallLimits::default()
-    };
+    let limits =
+        CallLimits { wall_time: stage.spec.timeout, memory_bytes: job.guest_memory_max, ..CallLimits::default() };
     let call = StageCall {
         job: job.spec.name.clone(),
         stage: stage.spec.name.clone(),
@@ -265,12 +258,7 @@ fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal> {
             // The stage saw what no guard did: its site is left alone, whichever job asks.
             let url = ran.ended.last_url.as_deref()?;
             let after = tools.gate.block(url, text);
-            Some(Refusal {
-                kind: RefusalKind::Blocked,
-                about: site_of(url),
-                message: text.clone(),
-                after: Some(after),
-            })
+            Some(Refusal { kind: RefusalKind::Blocked, about: site_of(url), message: text.clone(), after: Some(after) })
         }
         Outcome::Timeout(text) if ran.ended.in_gate => Some(Refusal {
             kind: RefusalKind::RateLimited,

@@ -3,11 +3,7 @@
 //! The API is a thin layer over this. With a dispatcher attached, what changes is told to it; without one the store
 //! alone changes, and the next run finds it there.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use tollgate_core::{
@@ -17,9 +13,7 @@ use tollgate_core::{
     task::LaterKind,
 };
 use tollgate_egress::{Gate, GateStatus};
-use tollgate_store::{
-    ErrorView, ItemDetail, ItemQuery, ItemView, JobView, Page, Selection, Store, Submitted,
-};
+use tollgate_store::{ErrorView, ItemDetail, ItemQuery, ItemView, JobView, Page, Selection, Store, Submitted};
 
 use crate::{
     Dispatcher, EngineError, Heartbeat, Liveness,
@@ -135,9 +129,10 @@ impl Operations {
     pub fn attached(mut self, dispatcher: &Dispatcher, plan: &crate::Plan, gate: Arc<Gate>) -> Self {
         self.notifier = Some(dispatcher.notifier());
         self.refused = plan.refused.iter().map(|(name, error)| (name.clone(), error.to_string())).collect();
-        let rounds = plan.jobs.iter().filter_map(|job| {
-            job.spec.discover.map(|discover| (job.spec.name.clone(), discover.empty_rounds_max))
-        });
+        let rounds = plan
+            .jobs
+            .iter()
+            .filter_map(|job| job.spec.discover.map(|discover| (job.spec.name.clone(), discover.empty_rounds_max)));
         self.empty_rounds_max = rounds.collect();
         self.gate = Some(gate);
         self
@@ -160,7 +155,8 @@ impl Operations {
         let mut attention: Vec<Attention> = jobs.iter().flat_map(|job| self.attention(job, at)).collect();
         let undeclared = self.refused.iter().filter(|(name, _)| !jobs.iter().any(|job| &job.name == *name));
         attention.extend(
-            undeclared.map(|(name, error)| Attention { job: Some(name.clone()), message: format!("can't run: {error}") }),
+            undeclared
+                .map(|(name, error)| Attention { job: Some(name.clone()), message: format!("can't run: {error}") }),
         );
         let liveness = Heartbeat::liveness(&self.data, at)?;
         let gate = self.gate.as_ref().map(|gate| gate.status());
@@ -298,7 +294,10 @@ impl Operations {
         }
         let limit = self.empty_rounds_max.get(&job.name).copied();
         if limit.is_some_and(|limit| job.discovery.empty_rounds >= limit) {
-            say(format!("discovery found nothing in {} rounds: is its address still right?", job.discovery.empty_rounds));
+            say(format!(
+                "discovery found nothing in {} rounds: is its address still right?",
+                job.discovery.empty_rounds
+            ));
         }
         for stage in &job.stages {
             let tries = stage.last_attempt_at.is_some_and(|at| now.since(at).as_millis() < u128::from(NO_PROGRESS_MS));

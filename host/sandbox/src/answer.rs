@@ -24,74 +24,36 @@ const ITEMS_MAX: usize = 100_000;
 const FLAGS_MAX: usize = 100;
 pub(crate) fn output(output: types::Output) -> Result<StageOutput, CallFailure> {
     if output.quality_flags.len() > FLAGS_MAX {
-        let text = format!(
-            "{} quality flags; {FLAGS_MAX} is the limit",
-            output.quality_flags.len()
-        );
+        let text = format!("{} quality flags; {FLAGS_MAX} is the limit", output.quality_flags.len());
         return Err(CallFailure::Invalid(text));
     }
     let fields = object(|| "fields".to_owned(), &output.fields, OUTPUT_BYTES_MAX)?;
-    let quality_flags = output
-        .quality_flags
-        .iter()
-        .map(|flag| clean_message(flag))
-        .collect();
-    Ok(StageOutput {
-        fields,
-        found: new_items(output.found)?,
-        quality_flags,
-    })
+    let quality_flags = output.quality_flags.iter().map(|flag| clean_message(flag)).collect();
+    Ok(StageOutput { fields, found: new_items(output.found)?, quality_flags })
 }
 
 pub(crate) fn new_items(items: Vec<types::NewItem>) -> Result<Vec<NewItem>, CallFailure> {
     if items.len() > ITEMS_MAX {
-        let text = format!(
-            "{} items at once; {ITEMS_MAX} is the limit: use a cursor",
-            items.len()
-        );
+        let text = format!("{} items at once; {ITEMS_MAX} is the limit: use a cursor", items.len());
         return Err(CallFailure::Invalid(text));
     }
     let item = |(place, item): (usize, types::NewItem)| {
         let key = ItemKey::new(&item.key);
-        let key =
-            key.map_err(|error| CallFailure::Invalid(format!("the key of item {place}: {error}")))?;
-        let data = object(
-            || format!("the data of item {place}"),
-            &item.data,
-            ITEM_DATA_BYTES_MAX,
-        )?;
-        if let Some(long) = item
-            .revision
-            .as_ref()
-            .map(String::len)
-            .filter(|long| *long > REVISION_BYTES_MAX)
-        {
-            let text = format!(
-                "the revision of item {place} has {long} bytes; {REVISION_BYTES_MAX} is the limit"
-            );
+        let key = key.map_err(|error| CallFailure::Invalid(format!("the key of item {place}: {error}")))?;
+        let data = object(|| format!("the data of item {place}"), &item.data, ITEM_DATA_BYTES_MAX)?;
+        if let Some(long) = item.revision.as_ref().map(String::len).filter(|long| *long > REVISION_BYTES_MAX) {
+            let text = format!("the revision of item {place} has {long} bytes; {REVISION_BYTES_MAX} is the limit");
             return Err(CallFailure::Invalid(text));
         }
-        Ok(NewItem {
-            key,
-            data,
-            priority: item.priority,
-            revision: item.revision,
-        })
+        Ok(NewItem { key, data, priority: item.priority, revision: item.revision })
     };
     items.into_iter().enumerate().map(item).collect()
 }
 
-fn object(
-    what: impl Fn() -> String,
-    text: &str,
-    bytes_max: usize,
-) -> Result<Map<String, Value>, CallFailure> {
+fn object(what: impl Fn() -> String, text: &str, bytes_max: usize) -> Result<Map<String, Value>, CallFailure> {
     let invalid = |text: String| Err(CallFailure::Invalid(format!("{}: {text}", what())));
     if text.len() > bytes_max {
-        return invalid(format!(
-            "{} bytes of JSON; {bytes_max} is the limit",
-            text.len()
-        ));
+        return invalid(format!("{} bytes of JSON; {bytes_max} is the limit", text.len()));
     }
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
@@ -104,10 +66,9 @@ fn object(
 pub(crate) fn stage_error(error: types::StageError) -> StageError {
     let clean = |text: String| clean_message(&text);
     match error {
-        types::StageError::RetryLater(retry) => StageError::RetryLater {
-            reason: clean(retry.reason),
-            after: retry.after.map(Duration::from_millis),
-        },
+        types::StageError::RetryLater(retry) => {
+            StageError::RetryLater { reason: clean(retry.reason), after: retry.after.map(Duration::from_millis) }
+        }
         types::StageError::NothingHere(text) => StageError::NothingHere(clean(text)),
         types::StageError::Reject(text) => StageError::Reject(clean(text)),
         types::StageError::Blocked(text) => StageError::Blocked(clean(text)),

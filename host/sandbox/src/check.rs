@@ -18,20 +18,10 @@ use crate::Handler;
 pub fn check_job(handler: &Handler, job: &JobSpec, file: &str) -> Result<(), Vec<Diagnostic>> {
     let mut found = Vec::new();
     let mut say = |at: Place, message: String, help: Option<String>| {
-        found.push(Diagnostic {
-            file: file.to_owned(),
-            at,
-            message,
-            help,
-        });
+        found.push(Diagnostic { file: file.to_owned(), at, message, help });
     };
     grants(handler, job, &mut say);
-    let known: Vec<&str> = handler
-        .info()
-        .stages
-        .iter()
-        .map(|stage| stage.name.as_str())
-        .collect();
+    let known: Vec<&str> = handler.info().stages.iter().map(|stage| stage.name.as_str()).collect();
     let stages_known = stages(job, &known, &mut say);
     if stages_known {
         graph(handler, job, &mut say);
@@ -43,10 +33,7 @@ pub fn check_job(handler: &Handler, job: &JobSpec, file: &str) -> Result<(), Vec
         say(
             job.at,
             message,
-            Some(format!(
-                "remove `discover` from [job.{}], and add items with `tollgate item add`",
-                job.name
-            )),
+            Some(format!("remove `discover` from [job.{}], and add items with `tollgate item add`", job.name)),
         );
     }
     if found.is_empty() { Ok(()) } else { Err(found) }
@@ -56,11 +43,7 @@ type Say<'a> = &'a mut dyn FnMut(Place, String, Option<String>);
 
 /// What a handler imports and the job doesn't grant (I04).
 fn grants(handler: &Handler, job: &JobSpec, say: Say<'_>) {
-    let granted = |capability: Capability| {
-        job.grants
-            .iter()
-            .any(|grant| grant.capability == capability)
-    };
+    let granted = |capability: Capability| job.grants.iter().any(|grant| grant.capability == capability);
     let missing: Vec<Capability> = handler
         .imports()
         .iter()
@@ -71,40 +54,19 @@ fn grants(handler: &Handler, job: &JobSpec, say: Say<'_>) {
         return;
     }
     let words = |capabilities: &[Capability]| {
-        capabilities
-            .iter()
-            .map(|capability| format!("\"{}\"", capability.as_str()))
-            .collect::<Vec<_>>()
-            .join(", ")
+        capabilities.iter().map(|capability| format!("\"{}\"", capability.as_str())).collect::<Vec<_>>().join(", ")
     };
-    let message = format!(
-        "handler {} imports {}, which job {} does not grant",
-        job.handler,
-        words(&missing),
-        job.name
-    );
+    let message = format!("handler {} imports {}, which job {} does not grant", job.handler, words(&missing), job.name);
     let mut all: Vec<String> = job
         .grants
         .iter()
         .map(|grant| {
-            let names = grant
-                .names
-                .iter()
-                .map(|name| format!(" {name}"))
-                .collect::<String>();
+            let names = grant.names.iter().map(|name| format!(" {name}")).collect::<String>();
             format!("\"{}{names}\"", grant.capability.as_str())
         })
         .collect();
-    all.extend(
-        missing
-            .iter()
-            .map(|capability| format!("\"{}\"", capability.as_str())),
-    );
-    say(
-        job.grant_at,
-        message,
-        Some(format!("write: grant = [{}]", all.join(", "))),
-    );
+    all.extend(missing.iter().map(|capability| format!("\"{}\"", capability.as_str())));
+    say(job.grant_at, message, Some(format!("write: grant = [{}]", all.join(", "))));
 }
 
 /// Names that are less alike than this aren't offered: a slip of the finger, not another word.
@@ -120,19 +82,12 @@ fn stages(job: &JobSpec, known: &[&str], say: Say<'_>) -> bool {
             all_known = false;
             let message = format!("handler {} has no stage `{name}`", job.handler);
             let likeness = |other: &&str| strsim::jaro_winkler(name.as_str(), other);
-            let nearest = known
-                .iter()
-                .copied()
-                .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+            let nearest = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
             let meant = match nearest.filter(|nearest| likeness(nearest) > LIKENESS_MIN) {
                 Some(nearest) => format!("did you mean `{nearest}`? "),
                 None => String::new(),
             };
-            say(
-                at,
-                message,
-                Some(format!("{meant}its stages are {}", known.join(", "))),
-            );
+            say(at, message, Some(format!("{meant}its stages are {}", known.join(", "))));
         }
     }
     all_known
@@ -143,37 +98,18 @@ fn graph(handler: &Handler, job: &JobSpec, say: Say<'_>) {
     let mut before: Option<StageName> = None;
     let mut stages = Vec::new();
     for (place, stage) in handler.info().stages.iter().enumerate() {
-        if job
-            .stages
-            .as_ref()
-            .is_some_and(|only| !only.contains(&stage.name))
-        {
+        if job.stages.as_ref().is_some_and(|only| !only.contains(&stage.name)) {
             continue;
         }
         let tuned = job.stage(&stage.name);
         let needs = tuned.needs.or_else(|| stage.needs.clone());
-        let needs = needs.unwrap_or_else(|| {
-            before
-                .iter()
-                .map(|name| Need {
-                    any_of: vec![name.clone()],
-                })
-                .collect()
-        });
+        let needs = needs.unwrap_or_else(|| before.iter().map(|name| Need { any_of: vec![name.clone()] }).collect());
         before = Some(stage.name.clone());
         let ix = StageIx(u16::try_from(place).unwrap_or(u16::MAX));
-        stages.push(GraphStage {
-            ix,
-            name: stage.name.clone(),
-            needs,
-        });
+        stages.push(GraphStage { ix, name: stage.name.clone(), needs });
     }
     if let Err(error) = StageGraph::new(stages) {
-        say(
-            job.at,
-            error.to_string(),
-            Some("correct `needs`, or add the stage to `stages`".to_owned()),
-        );
+        say(job.at, error.to_string(), Some("correct `needs`, or add the stage to `stages`".to_owned()));
     }
 }
 
@@ -182,11 +118,7 @@ fn conditions(job: &JobSpec, known: &[&str], say: Say<'_>) {
         if let Some(when) = &stage.when
             && let Err(error) = when.check_names(known.iter().copied())
         {
-            say(
-                stage.at,
-                error.to_string(),
-                Some(format!("names are data and {}", known.join(", "))),
-            );
+            say(stage.at, error.to_string(), Some(format!("names are data and {}", known.join(", "))));
         }
     }
 }
@@ -196,14 +128,7 @@ fn params(handler: &Handler, job: &JobSpec, say: Say<'_>) {
     let validator = match jsonschema::validator_for(&handler.info().params) {
         Ok(validator) => validator,
         Err(error) => {
-            say(
-                job.handler_at,
-                format!(
-                    "the params schema of handler {} can't be used: {error}",
-                    job.handler
-                ),
-                None,
-            );
+            say(job.handler_at, format!("the params schema of handler {} can't be used: {error}", job.handler), None);
             return;
         }
     };
@@ -211,28 +136,15 @@ fn params(handler: &Handler, job: &JobSpec, say: Say<'_>) {
     let mut check = |at: Place, what: String, params: Map<String, Value>| {
         for error in validator.iter_errors(&Value::Object(params)) {
             let path = error.instance_path().to_string();
-            let field = if path.is_empty() {
-                String::new()
-            } else {
-                format!(" at {path}")
-            };
+            let field = if path.is_empty() { String::new() } else { format!(" at {path}") };
             let wrong = format!("{field}: {error}");
             // What is wrong with the job's own is wrong in each of its stages: once is enough.
             if said.contains(&wrong) {
                 continue;
             }
-            let help = handler
-                .info()
-                .params
-                .get("properties")
-                .and_then(Value::as_object)
-                .map(|known| {
-                    format!(
-                        "handler {} takes {}",
-                        job.handler,
-                        known.keys().cloned().collect::<Vec<_>>().join(", ")
-                    )
-                });
+            let help = handler.info().params.get("properties").and_then(Value::as_object).map(|known| {
+                format!("handler {} takes {}", job.handler, known.keys().cloned().collect::<Vec<_>>().join(", "))
+            });
             say(at, format!("params of {what}{wrong}"), help);
             said.push(wrong);
         }

@@ -42,27 +42,13 @@ pub(crate) struct Compile {
 }
 
 impl Compile {
-    pub(crate) fn new(
-        engine: &Engine,
-        folder: PathBuf,
-        compiler: Compiler,
-    ) -> Result<Self, SandboxError> {
-        private_folder(&folder).map_err(|message| SandboxError::Cache {
-            folder: folder.clone(),
-            message,
-        })?;
+    pub(crate) fn new(engine: &Engine, folder: PathBuf, compiler: Compiler) -> Result<Self, SandboxError> {
+        private_folder(&folder).map_err(|message| SandboxError::Cache { folder: folder.clone(), message })?;
         let swept = sweep(&folder);
-        swept.map_err(|error| SandboxError::Cache {
-            folder: folder.clone(),
-            message: error.to_string(),
-        })?;
+        swept.map_err(|error| SandboxError::Cache { folder: folder.clone(), message: error.to_string() })?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self {
-            folder,
-            compiler,
-            compatibility: hasher.finish(),
-        })
+        Ok(Self { folder, compiler, compatibility: hasher.finish() })
     }
 
     /// The component of a file, from the cache if it is there.
@@ -73,11 +59,7 @@ impl Compile {
         bytes: Vec<u8>,
         digest: Digest,
     ) -> Result<Component, LoadError> {
-        let cached = self.folder.join(format!(
-            "{:016x}-{}.cwasm",
-            self.compatibility,
-            digest.to_hex()
-        ));
+        let cached = self.folder.join(format!("{:016x}-{}.cwasm", self.compatibility, digest.to_hex()));
         if cached.is_file() {
             match read_compiled(engine, cached.clone()).await {
                 Ok(component) => return Ok(component),
@@ -86,32 +68,19 @@ impl Compile {
                 }
             }
         }
-        let failed =
-            |error: std::io::Error| LoadError::Compile(format!("its code can't be kept: {error}"));
-        let beside = tempfile::Builder::new()
-            .prefix(SCRATCH)
-            .tempdir_in(&self.folder)
-            .map_err(failed)?;
-        let (input, output) = (
-            beside.path().join("component.wasm"),
-            beside.path().join("component.cwasm"),
-        );
+        let failed = |error: std::io::Error| LoadError::Compile(format!("its code can't be kept: {error}"));
+        let beside = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(&self.folder).map_err(failed)?;
+        let (input, output) = (beside.path().join("component.wasm"), beside.path().join("component.cwasm"));
         tracing::info!(file = %file.display(), bytes = bytes.len(), "compiling a handler");
         match &self.compiler {
             Compiler::InProcess => {
                 let (engine, output) = (engine.clone(), output.clone());
                 let compile = move || {
-                    let compiled = engine
-                        .precompile_component(&bytes)
-                        .map_err(|error| format!("{error:#}"))?;
+                    let compiled = engine.precompile_component(&bytes).map_err(|error| format!("{error:#}"))?;
                     fs::write(&output, compiled).map_err(|error| error.to_string())
                 };
-                let compiled = tokio::task::spawn_blocking(compile)
-                    .await
-                    .map_err(|error| error.to_string());
-                compiled
-                    .flatten()
-                    .map_err(|error| LoadError::Compile(clean_message(&error)))?;
+                let compiled = tokio::task::spawn_blocking(compile).await.map_err(|error| error.to_string());
+                compiled.flatten().map_err(|error| LoadError::Compile(clean_message(&error)))?;
             }
             Compiler::Child { program, args } => {
                 tokio::fs::write(&input, &bytes).await.map_err(failed)?;
@@ -119,9 +88,7 @@ impl Compile {
             }
         }
         keep(&output, &cached).map_err(failed)?;
-        read_compiled(engine, cached)
-            .await
-            .map_err(LoadError::Compile)
+        read_compiled(engine, cached).await.map_err(LoadError::Compile)
     }
 }
 
@@ -140,10 +107,7 @@ fn sweep(folder: &Path) -> std::io::Result<()> {
             if changed.elapsed().is_ok_and(|age| age > SCRATCH_AGE_MAX) {
                 fs::remove_dir_all(&path)?;
             }
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "cwasm")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "cwasm") {
             kept.push((changed, path));
         }
     }
@@ -183,58 +147,35 @@ fn file_digest(path: &Path) -> std::io::Result<Digest> {
     Ok(Digest(*hasher.finalize().as_bytes()))
 }
 
-async fn child(
-    program: &Path,
-    args: &[String],
-    input: &Path,
-    output: &Path,
-) -> Result<(), LoadError> {
+async fn child(program: &Path, args: &[String], input: &Path, output: &Path) -> Result<(), LoadError> {
     let mut command = tokio::process::Command::new(program);
-    command
-        .args(args)
-        .arg(input)
-        .arg(output)
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    command.args(args).arg(input).arg(output).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(Stdio::piped()).kill_on_drop(true);
     let run = tokio::time::timeout(COMPILE_TIME_MAX, command.output()).await;
-    let run = run.map_err(|_| {
-        LoadError::Compile(format!("compiling took longer than {COMPILE_TIME_MAX:?}"))
-    })?;
-    let run = run.map_err(|error| {
-        LoadError::Compile(format!("{} can't be run: {error}", program.display()))
-    })?;
+    let run = run.map_err(|_| LoadError::Compile(format!("compiling took longer than {COMPILE_TIME_MAX:?}")))?;
+    let run = run.map_err(|error| LoadError::Compile(format!("{} can't be run: {error}", program.display())))?;
     if run.status.success() {
         return Ok(());
     }
     let said = clean_message(String::from_utf8_lossy(&run.stderr).trim());
-    Err(LoadError::Compile(
-        match (said.is_empty(), run.status.code()) {
-            (false, Some(_)) => said,
-            (_, None) => format!(
-                "the compiler was ended by its limits of time or memory ({}) {said}",
-                run.status
-            ),
-            (true, Some(code)) => format!("the compiler ended with exit code {code}"),
-        },
-    ))
+    Err(LoadError::Compile(match (said.is_empty(), run.status.code()) {
+        (false, Some(_)) => said,
+        (_, None) => format!("the compiler was ended by its limits of time or memory ({}) {said}", run.status),
+        (true, Some(code)) => format!("the compiler ended with exit code {code}"),
+    }))
 }
 
 async fn read_compiled(engine: &Engine, path: PathBuf) -> Result<Component, String> {
     let engine = engine.clone();
     let read = move || {
         let digest = file_digest(&path).map_err(|error| error.to_string())?;
-        let kept = fs::read_to_string(path.with_extension(DIGEST))
-            .map_err(|error| format!("its digest: {error}"))?;
+        let kept = fs::read_to_string(path.with_extension(DIGEST)).map_err(|error| format!("its digest: {error}"))?;
         if kept != digest.to_hex() {
             return Err("it isn't what was kept".to_owned());
         }
         deserialize(&engine, &path)
     };
-    tokio::task::spawn_blocking(read)
-        .await
-        .map_err(|error| error.to_string())?
+    tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?
 }
 
 #[expect(unsafe_code, reason = "compiled code is trusted by its place")]
@@ -247,10 +188,7 @@ fn deserialize(engine: &Engine, path: &Path) -> Result<Component, String> {
 
 /// Makes the folder, or checks that it is ours alone.
 fn private_folder(folder: &Path) -> Result<(), String> {
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder);
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|error| format!("it can't be made: {error}"))?;
     let metadata = fs::symlink_metadata(folder).map_err(|error| error.to_string())?;
     if !metadata.is_dir() {
@@ -274,10 +212,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = folder.path().join("cache");
         private_folder(&cache).unwrap();
-        assert_eq!(
-            fs::metadata(&cache).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
         fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(private_folder(&cache).unwrap_err().contains("chmod"));
     }

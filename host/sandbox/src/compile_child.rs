@@ -17,14 +17,8 @@ const MEMORY_BYTES_MAX: u64 = 4 << 30;
 /// What went wrong, for a person. A process that reaches its limits is ended by the system.
 pub fn main(input: &Path, output: &Path) -> Result<(), String> {
     let limit = |resource, most| {
-        setrlimit(
-            resource,
-            Rlimit {
-                current: Some(most),
-                maximum: Some(most),
-            },
-        )
-        .map_err(|error| format!("the compiler's limits can't be set: {error}"))
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+            .map_err(|error| format!("the compiler's limits can't be set: {error}"))
     };
     limit(Resource::Cpu, CPU_SECONDS_MAX)?;
     limit(Resource::Core, 0)?;
@@ -32,9 +26,7 @@ pub fn main(input: &Path, output: &Path) -> Result<(), String> {
     let engine = engine::engine(1).map_err(|error| error.to_string())?;
     limit(Resource::As, reserved_bytes() + MEMORY_BYTES_MAX)?;
     let bytes = fs::read(input).map_err(|error| format!("the component can't be read: {error}"))?;
-    let compiled = engine
-        .precompile_component(&bytes)
-        .map_err(|error| format!("{error:#}"))?;
+    let compiled = engine.precompile_component(&bytes).map_err(|error| format!("{error:#}"))?;
     fs::write(output, compiled).map_err(|error| format!("its code can't be written: {error}"))
 }
 

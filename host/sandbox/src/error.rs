@@ -40,17 +40,13 @@ pub enum LoadError {
         max: u64,
     },
     /// A program or compiled code of some machine (trap 21).
-    #[error(
-        "it is native code ({0}); a handler is a WebAssembly component: drop the .wasm file that the build made"
-    )]
+    #[error("it is native code ({0}); a handler is a WebAssembly component: drop the .wasm file that the build made")]
     NativeCode(&'static str),
     /// No wasm at all.
     #[error("it is no WebAssembly; a handler is a component: build it with `tollgate build`")]
     NotWasm,
     /// A core module.
-    #[error(
-        "it is a core module, not a component; build it for wasm32-wasip2 (`tollgate build` does)"
-    )]
+    #[error("it is a core module, not a component; build it for wasm32-wasip2 (`tollgate build` does)")]
     CoreModule,
     /// It ends too soon or is malformed.
     #[error("it is malformed or cut short: {0}; build or copy it again")]
@@ -74,19 +70,13 @@ pub enum LoadError {
         offered: &'static str,
     },
     /// It imports a capability that this Tollgate doesn't grant to anyone yet.
-    #[error(
-        "not granted: it imports {0}, which this version of Tollgate does not offer yet; build it without that"
-    )]
+    #[error("not granted: it imports {0}, which this version of Tollgate does not offer yet; build it without that")]
     NotGranted(String),
     /// It imports what no host offers.
-    #[error(
-        "it imports {0}, which a handler can't have; a handler may import tollgate:handler and WASI 0.2"
-    )]
+    #[error("it imports {0}, which a handler can't have; a handler may import tollgate:handler and WASI 0.2")]
     UnknownImport(String),
     /// It makes handles of a kind of its own, whose number no limit of wasmtime bounds (trap 18).
-    #[error(
-        "it defines resources of its own, which no handler needs; build it with the SDK of this Tollgate"
-    )]
+    #[error("it defines resources of its own, which no handler needs; build it with the SDK of this Tollgate")]
     OwnResources,
     /// The compiler refused it, or reached its limits (trap 22).
     #[error("it can't be compiled: {0}")]

@@ -118,11 +118,7 @@ pub trait StateGate: Send + Sync {
     /// All of the batch, or none.
     fn apply(&self, changes: Vec<StateWrite>) -> BoxFuture<'_, Result<(), StateError>>;
     /// Keys that begin with `prefix`, after `cursor`.
-    fn keys(
-        &self,
-        prefix: String,
-        cursor: Option<String>,
-    ) -> BoxFuture<'_, Result<StateKeys, StateError>>;
+    fn keys(&self, prefix: String, cursor: Option<String>) -> BoxFuture<'_, Result<StateKeys, StateError>>;
 }
 
 /// Levels of a handler's events.

@@ -49,10 +49,7 @@ impl Guest {
         table.set_max_capacity(HANDLES_MAX);
         let mut wasi = WasiCtxBuilder::new();
         // Nothing of this process is a guest's: no environment, no arguments, no folder, no socket (trap 24).
-        wasi.allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
-            .max_random_size(RANDOM_BYTES_MAX);
+        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(RANDOM_BYTES_MAX);
         wasi.stdout(GuestOutput::new(log.clone(), LogLevel::Info));
         wasi.stderr(GuestOutput::new(log.clone(), LogLevel::Warn));
         Self {
@@ -77,20 +74,14 @@ impl Guest {
             }
             None => {
                 let limit = self.transfer_bytes;
-                Err(LimitReached(format!(
-                    "host calls moved more than {limit} bytes; read large bodies in parts"
-                )))
+                Err(LimitReached(format!("host calls moved more than {limit} bytes; read large bodies in parts")))
             }
         }
     }
 
     /// Takes random bytes into account.
     fn random(&mut self, bytes: u64) -> wasmtime::Result<usize> {
-        let reached = || {
-            LimitReached(format!(
-                "it asked for more than {RANDOM_BYTES_MAX} random bytes"
-            ))
-        };
+        let reached = || LimitReached(format!("it asked for more than {RANDOM_BYTES_MAX} random bytes"));
         self.random_left = self.random_left.checked_sub(bytes).ok_or_else(reached)?;
         usize::try_from(bytes).map_err(wasmtime::Error::new)
     }
@@ -107,18 +98,13 @@ impl random::Host for Guest {
 
     fn get_random_u64(&mut self) -> wasmtime::Result<u64> {
         self.random(8)?;
-        getrandom::u64().map_err(|error| {
-            HostFailed(format!("the system gives no random bytes: {error}")).into()
-        })
+        getrandom::u64().map_err(|error| HostFailed(format!("the system gives no random bytes: {error}")).into())
     }
 }
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
@@ -137,24 +123,12 @@ pub(crate) struct MemoryLimiter {
 
 impl MemoryLimiter {
     fn new(limit: u64) -> Self {
-        Self {
-            limit,
-            used: 0,
-            growing: 0,
-            table_elements: 0,
-            peak: 0,
-            refused: None,
-        }
+        Self { limit, used: 0, growing: 0, table_elements: 0, peak: 0, refused: None }
     }
 }
 
 impl ResourceLimiter for MemoryLimiter {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current) as u64;
         let used = self.used.saturating_add(more);
         if used > self.limit {
@@ -176,19 +150,10 @@ impl ResourceLimiter for MemoryLimiter {
         Ok(())
     }
 
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let elements = self
-            .table_elements
-            .saturating_add(desired.saturating_sub(current));
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let elements = self.table_elements.saturating_add(desired.saturating_sub(current));
         if elements > TABLE_ELEMENTS_MAX {
-            self.refused = Some(format!(
-                "it wanted {elements} elements of tables; {TABLE_ELEMENTS_MAX} is the limit"
-            ));
+            self.refused = Some(format!("it wanted {elements} elements of tables; {TABLE_ELEMENTS_MAX} is the limit"));
             return Ok(false);
         }
         self.table_elements = elements;
@@ -228,14 +193,7 @@ const STDERR_TAIL: usize = 4_000;
 
 impl LogBudget {
     fn new(gate: Arc<dyn crate::gates::LogGate>, limit: u64) -> Self {
-        Self {
-            gate,
-            limit,
-            inner: Mutex::new(LogInner {
-                left: limit,
-                stderr_tail: Vec::new(),
-            }),
-        }
+        Self { gate, limit, inner: Mutex::new(LogInner { left: limit, stderr_tail: Vec::new() }) }
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, LogInner> {
@@ -248,8 +206,7 @@ impl LogBudget {
         // A call that ignores the refusal gets no further either: nothing is left.
         let left = inner.left.checked_sub(bytes as u64 + EVENT_BYTES);
         inner.left = left.unwrap_or(0);
-        left.map(drop)
-            .ok_or_else(|| LimitReached(format!("it logged more than {} bytes", self.limit)))
+        left.map(drop).ok_or_else(|| LimitReached(format!("it logged more than {} bytes", self.limit)))
     }
 
     /// Logs an event whose texts have been taken off the budget.
@@ -261,11 +218,7 @@ impl LogBudget {
     /// Remembers the end of what goes to stderr, for a panic's words.
     pub(crate) fn stderr(&self, bytes: &[u8]) {
         let tail = &mut self.inner().stderr_tail;
-        tail.extend_from_slice(
-            bytes
-                .get(bytes.len().saturating_sub(STDERR_TAIL)..)
-                .unwrap_or_default(),
-        );
+        tail.extend_from_slice(bytes.get(bytes.len().saturating_sub(STDERR_TAIL)..).unwrap_or_default());
         let too_long = tail.len().saturating_sub(STDERR_TAIL);
         tail.drain(..too_long);
     }
@@ -274,11 +227,7 @@ impl LogBudget {
     pub(crate) fn line(&self, level: LogLevel, line: &str) -> Result<(), LimitReached> {
         self.take(line.len())?;
         if !line.trim().is_empty() {
-            self.event(LogEvent {
-                level,
-                message: line.to_owned(),
-                fields: Vec::new(),
-            });
+            self.event(LogEvent { level, message: line.to_owned(), fields: Vec::new() });
         }
         Ok(())
     }
@@ -288,14 +237,8 @@ impl LogBudget {
         let tail = String::from_utf8_lossy(&self.inner().stderr_tail).into_owned();
         let start = tail.rfind("panicked at ")?;
         // What follows the message is advice on backtraces, or one.
-        let lines = tail[start..]
-            .lines()
-            .take_while(|line| !line.starts_with("note: ") && *line != "stack backtrace:");
-        Some(
-            clean_message(&lines.map(str::trim).collect::<Vec<_>>().join(" "))
-                .trim()
-                .to_owned(),
-        )
+        let lines = tail[start..].lines().take_while(|line| !line.starts_with("note: ") && *line != "stack backtrace:");
+        Some(clean_message(&lines.map(str::trim).collect::<Vec<_>>().join(" ")).trim().to_owned())
     }
 }
 

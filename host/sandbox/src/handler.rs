@@ -11,20 +11,13 @@ use tollgate_core::{
     outcome::StageError,
     task::clean_message,
 };
-use wasmtime::{
-    Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, component::ResourceTableError,
-};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, component::ResourceTableError};
 
 use crate::{
     Running,
     answer::{new_items, output, stage_error},
-    bindings::v0_1::{
-        self, HandlerPre, exports::tollgate::handler::stages, tollgate::handler::types,
-    },
-    call::{
-        CallFailure, CallLimits, DiscoverCall, DiscoverReport, Discovered, Report, StageCall,
-        StageReport,
-    },
+    bindings::v0_1::{self, HandlerPre, exports::tollgate::handler::stages, tollgate::handler::types},
+    call::{CallFailure, CallLimits, DiscoverCall, DiscoverReport, Discovered, Report, StageCall, StageReport},
     gates::Gates,
     guest::{Guest, HANDLES_MAX, HostFailed, LimitReached},
     meter::{Meter, Metered},
@@ -46,10 +39,7 @@ pub struct Handler {
 
 impl fmt::Debug for Handler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handler")
-            .field("name", &self.name)
-            .field("digests", &self.digests)
-            .finish_non_exhaustive()
+        f.debug_struct("Handler").field("name", &self.name).field("digests", &self.digests).finish_non_exhaustive()
     }
 }
 
@@ -68,13 +58,7 @@ impl Handler {
         imports: BTreeSet<Capability>,
         parts: Parts,
     ) -> Self {
-        Self {
-            name,
-            info,
-            digests,
-            imports,
-            parts,
-        }
+        Self { name, info, digests, imports, parts }
     }
 
     /// The stem of its file: the name in jobs.toml.
@@ -102,12 +86,7 @@ impl Handler {
     }
 
     /// Runs one task in a fresh instance.
-    pub async fn run_stage(
-        &self,
-        call: StageCall,
-        gates: Gates,
-        limits: &CallLimits,
-    ) -> StageReport {
+    pub async fn run_stage(&self, call: StageCall, gates: Gates, limits: &CallLimits) -> StageReport {
         let job = call.job.clone();
         let task = types::Task {
             job: call.job.to_string(),
@@ -120,29 +99,15 @@ impl Handler {
             time_left: u64::try_from(limits.wall_time.as_millis()).unwrap_or(u64::MAX),
         };
         let run: Run<_> = Box::new(move |handler, store| {
-            async move {
-                handler
-                    .tollgate_handler_stages()
-                    .call_process_stage(store, &task)
-                    .await
-            }
-            .boxed()
+            async move { handler.tollgate_handler_stages().call_process_stage(store, &task).await }.boxed()
         });
         let report = self.parts.call(Some(job), gates, limits, run).await;
-        report.map(|answer| {
-            answer
-                .map(output)
-                .map_or_else(|error| Ok(Err(stage_error(error))), |output| output.map(Ok))
-        })
+        report
+            .map(|answer| answer.map(output).map_or_else(|error| Ok(Err(stage_error(error))), |output| output.map(Ok)))
     }
 
     /// Runs one page of discovery in a fresh instance.
-    pub async fn discover(
-        &self,
-        call: DiscoverCall,
-        gates: Gates,
-        limits: &CallLimits,
-    ) -> DiscoverReport {
+    pub async fn discover(&self, call: DiscoverCall, gates: Gates, limits: &CallLimits) -> DiscoverReport {
         let job = call.job.clone();
         let context = stages::DiscoverContext {
             job: call.job.to_string(),
@@ -150,30 +115,17 @@ impl Handler {
             cursor: call.cursor,
         };
         let run: Run<_> = Box::new(move |handler, store| {
-            async move {
-                handler
-                    .tollgate_handler_stages()
-                    .call_discover(store, &context)
-                    .await
-            }
-            .boxed()
+            async move { handler.tollgate_handler_stages().call_discover(store, &context).await }.boxed()
         });
         let report = self.parts.call(Some(job), gates, limits, run).await;
         report.map(|answer| match answer {
             Ok(found) => {
-                let (long, items) = (
-                    found.cursor.as_ref().map_or(0, String::len),
-                    new_items(found.items)?,
-                );
+                let (long, items) = (found.cursor.as_ref().map_or(0, String::len), new_items(found.items)?);
                 if long > CURSOR_BYTES_MAX {
-                    let text =
-                        format!("the cursor has {long} bytes; {CURSOR_BYTES_MAX} is the limit");
+                    let text = format!("the cursor has {long} bytes; {CURSOR_BYTES_MAX} is the limit");
                     return Err(CallFailure::Invalid(text));
                 }
-                Ok(Ok(Discovered {
-                    items,
-                    cursor: found.cursor,
-                }))
+                Ok(Ok(Discovered { items, cursor: found.cursor }))
             }
             Err(error) => Ok(Err(stage_error(error))),
         })
@@ -181,13 +133,8 @@ impl Handler {
 }
 
 /// One call of an export.
-type Run<T> = Box<
-    dyn for<'a> FnOnce(
-            &'a v0_1::Handler,
-            &'a mut Store<Guest>,
-        ) -> BoxFuture<'a, wasmtime::Result<T>>
-        + Send,
->;
+type Run<T> =
+    Box<dyn for<'a> FnOnce(&'a v0_1::Handler, &'a mut Store<Guest>) -> BoxFuture<'a, wasmtime::Result<T>> + Send>;
 
 /// A report whose answer still has to be checked.
 struct Unchecked<T> {
@@ -197,10 +144,7 @@ struct Unchecked<T> {
 }
 
 impl<T> Unchecked<T> {
-    fn map<U>(
-        self,
-        check: impl FnOnce(T) -> Result<Result<U, StageError>, CallFailure>,
-    ) -> Report<U> {
+    fn map<U>(self, check: impl FnOnce(T) -> Result<Result<U, StageError>, CallFailure>) -> Report<U> {
         Report {
             result: self.result.and_then(check),
             guest_us: self.guest_us,
@@ -210,42 +154,26 @@ impl<T> Unchecked<T> {
 }
 
 impl Parts {
-    pub(crate) async fn describe(
-        &self,
-        gates: Gates,
-        limits: &CallLimits,
-    ) -> Result<stages::HandlerInfo, CallFailure> {
+    pub(crate) async fn describe(&self, gates: Gates, limits: &CallLimits) -> Result<stages::HandlerInfo, CallFailure> {
         let run: Run<_> = Box::new(|handler, store| {
             async move { handler.tollgate_handler_stages().call_describe(store).await }.boxed()
         });
         self.call(None, gates, limits, run).await.result
     }
 
-    async fn call<T>(
-        &self,
-        job: Option<JobName>,
-        gates: Gates,
-        limits: &CallLimits,
-        run: Run<T>,
-    ) -> Unchecked<T> {
+    async fn call<T>(&self, job: Option<JobName>, gates: Gates, limits: &CallLimits, run: Run<T>) -> Unchecked<T> {
         let no_place = |error: tokio::sync::AcquireError| CallFailure::Host(error.to_string());
         let _place = match self.running.places.acquire().await.map_err(no_place) {
             Ok(place) => place,
             Err(failure) => {
-                return Unchecked {
-                    result: Err(failure),
-                    guest_us: 0,
-                    memory_peak_bytes: 0,
-                };
+                return Unchecked { result: Err(failure), guest_us: 0, memory_peak_bytes: 0 };
             }
         };
         let mut store = Store::new(&self.engine, Guest::new(gates, job, limits));
         store.limiter(|guest| &mut guest.memory);
         let (meter, limit) = (Meter::new(), limits.guest_time);
         let seen = meter.clone();
-        store.set_hostcall_fuel(
-            usize::try_from(limits.transfer_bytes.min(HOST_CALL_BYTES_MAX)).unwrap_or(usize::MAX),
-        );
+        store.set_hostcall_fuel(usize::try_from(limits.transfer_bytes.min(HOST_CALL_BYTES_MAX)).unwrap_or(usize::MAX));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
             if seen.spent() > limit {
@@ -253,10 +181,7 @@ impl Parts {
             }
             // Others come first for a moment: a guest that spins wedges nobody (R08). tokio's own yield, since with
             // any other one its timers and sockets would be looked at but once in 61 polls.
-            Ok(UpdateDeadline::YieldCustom(
-                1,
-                Box::pin(tokio::task::yield_now()),
-            ))
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
         let pre = &self.pre;
         let result = {
@@ -265,11 +190,7 @@ impl Parts {
                 let handler = pre.instantiate_async(&mut *store).await?;
                 run(&handler, store).await
             };
-            in_time(
-                Metered::new(call, meter.clone(), &self.running.ticker),
-                limits,
-            )
-            .await
+            in_time(Metered::new(call, meter.clone(), &self.running.ticker), limits).await
         };
         let guest_us = u64::try_from(meter.spent().as_micros()).unwrap_or(u64::MAX);
         let guest = store.into_data();
@@ -278,25 +199,14 @@ impl Parts {
             Ok(Err(error)) => Err(failure(&error, &guest, limits)),
             Err(late) => Err(late),
         };
-        Unchecked {
-            result,
-            guest_us,
-            memory_peak_bytes: guest.memory.peak,
-        }
+        Unchecked { result, guest_us, memory_peak_bytes: guest.memory.peak }
     }
 }
 
 /// Ends a call at its wall-clock limit. Dropping it mid-way is safe (trap 19).
 async fn in_time<T>(call: impl Future<Output = T>, limits: &CallLimits) -> Result<T, CallFailure> {
-    let late = |_| {
-        CallFailure::Timeout(format!(
-            "it took longer than {:?}, waits included",
-            limits.wall_time
-        ))
-    };
-    tokio::time::timeout(limits.wall_time, call)
-        .await
-        .map_err(late)
+    let late = |_| CallFailure::Timeout(format!("it took longer than {:?}, waits included", limits.wall_time));
+    tokio::time::timeout(limits.wall_time, call).await.map_err(late)
 }
 
 /// The guest used up its processor time.
@@ -315,10 +225,7 @@ const FUEL_WORDS: &str = "too much data is being copied";
 /// Why a call trapped, in the clearest words that are known.
 fn failure(error: &wasmtime::Error, guest: &Guest, limits: &CallLimits) -> CallFailure {
     if error.downcast_ref::<OutOfTime>().is_some() {
-        return CallFailure::Timeout(format!(
-            "it computed for longer than {:?}",
-            limits.guest_time
-        ));
+        return CallFailure::Timeout(format!("it computed for longer than {:?}", limits.guest_time));
     }
     if let Some(LimitReached(text)) = error.downcast_ref() {
         return CallFailure::Limit(text.clone());
@@ -330,15 +237,10 @@ fn failure(error: &wasmtime::Error, guest: &Guest, limits: &CallLimits) -> CallF
         return CallFailure::Host(full.to_string());
     }
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
-        return CallFailure::Limit(format!(
-            "it holds {HANDLES_MAX} handles, which is the limit; drop what is read"
-        ));
+        return CallFailure::Limit(format!("it holds {HANDLES_MAX} handles, which is the limit; drop what is read"));
     }
     if error.root_cause().to_string().contains(FUEL_WORDS) {
-        let text = format!(
-            "it handed over more than {} bytes at once",
-            host_call_bytes(limits)
-        );
+        let text = format!("it handed over more than {} bytes at once", host_call_bytes(limits));
         return CallFailure::Limit(text);
     }
     if let Some(refused) = &guest.memory.refused {
@@ -351,9 +253,7 @@ fn failure(error: &wasmtime::Error, guest: &Guest, limits: &CallLimits) -> CallF
         return CallFailure::Trap(format!("it called exit({})", exit.0));
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::StackOverflow) => {
-            CallFailure::Limit("its stack is full: it recursed too deep".to_owned())
-        }
+        Some(Trap::StackOverflow) => CallFailure::Limit("its stack is full: it recursed too deep".to_owned()),
         Some(trap) => CallFailure::Trap(trap.to_string()),
         None => CallFailure::Trap(clean_message(&error.root_cause().to_string())),
     }

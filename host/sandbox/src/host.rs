@@ -18,8 +18,7 @@ pub use http::GuestResponse;
 /// Everything that any handler may be linked to. What isn't here, nobody can reach.
 pub(crate) fn linker(engine: &Engine) -> Result<Linker<Guest>, SandboxError> {
     let mut linker = Linker::new(engine);
-    link(&mut linker)
-        .map_err(|error| SandboxError::Engine(format!("the interface can't be linked: {error}")))?;
+    link(&mut linker).map_err(|error| SandboxError::Engine(format!("the interface can't be linked: {error}")))?;
     Ok(linker)
 }
 
@@ -27,10 +26,7 @@ fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     // Random bytes have a total a task, which WASI's own implementation doesn't know.
     linker.allow_shadowing(true);
-    wasmtime_wasi::p2::bindings::random::random::add_to_linker::<Guest, HasSelf<Guest>>(
-        linker,
-        |guest| guest,
-    )?;
+    wasmtime_wasi::p2::bindings::random::random::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     linker.allow_shadowing(false);
     interface::types::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     interface::http::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;

@@ -75,30 +75,17 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, LoadError> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(reader) if depth == 0 => {
                 for import in reader.clone() {
-                    imports.push(
-                        import
-                            .map_err(|error| LoadError::Malformed(error.to_string()))?
-                            .name
-                            .name
-                            .to_owned(),
-                    );
+                    imports.push(import.map_err(|error| LoadError::Malformed(error.to_string()))?.name.name.to_owned());
                 }
             }
             Payload::ComponentExportSection(reader) if depth == 0 => {
                 for export in reader.clone() {
-                    exports.push(
-                        export
-                            .map_err(|error| LoadError::Malformed(error.to_string()))?
-                            .name
-                            .name
-                            .to_owned(),
-                    );
+                    exports.push(export.map_err(|error| LoadError::Malformed(error.to_string()))?.name.name.to_owned());
                 }
             }
             Payload::ComponentCanonicalSection(reader) => {
                 for function in reader.clone() {
-                    let function =
-                        function.map_err(|error| LoadError::Malformed(error.to_string()))?;
+                    let function = function.map_err(|error| LoadError::Malformed(error.to_string()))?;
                     if matches!(function, CanonicalFunction::ResourceNew { .. }) {
                         return Err(LoadError::OwnResources);
                     }
@@ -106,8 +93,7 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, LoadError> {
             }
             Payload::CustomSection(reader) if reader.name() == SECTION => {
                 let parsed = serde_json::from_slice(reader.data());
-                let parsed = parsed
-                    .map_err(|error| LoadError::Malformed(format!("section {SECTION}: {error}")))?;
+                let parsed = parsed.map_err(|error| LoadError::Malformed(format!("section {SECTION}: {error}")))?;
                 section = Some(parsed);
             }
             _ => {}
@@ -116,29 +102,16 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, LoadError> {
     }
     check_exports(&exports)?;
     let imports = check_imports(&imports)?;
-    let digests = HandlerDigests {
-        artifact: Digest::of(bytes),
-        code: Digest(*code.finalize().as_bytes()),
-    };
-    Ok(Inspected {
-        digests,
-        imports,
-        section,
-    })
+    let digests = HandlerDigests { artifact: Digest::of(bytes), code: Digest(*code.finalize().as_bytes()) };
+    Ok(Inspected { digests, imports, section })
 }
 
 /// All but custom sections counts. A nested module counts by its own sections, which come next.
 fn hash_section(payload: &Payload<'_>, bytes: &[u8], code: &mut blake3::Hasher) {
     // Where a nested one begins and ends counts too. No section has these numbers.
     match payload {
-        Payload::Version {
-            encoding: Encoding::Module,
-            ..
-        } => drop(code.update(&[0xfd])),
-        Payload::Version {
-            encoding: Encoding::Component,
-            ..
-        } => drop(code.update(&[0xfe])),
+        Payload::Version { encoding: Encoding::Module, .. } => drop(code.update(&[0xfd])),
+        Payload::Version { encoding: Encoding::Component, .. } => drop(code.update(&[0xfe])),
         Payload::End(_) => drop(code.update(&[0xff])),
         _ => {}
     }
@@ -161,9 +134,7 @@ fn hash_section(payload: &Payload<'_>, bytes: &[u8], code: &mut blake3::Hasher) 
 
 fn refuse_native(bytes: &[u8]) -> Result<(), LoadError> {
     if Engine::detect_precompiled(bytes).is_some() {
-        return Err(LoadError::NativeCode(
-            "compiled by wasmtime for some machine",
-        ));
+        return Err(LoadError::NativeCode("compiled by wasmtime for some machine"));
     }
     let known: [(&[u8], &str); 6] = [
         (b"\x7fELF", "a program for Linux"),
@@ -182,24 +153,12 @@ fn refuse_native(bytes: &[u8]) -> Result<(), LoadError> {
 fn check_exports(exports: &[String]) -> Result<(), LoadError> {
     let expected = format!("{PACKAGE}{EXPORT}@{OFFERED}");
     for export in exports {
-        if let Some((EXPORT, version)) = export
-            .strip_prefix(PACKAGE)
-            .and_then(|rest| rest.split_once('@'))
-        {
+        if let Some((EXPORT, version)) = export.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) {
             return check_version(export, version);
         }
     }
-    let shown = exports
-        .iter()
-        .take(NAMES_SHOWN)
-        .map(|export| clean(export))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let found = if exports.is_empty() {
-        "nothing".to_owned()
-    } else {
-        shown
-    };
+    let shown = exports.iter().take(NAMES_SHOWN).map(|export| clean(export)).collect::<Vec<_>>().join(", ");
+    let found = if exports.is_empty() { "nothing".to_owned() } else { shown };
     Err(LoadError::WrongWorld { expected, found })
 }
 
@@ -209,10 +168,7 @@ fn check_version(wanted: &str, version: &str) -> Result<(), LoadError> {
     if track(version) == track(OFFERED) {
         Ok(())
     } else {
-        Err(LoadError::OtherVersion {
-            wanted: clean(wanted),
-            offered: OFFERED,
-        })
+        Err(LoadError::OtherVersion { wanted: clean(wanted), offered: OFFERED })
     }
 }
 
@@ -230,10 +186,7 @@ fn check_imports(imports: &[String]) -> Result<BTreeSet<Capability>, LoadError> 
                 }
                 (false, None) => return Err(unknown()),
             }
-        } else if let Some(package) = interface
-            .strip_prefix("wasi:")
-            .and_then(|rest| rest.split('/').next())
-        {
+        } else if let Some(package) = interface.strip_prefix("wasi:").and_then(|rest| rest.split('/').next()) {
             let linked = WASI_LINKED.contains(&package) && version.starts_with("0.2.");
             match (linked, package) {
                 (true, _) => {}
@@ -253,36 +206,18 @@ mod tests {
 
     #[test]
     fn trap21_native_code_is_refused() {
-        assert!(matches!(
-            inspect(b"\x7fELF\x02\x01").err(),
-            Some(LoadError::NativeCode(_))
-        ));
-        assert!(matches!(
-            inspect(b"MZ\x90").err(),
-            Some(LoadError::NativeCode(_))
-        ));
-        assert!(matches!(
-            inspect(b"#!/bin/sh").err(),
-            Some(LoadError::NativeCode(_))
-        ));
+        assert!(matches!(inspect(b"\x7fELF\x02\x01").err(), Some(LoadError::NativeCode(_))));
+        assert!(matches!(inspect(b"MZ\x90").err(), Some(LoadError::NativeCode(_))));
+        assert!(matches!(inspect(b"#!/bin/sh").err(), Some(LoadError::NativeCode(_))));
     }
 
     #[test]
     fn what_is_no_component_is_refused() {
         assert_eq!(inspect(b"").err(), Some(LoadError::NotWasm));
         assert_eq!(inspect(b"hello").err(), Some(LoadError::NotWasm));
-        assert_eq!(
-            inspect(b"\0asm\x01\0\0\0").err(),
-            Some(LoadError::CoreModule)
-        );
-        assert!(matches!(
-            inspect(b"\0asm\x0d\0\x01\0\x0a\xff").err(),
-            Some(LoadError::Malformed(_))
-        ));
-        assert!(matches!(
-            inspect(b"\0asm\x0d\0\x01\0").err(),
-            Some(LoadError::WrongWorld { .. })
-        ));
+        assert_eq!(inspect(b"\0asm\x01\0\0\0").err(), Some(LoadError::CoreModule));
+        assert!(matches!(inspect(b"\0asm\x0d\0\x01\0\x0a\xff").err(), Some(LoadError::Malformed(_))));
+        assert!(matches!(inspect(b"\0asm\x0d\0\x01\0").err(), Some(LoadError::WrongWorld { .. })));
     }
 
     fn imports(name: &str) -> Result<BTreeSet<Capability>, LoadError> {
@@ -291,28 +226,12 @@ mod tests {
 
     #[test]
     fn i04_what_is_not_offered_is_refused_by_name() {
-        assert!(
-            imports("tollgate:handler/http@0.1.0")
-                .unwrap()
-                .contains(&Capability::Http)
-        );
+        assert!(imports("tollgate:handler/http@0.1.0").unwrap().contains(&Capability::Http));
         assert!(imports("wasi:sockets/tcp@0.2.6").unwrap().is_empty());
-        assert_eq!(
-            imports("tollgate:handler/llm@0.1.0"),
-            Err(LoadError::NotGranted("llm".into()))
-        );
-        assert!(matches!(
-            imports("wasi:http/outgoing-handler@0.2.6"),
-            Err(LoadError::NotGranted(_))
-        ));
-        assert!(matches!(
-            imports("wasi:keyvalue/store@0.2.0"),
-            Err(LoadError::UnknownImport(_))
-        ));
+        assert_eq!(imports("tollgate:handler/llm@0.1.0"), Err(LoadError::NotGranted("llm".into())));
+        assert!(matches!(imports("wasi:http/outgoing-handler@0.2.6"), Err(LoadError::NotGranted(_))));
+        assert!(matches!(imports("wasi:keyvalue/store@0.2.0"), Err(LoadError::UnknownImport(_))));
         assert!(matches!(imports("env"), Err(LoadError::UnknownImport(_))));
-        assert!(matches!(
-            imports("tollgate:handler/http@0.2.0"),
-            Err(LoadError::OtherVersion { .. })
-        ));
+        assert!(matches!(imports("tollgate:handler/http@0.2.0"), Err(LoadError::OtherVersion { .. })));
     }
 }

@@ -51,11 +51,7 @@ impl SandboxOptions {
     /// Options with compiled code in `cache`.
     #[must_use]
     pub fn new(cache: PathBuf, compiler: Compiler) -> Self {
-        Self {
-            cache,
-            compiler,
-            instances_max: INSTANCES_DEFAULT,
-        }
+        Self { cache, compiler, instances_max: INSTANCES_DEFAULT }
     }
 }
 
@@ -84,11 +80,6 @@ impl Sandbox {
         let compile = compile::Compile::new(&engine, options.cache, options.compiler)?;
         let places = Semaphore::new(options.instances_max as usize);
         let ticker = ticker::Ticker::start(&engine)?;
-        Ok(Arc::new(Self {
-            engine,
-            linker,
-            compile,
-            running: Arc::new(Running { places, ticker }),
-        }))
+        Ok(Arc::new(Self { engine, linker, compile, running: Arc::new(Running { places, ticker }) }))
     }
 }

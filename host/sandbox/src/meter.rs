@@ -24,11 +24,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            origin: Instant::now(),
-            spent_ns: AtomicU64::new(0),
-            polling_since: AtomicU64::new(0),
-        })
+        Arc::new(Self { origin: Instant::now(), spent_ns: AtomicU64::new(0), polling_since: AtomicU64::new(0) })
     }
 
     fn now_ns(&self) -> u64 {
@@ -37,11 +33,7 @@ impl Meter {
 
     pub(crate) fn spent(&self) -> Duration {
         let since = self.polling_since.load(Relaxed);
-        let under_way = if since == 0 {
-            0
-        } else {
-            self.now_ns().saturating_sub(since - 1)
-        };
+        let under_way = if since == 0 { 0 } else { self.now_ns().saturating_sub(since - 1) };
         Duration::from_nanos(self.spent_ns.load(Relaxed) + under_way)
     }
 }
@@ -55,11 +47,7 @@ pub(crate) struct Metered<'a, F> {
 
 impl<'a, F: Future> Metered<'a, F> {
     pub(crate) fn new(future: F, meter: Arc<Meter>, ticker: &'a Ticker) -> Self {
-        Self {
-            future: Box::pin(future),
-            meter,
-            ticker,
-        }
+        Self { future: Box::pin(future), meter, ticker }
     }
 }
 
@@ -72,9 +60,7 @@ impl<F: Future> Future for Metered<'_, F> {
         self.meter.polling_since.store(began + 1, Relaxed);
         let result = self.future.as_mut().poll(context);
         self.meter.polling_since.store(0, Relaxed);
-        self.meter
-            .spent_ns
-            .fetch_add(self.meter.now_ns().saturating_sub(began), Relaxed);
+        self.meter.spent_ns.fetch_add(self.meter.now_ns().saturating_sub(began), Relaxed);
         result
     }
 }

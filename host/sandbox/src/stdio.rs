@@ -37,10 +37,7 @@ impl IsTerminal for GuestOutput {
 
 impl StdoutStream for GuestOutput {
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Lines {
-            output: self.clone(),
-            pending: Vec::new(),
-        })
+        Box::new(Lines { output: self.clone(), pending: Vec::new() })
     }
 
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
@@ -75,10 +72,7 @@ impl Lines {
     fn end_line(&mut self) -> StreamResult<()> {
         let line = String::from_utf8_lossy(&self.pending).into_owned();
         self.pending.clear();
-        self.output
-            .log
-            .line(self.output.level, &line)
-            .map_err(|limit| StreamError::Trap(wasmtime::Error::new(limit)))
+        self.output.log.line(self.output.level, &line).map_err(|limit| StreamError::Trap(wasmtime::Error::new(limit)))
     }
 }
 

@@ -53,15 +53,9 @@ impl Ticker {
                 engine.increment_epoch();
             }
         };
-        let spawned = thread::Builder::new()
-            .name("tollgate-epoch".to_owned())
-            .spawn(tick);
-        let spawned = spawned
-            .map_err(|error| SandboxError::Engine(format!("no thread for the epoch: {error}")))?;
-        Ok(Self {
-            shared,
-            thread: spawned.thread().clone(),
-        })
+        let spawned = thread::Builder::new().name("tollgate-epoch".to_owned()).spawn(tick);
+        let spawned = spawned.map_err(|error| SandboxError::Engine(format!("no thread for the epoch: {error}")))?;
+        Ok(Self { shared, thread: spawned.thread().clone() })
     }
 
     pub(crate) fn tick(&self) -> Ticking<'_> {

@@ -16,9 +16,8 @@ use tollgate_core::{
     task::{ErrorKind, LaterKind, LaterReason, TaskError},
 };
 use tollgate_store::{
-    AttemptEnd, AttemptRecord, BlobSource, Claim, DeclaredStage, DiscoveryPage, DiscoveryResult,
-    Fingerprint, JobDeclaration, NewArtifact, RedbStore, Settlement, StateChange, Store,
-    StoreOptions, schema_version,
+    AttemptEnd, AttemptRecord, BlobSource, Claim, DeclaredStage, DiscoveryPage, DiscoveryResult, Fingerprint,
+    JobDeclaration, NewArtifact, RedbStore, Settlement, StateChange, Store, StoreOptions, schema_version,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -40,143 +39,52 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn fill(store: &RedbStore) -> Result<(), Box<dyn Error>> {
     let (fetch, extract) = (StageName::new("fetch")?, StageName::new("extract")?);
     let stages = vec![
-        DeclaredStage {
-            name: fetch.clone(),
-            needs: Vec::new(),
-            brings: Vec::new(),
-        },
-        DeclaredStage {
-            name: extract,
-            needs: vec![Need::parse("fetch")?],
-            brings: vec![fetch],
-        },
+        DeclaredStage { name: fetch.clone(), needs: Vec::new(), brings: Vec::new() },
+        DeclaredStage { name: extract, needs: vec![Need::parse("fetch")?], brings: vec![fetch] },
     ];
     let name = JobName::new("pages")?;
-    let declaration = JobDeclaration {
-        name,
-        kind: JobKind::Monitor,
-        stages,
-        keep_attempts: 5,
-        breaker: 3,
-    };
+    let declaration = JobDeclaration { name, kind: JobKind::Monitor, stages, keep_attempts: 5, breaker: 3 };
     let job = store.declare(declaration, Timestamp(1_000)).await?.id;
     let mut items = Vec::new();
     for key in ["done", "failed", "later", "rejected", "new"] {
-        let data = BTreeMap::from([(
-            "url".to_owned(),
-            format!("https://pages.example/{key}").into(),
-        )]);
+        let data = BTreeMap::from([("url".to_owned(), format!("https://pages.example/{key}").into())]);
         let revision = Some("r1".to_owned());
-        items.push(NewItem {
-            key: ItemKey::new(key)?,
-            data: data.into_iter().collect(),
-            priority: 0,
-            revision,
-        });
+        items.push(NewItem { key: ItemKey::new(key)?, data: data.into_iter().collect(), priority: 0, revision });
     }
-    let page = DiscoveryResult::Page {
-        items,
-        cursor: None,
-        next_round: Some(Timestamp(900_000)),
-    };
-    store
-        .settle_discovery(DiscoveryPage {
-            job,
-            result: page,
-            now: Timestamp(1_500),
-        })
-        .await?;
-    let claims = store
-        .claim(
-            Lane {
-                job,
-                stage: StageIx(0),
-            },
-            4,
-            Timestamp(2_000),
-        )
-        .await?;
+    let page = DiscoveryResult::Page { items, cursor: None, next_round: Some(Timestamp(900_000)) };
+    store.settle_discovery(DiscoveryPage { job, result: page, now: Timestamp(1_500) }).await?;
+    let claims = store.claim(Lane { job, stage: StageIx(0) }, 4, Timestamp(2_000)).await?;
     let error = TaskError::new(ErrorKind::Failed, "no title on the page");
-    let reason = LaterReason {
-        kind: LaterKind::RateLimited,
-        message: "429".to_owned(),
-    };
+    let reason = LaterReason { kind: LaterKind::RateLimited, message: "429".to_owned() };
     let verdicts = [
         done("a page"),
         Verdict::Failed(error),
-        Verdict::Later {
-            due: Timestamp(50_000),
-            reason,
-        },
+        Verdict::Later { due: Timestamp(50_000), reason },
         Verdict::Reject("parked".to_owned()),
     ];
     let mut settlements = Vec::new();
     for (claim, verdict) in claims.iter().zip(verdicts) {
-        let blob = store
-            .put_blob(BlobSource::Bytes("<html>raw</html>".repeat(20).into()))
-            .await?;
-        let artifact = NewArtifact {
-            name: "page.html".to_owned(),
-            content_type: "text/html".to_owned(),
-            blob,
-        };
-        settlements.push(Settlement {
-            artifacts: vec![artifact],
-            ..settlement(claim, verdict)
-        });
+        let blob = store.put_blob(BlobSource::Bytes("<html>raw</html>".repeat(20).into())).await?;
+        let artifact = NewArtifact { name: "page.html".to_owned(), content_type: "text/html".to_owned(), blob };
+        settlements.push(Settlement { artifacts: vec![artifact], ..settlement(claim, verdict) });
     }
     for answer in store.settle(settlements).await? {
         answer?;
     }
-    let claim = store
-        .claim(
-            Lane {
-                job,
-                stage: StageIx(1),
-            },
-            1,
-            Timestamp(3_000),
-        )
-        .await?;
+    let claim = store.claim(Lane { job, stage: StageIx(1) }, 1, Timestamp(3_000)).await?;
     for claim in &claim {
-        store
-            .settle(vec![settlement(claim, done("a title"))])
-            .await?
-            .remove(0)?;
+        store.settle(vec![settlement(claim, done("a title"))]).await?.remove(0)?;
     }
-    let change = StateChange {
-        key: "cursor".to_owned(),
-        value: Some(b"42".to_vec()),
-        expect: Some(0),
-    };
+    let change = StateChange { key: "cursor".to_owned(), value: Some(b"42".to_vec()), expect: Some(0) };
     store.state_apply(job, vec![change]).await?;
-    let (reason, by, evidence) = (
-        PauseReason::Manual,
-        "cli".to_owned(),
-        "for the fixture".to_owned(),
-    );
-    store
-        .pause(
-            job,
-            Pause {
-                reason,
-                by,
-                at: Timestamp(4_000),
-                evidence,
-                until: None,
-            },
-        )
-        .await?;
+    let (reason, by, evidence) = (PauseReason::Manual, "cli".to_owned(), "for the fixture".to_owned());
+    store.pause(job, Pause { reason, by, at: Timestamp(4_000), evidence, until: None }).await?;
     Ok(())
 }
 
 fn done(text: &str) -> Verdict {
     let fields = [("text".to_owned(), text.into())].into_iter().collect();
-    Verdict::Done(StageOutput {
-        fields,
-        found: Vec::new(),
-        quality_flags: vec!["short".to_owned()],
-    })
+    Verdict::Done(StageOutput { fields, found: Vec::new(), quality_flags: vec!["short".to_owned()] })
 }
 
 fn settlement(claim: &Claim, verdict: Verdict) -> Settlement {
@@ -185,43 +93,24 @@ fn settlement(claim: &Claim, verdict: Verdict) -> Settlement {
     tally.attempts += 1;
     let (ended, error, breaker) = match &verdict {
         Verdict::Done(_) => (AttemptEnd::Done, None, BreakerEffect::Success),
-        Verdict::Failed(error) => (
-            AttemptEnd::Failed,
-            Some(error.clone()),
-            BreakerEffect::Failure,
-        ),
-        Verdict::Later { reason, .. } => {
-            (AttemptEnd::Later(reason.kind), None, BreakerEffect::None)
-        }
+        Verdict::Failed(error) => (AttemptEnd::Failed, Some(error.clone()), BreakerEffect::Failure),
+        Verdict::Later { reason, .. } => (AttemptEnd::Later(reason.kind), None, BreakerEffect::None),
         _ => (AttemptEnd::Rejected, None, BreakerEffect::None),
     };
     let attempt = AttemptRecord {
         number: tally.attempts,
         started_at: Timestamp(2_100),
         ended_at: Timestamp(2_200),
-        handler: HandlerDigests {
-            artifact: digest,
-            code: digest,
-        },
+        handler: HandlerDigests { artifact: digest, code: digest },
         ended,
         error,
         guest_us: 1_234,
         requests: 1,
         bytes_received: 320,
     };
-    let inputs = claim
-        .inputs
-        .iter()
-        .map(|(stage, input)| (stage.clone(), input.digest))
-        .collect();
+    let inputs = claim.inputs.iter().map(|(stage, input)| (stage.clone(), input.digest)).collect();
     let source = "source".to_owned();
-    let fingerprint = Fingerprint {
-        source,
-        params: digest,
-        contract: digest,
-        data: digest,
-        inputs,
-    };
+    let fingerprint = Fingerprint { source, params: digest, contract: digest, data: digest, inputs };
     Settlement {
         task: claim.task,
         token: claim.token,

@@ -21,8 +21,8 @@ use tollgate_core::{
     spec::JobKind,
 };
 use tollgate_store::{
-    AttemptEnd, AttemptRecord, Claim, DeclaredStage, JobDeclaration, RedbStore, Settlement, Store,
-    StoreError, StoreOptions,
+    AttemptEnd, AttemptRecord, Claim, DeclaredStage, JobDeclaration, RedbStore, Settlement, Store, StoreError,
+    StoreOptions,
 };
 
 /// Items submitted in bulk.
@@ -37,9 +37,7 @@ const SINGLES: usize = 2_000;
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
     let scratch = tempfile::tempdir()?;
-    let folder = std::env::args()
-        .nth(1)
-        .map_or_else(|| scratch.path().to_owned(), PathBuf::from);
+    let folder = std::env::args().nth(1).map_or_else(|| scratch.path().to_owned(), PathBuf::from);
     bare_commits(&folder.join("bare.redb"))?;
     let data = folder.join("data");
     let store = RedbStore::open(&data, StoreOptions::default())?;
@@ -57,11 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let begun = Instant::now();
     drop(RedbStore::open(&killed, StoreOptions::default())?);
-    println!(
-        "open of {} items after a kill: {:?}",
-        ITEMS * 2,
-        begun.elapsed()
-    );
+    println!("open of {} items after a kill: {:?}", ITEMS * 2, begun.elapsed());
     let begun = Instant::now();
     store.close().await?;
     println!("close: {:?}", begun.elapsed());
@@ -70,10 +64,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = RedbStore::open(&data, StoreOptions::default())?;
     println!("open of {} items: {:?}", ITEMS * 2, begun.elapsed());
     store.close().await?;
-    for line in std::fs::read_to_string("/proc/self/status")?
-        .lines()
-        .filter(|line| line.starts_with("VmHWM"))
-    {
+    for line in std::fs::read_to_string("/proc/self/status")?.lines().filter(|line| line.starts_with("VmHWM")) {
         println!("most memory: {line}");
     }
     Ok(())
@@ -96,9 +87,7 @@ async fn singles(store: &RedbStore, job: JobId) -> Result<(), Box<dyn Error>> {
     let mut chance = 88_172_645_463_325_252;
     let begun = Instant::now();
     for _ in 0..SINGLES {
-        store
-            .submit(job, vec![item(&mut chance)?], Timestamp(2))
-            .await?;
+        store.submit(job, vec![item(&mut chance)?], Timestamp(2)).await?;
     }
     rate("single durable submits", SINGLES, begun.elapsed());
     Ok(())
@@ -108,9 +97,7 @@ async fn bulk(store: &RedbStore, job: JobId, batch: usize) -> Result<(), Box<dyn
     let mut chance = 1 + batch as u64;
     let mut took = Duration::ZERO;
     for _ in 0..ITEMS / batch {
-        let items = (0..batch)
-            .map(|_| item(&mut chance))
-            .collect::<Result<_, _>>()?;
+        let items = (0..batch).map(|_| item(&mut chance)).collect::<Result<_, _>>()?;
         let begun = Instant::now();
         store.submit(job, items, Timestamp(3)).await?;
         took += begun.elapsed();
@@ -125,10 +112,7 @@ async fn settles(store: &Arc<RedbStore>, job: JobId) -> Result<(), Box<dyn Error
         let store = store.clone();
         tokio::spawn(async move {
             // Half of them fetch, half extract.
-            let lane = Lane {
-                job,
-                stage: StageIx(u16::from(number % 2 == 1)),
-            };
+            let lane = Lane { job, stage: StageIx(u16::from(number % 2 == 1)) };
             let mut settled = 0;
             while settled < SETTLED / WORKERS {
                 for claim in store.claim(lane, 1, Timestamp(4)).await? {
@@ -143,79 +127,43 @@ async fn settles(store: &Arc<RedbStore>, job: JobId) -> Result<(), Box<dyn Error
     for worker in join_all(workers.collect::<Vec<_>>()).await {
         worker??;
     }
-    rate(
-        "claims and settles, one a call, 64 at once",
-        SETTLED,
-        begun.elapsed(),
-    );
+    rate("claims and settles, one a call, 64 at once", SETTLED, begun.elapsed());
     Ok(())
 }
 
 fn rate(what: &str, count: usize, took: Duration) {
-    println!(
-        "{what}: {count} in {took:.2?}, {:.0}/s",
-        count as f64 / took.as_secs_f64()
-    );
+    println!("{what}: {count} in {took:.2?}, {:.0}/s", count as f64 / took.as_secs_f64());
 }
 
 fn declaration() -> Result<JobDeclaration, Box<dyn Error>> {
     let fetch = StageName::new("fetch")?;
     let stages = vec![
-        DeclaredStage {
-            name: fetch.clone(),
-            needs: Vec::new(),
-            brings: Vec::new(),
-        },
-        DeclaredStage {
-            name: StageName::new("extract")?,
-            needs: vec![Need::parse("fetch")?],
-            brings: vec![fetch],
-        },
+        DeclaredStage { name: fetch.clone(), needs: Vec::new(), brings: Vec::new() },
+        DeclaredStage { name: StageName::new("extract")?, needs: vec![Need::parse("fetch")?], brings: vec![fetch] },
     ];
     let name = JobName::new("pages")?;
-    Ok(JobDeclaration {
-        name,
-        kind: JobKind::Backfill,
-        stages,
-        keep_attempts: 5,
-        breaker: 3,
-    })
+    Ok(JobDeclaration { name, kind: JobKind::Backfill, stages, keep_attempts: 5, breaker: 3 })
 }
 
 fn item(chance: &mut u64) -> Result<NewItem, Box<dyn Error>> {
     *chance ^= *chance << 13;
     *chance ^= *chance >> 7;
     *chance ^= *chance << 17;
-    let key = format!(
-        "https://catalogue.example/{:016x}",
-        chance.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    );
-    let data = [("url".to_owned(), key.as_str().into())]
-        .into_iter()
-        .collect();
-    Ok(NewItem {
-        key: ItemKey::new(&key)?,
-        data,
-        priority: 0,
-        revision: None,
-    })
+    let key = format!("https://catalogue.example/{:016x}", chance.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let data = [("url".to_owned(), key.as_str().into())].into_iter().collect();
+    Ok(NewItem { key: ItemKey::new(&key)?, data, priority: 0, revision: None })
 }
 
 fn settlement(claim: &Claim) -> Settlement {
     let digest = Digest::of(b"handler");
     let mut tally = claim.tally;
     tally.attempts += 1;
-    let fields = [("text".to_owned(), "x".repeat(500).into())]
-        .into_iter()
-        .collect();
+    let fields = [("text".to_owned(), "x".repeat(500).into())].into_iter().collect();
     let attempt = AttemptRecord {
         number: tally.attempts,
         started_at: Timestamp(4),
         ended_at: Timestamp(5),
-        handler: HandlerDigests {
-            artifact: digest,
-            code: digest,
-        },
+        handler: HandlerDigests { artifact: digest, code: digest },
         ended: AttemptEnd::Done,
         error: None,
         guest_us: 10,
@@ -225,11 +173,7 @@ fn settlement(claim: &Claim) -> Settlement {
     Settlement {
         task: claim.task,
         token: claim.token,
-        verdict: Verdict::Done(StageOutput {
-            fields,
-            found: Vec::new(),
-            quality_flags: Vec::new(),
-        }),
+        verdict: Verdict::Done(StageOutput { fields, found: Vec::new(), quality_flags: Vec::new() }),
         tally,
         breaker: BreakerEffect::Success,
         attempt: Some(attempt),

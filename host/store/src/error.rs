@@ -11,9 +11,7 @@ pub enum StoreError {
     #[error("the data folder {} is in use by another host; stop it, or name another folder under [host] data", .0.display())]
     InUse(PathBuf),
     /// A newer Tollgate wrote it.
-    #[error(
-        "the store has schema version {found}, newer than {known}; run the Tollgate that wrote it, or a newer one"
-    )]
+    #[error("the store has schema version {found}, newer than {known}; run the Tollgate that wrote it, or a newer one")]
     NewerVersion {
         /// The version found.
         found: u32,

@@ -10,8 +10,7 @@ mod types;
 
 use futures::future::BoxFuture;
 use tollgate_core::{
-    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, Timestamp, item::NewItem,
-    pause::Pause,
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, Timestamp, item::NewItem, pause::Pause,
 };
 
 pub use error::StoreError;
@@ -28,12 +27,7 @@ pub trait Store: Send + Sync + 'static {
     fn declare<'a>(&'a self, job: JobDeclaration, now: Timestamp) -> Reply<'a, DeclaredJob>;
 
     /// Submits items, in order. A known key is left alone unless its revision differs: then it is reopened.
-    fn submit<'a>(
-        &'a self,
-        job: JobId,
-        items: Vec<NewItem>,
-        now: Timestamp,
-    ) -> Reply<'a, Submitted>;
+    fn submit<'a>(&'a self, job: JobId, items: Vec<NewItem>, now: Timestamp) -> Reply<'a, Submitted>;
 
     /// Settles a page of discovery: its items, and where to go on, in one transaction.
     fn settle_discovery<'a>(&'a self, page: DiscoveryPage) -> Reply<'a, Submitted>;
@@ -54,10 +48,7 @@ pub trait Store: Send + Sync + 'static {
     /// Settles attempts, each in one transaction with all that follows from it: output, artifacts, attempt, states,
     /// what becomes ready, breaker and pause, counters, items found. One answer for each, in order; a stale
     /// claim is refused and changes nothing.
-    fn settle<'a>(
-        &'a self,
-        settlements: Vec<Settlement>,
-    ) -> Reply<'a, Vec<Result<Settled, StoreError>>>;
+    fn settle<'a>(&'a self, settlements: Vec<Settlement>) -> Reply<'a, Vec<Result<Settled, StoreError>>>;
 
     /// Keeps a blob, durable once answered. The same content is kept once.
     fn put_blob<'a>(&'a self, body: BlobSource) -> Reply<'a, StoredBlob>;
@@ -66,11 +57,7 @@ pub trait Store: Send + Sync + 'static {
     fn read_blob<'a>(&'a self, digest: Digest, part: Option<BlobPart>) -> Reply<'a, Vec<u8>>;
 
     /// The artifacts of an item. `own`: the stage whose attempt asks, which sees what its failed attempts left too.
-    fn artifacts<'a>(
-        &'a self,
-        item: ItemId,
-        own: Option<tollgate_core::StageIx>,
-    ) -> Reply<'a, Vec<StoredArtifact>>;
+    fn artifacts<'a>(&'a self, item: ItemId, own: Option<tollgate_core::StageIx>) -> Reply<'a, Vec<StoredArtifact>>;
 
     /// Reads an entry of a job's state.
     fn state_get<'a>(&'a self, job: JobId, key: String) -> Reply<'a, Option<StateEntry>>;
@@ -97,13 +84,7 @@ pub trait Store: Send + Sync + 'static {
     fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened>;
 
     /// Leaves items out: what has not ended is skipped with the reason.
-    fn exclude<'a>(
-        &'a self,
-        job: JobId,
-        keys: Vec<ItemKey>,
-        reason: String,
-        now: Timestamp,
-    ) -> Reply<'a, Reopened>;
+    fn exclude<'a>(&'a self, job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reply<'a, Reopened>;
 
     /// Every job that was ever declared, with its counters: no scan.
     fn jobs<'a>(&'a self) -> Reply<'a, Vec<JobView>>;

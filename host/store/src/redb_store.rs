@@ -39,15 +39,12 @@ use writer::{Batch, Message, unpoisoned};
 
 pub use content::{BLOB_READ_BYTES_MAX, BLOB_ROW_BYTES_MAX};
 pub use job_state::{
-    STATE_CHANGES_BYTES_MAX, STATE_CHANGES_MAX, STATE_KEY_BYTES_MAX, STATE_KEYS_PAGE_MAX,
-    STATE_VALUE_BYTES_MAX,
+    STATE_CHANGES_BYTES_MAX, STATE_CHANGES_MAX, STATE_KEY_BYTES_MAX, STATE_KEYS_PAGE_MAX, STATE_VALUE_BYTES_MAX,
 };
 pub use migrations::schema_version;
 pub use open::StoreOptions;
 pub use queue::CLAIMS_MAX;
-pub use settle::{
-    ARTIFACTS_PER_ATTEMPT_MAX, CONTENT_TYPE_BYTES_MAX, ERRORS_KEPT, OUTPUT_BYTES_MAX,
-};
+pub use settle::{ARTIFACTS_PER_ATTEMPT_MAX, CONTENT_TYPE_BYTES_MAX, ERRORS_KEPT, OUTPUT_BYTES_MAX};
 pub use submit::{ITEM_DATA_BYTES_MAX, REVISION_BYTES_MAX, SUBMIT_BYTES_MAX, SUBMIT_ITEMS_MAX};
 pub use verify::{PROBLEMS_LISTED_MAX, VerifyReport};
 pub use views::{ERRORS_LISTED_MAX, ITEMS_LOOKED_AT_MAX, ITEMS_PAGE_MAX};
@@ -84,15 +81,8 @@ impl Shared {
         tables::snapshot(unpoisoned(self.content.read()).as_ref())
     }
 
-    fn with_content<T>(
-        &self,
-        work: impl FnOnce(&Database) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        work(
-            unpoisoned(self.content.read())
-                .as_ref()
-                .ok_or(StoreError::Closed)?,
-        )
+    fn with_content<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
+        work(unpoisoned(self.content.read()).as_ref().ok_or(StoreError::Closed)?)
     }
 
     fn jobs(&self) -> Arc<Jobs> {
@@ -120,20 +110,11 @@ impl Shared {
     fn close(&self) -> Result<(), StoreError> {
         self.end(StoreError::Closed);
         self.end_content(StoreError::Closed);
-        let databases = [
-            unpoisoned(self.content.write()).take(),
-            unpoisoned(self.queue.write()).take(),
-        ];
-        let closed = databases
-            .into_iter()
-            .flatten()
-            .map(|database| database.close().map_err(Fault::from));
+        let databases = [unpoisoned(self.content.write()).take(), unpoisoned(self.queue.write()).take()];
+        let closed = databases.into_iter().flatten().map(|database| database.close().map_err(Fault::from));
         let closed: Vec<_> = closed.collect();
         drop(unpoisoned(self.lock.lock()).take());
-        closed
-            .into_iter()
-            .collect::<Result<(), Fault>>()
-            .map_err(StoreError::from)
+        closed.into_iter().collect::<Result<(), Fault>>().map_err(StoreError::from)
     }
 }
 
@@ -168,9 +149,7 @@ pub struct RedbStore {
 
 impl std::fmt::Debug for RedbStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedbStore")
-            .field("folder", &self.shared.folder)
-            .finish_non_exhaustive()
+        f.debug_struct("RedbStore").field("folder", &self.shared.folder).finish_non_exhaustive()
     }
 }
 
@@ -195,28 +174,15 @@ impl RedbStore {
         let (queue, queue_inbox) = mpsc::channel(writer::QUEUE_OPERATIONS_MAX);
         let (content, content_inbox) = mpsc::channel(content::QUEUE_BLOBS_MAX);
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-            let thread = std::thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(work);
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
             thread.map_err(|error| StoreError::Io(format!("no thread for the {name}: {error}")))
         };
         let theirs = shared.clone();
-        let writer = spawn(
-            "store-writer",
-            Box::new(move || writer::run(&theirs, queue_inbox)),
-        )?;
+        let writer = spawn("store-writer", Box::new(move || writer::run(&theirs, queue_inbox)))?;
         let theirs = shared.clone();
-        let content_writer = spawn(
-            "content-writer",
-            Box::new(move || content::run(&theirs, content_inbox)),
-        )?;
+        let content_writer = spawn("content-writer", Box::new(move || content::run(&theirs, content_inbox)))?;
         let threads = Arc::new(Threads(Mutex::new(vec![writer, content_writer])));
-        Ok(Arc::new(Self {
-            shared,
-            queue,
-            content,
-            threads,
-        }))
+        Ok(Arc::new(Self { shared, queue, content, threads }))
     }
 
     /// Counts everything anew from the rows and holds it against counters and queues. Reads the whole queue; exact on
@@ -235,17 +201,8 @@ impl RedbStore {
         run: impl FnMut(&mut Batch<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (operation, answer) = writer::ask(bytes, run);
-        let ended = || {
-            self.shared
-                .ended
-                .get()
-                .cloned()
-                .unwrap_or(StoreError::Closed)
-        };
-        self.queue
-            .send(Message::Do(operation))
-            .await
-            .map_err(|_| ended())?;
+        let ended = || self.shared.ended.get().cloned().unwrap_or(StoreError::Closed);
+        self.queue.send(Message::Do(operation)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -264,11 +221,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| {
-        Err(StoreError::Io(format!(
-            "a background read or write ended early: {error}"
-        )))
-    })
+    done.unwrap_or_else(|error| Err(StoreError::Io(format!("a background read or write ended early: {error}"))))
 }
 
 #[cfg(test)]
@@ -302,24 +255,14 @@ mod tests {
         };
         let broken = store.write(0, |batch| {
             batch.tables.meta.insert("half", 1)?;
-            Err::<(), _>(Fault::Broken(StoreError::Corrupt(
-                "found midway".to_owned(),
-            )))
+            Err::<(), _>(Fault::Broken(StoreError::Corrupt("found midway".to_owned())))
         });
         let (first, broken, second) = tokio::join!(good("first"), broken, good("second"));
         first.unwrap();
         second.unwrap();
         assert!(matches!(broken, Err(StoreError::Corrupt(_))));
-        let meta = store
-            .shared
-            .begin_read()
-            .unwrap()
-            .open_table(tables::META)
-            .unwrap();
+        let meta = store.shared.begin_read().unwrap().open_table(tables::META).unwrap();
         let has = |name| meta.get(name).unwrap().is_some();
-        assert_eq!(
-            (has("first"), has("half"), has("second")),
-            (true, false, true)
-        );
+        assert_eq!((has("first"), has("half"), has("second")), (true, false, true));
     }
 }

@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use item::{StoredItem, StoredItemV1};
 pub(crate) use job::{
-    StoredDeclaredStage, StoredDiscovery, StoredJob, StoredJobV1, StoredLane, StoredLaneV1,
-    StoredPause, StoredTotals, StoredTotalsV1,
+    StoredDeclaredStage, StoredDiscovery, StoredJob, StoredJobV1, StoredLane, StoredLaneV1, StoredPause, StoredTotals,
+    StoredTotalsV1,
 };
 pub(crate) use output::{
-    StoredArtifactRow, StoredArtifactV1, StoredAttempt, StoredErrorRow, StoredErrorV1,
-    StoredOutput, StoredOutputV1, StoredStateEntry, StoredStateV1,
+    StoredArtifactRow, StoredArtifactV1, StoredAttempt, StoredErrorRow, StoredErrorV1, StoredOutput, StoredOutputV1,
+    StoredStateEntry, StoredStateV1,
 };
 pub(crate) use task::{StoredTask, StoredTasks};
 
@@ -25,23 +25,16 @@ use crate::StoreError;
 
 /// Packs a row.
 pub(crate) fn encode<T: Serialize>(row: &T) -> Result<Vec<u8>, StoreError> {
-    postcard::to_stdvec(row)
-        .map_err(|error| StoreError::Corrupt(format!("a row can't be packed: {error}")))
+    postcard::to_stdvec(row).map_err(|error| StoreError::Corrupt(format!("a row can't be packed: {error}")))
 }
 
 /// Unpacks a row of the table `table`.
-pub(crate) fn decode<'a, T: Deserialize<'a>>(
-    table: &str,
-    bytes: &'a [u8],
-) -> Result<T, StoreError> {
+pub(crate) fn decode<'a, T: Deserialize<'a>>(table: &str, bytes: &'a [u8]) -> Result<T, StoreError> {
     postcard::from_bytes(bytes).map_err(|error| StoreError::Corrupt(format!("{table}: {error}")))
 }
 
 /// Writes bytes in one piece; serde's own way for a slice is byte by byte, the same on disk.
-pub(crate) fn as_bytes<S: serde::Serializer>(
-    bytes: &&[u8],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_bytes<S: serde::Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }
 

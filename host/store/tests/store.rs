@@ -1,9 +1,6 @@
 //! The store through its trait, over real files.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "clippy knows `#[test]` functions, not the helpers beside them"
-)]
+#![expect(clippy::unwrap_used, reason = "clippy knows `#[test]` functions, not the helpers beside them")]
 
 #[path = "store/blobs.rs"]
 mod blobs;

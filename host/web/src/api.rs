@@ -124,11 +124,7 @@ async fn resume(State(operations): Ops, Path(job): Path<String>) -> Answer<Optio
     Ok(Json(operations.resume(&job).await?))
 }
 
-async fn items(
-    State(operations): Ops,
-    Path(job): Path<String>,
-    Query(query): Query<ItemsQuery>,
-) -> Answer<ItemsPage> {
+async fn items(State(operations): Ops, Path(job): Path<String>, Query(query): Query<ItemsQuery>) -> Answer<ItemsPage> {
     let query = ItemQuery {
         status: query.status,
         after: query.after.map(ItemId),

@@ -59,12 +59,8 @@ impl Token {
     fn make(data: &Path) -> io::Result<Self> {
         use std::{io::Write, os::unix::fs::OpenOptionsExt};
         let token = Self::draw()?;
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(data.join(TOKEN_FILE))?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(data.join(TOKEN_FILE))?;
         file.write_all(token.0.as_bytes())?;
         Ok(token)
     }

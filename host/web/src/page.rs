@@ -38,7 +38,9 @@ pub(crate) fn router(operations: Arc<Operations>) -> Router {
 async fn page(State(operations): State<Arc<Operations>>) -> Response {
     match operations.overview().await {
         Ok(overview) => ([CONTENT_POLICY], Html(whole(&overview).into_string())).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("the overview can't be read: {error}")).into_response(),
+        Err(error) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("the overview can't be read: {error}")).into_response()
+        }
     }
 }
 

@@ -227,11 +227,42 @@ mod tests {
     #[test]
     fn what_is_no_stage_is_refused_with_a_reason() {
         let refused = |item| stage(quote!(), item).unwrap_err().to_string();
-        assert!(refused(quote!(async fn f() -> Result<Page> {})).contains("plain function"));
-        assert!(refused(quote!(fn f() -> Page {})).contains("Result"));
-        assert!(refused(quote!(fn f<T>() -> Result<Page> {})).contains("generics"));
-        assert!(stage(quote!(reads("page.html")), quote!(fn f() -> Result<Page> {})).is_err());
-        assert!(stage(quote!(needs("x")), quote!(fn f() -> Result<Page> {})).is_err());
+        assert!(
+            refused(quote!(
+                async fn f() -> Result<Page> {}
+            ))
+            .contains("plain function")
+        );
+        assert!(
+            refused(quote!(
+                fn f() -> Page {}
+            ))
+            .contains("Result")
+        );
+        assert!(
+            refused(quote!(
+                fn f<T>() -> Result<Page> {}
+            ))
+            .contains("generics")
+        );
+        assert!(
+            stage(
+                quote!(reads("page.html")),
+                quote!(
+                    fn f() -> Result<Page> {}
+                )
+            )
+            .is_err()
+        );
+        assert!(
+            stage(
+                quote!(needs("x")),
+                quote!(
+                    fn f() -> Result<Page> {}
+                )
+            )
+            .is_err()
+        );
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub(crate) fn handler(input: TokenStream) -> Result<TokenStream> {
     let Handler { name, discover, stages } = parse2(input)?;
     let functions = stages.iter().map(name_of).collect::<Result<Vec<_>>>()?;
     let discovery = discover.as_ref().map(name_of).transpose()?;
-    let hashes = source::hashes(&functions, discovery.as_deref())
+    let hashes = source::hashes(&functions, discovery.as_deref(), Span::call_site().local_file())
         .map_err(|error| Error::new(name.span(), format!("the source hashes can't be computed: {error}")))?;
     let hash_texts = &hashes.stages;
     let tracked = hashes.files.iter().map(|file| quote! { const _: &[u8] = include_bytes!(#file); });
@@ -124,11 +124,8 @@ pub(crate) fn handler(input: TokenStream) -> Result<TokenStream> {
 /// The custom section: what `describe` says of name, version and hashes, readable without running anything.
 fn section(name: &str, stages: &[String], hashes: &[String]) -> String {
     let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
-    let stages: Vec<_> = stages
-        .iter()
-        .zip(hashes)
-        .map(|(name, hash)| serde_json::json!({"name": name, "source-hash": hash}))
-        .collect();
+    let stages: Vec<_> =
+        stages.iter().zip(hashes).map(|(name, hash)| serde_json::json!({"name": name, "source-hash": hash})).collect();
     let sdk = env!("CARGO_PKG_VERSION");
     serde_json::json!({"sdk": sdk, "name": name, "version": version, "stages": stages}).to_string()
 }

@@ -50,7 +50,10 @@ fn take_key(fields: &mut Fields) -> Result<Option<Ident>> {
     for field in fields.iter_mut() {
         for attribute in field.attrs.extract_if(.., |attribute| attribute.path().is_ident("key")) {
             if key.is_some() {
-                return Err(Error::new_spanned(attribute, "one field is the key; for a key of several, use NewItem::new"));
+                return Err(Error::new_spanned(
+                    attribute,
+                    "one field is the key; for a key of several, use NewItem::new",
+                ));
             }
             key.clone_from(&field.ident);
         }
@@ -146,7 +149,17 @@ mod tests {
 
     #[test]
     fn a_field_may_be_empty_by_saying_so() {
-        let made = output(quote!(), quote!(struct Page { #[may_be_empty] tags: Vec<String> })).unwrap().to_string();
+        let made = output(
+            quote!(),
+            quote!(
+                struct Page {
+                    #[may_be_empty]
+                    tags: Vec<String>,
+                }
+            ),
+        )
+        .unwrap()
+        .to_string();
         assert!(made.contains("length (min = 0)"), "{made}");
         assert!(!made.contains("may_be_empty"), "{made}");
     }
@@ -161,9 +174,47 @@ mod tests {
 
     #[test]
     fn what_is_no_plain_struct_is_refused() {
-        assert!(data(quote!(), quote!(enum E { A })).is_err());
-        assert!(data(quote!(), quote!(struct E(u8);)).is_err());
-        assert!(data(quote!(x), quote!(struct E { a: u8 })).is_err());
-        assert!(output(quote!(), quote!(struct E<T> { a: T })).is_err());
+        assert!(
+            data(
+                quote!(),
+                quote!(
+                    enum E {
+                        A,
+                    }
+                )
+            )
+            .is_err()
+        );
+        assert!(
+            data(
+                quote!(),
+                quote!(
+                    struct E(u8);
+                )
+            )
+            .is_err()
+        );
+        assert!(
+            data(
+                quote!(x),
+                quote!(
+                    struct E {
+                        a: u8,
+                    }
+                )
+            )
+            .is_err()
+        );
+        assert!(
+            output(
+                quote!(),
+                quote!(
+                    struct E<T> {
+                        a: T,
+                    }
+                )
+            )
+            .is_err()
+        );
     }
 }

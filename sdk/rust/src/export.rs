@@ -84,12 +84,7 @@ fn json(text: &str, what: &str) -> Result<Value> {
 }
 
 fn new_item(item: NewItem) -> types::NewItem {
-    types::NewItem {
-        key: item.key,
-        data: item.data.to_string(),
-        priority: item.priority,
-        revision: item.revision,
-    }
+    types::NewItem { key: item.key, data: item.data.to_string(), priority: item.priority, revision: item.revision }
 }
 
 fn stage_error(error: StageError) -> types::StageError {

@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn links_follow_the_base() {
-        let page = Html::parse("<base href=/b/><a href=x#1>1</a><a href=x>2</a><a href=#y>y</a>", Some("https://a.example/"));
+        let page =
+            Html::parse("<base href=/b/><a href=x#1>1</a><a href=x>2</a><a href=#y>y</a>", Some("https://a.example/"));
         assert_eq!(page.links(), ["https://a.example/b/x"]);
     }
 
@@ -216,6 +217,8 @@ mod tests {
 
     #[test]
     fn a_bad_selector_is_permanent_and_named() {
-        assert!(matches!(Html::parse("", None).text_of("h1["), Err(StageError::Permanent(reason)) if reason.contains("h1[")));
+        assert!(
+            matches!(Html::parse("", None).text_of("h1["), Err(StageError::Permanent(reason)) if reason.contains("h1["))
+        );
     }
 }

@@ -166,10 +166,7 @@ mod tests {
     fn links_are_absolute_and_given_once() {
         let page = r##"<a href="/x#1">1</a> <a href="x">2</a> <a href='/x#2'>3</a> <map><area href="//B.example:443/"></map>
             <a href="mailto:a@b.example">m</a> <a href="javascript:void(0)">j</a> <a href="#top">t</a> <a name="n">n</a>"##;
-        assert_eq!(
-            urls(page),
-            ["https://a.example/x", "https://a.example/d/x", "https://b.example/"]
-        );
+        assert_eq!(urls(page), ["https://a.example/x", "https://a.example/d/x", "https://b.example/"]);
     }
 
     #[test]

@@ -118,8 +118,10 @@ mod tests {
 
     #[test]
     fn pages_are_read() {
-        let wanted =
-            Sitemap::Pages(vec![entry("https://a.example/?a=1&b=2", Some("2026-01-02")), entry("https://a.example/c", None)]);
+        let wanted = Sitemap::Pages(vec![
+            entry("https://a.example/?a=1&b=2", Some("2026-01-02")),
+            entry("https://a.example/c", None),
+        ]);
         assert_eq!(parse(PAGES.as_bytes()), Ok(wanted.clone()));
         let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packer.write_all(PAGES.as_bytes()).unwrap();

@@ -117,7 +117,11 @@ pub enum Either<A, B> {
 
 impl<A: MadeBy, B: MadeBy> StageParam for Either<A, B> {
     fn take(task: &Task) -> Result<Self> {
-        if task.inputs.contains_key(A::STAGE) { take_input(task).map(Self::First) } else { take_input(task).map(Self::Second) }
+        if task.inputs.contains_key(A::STAGE) {
+            take_input(task).map(Self::First)
+        } else {
+            take_input(task).map(Self::Second)
+        }
     }
 
     fn need() -> Option<String> {
@@ -243,7 +247,8 @@ impl fmt::Display for Kind<'_> {
 /// Writes the schema of a stage's output or params: self-contained, so that schemas of several types can be merged.
 #[must_use]
 pub fn schema_of<T: JsonSchema>() -> Value {
-    let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let settings =
+        schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     settings.into_generator().into_root_schema_for::<T>().into()
 }
 

@@ -35,7 +35,10 @@ pub(crate) async fn kills(kills: u32, seed: u64, max_depth: u32) -> Result<()> {
     let found: BTreeSet<String> = rows.keys().cloned().collect();
     ensure!(found == expected, "{} pages in the export, {} expected", found.len(), expected.len());
     let again: u64 = world.requests().await?.values().map(|count| count - 1).sum();
-    println!("{while_running} of {kills} kills hit the crawl. It ended complete: {} pages, none twice in the export.", found.len());
+    println!(
+        "{while_running} of {kills} kills hit the crawl. It ended complete: {} pages, none twice in the export.",
+        found.len()
+    );
     println!("{again} pages were requested again, because a kill came between answer and settlement.");
     Ok(())
 }

@@ -74,12 +74,7 @@ impl Selectors {
 }
 
 /// Fetches and parses a page; gives its links within bounds, or nothing where the page isn't there.
-async fn page(
-    client: &reqwest::Client,
-    selectors: &Selectors,
-    url: String,
-    depth: u32,
-) -> Result<Fetched> {
+async fn page(client: &reqwest::Client, selectors: &Selectors, url: String, depth: u32) -> Result<Fetched> {
     let answer = client.get(&url).send().await?;
     if !answer.status().is_success() {
         return Ok(Fetched { url, depth, links: None });

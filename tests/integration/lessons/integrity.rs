@@ -39,7 +39,10 @@ async fn s03_failures_of_distinct_items_pause_the_job_with_the_last_error() {
     run_items(&host, items).await;
     let job = host.operations().job("test").await.unwrap();
     let pause = job.job.pause.unwrap();
-    assert!(matches!(&pause.reason, PauseReason::Breaker { stage, failures: 3 } if stage.as_str() == "first"), "{pause:?}");
+    assert!(
+        matches!(&pause.reason, PauseReason::Breaker { stage, failures: 3 } if stage.as_str() == "first"),
+        "{pause:?}"
+    );
     assert!(pause.evidence.contains("asked to: failed"), "{pause:?}");
     assert!(job.attention[0].message.contains("asked to: failed"), "{:?}", job.attention);
     assert_eq!(job.job.items[&ItemStatus::Failed], 3, "the rest wasn't tried");
@@ -97,7 +100,8 @@ async fn s13_a_broken_handler_harms_no_other_job() {
     let one = run_one(&host, json!({})).await;
     assert_eq!(one.item.status, ItemStatus::Done);
     let overview = host.operations().overview().await.unwrap();
-    let broken = overview.attention.iter().find(|attention| attention.job.as_ref().is_some_and(|job| job.as_str() == "other"));
+    let broken =
+        overview.attention.iter().find(|attention| attention.job.as_ref().is_some_and(|job| job.as_str() == "other"));
     assert!(broken.unwrap().message.contains("it is no WebAssembly"), "{:?}", overview.attention);
     stop(host).await;
 }
@@ -110,7 +114,9 @@ async fn s14_every_attempt_keeps_its_error() {
     assert_eq!(one.item.status, ItemStatus::Done);
     let attempts = one.attempts.iter().find(|(stage, _)| stage.as_str() == "first").unwrap().1;
     assert_eq!(attempts.len(), 4);
-    assert!(attempts[..3].iter().all(|attempt| attempt.error.as_ref().is_some_and(|error| error.message.contains("heal"))));
+    assert!(
+        attempts[..3].iter().all(|attempt| attempt.error.as_ref().is_some_and(|error| error.message.contains("heal")))
+    );
     assert!(attempts[3].error.is_none());
     stop(host).await;
 }

@@ -48,7 +48,10 @@ async fn r06_a_handler_that_swallows_a_refusal_is_judged_by_it() {
     let mut progress = host.progress();
     let items = vec![item("one", &first(&format!("fetch-swallow http://{SITE}/")))];
     host.operations().add("test", items).await.unwrap();
-    wait(&mut progress, host.operations(), |job| job.job.items.contains_key(&ItemStatus::Retrying) && job.job.items[&ItemStatus::Retrying] == 1).await;
+    wait(&mut progress, host.operations(), |job| {
+        job.job.items.contains_key(&ItemStatus::Retrying) && job.job.items[&ItemStatus::Retrying] == 1
+    })
+    .await;
     let one = detail(&host, "one").await;
     assert_eq!(later(state(&one, "first")), LaterKind::RateLimited);
     assert_eq!(one.item.tasks[0].tally.counted, 0, "no attempt is used");
@@ -68,7 +71,8 @@ async fn r07_a_429_cools_the_site_for_everyone_and_then_all_is_done() {
     let mut items = vec![item("busy", &first(&format!("fetch http://{SITE}/busy")))];
     items.extend((0..8).map(|number| item(&format!("other-{number}"), &first(&format!("fetch http://{SITE}/other")))));
     host.operations().add("test", items).await.unwrap();
-    let of_first = |job: &tollgate_engine::operations::JobDetail, kind| job.job.stages[0].tasks.get(&kind).copied().unwrap_or(0);
+    let of_first =
+        |job: &tollgate_engine::operations::JobDetail, kind| job.job.stages[0].tasks.get(&kind).copied().unwrap_or(0);
     let retried = tollgate_core::task::TaskKind::RetryLater;
     wait(&mut progress, host.operations(), |job| of_first(job, retried) >= 2).await;
     assert_eq!(world.sim.counts().of_host(SITE), 1, "after the first refusal nothing is sent");
@@ -83,7 +87,8 @@ async fn r07_a_429_cools_the_site_for_everyone_and_then_all_is_done() {
 #[tokio::test]
 async fn r08_a_spinning_guest_delays_no_other_job() {
     let world = World::new(vec![]).await;
-    let host = world.start(&world.jobs(&outcomes("[job.test.stage.first]\nconcurrency = 2\ntimeout = \"20s\"\n"))).await;
+    let host =
+        world.start(&world.jobs(&outcomes("[job.test.stage.first]\nconcurrency = 2\ntimeout = \"20s\"\n"))).await;
     let mut progress = host.progress();
     let mut items: Vec<_> = (0..2).map(|number| item(&format!("spin-{number}"), &first("spin"))).collect();
     items.extend((0..20).map(|number| item(&format!("good-{number}"), &json!({"left": "done"}))));
@@ -164,7 +169,8 @@ async fn m05_a_body_that_a_stage_reads_is_kept_first() {
     let action = format!("bytes http://{SITE}/");
     let one = run_one(&host, json!({"first": action, "second": action})).await;
     assert_eq!(one.item.status, ItemStatus::Done);
-    let kept: Vec<_> = one.artifacts.iter().map(|kept| (kept.artifact.stage.as_str(), kept.artifact.name.as_str())).collect();
+    let kept: Vec<_> =
+        one.artifacts.iter().map(|kept| (kept.artifact.stage.as_str(), kept.artifact.name.as_str())).collect();
     assert_eq!(kept, [("first", "raw-1")], "`second` says raw = false");
     assert_eq!(one.artifacts[0].artifact.digest, tollgate_core::Digest::of(b"<p>raw</p>"));
     stop(host).await;

@@ -30,7 +30,9 @@ async fn p03_a_false_condition_skips_the_stage_and_costs_nothing() {
     let world = World::new(vec![]).await;
     let host = world.start(&world.jobs(&outcomes("[job.test.stage.second]\nwhen = \"first.grade >= 6\"\n"))).await;
     let one = run_one(&host, json!({})).await;
-    assert!(matches!(state(&one, "second"), TaskState::Skipped { reason: SkipReason::Condition { when } } if when == "first.grade >= 6"));
+    assert!(
+        matches!(state(&one, "second"), TaskState::Skipped { reason: SkipReason::Condition { when } } if when == "first.grade >= 6")
+    );
     assert!(one.attempts.keys().all(|stage| stage.as_str() != "second"));
     assert_eq!(one.item.status, ItemStatus::Done);
     stop(host).await;
@@ -39,10 +41,16 @@ async fn p03_a_false_condition_skips_the_stage_and_costs_nothing() {
 #[tokio::test]
 async fn p04_a_rejection_ends_the_item_without_failure() {
     let world = World::new(vec![]).await;
-    let host = world.start(&world.jobs(&outcomes("breaker = 1\n[job.test.stage.left]\nneeds = [\"first\"]\n[job.test.stage.right]\nneeds = [\"first\"]\n"))).await;
+    let host = world
+        .start(&world.jobs(&outcomes(
+            "breaker = 1\n[job.test.stage.left]\nneeds = [\"first\"]\n[job.test.stage.right]\nneeds = [\"first\"]\n",
+        )))
+        .await;
     let one = run_one(&host, first("reject")).await;
     assert_eq!(one.item.status, ItemStatus::Skipped);
-    assert!(matches!(state(&one, "last"), TaskState::Skipped { reason: SkipReason::Rejected { by, .. } } if by.as_str() == "first"));
+    assert!(
+        matches!(state(&one, "last"), TaskState::Skipped { reason: SkipReason::Rejected { by, .. } } if by.as_str() == "first")
+    );
     assert!(host.operations().job("test").await.unwrap().job.pause.is_none());
     stop(host).await;
 }
@@ -80,14 +88,19 @@ async fn q07_a_discovery_that_fails_is_shown_and_one_that_pages_is_complete() {
     let mut progress = host.progress();
     wait(&mut progress, host.operations(), |job| job.job.discovery.errors > 0).await;
     let job = host.operations().job("test").await.unwrap();
-    assert!(job.attention.iter().any(|attention| attention.message.contains("discovery failed")), "{:?}", job.attention);
+    assert!(
+        job.attention.iter().any(|attention| attention.message.contains("discovery failed")),
+        "{:?}",
+        job.attention
+    );
     stop(host).await;
 
     let good = outcomes("discover = \"once\"\nparams = { count = 5, page = 2 }\n");
     std::fs::remove_dir_all(world.path("data")).unwrap();
     let host = world.start(&world.jobs(&good)).await;
     let mut progress = host.progress();
-    wait(&mut progress, host.operations(), |job| job.job.discovery.finished && crate::world::open_items(job) == 0).await;
+    wait(&mut progress, host.operations(), |job| job.job.discovery.finished && crate::world::open_items(job) == 0)
+        .await;
     assert_eq!(keys(host.operations(), "test").await, ["item-0", "item-1", "item-2", "item-3", "item-4"]);
     stop(host).await;
 }

@@ -25,14 +25,8 @@ struct ProxyWish {
     up: bool,
 }
 
-pub(crate) fn start(
-    world: Arc<World>,
-    proxy: Arc<Proxy>,
-    addr: SocketAddr,
-) -> io::Result<Listening> {
-    Listening::start(reserve(addr)?, move |wire| {
-        connection(world.clone(), proxy.clone(), wire)
-    })
+pub(crate) fn start(world: Arc<World>, proxy: Arc<Proxy>, addr: SocketAddr) -> io::Result<Listening> {
+    Listening::start(reserve(addr)?, move |wire| connection(world.clone(), proxy.clone(), wire))
 }
 
 async fn connection(world: Arc<World>, proxy: Arc<Proxy>, wire: Wire) {
@@ -56,26 +50,16 @@ async fn handle(
             let json = serde_json::to_vec(&world.counter.snapshot()).map_err(io::Error::other)?;
             Answer::whole(StatusCode::OK, "application/json", json)
         }
-        (&Method::GET, "/_sim/ca.pem") => Answer::whole(
-            StatusCode::OK,
-            "application/x-pem-file",
-            world.ca_pem.clone(),
-        ),
+        (&Method::GET, "/_sim/ca.pem") => Answer::whole(StatusCode::OK, "application/x-pem-file", world.ca_pem.clone()),
         (&Method::POST, "/_sim/reset") => {
             world.reset();
             Answer::text(StatusCode::OK, "reset\n")
         }
         (&Method::POST, "/_sim/proxy") => {
-            let body = Limited::new(request.into_body(), BODY_MAX)
-                .collect()
-                .await
-                .map_err(io::Error::other)?;
+            let body = Limited::new(request.into_body(), BODY_MAX).collect().await.map_err(io::Error::other)?;
             match serde_json::from_slice::<ProxyWish>(&body.to_bytes()) {
                 Ok(wish) => turn(proxy, wish.up).await,
-                Err(error) => Answer::text(
-                    StatusCode::BAD_REQUEST,
-                    format!("not {{\"up\": true|false}}: {error}\n"),
-                ),
+                Err(error) => Answer::text(StatusCode::BAD_REQUEST, format!("not {{\"up\": true|false}}: {error}\n")),
             }
         }
         _ => Answer::text(
@@ -87,16 +71,9 @@ async fn handle(
 }
 
 async fn turn(proxy: &Proxy, up: bool) -> Answer {
-    let turned = if up {
-        proxy.up().await
-    } else {
-        proxy.down().await
-    };
+    let turned = if up { proxy.up().await } else { proxy.down().await };
     match turned {
         Ok(()) => Answer::text(StatusCode::OK, if up { "up\n" } else { "down\n" }),
-        Err(error) => Answer::text(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("failed to turn the proxy: {error}\n"),
-        ),
+        Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to turn the proxy: {error}\n")),
     }
 }

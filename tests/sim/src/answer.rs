@@ -21,9 +21,7 @@ impl Answer {
     pub fn whole(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let mut response = Response::new(AnswerBody::whole(body));
         *response.status_mut() = status;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         Self::Respond(response)
     }
 
@@ -41,10 +39,7 @@ impl Answer {
     pub fn redirect(status: StatusCode, target: &str) -> Self {
         match HeaderValue::from_str(target) {
             Ok(target) => Self::text(status, "moved\n").with(LOCATION, target),
-            Err(_) => Self::text(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "redirect target is not a header value\n",
-            ),
+            Err(_) => Self::text(StatusCode::INTERNAL_SERVER_ERROR, "redirect target is not a header value\n"),
         }
     }
 

@@ -1,8 +1,7 @@
 //! The sim's certificate authority: made anew at each start, trusted by nobody who isn't told to.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -29,18 +28,12 @@ impl Authority {
     pub(crate) fn new() -> Result<Self, AuthorityError> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Tollgate sim authority");
+        params.distinguished_name.push(DnType::CommonName, "Tollgate sim authority");
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
         let pem = params.self_signed(&key)?.pem();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        Ok(Self {
-            issuer: Issuer::new(params, key),
-            pem,
-            provider,
-        })
+        Ok(Self { issuer: Issuer::new(params, key), pem, provider })
     }
 
     pub(crate) fn pem(&self) -> &str {

@@ -23,22 +23,9 @@ pub struct AnswerBody {
 enum Kind {
     Whole(Bytes),
     Endless(Bytes),
-    Broken {
-        bytes: Bytes,
-        promised: Option<u64>,
-        end: End,
-        state: BrokenState,
-    },
-    Held {
-        first: Bytes,
-        rest: Rest,
-    },
-    Dripping {
-        chunk: Bytes,
-        every: Duration,
-        left: u32,
-        sleep: Pin<Box<Sleep>>,
-    },
+    Broken { bytes: Bytes, promised: Option<u64>, end: End, state: BrokenState },
+    Held { first: Bytes, rest: Rest },
+    Dripping { chunk: Bytes, every: Duration, left: u32, sleep: Pin<Box<Sleep>> },
 }
 
 type Rest = Pin<Box<dyn Future<Output = Bytes> + Send>>;
@@ -102,11 +89,7 @@ impl AnswerBody {
             release.released().await;
             rest
         });
-        Kind::Held {
-            first: first.into(),
-            rest,
-        }
-        .into()
+        Kind::Held { first: first.into(), rest }.into()
     }
 
     /// `chunk` `times` times, each after a pause of `every`; without a length. An empty chunk counts as one zero byte.
@@ -115,23 +98,11 @@ impl AnswerBody {
     /// Outside of a tokio runtime with its clock on.
     pub fn dripping(chunk: impl Into<Bytes>, every: Duration, times: u32) -> Self {
         let sleep = Box::pin(tokio::time::sleep(every));
-        Kind::Dripping {
-            chunk: never_empty(chunk.into()),
-            every,
-            left: times,
-            sleep,
-        }
-        .into()
+        Kind::Dripping { chunk: never_empty(chunk.into()), every, left: times, sleep }.into()
     }
 
     fn broken(bytes: Bytes, promised: Option<u64>, end: End) -> Self {
-        Kind::Broken {
-            bytes,
-            promised,
-            end,
-            state: BrokenState::Bytes,
-        }
-        .into()
+        Kind::Broken { bytes, promised, end, state: BrokenState::Bytes }.into()
     }
 
     /// The same body, broken off half-way if it is a whole one that can be.
@@ -140,10 +111,7 @@ impl AnswerBody {
             Kind::Whole(bytes) if !bytes.is_empty() => {
                 Self::truncated(bytes.slice(..bytes.len() / 2), bytes.len() as u64)
             }
-            kind => Self {
-                kind,
-                meter: self.meter,
-            },
+            kind => Self { kind, meter: self.meter },
         }
     }
 
@@ -156,19 +124,12 @@ impl AnswerBody {
     }
 
     pub(crate) fn metered(self, meter: Meter) -> Self {
-        Self {
-            kind: self.kind,
-            meter: Some(Box::new(meter)),
-        }
+        Self { kind: self.kind, meter: Some(Box::new(meter)) }
     }
 }
 
 fn never_empty(chunk: Bytes) -> Bytes {
-    if chunk.is_empty() {
-        Bytes::from_static(&[0])
-    } else {
-        chunk
-    }
+    if chunk.is_empty() { Bytes::from_static(&[0]) } else { chunk }
 }
 
 impl From<Kind> for AnswerBody {
@@ -183,9 +144,7 @@ impl Kind {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
             Self::Endless(chunk) => Poll::Ready(Some(Ok(chunk.clone()))),
-            Self::Broken {
-                bytes, end, state, ..
-            } => match state {
+            Self::Broken { bytes, end, state, .. } => match state {
                 BrokenState::Bytes if !bytes.is_empty() => {
                     *state = BrokenState::Flushing;
                     Poll::Ready(Some(Ok(std::mem::take(bytes))))
@@ -199,9 +158,7 @@ impl Kind {
                 }
                 BrokenState::End => Poll::Ready(Some(Err(io::Error::other(Broken(*end))))),
             },
-            Self::Held { first, .. } if !first.is_empty() => {
-                Poll::Ready(Some(Ok(std::mem::take(first))))
-            }
+            Self::Held { first, .. } if !first.is_empty() => Poll::Ready(Some(Ok(std::mem::take(first)))),
             Self::Held { rest: waiting, .. } => {
                 let rest = ready!(waiting.as_mut().poll(cx));
                 // Nothing comes after it.
@@ -209,12 +166,7 @@ impl Kind {
                 Poll::Ready(Some(Ok(rest)))
             }
             Self::Dripping { left: 0, .. } => Poll::Ready(None),
-            Self::Dripping {
-                chunk,
-                every,
-                left,
-                sleep,
-            } => {
+            Self::Dripping { chunk, every, left, sleep } => {
                 ready!(sleep.as_mut().poll(cx));
                 *left -= 1;
                 sleep.as_mut().reset(Instant::now() + *every);
@@ -228,10 +180,7 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let polled = ready!(self.kind.poll(cx));
         if let (Some(Ok(bytes)), Some(meter)) = (&polled, &mut self.meter) {
             meter.add(bytes.len() as u64);
@@ -246,10 +195,7 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Broken {
-                promised: Some(promised),
-                ..
-            } => SizeHint::with_exact(*promised),
+            Kind::Broken { promised: Some(promised), .. } => SizeHint::with_exact(*promised),
             _ => SizeHint::default(),
         }
     }
@@ -260,9 +206,7 @@ pub(crate) fn asks_reset(error: &hyper::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(current) = source {
         if let Some(io) = current.downcast_ref::<io::Error>()
-            && let Some(Broken(end)) = io
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<Broken>())
+            && let Some(Broken(end)) = io.get_ref().and_then(|inner| inner.downcast_ref::<Broken>())
         {
             return *end == End::Reset;
         }

@@ -77,25 +77,18 @@ impl PathCounts {
 impl Counts {
     /// Requests for a path (with its query) of a host, however they came; 0 if it was never asked for.
     pub fn of(&self, host: &str, path: &str) -> u64 {
-        self.hosts
-            .get(host)
-            .and_then(|host| host.paths.get(path))
-            .map_or(0, PathCounts::total)
+        self.hosts.get(host).and_then(|host| host.paths.get(path)).map_or(0, PathCounts::total)
     }
 
     /// Requests to a host, however they came.
     pub fn of_host(&self, host: &str) -> u64 {
-        self.hosts
-            .get(host)
-            .map_or(0, |host| host.via_proxy + host.direct)
+        self.hosts.get(host).map_or(0, |host| host.via_proxy + host.direct)
     }
 
     /// Answers with this status from a path (with its query) of a host.
     pub fn answered(&self, host: &str, path: &str, status: u16) -> u64 {
         let path = self.hosts.get(host).and_then(|host| host.paths.get(path));
-        path.and_then(|path| path.statuses.get(&status))
-            .copied()
-            .unwrap_or(0)
+        path.and_then(|path| path.statuses.get(&status)).copied().unwrap_or(0)
     }
 
     /// Answers that a host's site is making up now.
@@ -112,10 +105,7 @@ pub(crate) struct Counter {
 
 impl Counter {
     pub(crate) fn new() -> Self {
-        Self {
-            counts: Mutex::default(),
-            changes: watch::Sender::new(0),
-        }
+        Self { counts: Mutex::default(), changes: watch::Sender::new(0) }
     }
 
     // Counts are plain numbers: a panic in a caller's condition leaves nothing half done.
@@ -153,9 +143,7 @@ impl Counter {
             counts.total += 1;
             *of_via(&mut counts.via_proxy, &mut counts.direct, via) += 1;
             if !counts.hosts.contains_key(host.as_ref()) {
-                counts
-                    .hosts
-                    .insert(host.as_ref().to_owned(), HostCounts::default());
+                counts.hosts.insert(host.as_ref().to_owned(), HostCounts::default());
             }
             let Some(of_host) = counts.hosts.get_mut(host.as_ref()) else {
                 return;
@@ -179,13 +167,7 @@ impl Counter {
                 of_path.methods.insert(method.to_owned(), 1);
             }
         });
-        InFlight {
-            counter: self,
-            host,
-            path,
-            status: None,
-            bytes: 0,
-        }
+        InFlight { counter: self, host, path, status: None, bytes: 0 }
     }
 
     pub(crate) fn snapshot(&self) -> Counts {
@@ -201,20 +183,10 @@ impl Counter {
                 .filter(|(_, host)| host.in_flight > 0)
                 .map(|(name, host)| {
                     let in_flight = host.in_flight;
-                    (
-                        name.clone(),
-                        HostCounts {
-                            in_flight,
-                            in_flight_max: in_flight,
-                            ..HostCounts::default()
-                        },
-                    )
+                    (name.clone(), HostCounts { in_flight, in_flight_max: in_flight, ..HostCounts::default() })
                 })
                 .collect();
-            *counts = Counts {
-                hosts: fresh,
-                ..Counts::default()
-            };
+            *counts = Counts { hosts: fresh, ..Counts::default() };
         });
     }
 
@@ -269,12 +241,7 @@ impl InFlight<'_> {
 
     /// Counts the bytes of a body whose length only shows as it goes.
     pub(crate) fn meter(&self) -> Meter {
-        Meter {
-            counter: self.counter.clone(),
-            host: self.host.clone(),
-            path: self.path.to_owned(),
-            bytes: 0,
-        }
+        Meter { counter: self.counter.clone(), host: self.host.clone(), path: self.path.to_owned(), bytes: 0 }
     }
 }
 
@@ -311,16 +278,12 @@ impl Meter {
 
 impl std::fmt::Debug for Meter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Meter")
-            .field("path", &self.path)
-            .field("bytes", &self.bytes)
-            .finish_non_exhaustive()
+        f.debug_struct("Meter").field("path", &self.path).field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        self.counter
-            .change(|counts| add_bytes(counts, &self.host, &self.path, self.bytes));
+        self.counter.change(|counts| add_bytes(counts, &self.host, &self.path, self.bytes));
     }
 }

@@ -48,15 +48,7 @@ impl Faults {
     /// None at all, to set some: `Faults { reset: 0.1, ..Faults::none(7) }`. Addresses heal after 3 requests.
     pub fn none(seed: u64) -> Self {
         let latency_max = Duration::ZERO;
-        Self {
-            seed,
-            reset: 0.0,
-            busy: 0.0,
-            unavailable: 0.0,
-            truncate: 0.0,
-            latency_max,
-            heals_after: 3,
-        }
+        Self { seed, reset: 0.0, busy: 0.0, unavailable: 0.0, truncate: 0.0, latency_max, heals_after: 3 }
     }
 
     /// What happens to the `nth` request (from 0) for an address, and how long it waits. The same for the same
@@ -109,11 +101,7 @@ pub struct Faulty {
 impl Faulty {
     /// The site, with faults.
     pub fn new(site: Arc<dyn Site>, faults: Faults) -> Self {
-        Self {
-            site,
-            faults,
-            requests: Mutex::default(),
-        }
+        Self { site, faults, requests: Mutex::default() }
     }
 
     // Nothing that could panic half-way happens under the lock.
@@ -139,11 +127,7 @@ impl Faulty {
 impl Site for Faulty {
     fn answer(&self, request: Request) -> Answering<'_> {
         Box::pin(async move {
-            let target = request
-                .http
-                .uri()
-                .path_and_query()
-                .map_or("/", |target| target.as_str());
+            let target = request.http.uri().path_and_query().map_or("/", |target| target.as_str());
             let (fault, latency) = self.faults.decide(&request.host, target, self.nth(target));
             if !latency.is_zero() {
                 tokio::time::sleep(latency).await;
@@ -155,9 +139,7 @@ impl Site for Faulty {
                     .with(RETRY_AFTER, HeaderValue::from(1u64)),
                 Fault::Unavailable => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "back soon\n"),
                 Fault::Truncate => match self.site.answer(request).await {
-                    Answer::Respond(response) => {
-                        Answer::Respond(response.map(crate::body::AnswerBody::broken_off))
-                    }
+                    Answer::Respond(response) => Answer::Respond(response.map(crate::body::AnswerBody::broken_off)),
                     other => other,
                 },
             }
@@ -176,28 +158,15 @@ mod tests {
     use std::time::Duration;
 
     fn rough(seed: u64) -> Faults {
-        Faults {
-            reset: 0.1,
-            busy: 0.2,
-            unavailable: 0.1,
-            truncate: 0.1,
-            ..Faults::none(seed)
-        }
+        Faults { reset: 0.1, busy: 0.2, unavailable: 0.1, truncate: 0.1, ..Faults::none(seed) }
     }
 
     #[test]
     fn the_same_request_has_the_same_fault() {
         for nth in 0..3 {
-            assert_eq!(
-                rough(1).decide("a.example", "/x", nth),
-                rough(1).decide("a.example", "/x", nth)
-            );
+            assert_eq!(rough(1).decide("a.example", "/x", nth), rough(1).decide("a.example", "/x", nth));
         }
-        let of = |seed| {
-            (0..100)
-                .map(|at| rough(seed).decide("a.example", &format!("/{at}"), 0).0)
-                .collect::<Vec<_>>()
-        };
+        let of = |seed| (0..100).map(|at| rough(seed).decide("a.example", &format!("/{at}"), 0).0).collect::<Vec<_>>();
         assert_ne!(of(1), of(2));
     }
 
@@ -211,11 +180,7 @@ mod tests {
 
     #[test]
     fn an_address_heals_but_stays_slow() {
-        let faults = Faults {
-            reset: 1.0,
-            latency_max: Duration::from_secs(1),
-            ..Faults::none(3)
-        };
+        let faults = Faults { reset: 1.0, latency_max: Duration::from_secs(1), ..Faults::none(3) };
         assert_eq!(faults.decide("a.example", "/", 2).0, Fault::Reset);
         let (fault, latency) = faults.decide("a.example", "/", 3);
         assert_eq!(fault, Fault::None);

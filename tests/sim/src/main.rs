@@ -48,9 +48,7 @@ async fn main() -> Result<()> {
         builder = builder.site(catalogue::HOST, Arc::new(shop));
     }
     for folder in &args.folder {
-        let (host, path) = folder
-            .split_once('=')
-            .with_context(|| format!("--folder {folder}: write HOST=DIR"))?;
+        let (host, path) = folder.split_once('=').with_context(|| format!("--folder {folder}: write HOST=DIR"))?;
         let site = Folder::new(path).with_context(|| format!("--folder {folder}"))?;
         builder = builder.site(host, Arc::new(site));
     }

@@ -35,11 +35,7 @@ enum State {
 impl Proxy {
     pub(crate) fn start(world: Arc<World>, addr: SocketAddr) -> io::Result<Self> {
         let listening = listen(world.clone(), reserve(addr)?)?;
-        Ok(Self {
-            world,
-            addr: listening.addr(),
-            state: tokio::sync::Mutex::new(State::Up(listening)),
-        })
+        Ok(Self { world, addr: listening.addr(), state: tokio::sync::Mutex::new(State::Up(listening)) })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -87,9 +83,7 @@ async fn connection(world: Arc<World>, wire: Wire) {
             let (world, tunnel) = (world.clone(), tunnel.clone());
             async move { handle(&world, &tunnel, request).await }
         });
-        let connection = http1::Builder::new()
-            .serve_connection(TokioIo::new(wire), service)
-            .with_upgrades();
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(wire), service).with_upgrades();
         let mut connection = std::pin::pin!(connection);
         ended(connection.as_mut().await, &flag);
     }
@@ -112,42 +106,26 @@ async fn handle(
         && request.headers().get(PROXY_AUTHORIZATION) != Some(expected)
     {
         world.counter.refused_auth();
-        let refusal = Answer::text(
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-            "proxy authentication required\n",
-        );
-        return respond(refusal.with(
-            PROXY_AUTHENTICATE,
-            HeaderValue::from_static("Basic realm=\"sim\""),
-        ));
+        let refusal = Answer::text(StatusCode::PROXY_AUTHENTICATION_REQUIRED, "proxy authentication required\n");
+        return respond(refusal.with(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sim\"")));
     }
     // What is for the proxy never reaches a site.
     request.headers_mut().remove(PROXY_AUTHORIZATION);
     let Some(host) = request.uri().host() else {
-        return respond(Answer::text(
-            StatusCode::BAD_REQUEST,
-            "a proxy takes absolute URLs and CONNECT only\n",
-        ));
+        return respond(Answer::text(StatusCode::BAD_REQUEST, "a proxy takes absolute URLs and CONNECT only\n"));
     };
     let Some(entry) = world.entry(host) else {
         world.counter.unknown_host();
-        return respond(Answer::text(
-            StatusCode::BAD_GATEWAY,
-            "no such host in the sim\n",
-        ));
+        return respond(Answer::text(StatusCode::BAD_GATEWAY, "no such host in the sim\n"));
     };
     if request.method() == Method::CONNECT {
         let entry = entry.clone();
         world.counter.connect();
-        *tunnel.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((hyper::upgrade::on(&mut request), entry));
+        *tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some((hyper::upgrade::on(&mut request), entry));
         return Ok(Response::new(AnswerBody::whole("")));
     }
     if request.uri().scheme_str() != Some("http") {
-        return respond(Answer::text(
-            StatusCode::BAD_REQUEST,
-            "https goes through CONNECT\n",
-        ));
+        return respond(Answer::text(StatusCode::BAD_REQUEST, "https goes through CONNECT\n"));
     }
     answer(world, entry, Scheme::Http, Via::Proxy, request).await
 }
@@ -162,17 +140,10 @@ pub(crate) fn basic(user: &str, password: &str) -> Option<HeaderValue> {
 fn base64(bytes: &[u8], out: &mut String) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for group in bytes.chunks(3) {
-        let word = group
-            .iter()
-            .fold(0u32, |word, byte| word << 8 | u32::from(*byte))
-            << (8 * (3 - group.len()));
+        let word = group.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
         for place in 0..4 {
             let sextet = (word >> (18 - 6 * place)) & 63;
-            out.push(if place <= group.len() {
-                char::from(ALPHABET[sextet as usize])
-            } else {
-                '='
-            });
+            out.push(if place <= group.len() { char::from(ALPHABET[sextet as usize]) } else { '=' });
         }
     }
 }
@@ -183,11 +154,9 @@ mod tests {
 
     #[test]
     fn basic_credentials_are_encoded_with_padding() {
-        for (user, password, expected) in [
-            ("u", "p", "Basic dTpw"),
-            ("user", "pass", "Basic dXNlcjpwYXNz"),
-            ("a", "bc", "Basic YTpiYw=="),
-        ] {
+        for (user, password, expected) in
+            [("u", "p", "Basic dTpw"), ("user", "pass", "Basic dXNlcjpwYXNz"), ("a", "bc", "Basic YTpiYw==")]
+        {
             assert_eq!(basic(user, password).expect("a header value"), expected);
         }
     }

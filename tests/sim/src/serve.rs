@@ -71,13 +71,8 @@ pub(crate) async fn direct(world: Arc<World>, entry: Arc<Entry>, wire: Wire) {
 }
 
 /// Serves a site under TLS over any stream.
-pub(crate) async fn tls<S>(
-    world: Arc<World>,
-    entry: Arc<Entry>,
-    via: Via,
-    stream: S,
-    flag: ResetFlag,
-) where
+pub(crate) async fn tls<S>(world: Arc<World>, entry: Arc<Entry>, via: Via, stream: S, flag: ResetFlag)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match TlsAcceptor::from(entry.tls.clone()).accept(stream).await {
@@ -87,14 +82,8 @@ pub(crate) async fn tls<S>(
     }
 }
 
-async fn connection<S>(
-    world: Arc<World>,
-    entry: Arc<Entry>,
-    scheme: Scheme,
-    via: Via,
-    stream: S,
-    flag: ResetFlag,
-) where
+async fn connection<S>(world: Arc<World>, entry: Arc<Entry>, scheme: Scheme, via: Via, stream: S, flag: ResetFlag)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request| {
@@ -125,23 +114,13 @@ pub(crate) async fn answer(
     request: http::Request<Incoming>,
 ) -> Result<Response<AnswerBody>, io::Error> {
     let (mut head, body) = request.into_parts();
-    let target = head
-        .uri
-        .path_and_query()
-        .cloned()
-        .unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let authority = match (
-        head.uri.authority(),
-        head.headers.get(HOST).and_then(|host| host.to_str().ok()),
-    ) {
+    let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let authority = match (head.uri.authority(), head.headers.get(HOST).and_then(|host| host.to_str().ok())) {
         (Some(authority), _) => authority.as_str().to_owned(),
         (None, Some(host)) => host.to_owned(),
         (None, None) => entry.host.as_ref().to_owned(),
     };
-    let mut in_flight =
-        world
-            .counter
-            .request(&entry.host, target.as_str(), via, head.method.as_str());
+    let mut in_flight = world.counter.request(&entry.host, target.as_str(), via, head.method.as_str());
     let is_head = head.method == Method::HEAD;
     head.uri = Uri::from(target.clone());
     let body = if body.is_end_stream() {
@@ -150,8 +129,7 @@ pub(crate) async fn answer(
         match Limited::new(body, REQUEST_BODY_MAX).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
-                let refusal =
-                    Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "request body over 16 MiB\n");
+                let refusal = Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "request body over 16 MiB\n");
                 return respond(noted(refusal, is_head, &mut in_flight));
             }
             Err(error) => return Err(io::Error::other(error)),
@@ -159,16 +137,7 @@ pub(crate) async fn answer(
     };
     let host = entry.host.clone();
     let http = http::Request::from_parts(head, body);
-    let answer = entry
-        .site
-        .answer(Request {
-            host,
-            authority,
-            via,
-            scheme,
-            http,
-        })
-        .await;
+    let answer = entry.site.answer(Request { host, authority, via, scheme, http }).await;
     respond(noted(answer, is_head, &mut in_flight))
 }
 

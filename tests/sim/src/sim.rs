@@ -76,54 +76,34 @@ impl Builder {
 
     /// Starts to listen. Must be called within a tokio runtime, on which the sim then runs.
     pub async fn start(self) -> Result<Sim, SimError> {
-        let authority = Authority::new()
-            .map_err(|error| SimError::Certificate("the authority".to_owned(), error))?;
+        let authority = Authority::new().map_err(|error| SimError::Certificate("the authority".to_owned(), error))?;
         let proxy_auth = match &self.credentials {
             Some((user, password)) => Some(basic(user, password).ok_or(SimError::Credentials)?),
             None => None,
         };
         let mut entries = HashMap::new();
         for (host, site) in self.sites {
-            let tls = authority
-                .server_config(&host)
-                .map_err(|error| SimError::Certificate(host.clone(), error))?;
+            let tls = authority.server_config(&host).map_err(|error| SimError::Certificate(host.clone(), error))?;
             let host: Arc<str> = host.into();
             entries.insert(host.clone(), Arc::new(Entry { host, site, tls }));
         }
         let ca_pem = authority.pem().to_owned();
-        let world = Arc::new(World {
-            entries,
-            counter: Arc::new(Counter::new()),
-            proxy_auth,
-            ca_pem,
-        });
+        let world = Arc::new(World { entries, counter: Arc::new(Counter::new()), proxy_auth, ca_pem });
 
         let addr = loopback(self.proxy_addr)?;
-        let proxy =
-            Proxy::start(world.clone(), addr).map_err(|error| SimError::Listen(addr, error))?;
+        let proxy = Proxy::start(world.clone(), addr).map_err(|error| SimError::Listen(addr, error))?;
         let proxy = Arc::new(proxy);
         let addr = loopback(self.admin_addr)?;
-        let admin = admin::start(world.clone(), proxy.clone(), addr)
-            .map_err(|error| SimError::Listen(addr, error))?;
+        let admin = admin::start(world.clone(), proxy.clone(), addr).map_err(|error| SimError::Listen(addr, error))?;
         let mut naked = HashMap::new();
         for (host, entry) in &world.entries {
             let (shared, entry) = (world.clone(), entry.clone());
             let listening = reserve(ANY_PORT)
-                .and_then(|socket| {
-                    Listening::start(socket, move |wire| {
-                        direct(shared.clone(), entry.clone(), wire)
-                    })
-                })
+                .and_then(|socket| Listening::start(socket, move |wire| direct(shared.clone(), entry.clone(), wire)))
                 .map_err(|error| SimError::Listen(ANY_PORT, error))?;
             naked.insert(host.clone(), listening);
         }
-        Ok(Sim {
-            world,
-            proxy,
-            admin,
-            naked,
-            credentials: self.credentials,
-        })
+        Ok(Sim { world, proxy, admin, naked, credentials: self.credentials })
     }
 }
 
@@ -180,10 +160,7 @@ impl Sim {
 
     /// Every site's own port, by host name.
     pub fn direct_addrs(&self) -> BTreeMap<String, SocketAddr> {
-        self.naked
-            .iter()
-            .map(|(host, listening)| (host.to_string(), listening.addr()))
-            .collect()
+        self.naked.iter().map(|(host, listening)| (host.to_string(), listening.addr())).collect()
     }
 
     /// The certificate authority's certificate, as PEM.
@@ -214,18 +191,12 @@ impl Sim {
 
     /// Takes the proxy down: its port refuses, its connections are cut. Returns once that is so.
     pub async fn proxy_down(&self) -> Result<(), SimError> {
-        self.proxy
-            .down()
-            .await
-            .map_err(|error| SimError::Listen(self.proxy.addr(), error))
+        self.proxy.down().await.map_err(|error| SimError::Listen(self.proxy.addr(), error))
     }
 
     /// Brings the proxy up again, on the same port.
     pub async fn proxy_up(&self) -> Result<(), SimError> {
-        self.proxy
-            .up()
-            .await
-            .map_err(|error| SimError::Listen(self.proxy.addr(), error))
+        self.proxy.up().await.map_err(|error| SimError::Listen(self.proxy.addr(), error))
     }
 
     /// Stops it, and returns once every port and connection is closed. (Dropping it stops it too, but a little later.)

@@ -18,10 +18,7 @@ impl Place {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Self {
-            line: count(before.matches('\n').count() + 1),
-            column: count(before[line_start..].chars().count() + 1),
-        }
+        Self { line: count(before.matches('\n').count() + 1), column: count(before[line_start..].chars().count() + 1) }
     }
 }
 

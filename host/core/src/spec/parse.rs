@@ -73,9 +73,9 @@ impl Reader<'_> {
                 (format!("[{unknown}] is not supported by this version yet"), Some("remove the section".to_owned()))
             }
             (true, Some((unknown, known))) => {
-                let nearest = known.iter().max_by(|a, b| {
-                    strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b))
-                });
+                let nearest = known
+                    .iter()
+                    .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
                 let help = match nearest {
                     Some(nearest) if strsim::jaro_winkler(unknown, nearest) > 0.75 => {
                         format!("did you mean `{nearest}`? Known here: {}", known.join(", "))
@@ -145,18 +145,22 @@ impl Reader<'_> {
 
     fn host(&mut self, raw: &RawHost) -> HostSpec {
         let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 7070));
-        let listen = raw.listen.as_ref().and_then(|value| {
-            let parsed: Option<std::net::SocketAddr> = value.as_ref().parse().ok();
-            match parsed.filter(|address| address.ip().is_loopback()) {
-                Some(address) => Some(address),
-                None => {
-                    let message = format!("listen is {:?}", value.as_ref());
-                    let help = "write a loopback address and a port, such as \"127.0.0.1:7070\"".to_owned();
-                    self.say(value.span(), message, Some(help));
-                    None
+        let listen = raw
+            .listen
+            .as_ref()
+            .and_then(|value| {
+                let parsed: Option<std::net::SocketAddr> = value.as_ref().parse().ok();
+                match parsed.filter(|address| address.ip().is_loopback()) {
+                    Some(address) => Some(address),
+                    None => {
+                        let message = format!("listen is {:?}", value.as_ref());
+                        let help = "write a loopback address and a port, such as \"127.0.0.1:7070\"".to_owned();
+                        self.say(value.span(), message, Some(help));
+                        None
+                    }
                 }
-            }
-        }).unwrap_or(listen);
+            })
+            .unwrap_or(listen);
         HostSpec {
             data: PathBuf::from(raw.data.as_deref().unwrap_or("data")),
             handlers: PathBuf::from(raw.handlers.as_deref().unwrap_or("handlers")),
@@ -263,7 +267,11 @@ impl Reader<'_> {
             ),
             timeout: self.duration("timeout", pick(&raw.timeout, &base.timeout).as_ref(), Duration::from_secs(30)),
             body_max: self.bytes("body-max", pick(&raw.body_max, &base.body_max).as_ref(), 20 << 20),
-            cool_down: self.duration("cool-down", pick(&raw.cool_down, &base.cool_down).as_ref(), Duration::from_mins(1)),
+            cool_down: self.duration(
+                "cool-down",
+                pick(&raw.cool_down, &base.cool_down).as_ref(),
+                Duration::from_mins(1),
+            ),
             at: own.map(|own| self.place(own.span())),
             pattern,
         }
@@ -276,7 +284,11 @@ impl Reader<'_> {
                 self.say(direct.span(), format!("{pattern} can't be direct: it is no exact name"), Some(help));
             }
             if raw.proxy.is_some() {
-                self.say(direct.span(), format!("{pattern} is direct and has a proxy"), Some("keep one of them".to_owned()));
+                self.say(
+                    direct.span(),
+                    format!("{pattern} is direct and has a proxy"),
+                    Some("keep one of them".to_owned()),
+                );
             }
             return Route::Direct;
         }
@@ -311,14 +323,16 @@ impl Reader<'_> {
             "monitor" => JobKind::Monitor,
             "backfill" => JobKind::Backfill,
             other => {
-                let help = "write \"monitor\" (keeps finding new items) or \"backfill\" (a finite catalogue)".to_owned();
+                let help =
+                    "write \"monitor\" (keeps finding new items) or \"backfill\" (a finite catalogue)".to_owned();
                 self.say(job.kind.span(), format!("kind is {other:?}"), Some(help));
                 return None;
             }
         };
         let discover = self.discover(job, kind);
         let grants = job.grant.iter().flat_map(|grants| grants.as_ref().iter());
-        let grants = grants.filter_map(|grant| self.or_say(grant.span(), "grant", parse_grant(grant.as_ref()))).collect();
+        let grants =
+            grants.filter_map(|grant| self.or_say(grant.span(), "grant", parse_grant(grant.as_ref()))).collect();
         let stages = job.stages.as_ref().map(|stages| {
             stages.iter().filter_map(|name| self.or_say(name.span(), "stages", StageName::new(name.as_ref()))).collect()
         });
@@ -379,7 +393,12 @@ impl Reader<'_> {
         });
         Some(StageSpec {
             name,
-            concurrency: self.count("concurrency", stage.concurrency.as_ref(), (1, CONCURRENCY_MAX), CONCURRENCY_DEFAULT),
+            concurrency: self.count(
+                "concurrency",
+                stage.concurrency.as_ref(),
+                (1, CONCURRENCY_MAX),
+                CONCURRENCY_DEFAULT,
+            ),
             when,
             needs,
             params: self.object(&stage.params, raw.span()),

@@ -48,14 +48,17 @@ pub(super) fn parse_grant(text: &str) -> Result<Grant, String> {
     let mut words = text.split_whitespace();
     let word = words.next().unwrap_or_default();
     let known = || Capability::ALL.iter().map(|capability| capability.as_str()).collect::<Vec<_>>().join(", ");
-    let capability = Capability::from_word(word).ok_or_else(|| format!("{word:?} is no capability; there are {}", known()))?;
+    let capability =
+        Capability::from_word(word).ok_or_else(|| format!("{word:?} is no capability; there are {}", known()))?;
     let names: Vec<String> = words.map(ToOwned::to_owned).collect();
     match capability {
         Capability::Http => match names.iter().find(|name| SitePattern::parse(name).is_none()) {
             Some(name) => Err(format!("{name:?} is no host pattern; write \"example.com\" or \"*.example.com\"")),
             None => Ok(Grant { capability, names }),
         },
-        Capability::Artifacts | Capability::State | Capability::Log if names.is_empty() => Ok(Grant { capability, names }),
+        Capability::Artifacts | Capability::State | Capability::Log if names.is_empty() => {
+            Ok(Grant { capability, names })
+        }
         Capability::Artifacts | Capability::State | Capability::Log => Err(format!("{word} takes no names")),
         Capability::Llm | Capability::Search | Capability::Speech | Capability::Tools => {
             Err(format!("{word} is not supported by this version yet"))

@@ -76,10 +76,16 @@ impl JobLanes {
     pub(super) async fn open(plan: Arc<JobPlan>, store: &dyn Store) -> Result<Self, EngineError> {
         let stages = plan.stages.iter();
         let stages = stages
-            .map(|stage| LaneState { plan: stage.clone(), running: 0, may_have_ready: true, next_due: None, in_the_way: 0, held_until: None })
+            .map(|stage| LaneState {
+                plan: stage.clone(),
+                running: 0,
+                may_have_ready: true,
+                next_due: None,
+                in_the_way: 0,
+                held_until: None,
+            })
             .collect();
-        let mut lanes =
-            Self { plan, pause: None, discovery: DiscoveryState::default(), discovering: false, stages };
+        let mut lanes = Self { plan, pause: None, discovery: DiscoveryState::default(), discovering: false, stages };
         lanes.refresh(store).await?;
         Ok(lanes)
     }

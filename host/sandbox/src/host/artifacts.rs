@@ -22,21 +22,14 @@ impl Guest {
         gate.ok_or_else(|| artifacts::ArtifactError::Storage(text()))
     }
 
-    async fn read(
-        &mut self,
-        stage: String,
-        name: String,
-        part: Option<(u64, u64)>,
-    ) -> Answer<Vec<u8>> {
+    async fn read(&mut self, stage: String, name: String, part: Option<(u64, u64)>) -> Answer<Vec<u8>> {
         let gate = match self.artifact_gate() {
             Ok(gate) => gate,
             Err(error) => return Ok(Err(error)),
         };
         // What can't be a stage's name has made no artifact.
         let Ok(stage) = StageName::new(&stage) else {
-            return Ok(Err(artifacts::ArtifactError::Missing(format!(
-                "{stage}/{name}"
-            ))));
+            return Ok(Err(artifacts::ArtifactError::Missing(format!("{stage}/{name}"))));
         };
         match gate.get(stage, name, part).await {
             Ok(bytes) => {
@@ -49,19 +42,10 @@ impl Guest {
 }
 
 impl artifacts::Host for Guest {
-    async fn put(
-        &mut self,
-        name: String,
-        content_type: String,
-        body: Vec<u8>,
-    ) -> Answer<types::Artifact> {
+    async fn put(&mut self, name: String, content_type: String, body: Vec<u8>) -> Answer<types::Artifact> {
         self.transfer(body.len())?;
         match self.artifact_gate() {
-            Ok(gate) => Ok(gate
-                .put(name, content_type, body.into())
-                .await
-                .map(artifact)
-                .map_err(artifact_error)),
+            Ok(gate) => Ok(gate.put(name, content_type, body.into()).await.map(artifact).map_err(artifact_error)),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -70,32 +54,17 @@ impl artifacts::Host for Guest {
         self.read(stage, name, None).await
     }
 
-    async fn get_range(
-        &mut self,
-        stage: String,
-        name: String,
-        offset: u64,
-        length: u64,
-    ) -> Answer<Vec<u8>> {
+    async fn get_range(&mut self, stage: String, name: String, offset: u64, length: u64) -> Answer<Vec<u8>> {
         self.read(stage, name, Some((offset, length))).await
     }
 
     async fn list_all(&mut self) -> wasmtime::Result<Vec<types::Artifact>> {
         // The interface has no error here, and an empty list would be a silent one: the call ends with the reason.
         let Some(gate) = self.gates.artifacts.clone() else {
-            return Err(
-                HostFailed(format!("artifacts are {}", self.not_granted("artifacts"))).into(),
-            );
+            return Err(HostFailed(format!("artifacts are {}", self.not_granted("artifacts"))).into());
         };
-        let all = gate
-            .list()
-            .await
-            .map_err(|error| HostFailed(error.to_string()))?;
-        self.transfer(
-            all.iter()
-                .map(|one| one.name.len() + one.content_type.len() + ARTIFACT_BYTES)
-                .sum(),
-        )?;
+        let all = gate.list().await.map_err(|error| HostFailed(error.to_string()))?;
+        self.transfer(all.iter().map(|one| one.name.len() + one.content_type.len() + ARTIFACT_BYTES).sum())?;
         Ok(all.into_iter().map(artifact).collect())
     }
 }

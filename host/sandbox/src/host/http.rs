@@ -25,15 +25,8 @@ impl Guest {
         gate.ok_or_else(|| http::HttpError::Denied(format!("http is {}", self.not_granted("http"))))
     }
 
-    fn take_request(
-        &mut self,
-        request: http::Request,
-    ) -> wasmtime::Result<Result<HttpRequest, http::HttpError>> {
-        let headers: usize = request
-            .headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
+    fn take_request(&mut self, request: http::Request) -> wasmtime::Result<Result<HttpRequest, http::HttpError>> {
+        let headers: usize = request.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.transfer(request.url.len() + headers + request.body.as_ref().map_or(0, Vec::len))?;
         if let Some(options) = request.options.filter(|options| !is_empty_object(options)) {
             let text = format!("options are {options}, and this host knows none: leave them out");
@@ -85,14 +78,8 @@ impl http::Host for Guest {
         requests: Vec<http::Request>,
     ) -> wasmtime::Result<Vec<Result<Resource<GuestResponse>, http::HttpError>>> {
         if requests.len() > FETCH_ALL_MAX {
-            let text = format!(
-                "{} requests at once; {FETCH_ALL_MAX} is the limit",
-                requests.len()
-            );
-            return Ok(requests
-                .iter()
-                .map(|_| Err(http::HttpError::InvalidRequest(text.clone())))
-                .collect());
+            let text = format!("{} requests at once; {FETCH_ALL_MAX} is the limit", requests.len());
+            return Ok(requests.iter().map(|_| Err(http::HttpError::InvalidRequest(text.clone()))).collect());
         }
         let mut asked = Vec::with_capacity(requests.len());
         for request in requests {
@@ -118,10 +105,7 @@ impl http::Host for Guest {
         Ok(held)
     }
 
-    async fn list_zip_members(
-        &mut self,
-        _url: String,
-    ) -> wasmtime::Result<Result<Vec<String>, http::HttpError>> {
+    async fn list_zip_members(&mut self, _url: String) -> wasmtime::Result<Result<Vec<String>, http::HttpError>> {
         Ok(Err(http::HttpError::Denied(ZIP_NOT_OFFERED.to_owned())))
     }
 
@@ -134,8 +118,7 @@ impl http::Host for Guest {
     }
 }
 
-const ZIP_NOT_OFFERED: &str =
-    "not granted: this version of Tollgate does not read members of remote archives yet";
+const ZIP_NOT_OFFERED: &str = "not granted: this version of Tollgate does not read members of remote archives yet";
 
 impl http::HostResponse for Guest {
     async fn status(&mut self, response: Resource<GuestResponse>) -> wasmtime::Result<u16> {
@@ -148,33 +131,17 @@ impl http::HostResponse for Guest {
         Ok(url)
     }
 
-    async fn header(
-        &mut self,
-        response: Resource<GuestResponse>,
-        name: String,
-    ) -> wasmtime::Result<Option<String>> {
+    async fn header(&mut self, response: Resource<GuestResponse>, name: String) -> wasmtime::Result<Option<String>> {
         let response = self.held(&response)?;
-        let found = response
-            .headers()
-            .iter()
-            .find(|(header, _)| header.eq_ignore_ascii_case(&name));
+        let found = response.headers().iter().find(|(header, _)| header.eq_ignore_ascii_case(&name));
         let found = found.map(|(_, value)| value.clone());
         self.transfer(found.as_ref().map_or(0, String::len))?;
         Ok(found)
     }
 
-    async fn headers(
-        &mut self,
-        response: Resource<GuestResponse>,
-    ) -> wasmtime::Result<Vec<(String, String)>> {
+    async fn headers(&mut self, response: Resource<GuestResponse>) -> wasmtime::Result<Vec<(String, String)>> {
         let response = self.held(&response)?;
-        self.transfer(
-            response
-                .headers()
-                .iter()
-                .map(|(name, value)| name.len() + value.len())
-                .sum(),
-        )?;
+        self.transfer(response.headers().iter().map(|(name, value)| name.len() + value.len()).sum())?;
         Ok(response.headers().to_vec())
     }
 
@@ -182,10 +149,7 @@ impl http::HostResponse for Guest {
         Ok(self.held(&response)?.size())
     }
 
-    async fn bytes(
-        &mut self,
-        response: Resource<GuestResponse>,
-    ) -> wasmtime::Result<Result<Vec<u8>, http::HttpError>> {
+    async fn bytes(&mut self, response: Resource<GuestResponse>) -> wasmtime::Result<Result<Vec<u8>, http::HttpError>> {
         let response = self.held(&response)?;
         self.transfer(usize::try_from(response.size()).unwrap_or(usize::MAX))?;
         Ok(response.bytes().await.map(Vec::from).map_err(http_error))

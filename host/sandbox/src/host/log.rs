@@ -25,10 +25,7 @@ impl log::Host for Guest {
             log::Level::Warn => LogLevel::Warn,
             log::Level::Error => LogLevel::Error,
         };
-        let texts = fields
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum::<usize>();
+        let texts = fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         self.log.take(message.len() + texts)?;
         let dropped = fields.len().saturating_sub(FIELDS_MAX);
         let field = |(name, value): (String, String)| {
@@ -41,11 +38,7 @@ impl log::Host for Guest {
         if dropped > 0 {
             fields.push(("fields-dropped".to_owned(), Value::from(dropped)));
         }
-        self.log.event(LogEvent {
-            level,
-            message,
-            fields,
-        });
+        self.log.event(LogEvent { level, message, fields });
         Ok(())
     }
 }

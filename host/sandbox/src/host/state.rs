@@ -13,9 +13,7 @@ type Answer<T> = wasmtime::Result<Result<T, state::StateError>>;
 impl Guest {
     fn state_gate(&self) -> Result<Arc<dyn StateGate>, state::StateError> {
         let gate = self.gates.state.clone();
-        gate.ok_or_else(|| {
-            state::StateError::Storage(format!("state is {}", self.not_granted("state")))
-        })
+        gate.ok_or_else(|| state::StateError::Storage(format!("state is {}", self.not_granted("state"))))
     }
 }
 
@@ -36,12 +34,7 @@ impl state::Host for Guest {
     }
 
     async fn apply(&mut self, changes: Vec<state::Change>) -> Answer<()> {
-        self.transfer(
-            changes
-                .iter()
-                .map(|change| change.key.len() + change.value.as_ref().map_or(0, Vec::len))
-                .sum(),
-        )?;
+        self.transfer(changes.iter().map(|change| change.key.len() + change.value.as_ref().map_or(0, Vec::len)).sum())?;
         let writes = changes.into_iter().map(|change| StateWrite {
             key: change.key,
             value: change.value,
@@ -60,9 +53,7 @@ impl state::Host for Guest {
                 if let Ok((keys, _)) = &page {
                     self.transfer(keys.iter().map(String::len).sum())?;
                 }
-                Ok(page
-                    .map(|(keys, cursor)| state::Page { keys, cursor })
-                    .map_err(state_error))
+                Ok(page.map(|(keys, cursor)| state::Page { keys, cursor }).map_err(state_error))
             }
             Err(error) => Ok(Err(error)),
         }

@@ -20,60 +20,32 @@ use crate::guests::{Bench, EMPTY, Guest, first, no_gates, task};
 async fn an_output_comes_back_with_its_items_and_flags() {
     let outcomes = Bench::new().outcomes().await;
     let run = async |action: &str| {
-        let report = outcomes
-            .run_stage(first(action), no_gates(), &CallLimits::default())
-            .await;
+        let report = outcomes.run_stage(first(action), no_gates(), &CallLimits::default()).await;
         assert!(report.memory_peak_bytes > 0);
         report.result.unwrap().unwrap()
     };
     assert_eq!(run("done hello").await.fields["text"], "hello");
     let found = run("found 3").await.found;
-    assert_eq!(
-        found
-            .iter()
-            .map(|item| item.key.as_str())
-            .collect::<Vec<_>>(),
-        ["found-0", "found-1", "found-2"]
-    );
+    assert_eq!(found.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), ["found-0", "found-1", "found-2"]);
     assert_eq!(found[2].data["number"], 2);
-    assert_eq!(
-        run("flag possible-duplicate").await.quality_flags,
-        ["possible-duplicate"]
-    );
+    assert_eq!(run("flag possible-duplicate").await.quality_flags, ["possible-duplicate"]);
 }
 
 #[tokio::test]
 async fn each_stage_error_arrives_as_itself() {
     let outcomes = Bench::new().outcomes().await;
     let run = async |action: &str| {
-        let report = outcomes
-            .run_stage(first(action), no_gates(), &CallLimits::default())
-            .await;
+        let report = outcomes.run_stage(first(action), no_gates(), &CallLimits::default()).await;
         report.result.unwrap().unwrap_err()
     };
     let asked = |word: &str| format!("asked to: {word}");
     let after = Some(Duration::from_millis(500));
-    assert_eq!(
-        run("retry-later 500").await,
-        StageError::RetryLater {
-            reason: asked("retry-later"),
-            after
-        }
-    );
-    assert_eq!(
-        run("nothing").await,
-        StageError::NothingHere(asked("nothing"))
-    );
+    assert_eq!(run("retry-later 500").await, StageError::RetryLater { reason: asked("retry-later"), after });
+    assert_eq!(run("nothing").await, StageError::NothingHere(asked("nothing")));
     assert_eq!(run("reject").await, StageError::Reject(asked("reject")));
     assert_eq!(run("blocked").await, StageError::Blocked(asked("blocked")));
-    assert_eq!(
-        run("login").await,
-        StageError::LoginRequired(asked("login"))
-    );
-    assert_eq!(
-        run("permanent").await,
-        StageError::Permanent(asked("permanent"))
-    );
+    assert_eq!(run("login").await, StageError::LoginRequired(asked("login")));
+    assert_eq!(run("permanent").await, StageError::Permanent(asked("permanent")));
     assert_eq!(run("failed").await, StageError::Failed(asked("failed")));
 }
 
@@ -83,17 +55,8 @@ async fn discovery_pages_by_cursor() {
     let params = json!({"count": 3, "page": 2}).as_object().unwrap().clone();
     let (mut cursor, mut keys) = (None, Vec::new());
     loop {
-        let call = DiscoverCall {
-            job: JobName::new("trial").unwrap(),
-            params: params.clone(),
-            cursor,
-        };
-        let found = outcomes
-            .discover(call, no_gates(), &CallLimits::default())
-            .await
-            .result
-            .unwrap()
-            .unwrap();
+        let call = DiscoverCall { job: JobName::new("trial").unwrap(), params: params.clone(), cursor };
+        let found = outcomes.discover(call, no_gates(), &CallLimits::default()).await.result.unwrap().unwrap();
         keys.extend(found.items.into_iter().map(|item| item.key.to_string()));
         cursor = found.cursor;
         if cursor.is_none() {
@@ -108,36 +71,12 @@ async fn an_answer_that_is_no_object_or_has_a_bad_item_is_invalid_and_names_the_
     let bench = Bench::new();
     // `{` alone; and one item, whose key is empty.
     for (process, field) in [
-        (
-            format!(
-                "(i32.store (i32.const {}) (i32.const 1)) (i32.const {EMPTY})",
-                EMPTY + 12
-            ),
-            "fields: not JSON",
-        ),
-        (
-            format!(
-                "(i32.store (i32.const {}) (i32.const 1)) (i32.const {EMPTY})",
-                EMPTY + 20
-            ),
-            "the key of item 0",
-        ),
+        (format!("(i32.store (i32.const {}) (i32.const 1)) (i32.const {EMPTY})", EMPTY + 12), "fields: not JSON"),
+        (format!("(i32.store (i32.const {}) (i32.const 1)) (i32.const {EMPTY})", EMPTY + 20), "the key of item 0"),
     ] {
-        let handler = bench
-            .guest(Guest {
-                process: &process,
-                ..Guest::default()
-            })
-            .await;
-        let failure = handler
-            .run_stage(task(), no_gates(), &CallLimits::default())
-            .await
-            .result
-            .unwrap_err();
-        assert!(
-            matches!(&failure, CallFailure::Invalid(text) if text.starts_with(field)),
-            "{failure:?}"
-        );
+        let handler = bench.guest(Guest { process: &process, ..Guest::default() }).await;
+        let failure = handler.run_stage(task(), no_gates(), &CallLimits::default()).await.result.unwrap_err();
+        assert!(matches!(&failure, CallFailure::Invalid(text) if text.starts_with(field)), "{failure:?}");
     }
 }
 
@@ -153,21 +92,11 @@ impl HttpGate for Silent {
 #[tokio::test]
 async fn a_call_that_waits_ends_by_the_wall_clock_and_waiting_costs_no_guest_time() {
     let outcomes = Bench::new().outcomes().await;
-    let gates = Gates {
-        http: Some(Arc::new(Silent)),
-        ..no_gates()
-    };
+    let gates = Gates { http: Some(Arc::new(Silent)), ..no_gates() };
     let wall_time = Duration::from_millis(300);
-    let limits = CallLimits {
-        wall_time,
-        ..CallLimits::default()
-    };
-    let report = outcomes
-        .run_stage(first("fetch https://a.example/"), gates, &limits)
-        .await;
-    assert!(
-        matches!(&report.result, Err(CallFailure::Timeout(text)) if text.contains("waits included"))
-    );
+    let limits = CallLimits { wall_time, ..CallLimits::default() };
+    let report = outcomes.run_stage(first("fetch https://a.example/"), gates, &limits).await;
+    assert!(matches!(&report.result, Err(CallFailure::Timeout(text)) if text.contains("waits included")));
     assert!(u128::from(report.guest_us) < wall_time.as_micros());
 }
 

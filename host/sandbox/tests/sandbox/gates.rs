@@ -59,37 +59,19 @@ impl Fetched for Page {
 }
 
 fn web() -> Gates {
-    Gates {
-        http: Some(Arc::new(Web)),
-        ..no_gates()
-    }
+    Gates { http: Some(Arc::new(Web)), ..no_gates() }
 }
 
 #[tokio::test]
 async fn responses_are_read_through_the_gate_in_order() {
     let outcomes = Bench::new().outcomes().await;
-    let run = async |action: &str| {
-        outcomes
-            .run_stage(first(action), web(), &CallLimits::default())
-            .await
-            .result
-            .unwrap()
-    };
-    assert_eq!(
-        run("fetch https://a.example/").await.unwrap().fields["text"],
-        "200"
-    );
-    assert_eq!(
-        run("bytes https://a.example/").await.unwrap().fields["text"],
-        "1000"
-    );
-    let past = run("fetch-past https://down.example/ https://a.example/b")
-        .await
-        .unwrap();
+    let run =
+        async |action: &str| outcomes.run_stage(first(action), web(), &CallLimits::default()).await.result.unwrap();
+    assert_eq!(run("fetch https://a.example/").await.unwrap().fields["text"], "200");
+    assert_eq!(run("bytes https://a.example/").await.unwrap().fields["text"], "1000");
+    let past = run("fetch-past https://down.example/ https://a.example/b").await.unwrap();
     assert_eq!(past.fields["text"], "https://a.example/b");
-    let all = run("fetch-all https://a.example/ https://down.example/ https://b.example/")
-        .await
-        .unwrap();
+    let all = run("fetch-all https://a.example/ https://down.example/ https://b.example/").await.unwrap();
     assert_eq!(all.fields["text"], "2");
     let unsaved = run("save https://a.example/").await.unwrap_err();
     assert!(format!("{unsaved:?}").contains("no room"), "{unsaved:?}");
@@ -98,14 +80,9 @@ async fn responses_are_read_through_the_gate_in_order() {
 #[tokio::test]
 async fn what_is_not_granted_says_the_line_to_add() {
     let outcomes = Bench::new().outcomes().await;
-    for (action, word) in [
-        ("fetch https://a.example/", "http"),
-        ("put hello", "artifacts"),
-        ("state counter", "state"),
-    ] {
-        let report = outcomes
-            .run_stage(first(action), no_gates(), &CallLimits::default())
-            .await;
+    for (action, word) in [("fetch https://a.example/", "http"), ("put hello", "artifacts"), ("state counter", "state")]
+    {
+        let report = outcomes.run_stage(first(action), no_gates(), &CallLimits::default()).await;
         let text = format!("{:?}", report.result.unwrap().unwrap_err());
         let line = format!("add \\\"{word}\\\" to `grant` of [job.trial] in jobs.toml");
         assert!(text.contains(&line), "{action}: {text}");
@@ -115,16 +92,7 @@ async fn what_is_not_granted_says_the_line_to_add() {
 #[tokio::test]
 async fn bodies_count_towards_the_task_s_total() {
     let outcomes = Bench::new().outcomes().await;
-    let limits = CallLimits {
-        transfer_bytes: 900,
-        ..CallLimits::default()
-    };
-    let report = outcomes
-        .run_stage(first("bytes https://a.example/"), web(), &limits)
-        .await;
-    assert!(
-        matches!(&report.result, Err(CallFailure::Limit(text)) if text.contains("900")),
-        "{:?}",
-        report.result
-    );
+    let limits = CallLimits { transfer_bytes: 900, ..CallLimits::default() };
+    let report = outcomes.run_stage(first("bytes https://a.example/"), web(), &limits).await;
+    assert!(matches!(&report.result, Err(CallFailure::Limit(text)) if text.contains("900")), "{:?}", report.result);
 }

@@ -56,15 +56,7 @@ pub(crate) struct Guest<'a> {
 impl Default for Guest<'_> {
     fn default() -> Self {
         let params = r#"{"type": "object"}"#;
-        Self {
-            imports: "",
-            functions: "",
-            process: "unreachable",
-            needs: None,
-            reads: None,
-            params,
-            pages: 2,
-        }
+        Self { imports: "", functions: "", process: "unreachable", needs: None, reads: None, params, pages: 2 }
     }
 }
 
@@ -84,21 +76,12 @@ impl Guest<'_> {
         let package = resolve.push_str("guest.wit", WORLD).unwrap();
         let world = resolve.select_world(&[package], None).unwrap();
         let mut module = wat::parse_str(self.text()).unwrap();
-        wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
-            .unwrap();
-        ComponentEncoder::default()
-            .validate(true)
-            .module(&module)
-            .unwrap()
-            .encode()
-            .unwrap()
+        wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+        ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
     }
 
     fn text(&self) -> String {
-        let mut image = Image {
-            base: 1_024,
-            bytes: Vec::new(),
-        };
+        let mut image = Image { base: 1_024, bytes: Vec::new() };
         let mut stage = image.text("only").to_vec();
         stage.extend(image.text("does what it does"));
         stage.push(u32::from(self.needs.is_some()));
@@ -117,13 +100,7 @@ impl Guest<'_> {
         let describe = image.words(&info);
         let answer = |fields: [u32; 2]| [0, 0, fields[0], fields[1], 0, 0, 0, 0];
         let (empty, seen) = (image.text("{}"), image.text(r#"{"seen": true}"#));
-        let Self {
-            imports,
-            functions,
-            process,
-            pages,
-            ..
-        } = self;
+        let Self { imports, functions, process, pages, .. } = self;
         format!(
             r#"(module {imports}
               (memory (export "memory") {pages})
@@ -166,10 +143,7 @@ impl Image {
     }
 
     fn text(&mut self, text: &str) -> [u32; 2] {
-        [
-            self.put(text.as_bytes()),
-            u32::try_from(text.len()).unwrap(),
-        ]
+        [self.put(text.as_bytes()), u32::try_from(text.len()).unwrap()]
     }
 
     fn texts(&mut self, text: Option<&str>) -> [u32; 2] {
@@ -211,10 +185,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let mut options = SandboxOptions::new(folder.path().join("cache"), compiler);
         options.instances_max = 8;
-        Self {
-            sandbox: Sandbox::new(options).unwrap(),
-            folder,
-        }
+        Self { sandbox: Sandbox::new(options).unwrap(), folder }
     }
 
     /// Puts a file into the folder.
@@ -226,9 +197,7 @@ impl Bench {
 
     pub(crate) async fn load(&self, bytes: &[u8]) -> Result<Arc<Handler>, LoadError> {
         let file = self.file("hostile.wasm", bytes);
-        self.sandbox
-            .load(&HandlerName::new("hostile").unwrap(), &file)
-            .await
+        self.sandbox.load(&HandlerName::new("hostile").unwrap(), &file).await
     }
 
     pub(crate) async fn guest(&self, guest: Guest<'_>) -> Arc<Handler> {
@@ -236,10 +205,7 @@ impl Bench {
     }
 
     pub(crate) async fn outcomes(&self) -> Arc<Handler> {
-        self.sandbox
-            .load(&HandlerName::new("outcomes").unwrap(), &outcomes())
-            .await
-            .unwrap()
+        self.sandbox.load(&HandlerName::new("outcomes").unwrap(), &outcomes()).await.unwrap()
     }
 }
 
@@ -249,28 +215,12 @@ pub(crate) fn outcomes() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     BUILT.call_once(|| {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args([
-            "build",
-            "--quiet",
-            "--package",
-            "outcomes",
-            "--profile",
-            "handler",
-            "--target",
-            "wasm32-wasip2",
-        ]);
-        assert!(
-            cargo.current_dir(&root).status().unwrap().success(),
-            "the outcomes handler can't be built"
-        );
+        cargo.args(["build", "--quiet", "--package", "outcomes", "--profile", "handler", "--target", "wasm32-wasip2"]);
+        assert!(cargo.current_dir(&root).status().unwrap().success(), "the outcomes handler can't be built");
     });
     // The test's own program lies in TARGET/PROFILE/deps.
     let program = std::env::current_exe().unwrap();
-    program
-        .ancestors()
-        .nth(3)
-        .unwrap()
-        .join("wasm32-wasip2/handler/outcomes.wasm")
+    program.ancestors().nth(3).unwrap().join("wasm32-wasip2/handler/outcomes.wasm")
 }
 
 /// A log that remembers.
@@ -285,12 +235,7 @@ impl LogGate for Log {
 
 /// Gates with a log alone.
 pub(crate) fn no_gates() -> Gates {
-    Gates {
-        http: None,
-        artifacts: None,
-        state: None,
-        log: Arc::new(Log::default()),
-    }
+    Gates { http: None, artifacts: None, state: None, log: Arc::new(Log::default()) }
 }
 
 /// A task of stage `only`.
@@ -309,9 +254,5 @@ pub(crate) fn task() -> StageCall {
 /// A task of the `first` stage of `outcomes`, to do as told.
 pub(crate) fn first(action: &str) -> StageCall {
     let data = Map::from_iter([("first".to_owned(), Value::from(action))]);
-    StageCall {
-        stage: StageName::new("first").unwrap(),
-        data,
-        ..task()
-    }
+    StageCall { stage: StageName::new("first").unwrap(), data, ..task() }
 }

@@ -9,12 +9,7 @@ async fn said(jobs: &str) -> Vec<String> {
     let outcomes = Bench::new().outcomes().await;
     let deployment = spec::parse(jobs, "jobs.toml").unwrap();
     let checked = check_job(&outcomes, deployment.job("trial").unwrap(), "jobs.toml");
-    checked
-        .err()
-        .unwrap_or_default()
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    checked.err().unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
 #[tokio::test]
@@ -36,11 +31,7 @@ async fn i04_missing_grants_print_the_line_to_write() {
     let all = said(jobs).await;
     assert_eq!(all.len(), 1, "{all:?}");
     assert!(all[0].starts_with("jobs.toml:4:"), "{}", all[0]);
-    assert!(
-        all[0].contains(r#"grant = ["http", "artifacts", "state"]"#),
-        "{}",
-        all[0]
-    );
+    assert!(all[0].contains(r#"grant = ["http", "artifacts", "state"]"#), "{}", all[0]);
 }
 
 #[tokio::test]
@@ -56,10 +47,6 @@ concurrency = 2
 "#;
     let all = said(jobs).await;
     assert_eq!(all.len(), 2, "{all:?}");
-    assert!(
-        all[0].starts_with("jobs.toml:7:") && all[0].contains("did you mean `first`?"),
-        "{}",
-        all[0]
-    );
+    assert!(all[0].starts_with("jobs.toml:7:") && all[0].contains("did you mean `first`?"), "{}", all[0]);
     assert!(all[1].contains("/count"), "{}", all[1]);
 }

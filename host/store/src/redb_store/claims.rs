@@ -29,10 +29,7 @@ pub(crate) struct Claims {
 impl Claims {
     /// For the store's `opened`-th opening.
     pub(crate) fn new(opened: u64) -> Self {
-        Self {
-            held: HashMap::new(),
-            next: opened << COUNT_BITS,
-        }
+        Self { held: HashMap::new(), next: opened << COUNT_BITS }
     }
 
     pub(crate) fn is_held(&self, task: TaskRef) -> bool {
@@ -43,14 +40,7 @@ impl Claims {
     pub(crate) fn take(&mut self, task: TaskRef, job: JobId) -> ClaimToken {
         let token = ClaimToken(self.next);
         self.next += 1;
-        self.held.insert(
-            task,
-            Held {
-                token,
-                job,
-                settling: false,
-            },
-        );
+        self.held.insert(task, Held { token, job, settling: false });
         token
     }
 
@@ -89,24 +79,15 @@ mod tests {
 
     #[test]
     fn trap25_tokens_rise_over_openings_and_old_ones_are_refused() {
-        let task = TaskRef {
-            item: ItemId(1),
-            stage: StageIx(0),
-        };
+        let task = TaskRef { item: ItemId(1), stage: StageIx(0) };
         let mut first = Claims::new(1);
         let old = first.take(task, JobId(1));
         let mut second = Claims::new(2);
         let new = second.take(task, JobId(1));
         assert!(new > old);
-        assert!(matches!(
-            second.check(task, old),
-            Err(StoreError::StaleClaim(_))
-        ));
+        assert!(matches!(second.check(task, old), Err(StoreError::StaleClaim(_))));
         second.set_settling(task, true);
         second.release(task, new);
-        assert!(
-            second.is_held(task),
-            "a claim that is being settled can't be given back"
-        );
+        assert!(second.is_held(task), "a claim that is being settled can't be given back");
     }
 }

@@ -29,8 +29,7 @@ const ZSTD_LEVEL: i32 = 1;
 const COPY_BYTES: usize = 256 << 10;
 
 /// By digest: one byte for the packing, eight for the size, then the bytes.
-const BLOBS: TableDefinition<'static, &'static [u8; 32], &'static [u8]> =
-    TableDefinition::new("blobs");
+const BLOBS: TableDefinition<'static, &'static [u8; 32], &'static [u8]> = TableDefinition::new("blobs");
 const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
 const SCHEMA: &str = "schema";
 /// Version of `content.redb`.
@@ -55,10 +54,7 @@ pub(crate) fn prepare(folder: &Path, content: &Database) -> Result<(), Fault> {
             None => drop(meta.insert(SCHEMA, u64::from(SCHEMA_VERSION))?),
             Some(SCHEMA_VERSION) => {}
             Some(found) => {
-                return Err(Fault::Refused(StoreError::NewerVersion {
-                    found,
-                    known: SCHEMA_VERSION,
-                }));
+                return Err(Fault::Refused(StoreError::NewerVersion { found, known: SCHEMA_VERSION }));
             }
         }
     }
@@ -68,9 +64,7 @@ pub(crate) fn prepare(folder: &Path, content: &Database) -> Result<(), Fault> {
 
 fn begin(content: &Database) -> Result<redb::WriteTransaction, Fault> {
     let mut transaction = content.begin_write()?;
-    transaction
-        .set_durability(Durability::Immediate)
-        .map_err(|error| StoreError::Io(error.to_string()))?;
+    transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Io(error.to_string()))?;
     // Content grows without end: a repair that walks all of it would hold up every start after a kill.
     transaction.set_quick_repair(true);
     Ok(transaction)
@@ -118,15 +112,11 @@ pub(crate) fn prepare_blob(folder: &Path, body: &BlobSource) -> Result<Prepared,
         BlobSource::Bytes(bytes) if bytes.len() as u64 <= BLOB_ROW_BYTES_MAX => {
             Ok(Prepared::Row(pack(bytes).map_err(io)?))
         }
-        BlobSource::Bytes(bytes) => write_file(folder, &mut bytes.as_ref())
-            .map(Prepared::Done)
-            .map_err(io),
+        BlobSource::Bytes(bytes) => write_file(folder, &mut bytes.as_ref()).map(Prepared::Done).map_err(io),
         BlobSource::File(path) => {
             let mut file = File::open(path).map_err(io)?;
             if file.metadata().map_err(io)?.len() > BLOB_ROW_BYTES_MAX {
-                return write_file(folder, &mut file)
-                    .map(Prepared::Done)
-                    .map_err(io);
+                return write_file(folder, &mut file).map(Prepared::Done).map_err(io);
             }
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map_err(io)?;
@@ -136,16 +126,9 @@ pub(crate) fn prepare_blob(folder: &Path, body: &BlobSource) -> Result<Prepared,
 }
 
 fn pack(bytes: &[u8]) -> std::io::Result<Packed> {
-    let blob = StoredBlob {
-        digest: Digest::of(bytes),
-        size: bytes.len() as u64,
-    };
+    let blob = StoredBlob { digest: Digest::of(bytes), size: bytes.len() as u64 };
     let packed = zstd::bulk::compress(bytes, ZSTD_LEVEL)?;
-    let (packing, kept) = if packed.len() < bytes.len() {
-        (ZSTD, packed.as_slice())
-    } else {
-        (PLAIN, bytes)
-    };
+    let (packing, kept) = if packed.len() < bytes.len() { (ZSTD, packed.as_slice()) } else { (PLAIN, bytes) };
     let mut row = Vec::with_capacity(HEAD_BYTES + kept.len());
     row.push(packing);
     row.extend_from_slice(&blob.size.to_le_bytes());
@@ -166,10 +149,7 @@ fn write_file(folder: &Path, body: &mut dyn std::io::Read) -> std::io::Result<St
         file.write_all(&buffer[..read])?;
         size += read as u64;
     }
-    let blob = StoredBlob {
-        digest: Digest(*hasher.finalize().as_bytes()),
-        size,
-    };
+    let blob = StoredBlob { digest: Digest(*hasher.finalize().as_bytes()), size };
     let path = file_of(folder, blob.digest);
     let parent = path.parent().unwrap_or(folder);
     // A file of that name and length is that blob: names are given by rename, after an fsync.
@@ -208,10 +188,7 @@ pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<ContentMessage
     }
 }
 
-fn serve(
-    shared: &Arc<Shared>,
-    inbox: &mut mpsc::Receiver<ContentMessage>,
-) -> Result<(), StoreError> {
+fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Result<(), StoreError> {
     while let Some(message) = inbox.blocking_recv() {
         let ContentMessage::Keep(packed, reply) = message else {
             return Ok(());
@@ -231,9 +208,7 @@ fn serve(
                 Err(_) => break,
             }
         }
-        let outcome = shared
-            .with_content(|content| commit(content, &batch))
-            .map_err(StoreError::from);
+        let outcome = shared.with_content(|content| commit(content, &batch)).map_err(StoreError::from);
         for (packed, reply) in batch {
             // Who asked may have gone; the blob is kept all the same.
             drop(reply.send(outcome.clone().map(|()| packed.blob)));
@@ -271,15 +246,8 @@ fn commit(
 }
 
 /// Reads a blob or a part of it. Blocks.
-pub(crate) fn read(
-    shared: &Shared,
-    digest: Digest,
-    part: Option<BlobPart>,
-) -> Result<Vec<u8>, Fault> {
-    let row = shared
-        .begin_read_content()?
-        .open_table(BLOBS)?
-        .get_owned(&digest.0)?;
+pub(crate) fn read(shared: &Shared, digest: Digest, part: Option<BlobPart>) -> Result<Vec<u8>, Fault> {
+    let row = shared.begin_read_content()?.open_table(BLOBS)?.get_owned(&digest.0)?;
     match row {
         Some(row) => {
             let bytes = unpack(digest, row.value())?;
@@ -302,25 +270,16 @@ fn bounds(part: BlobPart, size: u64) -> Result<std::ops::Range<u64>, StoreError>
     let start = part.offset.min(size);
     let end = part.offset.saturating_add(part.length).min(size);
     if end - start > BLOB_READ_BYTES_MAX {
-        return Err(StoreError::TooLarge {
-            what: "a part of a blob",
-            bytes: end - start,
-            max: BLOB_READ_BYTES_MAX,
-        });
+        return Err(StoreError::TooLarge { what: "a part of a blob", bytes: end - start, max: BLOB_READ_BYTES_MAX });
     }
     Ok(start..end.max(start))
 }
 
 fn unpack(digest: Digest, row: &[u8]) -> Result<Vec<u8>, StoreError> {
     let bad = |why: &str| corrupt(format!("blob {digest}: {why}"));
-    let (head, kept) = row
-        .split_at_checked(HEAD_BYTES)
-        .ok_or_else(|| bad("cut short"))?;
+    let (head, kept) = row.split_at_checked(HEAD_BYTES).ok_or_else(|| bad("cut short"))?;
     let (packing, size) = head.split_first().ok_or_else(|| bad("cut short"))?;
-    let size = size
-        .try_into()
-        .map(u64::from_le_bytes)
-        .map_err(|_| bad("cut short"))?;
+    let size = size.try_into().map(u64::from_le_bytes).map_err(|_| bad("cut short"))?;
     if size > BLOB_ROW_BYTES_MAX {
         return Err(bad("larger than a row may be"));
     }
@@ -346,18 +305,10 @@ fn read_file(path: &Path, digest: Digest, part: Option<BlobPart>) -> Result<Vec<
     };
     let mut file = File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
-    let range = bounds(
-        part.unwrap_or(BlobPart {
-            offset: 0,
-            length: size,
-        }),
-        size,
-    )?;
+    let range = bounds(part.unwrap_or(BlobPart { offset: 0, length: size }), size)?;
     file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(range.end - range.start)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    file.take(range.end - range.start).read_to_end(&mut bytes).map_err(failed)?;
     // Only the whole can be held against its digest.
     if part.is_none() && Digest::of(&bytes) != digest {
         return Err(corrupt(format!("blob {digest}: other bytes than its digest says")).into());

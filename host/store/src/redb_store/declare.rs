@@ -23,24 +23,11 @@ pub(crate) fn declare(
     let known = batch.jobs.by_name(&declaration.name).cloned();
     let id = match &known {
         Some(job) => job.spec.id,
-        None => JobId(
-            batch
-                .jobs
-                .by_id
-                .keys()
-                .next_back()
-                .map_or(1, |last| last.0 + 1),
-        ),
+        None => JobId(batch.jobs.by_id.keys().next_back().map_or(1, |last| last.0 + 1)),
     };
-    let stages = known
-        .as_ref()
-        .map(|job| job.spec.stages.clone())
-        .unwrap_or_default();
+    let stages = known.as_ref().map(|job| job.spec.stages.clone()).unwrap_or_default();
     let spec = Arc::new(new_spec(id, stages, declaration).map_err(Fault::Refused)?);
-    let declared = DeclaredJob {
-        id,
-        graph: spec.graph.clone(),
-    };
+    let declared = DeclaredJob { id, graph: spec.graph.clone() };
     match known {
         Some(job) if job.spec == spec => {}
         Some(job) => {
@@ -66,22 +53,15 @@ fn new_spec(
         }
     }
     let number = |name: &tollgate_core::StageName| {
-        let place = stages
-            .iter()
-            .position(|stage| stage == name)
-            .and_then(|place| u16::try_from(place).ok());
-        place.map(StageIx).ok_or_else(|| {
-            StoreError::Declaration(format!("`{name}` is no stage of the job, or one too many"))
-        })
+        let place = stages.iter().position(|stage| stage == name).and_then(|place| u16::try_from(place).ok());
+        place
+            .map(StageIx)
+            .ok_or_else(|| StoreError::Declaration(format!("`{name}` is no stage of the job, or one too many")))
     };
     let mut declared = Vec::with_capacity(declaration.stages.len());
     for stage in &declaration.stages {
         let brings = stage.brings.iter().map(number).collect::<Result<_, _>>()?;
-        declared.push(Declared {
-            ix: number(&stage.name)?,
-            needs: stage.needs.clone(),
-            brings,
-        });
+        declared.push(Declared { ix: number(&stage.name)?, needs: stage.needs.clone(), brings });
     }
     Ok(Spec {
         id,
@@ -98,13 +78,8 @@ fn new_spec(
 /// Brings every item of the job from the old graph to the new one: one transaction, so that no reader and no crash
 /// sees a job between two graphs.
 fn realign(batch: &mut Batch<'_>, old: &Spec, new: &Spec, now: Timestamp) -> Result<(), Fault> {
-    let spans: Vec<(u64, u64)> =
-        tables::spans(&batch.tables.figures, new.id, 0)?.collect::<Result<_, _>>()?;
-    for id in spans
-        .into_iter()
-        .flat_map(|(first, last)| first..=last)
-        .map(ItemId)
-    {
+    let spans: Vec<(u64, u64)> = tables::spans(&batch.tables.figures, new.id, 0)?.collect::<Result<_, _>>()?;
+    for id in spans.into_iter().flat_map(|(first, last)| first..=last).map(ItemId) {
         let head = read_item(&batch.tables.items, id, |head, _| Ok(head))?;
         let before = ItemTasks::read(&batch.tables.tasks, id, head.created, &old.graph)?;
         let has_row = batch.tables.tasks.get(id.0)?.is_some();
@@ -115,32 +90,14 @@ fn realign(batch: &mut Batch<'_>, old: &Spec, new: &Spec, now: Timestamp) -> Res
             // Without a row they are the initial ones, of whichever graph.
             after.states = new.graph.initial(head.created);
         }
-        let was = Side {
-            graph: &old.graph,
-            states: &before.states,
-            priority: head.priority,
-        };
-        let is = Side {
-            graph: &new.graph,
-            states: &after.states,
-            priority: head.priority,
-        };
-        apply_change(
-            &mut batch.tables,
-            batch.jobs.get_mut(new.id)?,
-            id,
-            Some(was),
-            is,
-            &mut Vec::new(),
-        )?;
+        let was = Side { graph: &old.graph, states: &before.states, priority: head.priority };
+        let is = Side { graph: &new.graph, states: &after.states, priority: head.priority };
+        apply_change(&mut batch.tables, batch.jobs.get_mut(new.id)?, id, Some(was), is, &mut Vec::new())?;
         if has_row && after != before {
             after.write(&mut batch.tables, id)?;
         }
         for stage in old.declared.iter().filter(|stage| !new.has(stage.ix)) {
-            let task = TaskRef {
-                item: id,
-                stage: stage.ix,
-            };
+            let task = TaskRef { item: id, stage: stage.ix };
             if batch.is_claimed(task) {
                 batch.revoked.insert(task);
             }

@@ -24,25 +24,13 @@ pub const STATE_KEYS_PAGE_MAX: usize = 10_000;
 /// Whether changes keep within the limits; answers their bytes.
 pub(crate) fn check(changes: &[StateChange]) -> Result<usize, StoreError> {
     let limit = |what, found: usize, max: usize| {
-        if found > max {
-            Err(StoreError::TooLarge {
-                what,
-                bytes: found as u64,
-                max: max as u64,
-            })
-        } else {
-            Ok(())
-        }
+        if found > max { Err(StoreError::TooLarge { what, bytes: found as u64, max: max as u64 }) } else { Ok(()) }
     };
     limit("a list of state changes", changes.len(), STATE_CHANGES_MAX)?;
     let mut bytes = 0;
     for change in changes {
         let value = change.value.as_ref().map_or(0, Vec::len);
-        limit(
-            "a key of the job's state",
-            change.key.len(),
-            STATE_KEY_BYTES_MAX,
-        )?;
+        limit("a key of the job's state", change.key.len(), STATE_KEY_BYTES_MAX)?;
         limit("a value of the job's state", value, STATE_VALUE_BYTES_MAX)?;
         bytes += change.key.len() + value;
     }
@@ -51,11 +39,7 @@ pub(crate) fn check(changes: &[StateChange]) -> Result<usize, StoreError> {
 }
 
 /// Applies them in the writer's batch: all expectations are held against what was before any of them.
-pub(crate) fn apply(
-    batch: &mut Batch<'_>,
-    job: JobId,
-    changes: &[StateChange],
-) -> Result<(), Fault> {
+pub(crate) fn apply(batch: &mut Batch<'_>, job: JobId, changes: &[StateChange]) -> Result<(), Fault> {
     batch.jobs.get(job).map_err(Fault::Refused)?;
     for change in changes {
         let Some(expect) = change.expect else {
@@ -93,10 +77,7 @@ pub(crate) fn get(
         return Ok(None);
     };
     let StoredStateEntry::V1(entry) = decode("state", row.value())?;
-    Ok(Some(StateEntry {
-        value: entry.value.to_vec(),
-        version: entry.version,
-    }))
+    Ok(Some(StateEntry { value: entry.value.to_vec(), version: entry.version }))
 }
 
 /// Keys that begin with `prefix`, after `cursor`, at most `limit`; and whether there are more.
@@ -107,10 +88,7 @@ pub(crate) fn keys(
     cursor: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<String>, bool), Fault> {
-    let start = text_key(
-        job,
-        cursor.filter(|cursor| *cursor >= prefix).unwrap_or(prefix),
-    );
+    let start = text_key(job, cursor.filter(|cursor| *cursor >= prefix).unwrap_or(prefix));
     let wanted = text_key(job, prefix);
     let mut keys = Vec::new();
     for row in table.range::<&[u8]>(start.as_slice()..)? {
@@ -119,8 +97,7 @@ pub(crate) fn keys(
         if !key.starts_with(&wanted) {
             break;
         }
-        let text = std::str::from_utf8(&key[4..])
-            .map_err(|error| StoreError::Corrupt(format!("state: {error}")))?;
+        let text = std::str::from_utf8(&key[4..]).map_err(|error| StoreError::Corrupt(format!("state: {error}")))?;
         if cursor == Some(text) {
             continue;
         }

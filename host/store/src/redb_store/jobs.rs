@@ -23,8 +23,8 @@ use super::{
 use crate::{
     DiscoveryState, StoreError,
     stored::{
-        StoredDeclaredStage, StoredDiscovery, StoredJob, StoredJobV1, StoredLane, StoredLaneV1,
-        StoredPause, StoredTotals, StoredTotalsV1, corrupt, decode, encode,
+        StoredDeclaredStage, StoredDiscovery, StoredJob, StoredJobV1, StoredLane, StoredLaneV1, StoredPause,
+        StoredTotals, StoredTotalsV1, corrupt, decode, encode,
     },
 };
 
@@ -102,12 +102,7 @@ impl LaneBreaker {
         u32::try_from(self.rule.failures()).unwrap_or(u32::MAX)
     }
 
-    pub(crate) fn record(
-        &mut self,
-        item: ItemId,
-        effect: BreakerEffect,
-        threshold: u32,
-    ) -> BreakerState {
+    pub(crate) fn record(&mut self, item: ItemId, effect: BreakerEffect, threshold: u32) -> BreakerState {
         let state = self.rule.record(item, effect, threshold);
         if self.rule.failures() > self.failed.len() {
             self.failed.push(item);
@@ -145,21 +140,11 @@ impl Spec {
         self.declared(ix).is_some()
     }
 
-    pub(crate) fn graph_of(
-        stages: &[StageName],
-        declared: &[Declared],
-    ) -> Result<StageGraph, StoreError> {
+    pub(crate) fn graph_of(stages: &[StageName], declared: &[Declared]) -> Result<StageGraph, StoreError> {
         let mut of_graph = Vec::with_capacity(declared.len());
         for Declared { ix, needs, .. } in declared {
-            let name = stages
-                .get(usize::from(ix.0))
-                .cloned()
-                .ok_or_else(|| corrupt("a stage without a name"))?;
-            of_graph.push(GraphStage {
-                ix: *ix,
-                name,
-                needs: needs.clone(),
-            });
+            let name = stages.get(usize::from(ix.0)).cloned().ok_or_else(|| corrupt("a stage without a name"))?;
+            of_graph.push(GraphStage { ix: *ix, name, needs: needs.clone() });
         }
         StageGraph::new(of_graph).map_err(|error| StoreError::Declaration(error.to_string()))
     }
@@ -182,24 +167,13 @@ impl Spec {
 
     fn from_row(id: JobId, row: StoredJob) -> Result<Self, StoreError> {
         let StoredJob::V1(row) = row;
-        let stages: Vec<StageName> = row
-            .stages
-            .iter()
-            .map(|name| StageName::new(name).map_err(corrupt))
-            .collect::<Result<_, _>>()?;
+        let stages: Vec<StageName> =
+            row.stages.iter().map(|name| StageName::new(name).map_err(corrupt)).collect::<Result<_, _>>()?;
         let mut declared = Vec::with_capacity(row.declared.len());
         for stage in row.declared {
-            let needs = stage
-                .needs
-                .iter()
-                .map(|need| Need::parse(need).map_err(corrupt))
-                .collect::<Result<_, _>>()?;
+            let needs = stage.needs.iter().map(|need| Need::parse(need).map_err(corrupt)).collect::<Result<_, _>>()?;
             let brings = stage.brings.into_iter().map(StageIx).collect();
-            declared.push(Declared {
-                ix: StageIx(stage.stage),
-                needs,
-                brings,
-            });
+            declared.push(Declared { ix: StageIx(stage.stage), needs, brings });
         }
         Ok(Self {
             id,
@@ -220,11 +194,7 @@ impl Job {
         Self {
             spec,
             lanes: BTreeMap::new(),
-            totals: Totals {
-                next_error: 0,
-                next_state_version: 1,
-                ..Totals::default()
-            },
+            totals: Totals { next_error: 0, next_state_version: 1, ..Totals::default() },
             pause: None,
             discovery: DiscoveryState::default(),
             span: None,
@@ -232,20 +202,10 @@ impl Job {
     }
 
     /// Counts `by` more (or fewer) tasks of a kind in a lane.
-    pub(crate) fn count_task(
-        &mut self,
-        stage: StageIx,
-        kind: TaskKind,
-        by: i64,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn count_task(&mut self, stage: StageIx, kind: TaskKind, by: i64) -> Result<(), StoreError> {
         let count = &mut self.lanes.entry(stage).or_default().tasks[kind.index()];
         *count = count.checked_add_signed(by).ok_or_else(|| {
-            corrupt(format!(
-                "fewer than no {} tasks of stage {} in job {}",
-                kind.as_str(),
-                stage.0,
-                self.spec.name
-            ))
+            corrupt(format!("fewer than no {} tasks of stage {} in job {}", kind.as_str(), stage.0, self.spec.name))
         })?;
         Ok(())
     }
@@ -253,30 +213,21 @@ impl Job {
     /// Counts `by` more (or fewer) items of a status.
     pub(crate) fn count_items(&mut self, status: ItemStatus, by: i64) -> Result<(), StoreError> {
         let count = &mut self.totals.items[status as usize];
-        *count = count.checked_add_signed(by).ok_or_else(|| {
-            corrupt(format!(
-                "fewer than no {} items in job {}",
-                status.as_str(),
-                self.spec.name
-            ))
-        })?;
+        *count = count
+            .checked_add_signed(by)
+            .ok_or_else(|| corrupt(format!("fewer than no {} items in job {}", status.as_str(), self.spec.name)))?;
         Ok(())
     }
 }
 
 impl Jobs {
     pub(crate) fn get(&self, id: JobId) -> Result<&Arc<Job>, StoreError> {
-        self.by_id
-            .get(&id)
-            .ok_or_else(|| StoreError::NotFound(format!("job {}", id.0)))
+        self.by_id.get(&id).ok_or_else(|| StoreError::NotFound(format!("job {}", id.0)))
     }
 
     /// The job, to be changed; copied first where readers have it.
     pub(crate) fn get_mut(&mut self, id: JobId) -> Result<&mut Job, StoreError> {
-        let job = self
-            .by_id
-            .get_mut(&id)
-            .ok_or_else(|| StoreError::NotFound(format!("job {}", id.0)))?;
+        let job = self.by_id.get_mut(&id).ok_or_else(|| StoreError::NotFound(format!("job {}", id.0)))?;
         Ok(Arc::make_mut(job))
     }
 
@@ -286,14 +237,8 @@ impl Jobs {
 
     /// Reads them from the tables.
     pub(crate) fn load(tables: &Tables<'_>) -> Result<Self, Fault> {
-        let mut jobs = Self {
-            by_id: BTreeMap::new(),
-            next_item: 1,
-        };
-        if let Some(next) = tables
-            .figures
-            .get(&figure_key(JobId(0), Figure::NextItem, 0))?
-        {
+        let mut jobs = Self { by_id: BTreeMap::new(), next_item: 1 };
+        if let Some(next) = tables.figures.get(&figure_key(JobId(0), Figure::NextItem, 0))? {
             jobs.next_item = figure_u64(next.value())?;
         }
         for row in tables.jobs.iter()? {
@@ -308,10 +253,9 @@ impl Jobs {
     /// Writes what differs from `before`.
     pub(crate) fn save(&self, before: &Self, tables: &mut Tables<'_>) -> Result<(), Fault> {
         if self.next_item != before.next_item {
-            tables.figures.insert(
-                &figure_key(JobId(0), Figure::NextItem, 0),
-                self.next_item.to_le_bytes().as_slice(),
-            )?;
+            tables
+                .figures
+                .insert(&figure_key(JobId(0), Figure::NextItem, 0), self.next_item.to_le_bytes().as_slice())?;
         }
         for (id, job) in &self.by_id {
             match before.by_id.get(id) {
@@ -329,10 +273,7 @@ impl Job {
         let mut job = Self::new(Arc::new(spec));
         let key = |figure, number| figure_key(id, figure, number);
         let lanes = key(Figure::Lane, 0)..=key(Figure::Lane, u64::MAX);
-        for row in tables
-            .figures
-            .range::<&FigureKey>(&lanes.start()..=&lanes.end())?
-        {
+        for row in tables.figures.range::<&FigureKey>(&lanes.start()..=&lanes.end())? {
             let (stage, row) = row?;
             let StoredLane::V1(row) = decode("figures", row.value())?;
             let mut figures = LaneFigures {
@@ -357,18 +298,14 @@ impl Job {
         if let Some(row) = tables.figures.get(&key(Figure::Discovery, 0))? {
             job.discovery = decode::<StoredDiscovery>("figures", row.value())?.into();
         }
-        job.span = tables::spans(&tables.figures, id, u64::MAX)?
-            .last()
-            .transpose()?;
+        job.span = tables::spans(&tables.figures, id, u64::MAX)?.last().transpose()?;
         Ok(job)
     }
 
     fn save(&self, before: Option<&Self>, tables: &mut Tables<'_>) -> Result<(), Fault> {
         let id = self.spec.id;
         if before.is_none_or(|old| old.spec != self.spec) {
-            tables
-                .jobs
-                .insert(id.0, encode(&self.spec.row())?.as_slice())?;
+            tables.jobs.insert(id.0, encode(&self.spec.row())?.as_slice())?;
         }
         for (&stage, figures) in &self.lanes {
             if before.and_then(|old| old.lanes.get(&stage)) != Some(figures) {
@@ -388,26 +325,18 @@ impl Job {
                 next_error: self.totals.next_error,
                 next_state_version: self.totals.next_state_version,
             });
-            tables
-                .figures
-                .insert(&figure_key(id, Figure::Totals, 0), encode(&row)?.as_slice())?;
+            tables.figures.insert(&figure_key(id, Figure::Totals, 0), encode(&row)?.as_slice())?;
         }
         if before.is_none_or(|old| old.pause != self.pause) {
             let key = figure_key(id, Figure::Pause, 0);
             match &self.pause {
-                Some(pause) => drop(
-                    tables
-                        .figures
-                        .insert(&key, encode(&StoredPause::from(pause))?.as_slice())?,
-                ),
+                Some(pause) => drop(tables.figures.insert(&key, encode(&StoredPause::from(pause))?.as_slice())?),
                 None => drop(tables.figures.remove(&key)?),
             }
         }
         if before.is_none_or(|old| old.discovery != self.discovery) {
             let row = encode(&StoredDiscovery::from(&self.discovery))?;
-            tables
-                .figures
-                .insert(&figure_key(id, Figure::Discovery, 0), row.as_slice())?;
+            tables.figures.insert(&figure_key(id, Figure::Discovery, 0), row.as_slice())?;
         }
         Ok(())
     }

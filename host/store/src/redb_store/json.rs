@@ -47,10 +47,7 @@ fn write_value(value: &Value, into: &mut Vec<u8>) {
 
 fn write_text(text: &str, into: &mut Vec<u8>) {
     // `Value`'s own Display quotes and escapes; only texts that need no escape are copied directly.
-    if text
-        .bytes()
-        .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
-    {
+    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
         into.push(b'"');
         into.extend_from_slice(text.as_bytes());
         into.push(b'"');

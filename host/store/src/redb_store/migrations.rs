@@ -34,23 +34,15 @@ pub(crate) fn run(transaction: &WriteTransaction) -> Result<(), Fault> {
         Some(found) => u32::try_from(found).unwrap_or(u32::MAX),
         None if is_new => schema_version(),
         None => {
-            return Err(StoreError::Corrupt(
-                "queue.redb has tables but no schema version".to_owned(),
-            )
-            .into());
+            return Err(StoreError::Corrupt("queue.redb has tables but no schema version".to_owned()).into());
         }
     };
     if found > schema_version() {
-        return Err(Fault::Refused(StoreError::NewerVersion {
-            found,
-            known: schema_version(),
-        }));
+        return Err(Fault::Refused(StoreError::NewerVersion { found, known: schema_version() }));
     }
     table.insert(meta::SCHEMA, u64::from(schema_version()))?;
     drop(table);
-    let first = usize::try_from(found)
-        .unwrap_or(usize::MAX)
-        .saturating_sub(1);
+    let first = usize::try_from(found).unwrap_or(usize::MAX).saturating_sub(1);
     for (place, step) in STEPS.iter().enumerate().skip(first) {
         tracing::info!(from = place + 1, to = place + 2, "migrating the store");
         step(transaction)?;

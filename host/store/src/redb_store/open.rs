@@ -29,10 +29,7 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     /// 64 MiB each: with a million items queued, the whole host shall stay under 300 MiB.
     fn default() -> Self {
-        Self {
-            queue_cache_bytes: 64 << 20,
-            content_cache_bytes: 64 << 20,
-        }
+        Self { queue_cache_bytes: 64 << 20, content_cache_bytes: 64 << 20 }
     }
 }
 
@@ -49,12 +46,7 @@ pub(crate) struct Opened {
 pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Fault> {
     let io = |error: std::io::Error| StoreError::Io(format!("{}: {error}", folder.display()));
     fs::create_dir_all(folder).map_err(io)?;
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(folder.join("lock"))
-        .map_err(io)?;
+    let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(io)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(folder.to_owned()).into()),
@@ -64,17 +56,9 @@ pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Fault
     let content = database(&folder.join("content.redb"), options.content_cache_bytes)?;
     content::prepare(folder, &content)?;
     // A new file's name is durable once its folder is.
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(io)?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
     let (jobs, claims) = prepare(&queue)?;
-    Ok(Opened {
-        lock,
-        queue,
-        content,
-        jobs,
-        claims,
-    })
+    Ok(Opened { lock, queue, content, jobs, claims })
 }
 
 /// Opens a database; redb repairs by itself what a killed process left.
@@ -87,9 +71,7 @@ fn database(path: &Path, cache_bytes: usize) -> Result<Database, Fault> {
 /// Migrates, makes the tables, counts the opening and reads the jobs: one transaction.
 fn prepare(queue: &Database) -> Result<(Jobs, Claims), Fault> {
     let mut transaction = queue.begin_write()?;
-    transaction
-        .set_durability(Durability::Immediate)
-        .map_err(|error| StoreError::Io(error.to_string()))?;
+    transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Io(error.to_string()))?;
     migrations::run(&transaction)?;
     let (jobs, opened) = {
         let mut tables = Tables::open(&transaction)?;

@@ -3,8 +3,7 @@
 use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tollgate_core::{
-    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp, item::NewItem,
-    pause::Pause,
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp, item::NewItem, pause::Pause,
 };
 
 use super::{
@@ -21,10 +20,9 @@ use super::{
     writer::Message,
 };
 use crate::{
-    BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryPage, DiscoveryResult, DiscoveryState,
-    ErrorView, ItemDetail, ItemQuery, ItemView, JobDeclaration, JobView, Page, Reopened, Reply,
-    Selection, Settled, Settlement, StateChange, StateEntry, Store, StoreError, StoredArtifact,
-    StoredBlob, Submitted, TaskRef,
+    BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryPage, DiscoveryResult, DiscoveryState, ErrorView, ItemDetail,
+    ItemQuery, ItemView, JobDeclaration, JobView, Page, Reopened, Reply, Selection, Settled, Settlement, StateChange,
+    StateEntry, Store, StoreError, StoredArtifact, StoredBlob, Submitted, TaskRef,
 };
 
 /// Items above which packing them is work for the blocking pool.
@@ -33,37 +31,21 @@ const PACK_HERE_MAX: usize = 64;
 const SMALL: usize = 256;
 
 impl RedbStore {
-    async fn prepare(
-        &self,
-        job: JobId,
-        items: Vec<NewItem>,
-        now: Timestamp,
-    ) -> Result<Prepared, StoreError> {
+    async fn prepare(&self, job: JobId, items: Vec<NewItem>, now: Timestamp) -> Result<Prepared, StoreError> {
         if items.len() <= PACK_HERE_MAX {
             return Prepared::new(job, &items, now);
         }
         blocking(move || Prepared::new(job, &items, now)).await
     }
 
-    async fn settle_all(
-        &self,
-        settlements: Vec<Settlement>,
-    ) -> Result<Vec<Result<Settled, StoreError>>, StoreError> {
+    async fn settle_all(&self, settlements: Vec<Settlement>) -> Result<Vec<Result<Settled, StoreError>>, StoreError> {
         let mut prepared = Vec::with_capacity(settlements.len());
         for settlement in settlements {
-            let claim = self
-                .shared
-                .claims()
-                .check(settlement.task, settlement.token);
+            let claim = self.shared.claims().check(settlement.task, settlement.token);
             prepared.push(claim.and_then(|job| PreparedSettlement::new(settlement, job)));
         }
-        let bytes = prepared
-            .iter()
-            .flatten()
-            .map(PreparedSettlement::bytes)
-            .sum();
-        self.write(bytes, move |batch| settle::settle_all(batch, &mut prepared))
-            .await
+        let bytes = prepared.iter().flatten().map(PreparedSettlement::bytes).sum();
+        self.write(bytes, move |batch| settle::settle_all(batch, &mut prepared)).await
     }
 
     async fn keep_blob(&self, body: BlobSource) -> Result<StoredBlob, StoreError> {
@@ -72,18 +54,9 @@ impl RedbStore {
             content::Prepared::Done(blob) => return Ok(blob),
             content::Prepared::Row(packed) => packed,
         };
-        let ended = || {
-            self.shared
-                .content_ended
-                .get()
-                .cloned()
-                .unwrap_or(StoreError::Closed)
-        };
+        let ended = || self.shared.content_ended.get().cloned().unwrap_or(StoreError::Closed);
         let (reply, answer) = oneshot::channel();
-        self.content
-            .send(ContentMessage::Keep(packed, reply))
-            .await
-            .map_err(|_| ended())?;
+        self.content.send(ContentMessage::Keep(packed, reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -108,12 +81,7 @@ impl RedbStore {
     }
 
     /// Opens items by key, in as many transactions as it takes; the first resumes the job.
-    async fn reopen_items(
-        &self,
-        job: JobId,
-        keys: Vec<ItemKey>,
-        now: Timestamp,
-    ) -> Result<Reopened, StoreError> {
+    async fn reopen_items(&self, job: JobId, keys: Vec<ItemKey>, now: Timestamp) -> Result<Reopened, StoreError> {
         let mut total = Reopened::default();
         let mut is_first = true;
         for keys in parts(keys) {
@@ -138,39 +106,26 @@ fn parts(keys: Vec<ItemKey>) -> Vec<Vec<ItemKey>> {
     if keys.len() <= REOPEN_ITEMS_PER_TRANSACTION {
         return vec![keys];
     }
-    keys.chunks(REOPEN_ITEMS_PER_TRANSACTION)
-        .map(<[_]>::to_vec)
-        .collect()
+    keys.chunks(REOPEN_ITEMS_PER_TRANSACTION).map(<[_]>::to_vec).collect()
 }
 
 fn add(total: &mut Reopened, part: Reopened) {
     total.items += part.items;
     total.tasks += part.tasks;
-    part.opened
-        .into_iter()
-        .for_each(|stage| note(&mut total.opened, stage));
+    part.opened.into_iter().for_each(|stage| note(&mut total.opened, stage));
     total.resumed = total.resumed.take().or(part.resumed);
     total.unknown.extend(part.unknown);
 }
 
 impl Store for RedbStore {
     fn declare<'a>(&'a self, job: JobDeclaration, now: Timestamp) -> Reply<'a, DeclaredJob> {
-        self.write(SMALL, move |batch| declare::declare(batch, &job, now))
-            .boxed()
+        self.write(SMALL, move |batch| declare::declare(batch, &job, now)).boxed()
     }
 
-    fn submit<'a>(
-        &'a self,
-        job: JobId,
-        items: Vec<NewItem>,
-        now: Timestamp,
-    ) -> Reply<'a, Submitted> {
+    fn submit<'a>(&'a self, job: JobId, items: Vec<NewItem>, now: Timestamp) -> Reply<'a, Submitted> {
         async move {
             let prepared = self.prepare(job, items, now).await?;
-            self.write(prepared.bytes, move |batch| {
-                submit::submit(batch, job, &prepared, now)
-            })
-            .await
+            self.write(prepared.bytes, move |batch| submit::submit(batch, job, &prepared, now)).await
         }
         .boxed()
     }
@@ -182,10 +137,7 @@ impl Store for RedbStore {
                 DiscoveryResult::Error { .. } => Vec::new(),
             };
             let prepared = self.prepare(page.job, items, page.now).await?;
-            self.write(prepared.bytes, move |batch| {
-                discovery::settle(batch, &page, &prepared)
-            })
-            .await
+            self.write(prepared.bytes, move |batch| discovery::settle(batch, &page, &prepared)).await
         }
         .boxed()
     }
@@ -206,18 +158,13 @@ impl Store for RedbStore {
     fn release<'a>(&'a self, released: Vec<(TaskRef, ClaimToken)>) -> Reply<'a, ()> {
         async move {
             let mut claims = self.shared.claims();
-            released
-                .into_iter()
-                .for_each(|(task, token)| claims.release(task, token));
+            released.into_iter().for_each(|(task, token)| claims.release(task, token));
             Ok(())
         }
         .boxed()
     }
 
-    fn settle<'a>(
-        &'a self,
-        settlements: Vec<Settlement>,
-    ) -> Reply<'a, Vec<Result<Settled, StoreError>>> {
+    fn settle<'a>(&'a self, settlements: Vec<Settlement>) -> Reply<'a, Vec<Result<Settled, StoreError>>> {
         self.settle_all(settlements).boxed()
     }
 
@@ -226,25 +173,16 @@ impl Store for RedbStore {
     }
 
     fn read_blob<'a>(&'a self, digest: Digest, part: Option<BlobPart>) -> Reply<'a, Vec<u8>> {
-        self.read(move |shared| content::read(shared, digest, part))
-            .boxed()
+        self.read(move |shared| content::read(shared, digest, part)).boxed()
     }
 
-    fn artifacts<'a>(
-        &'a self,
-        item: ItemId,
-        own: Option<StageIx>,
-    ) -> Reply<'a, Vec<StoredArtifact>> {
+    fn artifacts<'a>(&'a self, item: ItemId, own: Option<StageIx>) -> Reply<'a, Vec<StoredArtifact>> {
         async move { Ok(views::artifacts(&self.shared, item, own)?) }.boxed()
     }
 
     fn state_get<'a>(&'a self, job: JobId, key: String) -> Reply<'a, Option<StateEntry>> {
         async move {
-            let table = self
-                .shared
-                .begin_read()?
-                .open_table(super::tables::STATE)
-                .map_err(super::Fault::from)?;
+            let table = self.shared.begin_read()?.open_table(super::tables::STATE).map_err(super::Fault::from)?;
             Ok(job_state::get(&table, job, &key)?)
         }
         .boxed()
@@ -253,10 +191,7 @@ impl Store for RedbStore {
     fn state_apply<'a>(&'a self, job: JobId, changes: Vec<StateChange>) -> Reply<'a, ()> {
         async move {
             let bytes = job_state::check(&changes)?;
-            self.write(bytes + SMALL, move |batch| {
-                job_state::apply(batch, job, &changes)
-            })
-            .await
+            self.write(bytes + SMALL, move |batch| job_state::apply(batch, job, &changes)).await
         }
         .boxed()
     }
@@ -280,19 +215,14 @@ impl Store for RedbStore {
 
     fn pause<'a>(&'a self, job: JobId, pause: Pause) -> Reply<'a, ()> {
         self.write(SMALL, move |batch| {
-            batch
-                .jobs
-                .get_mut(job)
-                .map_err(super::Fault::Refused)?
-                .pause = Some(pause.clone());
+            batch.jobs.get_mut(job).map_err(super::Fault::Refused)?.pause = Some(pause.clone());
             Ok(())
         })
         .boxed()
     }
 
     fn resume<'a>(&'a self, job: JobId) -> Reply<'a, Option<Pause>> {
-        self.write(SMALL, move |batch| reopen::resume(batch, job))
-            .boxed()
+        self.write(SMALL, move |batch| reopen::resume(batch, job)).boxed()
     }
 
     fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened> {
@@ -302,20 +232,12 @@ impl Store for RedbStore {
         }
     }
 
-    fn exclude<'a>(
-        &'a self,
-        job: JobId,
-        keys: Vec<ItemKey>,
-        reason: String,
-        now: Timestamp,
-    ) -> Reply<'a, Reopened> {
+    fn exclude<'a>(&'a self, job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reply<'a, Reopened> {
         async move {
             let mut total = Reopened::default();
             for keys in parts(keys) {
                 let reason = reason.clone();
-                let work = move |batch: &mut super::Batch<'_>| {
-                    reopen::exclude(batch, job, &keys, &reason, now)
-                };
+                let work = move |batch: &mut super::Batch<'_>| reopen::exclude(batch, job, &keys, &reason, now);
                 add(&mut total, self.write(SMALL, work).await?);
             }
             Ok(total)
@@ -324,14 +246,7 @@ impl Store for RedbStore {
     }
 
     fn jobs<'a>(&'a self) -> Reply<'a, Vec<JobView>> {
-        async move {
-            self.open_jobs()?
-                .by_id
-                .values()
-                .map(|job| views::job(job))
-                .collect()
-        }
-        .boxed()
+        async move { self.open_jobs()?.by_id.values().map(|job| views::job(job)).collect() }.boxed()
     }
 
     fn job_id<'a>(&'a self, name: JobName) -> Reply<'a, Option<JobId>> {
@@ -339,18 +254,15 @@ impl Store for RedbStore {
     }
 
     fn items<'a>(&'a self, job: JobId, query: ItemQuery) -> Reply<'a, Page<ItemView, ItemId>> {
-        self.read(move |shared| views::items(shared, job, &query))
-            .boxed()
+        self.read(move |shared| views::items(shared, job, &query)).boxed()
     }
 
     fn item<'a>(&'a self, job: JobId, key: ItemKey) -> Reply<'a, Option<ItemDetail>> {
-        self.read(move |shared| views::item(shared, job, &key))
-            .boxed()
+        self.read(move |shared| views::item(shared, job, &key)).boxed()
     }
 
     fn recent_errors<'a>(&'a self, job: JobId, limit: usize) -> Reply<'a, Vec<ErrorView>> {
-        self.read(move |shared| views::recent_errors(shared, job, limit))
-            .boxed()
+        self.read(move |shared| views::recent_errors(shared, job, limit)).boxed()
     }
 
     fn close<'a>(&'a self) -> Reply<'a, ()> {

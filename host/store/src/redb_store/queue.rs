@@ -11,8 +11,8 @@ use super::{
     jobs::Spec,
     json,
     tables::{
-        ITEMS, LATER, OUTPUTS, Place, QueueKey, READY, TASKS, lane_range, later_place, later_until,
-        ready_place, task_key,
+        ITEMS, LATER, OUTPUTS, Place, QueueKey, READY, TASKS, lane_range, later_place, later_until, ready_place,
+        task_key,
     },
     tasks::{ItemTasks, read_item},
 };
@@ -30,12 +30,7 @@ const LATER_WINDOW: usize = 8;
 const LATER_WINDOW_MIN: usize = 256;
 
 /// See [`Store::claim`](crate::Store::claim).
-pub(crate) fn claim(
-    shared: &Shared,
-    lane: Lane,
-    limit: usize,
-    now: Timestamp,
-) -> Result<Vec<Claim>, Fault> {
+pub(crate) fn claim(shared: &Shared, lane: Lane, limit: usize, now: Timestamp) -> Result<Vec<Claim>, Fault> {
     let limit = limit.min(CLAIMS_MAX);
     // The snapshot begins under the lock: a task that was settled before is seen settled, one that is being settled is
     // still held. Taken the other way round, an old snapshot could give out a task that has just been settled.
@@ -46,33 +41,18 @@ pub(crate) fn claim(
         return Ok(Vec::new());
     }
     let snapshot = shared.begin_read()?;
-    let is_free = |place: &Place| {
-        !claims.is_held(TaskRef {
-            item: place.item,
-            stage: lane.stage,
-        })
-    };
+    let is_free = |place: &Place| !claims.is_held(TaskRef { item: place.item, stage: lane.stage });
     let places = head(&snapshot, lane, limit, now, is_free)?;
-    let tasks = places.iter().map(|place| TaskRef {
-        item: place.item,
-        stage: lane.stage,
-    });
-    let taken: Vec<_> = tasks
-        .map(|task| (task, claims.take(task, lane.job)))
-        .collect();
+    let tasks = places.iter().map(|place| TaskRef { item: place.item, stage: lane.stage });
+    let taken: Vec<_> = tasks.map(|task| (task, claims.take(task, lane.job))).collect();
     drop(claims);
     let read = || -> Result<Vec<Claim>, Fault> {
         let reader = Reader::open(&snapshot)?;
-        taken
-            .iter()
-            .map(|(task, token)| reader.claim(&job.spec, *task, *token))
-            .collect()
+        taken.iter().map(|(task, token)| reader.claim(&job.spec, *task, *token)).collect()
     };
     read().inspect_err(|_| {
         let mut claims = shared.claims();
-        taken
-            .iter()
-            .for_each(|(task, token)| claims.release(*task, *token));
+        taken.iter().for_each(|(task, token)| claims.release(*task, *token));
     })
 }
 
@@ -119,21 +99,12 @@ fn head(
 }
 
 /// When the next task of the lane is due that isn't at `now`.
-pub(crate) fn next_due(
-    shared: &Shared,
-    lane: Lane,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, Fault> {
+pub(crate) fn next_due(shared: &Shared, lane: Lane, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
     let later = shared.begin_read()?.open_table(LATER)?;
     let (_, last) = lane_range(lane);
-    let mut rows = later.range::<&QueueKey>((
-        std::ops::Bound::Excluded(&later_until(lane, now)),
-        std::ops::Bound::Included(&last),
-    ))?;
-    Ok(rows
-        .next()
-        .transpose()?
-        .map(|(key, _)| later_place(key.value()).due))
+    let mut rows = later
+        .range::<&QueueKey>((std::ops::Bound::Excluded(&later_until(lane, now)), std::ops::Bound::Included(&last)))?;
+    Ok(rows.next().transpose()?.map(|(key, _)| later_place(key.value()).due))
 }
 
 /// What a claim brings along.
@@ -152,48 +123,24 @@ impl Reader {
         })
     }
 
-    fn claim(
-        &self,
-        spec: &Spec,
-        task: TaskRef,
-        token: tollgate_core::ClaimToken,
-    ) -> Result<Claim, Fault> {
+    fn claim(&self, spec: &Spec, task: TaskRef, token: tollgate_core::ClaimToken) -> Result<Claim, Fault> {
         let (head, key, data) = read_item(&self.items, task.item, |head, row| {
             let key = tollgate_core::ItemKey::new(row.key).map_err(crate::stored::corrupt)?;
             Ok((head, key, json::object("items", row.data)?))
         })?;
         let tasks = ItemTasks::read(&self.tasks, task.item, head.created, &spec.graph)?;
         let mut inputs = BTreeMap::new();
-        for &stage in spec
-            .declared(task.stage)
-            .map_or(&[][..], |stage| &stage.brings)
-        {
+        for &stage in spec.declared(task.stage).map_or(&[][..], |stage| &stage.brings) {
             if !matches!(tasks.state(stage), Some(TaskState::Done)) {
                 continue;
             }
-            let row = self
-                .outputs
-                .get(&task_key(task.item, stage))?
-                .ok_or_else(|| {
-                    StoreError::Corrupt(format!(
-                        "item {} has no output of stage {}, which is done",
-                        task.item.0, stage.0
-                    ))
-                })?;
+            let row = self.outputs.get(&task_key(task.item, stage))?.ok_or_else(|| {
+                StoreError::Corrupt(format!("item {} has no output of stage {}, which is done", task.item.0, stage.0))
+            })?;
             let StoredOutput::V1(output) = decode("outputs", row.value())?;
-            let input = InputOutput {
-                fields: json::object("outputs", output.fields)?,
-                digest: Digest(output.digest),
-            };
+            let input = InputOutput { fields: json::object("outputs", output.fields)?, digest: Digest(output.digest) };
             inputs.insert(spec.stage_name(stage)?.clone(), input);
         }
-        Ok(Claim {
-            task,
-            token,
-            key,
-            data,
-            inputs,
-            tally: tasks.tally(task.stage),
-        })
+        Ok(Claim { task, token, key, data, inputs, tally: tasks.tally(task.stage) })
     }
 }

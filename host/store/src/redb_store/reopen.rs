@@ -28,10 +28,7 @@ pub(crate) enum Claimed {
 }
 
 /// Ends the job's pause and resets its breakers.
-pub(crate) fn resume(
-    batch: &mut Batch<'_>,
-    job: JobId,
-) -> Result<Option<tollgate_core::pause::Pause>, Fault> {
+pub(crate) fn resume(batch: &mut Batch<'_>, job: JobId) -> Result<Option<tollgate_core::pause::Pause>, Fault> {
     let job = batch.jobs.get_mut(job).map_err(Fault::Refused)?;
     job.lanes.values_mut().for_each(|lane| lane.breaker.reset());
     Ok(job.pause.take())
@@ -48,32 +45,19 @@ pub(crate) fn failed(
     let spec = batch.jobs.get(job).map_err(Fault::Refused)?.spec.clone();
     let ids: Vec<ItemId> = {
         let range = job_key(job, after.0.saturating_add(1))..=job_key(job, u64::MAX);
-        let rows = batch
-            .tables
-            .failed
-            .range::<&JobKey>(&range.start()..=&range.end())?;
-        let ids = rows
-            .take(REOPEN_ITEMS_PER_TRANSACTION)
-            .map(|row| row.map(|(key, _)| ItemId(job_key_number(key.value()))));
+        let rows = batch.tables.failed.range::<&JobKey>(&range.start()..=&range.end())?;
+        let ids =
+            rows.take(REOPEN_ITEMS_PER_TRANSACTION).map(|row| row.map(|(key, _)| ItemId(job_key_number(key.value()))));
         ids.collect::<Result<_, _>>()?
     };
     for &id in &ids {
         let head = read_item(&batch.tables.items, id, |head, _| Ok(head))?;
-        let opened = open_ended(
-            batch,
-            &spec,
-            head,
-            |state| matches!(state, TaskState::Failed { .. }),
-            now,
-            &mut into.opened,
-        )?;
+        let opened =
+            open_ended(batch, &spec, head, |state| matches!(state, TaskState::Failed { .. }), now, &mut into.opened)?;
         into.tasks += opened;
         into.items += u64::from(opened > 0);
     }
-    Ok(ids
-        .last()
-        .copied()
-        .filter(|_| ids.len() == REOPEN_ITEMS_PER_TRANSACTION))
+    Ok(ids.last().copied().filter(|_| ids.len() == REOPEN_ITEMS_PER_TRANSACTION))
 }
 
 /// Opens items by key: what failed or waits to be tried again; where nothing did, all their tasks.
@@ -90,23 +74,10 @@ pub(crate) fn items(
             into.unknown.push(key.clone());
             continue;
         };
-        let stuck = |state: &TaskState| {
-            matches!(
-                state,
-                TaskState::Failed { .. } | TaskState::RetryLater { .. }
-            )
-        };
+        let stuck = |state: &TaskState| matches!(state, TaskState::Failed { .. } | TaskState::RetryLater { .. });
         let mut opened = open_ended(batch, &spec, head, stuck, now, &mut into.opened)?;
         if opened == 0 {
-            opened = anew(
-                batch,
-                &spec,
-                head,
-                head.priority,
-                Claimed::Left,
-                now,
-                &mut into.opened,
-            )?;
+            opened = anew(batch, &spec, head, head.priority, Claimed::Left, now, &mut into.opened)?;
         }
         into.tasks += opened;
         into.items += u64::from(opened > 0);
@@ -134,29 +105,14 @@ pub(crate) fn exclude(
         let mut skipped = 0;
         for (stage, state) in &mut after.states {
             if spec.has(*stage) && !state.has_ended() {
-                *state = TaskState::Skipped {
-                    reason: SkipReason::Excluded {
-                        reason: reason.to_owned(),
-                    },
-                };
-                batch.revoked.insert(TaskRef {
-                    item: head.id,
-                    stage: *stage,
-                });
+                *state = TaskState::Skipped { reason: SkipReason::Excluded { reason: reason.to_owned() } };
+                batch.revoked.insert(TaskRef { item: head.id, stage: *stage });
                 skipped += 1;
             }
         }
         if skipped > 0 {
             spec.graph.resolve(&mut after.states, now);
-            write(
-                batch,
-                &spec,
-                head,
-                head.priority,
-                &before,
-                &after,
-                &mut done.opened,
-            )?;
+            write(batch, &spec, head, head.priority, &before, &after, &mut done.opened)?;
             done.items += 1;
             done.tasks += skipped;
         }
@@ -177,10 +133,7 @@ fn open_ended(
     let mut after = before.clone();
     let mut count = 0;
     for (stage, state) in &before.states {
-        let task = TaskRef {
-            item: head.id,
-            stage: *stage,
-        };
+        let task = TaskRef { item: head.id, stage: *stage };
         if spec.has(*stage) && is_meant(state) && !batch.is_claimed(task) {
             after.set_state(*stage, TaskState::Ready { due: now });
             after.set_tally(*stage, before.tally(*stage).reopened());
@@ -208,10 +161,7 @@ pub(crate) fn anew(
     let mut after = before.clone();
     let mut forgotten = Vec::new();
     for (stage, _) in &before.states {
-        let task = TaskRef {
-            item: old.id,
-            stage: *stage,
-        };
+        let task = TaskRef { item: old.id, stage: *stage };
         if !spec.has(*stage) {
             // Were the stage to come back, it would begin anew as well; until then it stands still.
             after.set_state(*stage, TaskState::Waiting { on: Vec::new() });
@@ -228,11 +178,7 @@ pub(crate) fn anew(
     }
     after.states.retain(|(stage, _)| !forgotten.contains(stage));
     spec.graph.resolve(&mut after.states, now);
-    let changed = after
-        .states
-        .iter()
-        .filter(|(stage, state)| before.state(*stage) != Some(state))
-        .count();
+    let changed = after.states.iter().filter(|(stage, state)| before.state(*stage) != Some(state)).count();
     write(batch, spec, old, priority, &before, &after, opened)?;
     Ok(changed as u64)
 }
@@ -246,33 +192,13 @@ fn write(
     after: &ItemTasks,
     opened: &mut Vec<StageIx>,
 ) -> Result<(), Fault> {
-    let before = Side {
-        graph: &spec.graph,
-        states: &before.states,
-        priority: old.priority,
-    };
-    let now = Side {
-        graph: &spec.graph,
-        states: &after.states,
-        priority,
-    };
-    apply_change(
-        &mut batch.tables,
-        batch.jobs.get_mut(spec.id)?,
-        old.id,
-        Some(before),
-        now,
-        opened,
-    )?;
+    let before = Side { graph: &spec.graph, states: &before.states, priority: old.priority };
+    let now = Side { graph: &spec.graph, states: &after.states, priority };
+    apply_change(&mut batch.tables, batch.jobs.get_mut(spec.id)?, old.id, Some(before), now, opened)?;
     after.write(&mut batch.tables, old.id)
 }
 
 fn find(batch: &Batch<'_>, job: JobId, key: &ItemKey) -> Result<Option<Head>, Fault> {
-    let id = batch
-        .tables
-        .keys
-        .get(text_key(job, key.as_str()).as_slice())?
-        .map(|id| ItemId(id.value()));
-    id.map(|id| read_item(&batch.tables.items, id, |head, _| Ok(head)))
-        .transpose()
+    let id = batch.tables.keys.get(text_key(job, key.as_str()).as_slice())?.map(|id| ItemId(id.value()));
+    id.map(|id| read_item(&batch.tables.items, id, |head, _| Ok(head))).transpose()
 }

@@ -22,8 +22,8 @@ use super::{
 use crate::{
     Settled, Settlement, StoreError, TaskRef,
     stored::{
-        StoredArtifactRow, StoredArtifactV1, StoredAttempt, StoredErrorRow, StoredErrorV1,
-        StoredOutput, StoredOutputV1, encode,
+        StoredArtifactRow, StoredArtifactV1, StoredAttempt, StoredErrorRow, StoredErrorV1, StoredOutput,
+        StoredOutputV1, encode,
     },
 };
 
@@ -57,37 +57,16 @@ impl PreparedSettlement {
                 let flags: usize = output.quality_flags.iter().map(String::len).sum();
                 limit("an output", fields.len() + flags, OUTPUT_BYTES_MAX)?;
                 let digest = Digest::of(&fields);
-                (
-                    Some((fields, digest)),
-                    Prepared::new(job, &output.found, settlement.now)?,
-                )
+                (Some((fields, digest)), Prepared::new(job, &output.found, settlement.now)?)
             }
             _ => (None, Prepared::new(job, &[], settlement.now)?),
         };
-        limit(
-            "the list of an attempt's artifacts",
-            settlement.artifacts.len(),
-            ARTIFACTS_PER_ATTEMPT_MAX,
-        )?;
+        limit("the list of an attempt's artifacts", settlement.artifacts.len(), ARTIFACTS_PER_ATTEMPT_MAX)?;
         for artifact in &settlement.artifacts {
-            limit(
-                "the name of an artifact",
-                artifact.name.len(),
-                ARTIFACT_NAME_BYTES_MAX,
-            )?;
-            limit(
-                "the media type of an artifact",
-                artifact.content_type.len(),
-                CONTENT_TYPE_BYTES_MAX,
-            )?;
+            limit("the name of an artifact", artifact.name.len(), ARTIFACT_NAME_BYTES_MAX)?;
+            limit("the media type of an artifact", artifact.content_type.len(), CONTENT_TYPE_BYTES_MAX)?;
         }
-        Ok(Self {
-            settlement,
-            job,
-            output,
-            found,
-            broken: None,
-        })
+        Ok(Self { settlement, job, output, found, broken: None })
     }
 
     /// About its bytes in the writer's batch.
@@ -97,15 +76,7 @@ impl PreparedSettlement {
 }
 
 fn limit(what: &'static str, found: usize, max: usize) -> Result<(), StoreError> {
-    if found > max {
-        Err(StoreError::TooLarge {
-            what,
-            bytes: found as u64,
-            max: max as u64,
-        })
-    } else {
-        Ok(())
-    }
+    if found > max { Err(StoreError::TooLarge { what, bytes: found as u64, max: max as u64 }) } else { Ok(()) }
 }
 
 /// Settles each of them in the writer's batch. One that proves impossible is noted and the batch done again.
@@ -141,17 +112,10 @@ pub(crate) fn settle_all(
 }
 
 fn settle(batch: &mut Batch<'_>, prepared: &PreparedSettlement) -> Result<Settled, Fault> {
-    let Settlement {
-        task, token, now, ..
-    } = prepared.settlement;
+    let Settlement { task, token, now, .. } = prepared.settlement;
     let settlement = &prepared.settlement;
     let stale = || Fault::Refused(StoreError::StaleClaim(task.item));
-    let spec = batch
-        .jobs
-        .get(prepared.job)
-        .map_err(Fault::Refused)?
-        .spec
-        .clone();
+    let spec = batch.jobs.get(prepared.job).map_err(Fault::Refused)?.spec.clone();
     batch.check_claim(task, token).map_err(Fault::Refused)?;
     if !spec.has(task.stage) {
         batch.revoked.insert(task);
@@ -159,10 +123,7 @@ fn settle(batch: &mut Batch<'_>, prepared: &PreparedSettlement) -> Result<Settle
     }
     let head = read_item(&batch.tables.items, task.item, |head, _| Ok(head))?;
     let before = ItemTasks::read(&batch.tables.tasks, task.item, head.created, &spec.graph)?;
-    if !matches!(
-        before.state(task.stage),
-        Some(TaskState::Ready { .. } | TaskState::RetryLater { .. })
-    ) {
+    if !matches!(before.state(task.stage), Some(TaskState::Ready { .. } | TaskState::RetryLater { .. })) {
         batch.revoked.insert(task);
         return Err(stale());
     }
@@ -179,11 +140,7 @@ fn settle(batch: &mut Batch<'_>, prepared: &PreparedSettlement) -> Result<Settle
     let opened = count_breaker(job, settlement)?;
     settled.paused = pause(job, opened.or_else(|| settlement.pause.clone()));
     settled.found = submit::submit(batch, spec.id, &prepared.found, now)?;
-    settled
-        .found
-        .opened
-        .iter()
-        .for_each(|stage| note(&mut settled.opened, *stage));
+    settled.found.opened.iter().for_each(|stage| note(&mut settled.opened, *stage));
     Ok(settled)
 }
 
@@ -199,79 +156,40 @@ fn settle_tasks(
     let stage = settlement.task.stage;
     let state = match &settlement.verdict {
         Verdict::Done(_) => TaskState::Done,
-        Verdict::Nothing(reason) => TaskState::Nothing {
-            reason: reason.clone(),
-        },
+        Verdict::Nothing(reason) => TaskState::Nothing { reason: reason.clone() },
         Verdict::Reject(reason) => {
             let by = spec.stage_name(stage)?.clone();
-            TaskState::Skipped {
-                reason: SkipReason::Rejected {
-                    by,
-                    reason: reason.clone(),
-                },
-            }
+            TaskState::Skipped { reason: SkipReason::Rejected { by, reason: reason.clone() } }
         }
-        Verdict::Skipped(reason) => TaskState::Skipped {
-            reason: reason.clone(),
-        },
-        Verdict::Failed(error) => TaskState::Failed {
-            error: error.clone(),
-        },
+        Verdict::Skipped(reason) => TaskState::Skipped { reason: reason.clone() },
+        Verdict::Failed(error) => TaskState::Failed { error: error.clone() },
         Verdict::Later { due, reason } => {
             settled.due = Some(*due);
-            TaskState::RetryLater {
-                due: *due,
-                reason: reason.clone(),
-            }
+            TaskState::RetryLater { due: *due, reason: reason.clone() }
         }
     };
-    debug_assert!(
-        spec.graph.stages().len() <= STAGES_MAX,
-        "an item's tasks stand in one row"
-    );
+    debug_assert!(spec.graph.stages().len() <= STAGES_MAX, "an item's tasks stand in one row");
     let mut after = before.clone();
     after.set_state(stage, state);
     after.set_tally(stage, settlement.tally);
     spec.graph.resolve(&mut after.states, settlement.now);
-    let old = Side {
-        graph: &spec.graph,
-        states: &before.states,
-        priority: head.priority,
-    };
-    let new = Side {
-        states: &after.states,
-        ..old
-    };
-    apply_change(
-        &mut batch.tables,
-        batch.jobs.get_mut(spec.id)?,
-        head.id,
-        Some(old),
-        new,
-        &mut settled.opened,
-    )?;
+    let old = Side { graph: &spec.graph, states: &before.states, priority: head.priority };
+    let new = Side { states: &after.states, ..old };
+    apply_change(&mut batch.tables, batch.jobs.get_mut(spec.id)?, head.id, Some(old), new, &mut settled.opened)?;
     Ok(after)
 }
 
-fn write_attempt(
-    tables: &mut Tables<'_>,
-    spec: &Spec,
-    settlement: &Settlement,
-) -> Result<(), Fault> {
+fn write_attempt(tables: &mut Tables<'_>, spec: &Spec, settlement: &Settlement) -> Result<(), Fault> {
     let TaskRef { item, stage } = settlement.task;
     let Some(attempt) = &settlement.attempt else {
         return Ok(());
     };
     let row = encode(&StoredAttempt::from(attempt))?;
-    tables
-        .attempts
-        .insert(&attempt_key(item, stage, attempt.number), row.as_slice())?;
+    tables.attempts.insert(&attempt_key(item, stage, attempt.number), row.as_slice())?;
     // At least one stays, or an item could not say how it ended (S14).
     if let Some(last_dropped) = attempt.number.checked_sub(spec.keep_attempts.max(1)) {
         let old = attempt_key(item, stage, 0)..=attempt_key(item, stage, last_dropped);
-        tables
-            .attempts
-            .retain_in::<&[u8; 14], _>(&old.start()..=&old.end(), |_, _| false)?;
+        tables.attempts.retain_in::<&[u8; 14], _>(&old.start()..=&old.end(), |_, _| false)?;
     }
     Ok(())
 }
@@ -279,14 +197,10 @@ fn write_attempt(
 fn write_output(tables: &mut Tables<'_>, prepared: &PreparedSettlement) -> Result<(), Fault> {
     let settlement = &prepared.settlement;
     // Without an output the last good one goes on serving.
-    let (Verdict::Done(output), Some((fields, digest))) = (&settlement.verdict, &prepared.output)
-    else {
+    let (Verdict::Done(output), Some((fields, digest))) = (&settlement.verdict, &prepared.output) else {
         return Ok(());
     };
-    let handler = settlement
-        .attempt
-        .as_ref()
-        .map(|attempt| (attempt.handler.artifact.0, attempt.handler.code.0));
+    let handler = settlement.attempt.as_ref().map(|attempt| (attempt.handler.artifact.0, attempt.handler.code.0));
     let row = encode(&StoredOutput::V1(StoredOutputV1 {
         made_at_ms: settlement.now.0,
         digest: digest.0,
@@ -295,10 +209,7 @@ fn write_output(tables: &mut Tables<'_>, prepared: &PreparedSettlement) -> Resul
         quality_flags: output.quality_flags.clone(),
         fields,
     }))?;
-    tables.outputs.insert(
-        &task_key(settlement.task.item, settlement.task.stage),
-        row.as_slice(),
-    )?;
+    tables.outputs.insert(&task_key(settlement.task.item, settlement.task.stage), row.as_slice())?;
     Ok(())
 }
 
@@ -309,9 +220,7 @@ fn write_artifacts(tables: &mut Tables<'_>, settlement: &Settlement) -> Result<(
         let first = task_key(item, stage);
         let mut after = first.to_vec();
         after.push(2);
-        tables
-            .artifacts
-            .retain_in::<&[u8], _>(first.as_slice()..after.as_slice(), |_, _| false)?;
+        tables.artifacts.retain_in::<&[u8], _>(first.as_slice()..after.as_slice(), |_, _| false)?;
     }
     for artifact in &settlement.artifacts {
         let row = StoredArtifactRow::V1(StoredArtifactV1 {
@@ -320,9 +229,7 @@ fn write_artifacts(tables: &mut Tables<'_>, settlement: &Settlement) -> Result<(
             digest: artifact.blob.digest.0,
         });
         let key = artifact_key(item, stage, !is_done, &artifact.name);
-        tables
-            .artifacts
-            .insert(key.as_slice(), encode(&row)?.as_slice())?;
+        tables.artifacts.insert(key.as_slice(), encode(&row)?.as_slice())?;
     }
     Ok(())
 }
@@ -336,11 +243,7 @@ fn error_of(settlement: &Settlement) -> Option<&TaskError> {
     }
 }
 
-fn write_error(
-    tables: &mut Tables<'_>,
-    job: &mut Job,
-    settlement: &Settlement,
-) -> Result<(), Fault> {
+fn write_error(tables: &mut Tables<'_>, job: &mut Job, settlement: &Settlement) -> Result<(), Fault> {
     let Some(error) = error_of(settlement) else {
         return Ok(());
     };
@@ -352,9 +255,7 @@ fn write_error(
         at_ms: settlement.now.0,
         error: error.into(),
     });
-    tables
-        .errors
-        .insert(&job_key(job.spec.id, number), encode(&row)?.as_slice())?;
+    tables.errors.insert(&job_key(job.spec.id, number), encode(&row)?.as_slice())?;
     if let Some(oldest) = number.checked_sub(ERRORS_KEPT) {
         tables.errors.remove(&job_key(job.spec.id, oldest))?;
     }
@@ -369,35 +270,19 @@ fn count_breaker(job: &mut Job, settlement: &Settlement) -> Result<Option<Pause>
     if let Some(attempt) = &settlement.attempt {
         lane.last_attempt_at = Some(attempt.ended_at);
     }
-    if matches!(
-        settlement.verdict,
-        Verdict::Done(_) | Verdict::Nothing(_) | Verdict::Reject(_)
-    ) {
+    if matches!(settlement.verdict, Verdict::Done(_) | Verdict::Nothing(_) | Verdict::Reject(_)) {
         lane.last_progress_at = Some(now);
     }
     if settlement.breaker == BreakerEffect::Success && lane.breaker.failures() == 0 {
         return Ok(None);
     }
-    match lane
-        .breaker
-        .record(task.item, settlement.breaker, spec.breaker)
-    {
+    match lane.breaker.record(task.item, settlement.breaker, spec.breaker) {
         BreakerState::Closed => Ok(None),
         BreakerState::Opened => {
-            let reason = PauseReason::Breaker {
-                stage: spec.stage_name(task.stage)?.clone(),
-                failures: lane.breaker.failures(),
-            };
-            let evidence = error_of(settlement)
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            Ok(Some(Pause {
-                reason,
-                by: "host".to_owned(),
-                at: now,
-                evidence,
-                until: None,
-            }))
+            let reason =
+                PauseReason::Breaker { stage: spec.stage_name(task.stage)?.clone(), failures: lane.breaker.failures() };
+            let evidence = error_of(settlement).map(ToString::to_string).unwrap_or_default();
+            Ok(Some(Pause { reason, by: "host".to_owned(), at: now, evidence, until: None }))
         }
     }
 }

@@ -3,9 +3,7 @@
 use std::ops::Bound;
 
 use redb::ReadableTable;
-use tollgate_core::{
-    ItemId, JobId, Lane, StageIx, Timestamp, graph::TaskStates, item::NewItem, task::TaskState,
-};
+use tollgate_core::{ItemId, JobId, Lane, StageIx, Timestamp, graph::TaskStates, item::NewItem, task::TaskState};
 
 use super::{
     fault::Fault,
@@ -51,39 +49,20 @@ struct PreparedItem {
 impl Prepared {
     /// Packs items of `job`, submitted at `now`.
     pub(crate) fn new(job: JobId, items: &[NewItem], now: Timestamp) -> Result<Self, StoreError> {
-        let too_large = |what, bytes: usize, max: usize| StoreError::TooLarge {
-            what,
-            bytes: bytes as u64,
-            max: max as u64,
-        };
+        let too_large =
+            |what, bytes: usize, max: usize| StoreError::TooLarge { what, bytes: bytes as u64, max: max as u64 };
         if items.len() > SUBMIT_ITEMS_MAX {
-            return Err(too_large(
-                "a submission, in items,",
-                items.len(),
-                SUBMIT_ITEMS_MAX,
-            ));
+            return Err(too_large("a submission, in items,", items.len(), SUBMIT_ITEMS_MAX));
         }
-        let mut prepared = Self {
-            rows: Vec::with_capacity(items.len()),
-            by_key: (0..items.len()).collect(),
-            bytes: 0,
-        };
+        let mut prepared = Self { rows: Vec::with_capacity(items.len()), by_key: (0..items.len()).collect(), bytes: 0 };
         for item in items {
             let data = json::canonical(&item.data);
             if data.len() > ITEM_DATA_BYTES_MAX {
-                return Err(too_large(
-                    "the data of an item",
-                    data.len(),
-                    ITEM_DATA_BYTES_MAX,
-                ));
+                return Err(too_large("the data of an item", data.len(), ITEM_DATA_BYTES_MAX));
             }
             let revision = item.revision.as_ref().map_or(0, String::len);
             if revision > REVISION_BYTES_MAX {
-                return Err(too_large(
-                    "the revision of an item",
-                    revision,
-                    REVISION_BYTES_MAX,
-                ));
+                return Err(too_large("the revision of an item", revision, REVISION_BYTES_MAX));
             }
             let row = encode(&StoredItem::V1(StoredItemV1 {
                 job: job.0,
@@ -99,17 +78,10 @@ impl Prepared {
                 return Err(too_large("a submission", prepared.bytes, SUBMIT_BYTES_MAX));
             }
             let (priority, revision) = (item.priority, item.revision.clone());
-            prepared.rows.push(PreparedItem {
-                key,
-                row,
-                priority,
-                revision,
-            });
+            prepared.rows.push(PreparedItem { key, row, priority, revision });
         }
         // In the order of the table, neighbours are looked up and written together.
-        prepared
-            .by_key
-            .sort_by(|&a, &b| prepared.rows[a].key.cmp(&prepared.rows[b].key));
+        prepared.by_key.sort_by(|&a, &b| prepared.rows[a].key.cmp(&prepared.rows[b].key));
         Ok(prepared)
     }
 
@@ -151,10 +123,7 @@ pub(crate) fn submit(
             None => {
                 let id = batch.tables.keys.get(row.key.as_slice())?;
                 ItemId(
-                    id.ok_or_else(|| {
-                        StoreError::Corrupt("a key vanished while it was submitted".to_owned())
-                    })?
-                    .value(),
+                    id.ok_or_else(|| StoreError::Corrupt("a key vanished while it was submitted".to_owned()))?.value(),
                 )
             }
         };
@@ -190,21 +159,10 @@ fn insert(
     batch.jobs.next_item = next;
     let job = batch.jobs.get_mut(spec.id)?;
     for &place in prepared.by_key.iter().filter(|place| fresh[**place]) {
-        batch
-            .tables
-            .keys
-            .insert(prepared.rows[place].key.as_slice(), ids[place])?;
+        batch.tables.keys.insert(prepared.rows[place].key.as_slice(), ids[place])?;
     }
-    let mut items = batch
-        .tables
-        .items
-        .upper_bound_mut(Bound::<u64>::Unbounded)?;
-    for (place, row) in prepared
-        .rows
-        .iter()
-        .enumerate()
-        .filter(|(place, _)| fresh[*place])
-    {
+    let mut items = batch.tables.items.upper_bound_mut(Bound::<u64>::Unbounded)?;
+    for (place, row) in prepared.rows.iter().enumerate().filter(|(place, _)| fresh[*place]) {
         items.insert_before(ids[place], row.row.as_slice())?;
     }
     items.close()?;
@@ -228,12 +186,7 @@ fn count_initial(
 ) -> Result<(), Fault> {
     let count = i64::try_from(members.len()).unwrap_or(i64::MAX);
     let graph = job.spec.graph.clone();
-    let status = Side {
-        graph: &graph,
-        states: initial,
-        priority: 0,
-    }
-    .status();
+    let status = Side { graph: &graph, states: initial, priority: 0 }.status();
     job.count_items(status, count)?;
     // The order of the queue, so that each priority is one run of neighbours.
     members.sort_unstable_by_key(|(priority, id)| (std::cmp::Reverse(*priority), *id));
@@ -243,15 +196,10 @@ fn count_initial(
             continue;
         };
         note(opened, *stage);
-        let lane = Lane {
-            job: job.spec.id,
-            stage: *stage,
-        };
+        let lane = Lane { job: job.spec.id, stage: *stage };
         for run in members.chunk_by(|a, b| a.0 == b.0) {
             let key = |(priority, id): (i32, u64)| ready_key(lane, priority, *due, ItemId(id));
-            let mut ready = tables
-                .ready
-                .lower_bound_mut(Bound::Included(&key(run[0])))?;
+            let mut ready = tables.ready.lower_bound_mut(Bound::Included(&key(run[0])))?;
             for &member in run {
                 ready.insert_before(&key(member), ())?;
             }
@@ -293,26 +241,11 @@ fn revise(
             return Ok(false);
         }
         let fresh = decode::<StoredItem<'_>>("items", &new.row)?.newest();
-        let row = encode(&StoredItem::V1(StoredItemV1 {
-            created_ms: old.created_ms,
-            ..fresh
-        }))?;
+        let row = encode(&StoredItem::V1(StoredItemV1 { created_ms: old.created_ms, ..fresh }))?;
         (row, Timestamp(old.created_ms), old.priority)
     };
     batch.tables.items.insert(id.0, row.as_slice())?;
-    let old = super::tasks::Head {
-        id,
-        created,
-        priority,
-    };
-    reopen::anew(
-        batch,
-        spec,
-        old,
-        new.priority,
-        reopen::Claimed::Replaced,
-        now,
-        opened,
-    )?;
+    let old = super::tasks::Head { id, created, priority };
+    reopen::anew(batch, spec, old, new.priority, reopen::Claimed::Replaced, now, opened)?;
     Ok(true)
 }

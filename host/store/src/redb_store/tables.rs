@@ -3,8 +3,7 @@
 //! Keys are fixed bytes, big-endian, so that their order on disk is the order in which they are walked.
 
 use redb::{
-    ReadTransaction, ReadableDatabase as _, ReadableTable, Table, TableDefinition, TableError,
-    WriteTransaction,
+    ReadTransaction, ReadableDatabase as _, ReadableTable, Table, TableDefinition, TableError, WriteTransaction,
 };
 use tollgate_core::{ItemId, JobId, Lane, StageIx, Timestamp};
 
@@ -131,22 +130,12 @@ fn rising(falling: [u8; 4]) -> i32 {
 
 /// Key of [`READY`].
 pub(crate) fn ready_key(lane: Lane, priority: i32, due: Timestamp, item: ItemId) -> QueueKey {
-    join(&[
-        &lane_key(lane),
-        &falling(priority),
-        &due.0.to_be_bytes(),
-        &item.0.to_be_bytes(),
-    ])
+    join(&[&lane_key(lane), &falling(priority), &due.0.to_be_bytes(), &item.0.to_be_bytes()])
 }
 
 /// Key of [`LATER`].
 pub(crate) fn later_key(lane: Lane, due: Timestamp, priority: i32, item: ItemId) -> QueueKey {
-    join(&[
-        &lane_key(lane),
-        &due.0.to_be_bytes(),
-        &falling(priority),
-        &item.0.to_be_bytes(),
-    ])
+    join(&[&lane_key(lane), &due.0.to_be_bytes(), &falling(priority), &item.0.to_be_bytes()])
 }
 
 /// A place in a lane's queue; ordered as it is claimed.
@@ -172,28 +161,17 @@ fn priority_at(key: &QueueKey, at: usize) -> std::cmp::Reverse<i32> {
 
 /// The place that a key of [`READY`] names.
 pub(crate) fn ready_place(key: &QueueKey) -> Place {
-    Place {
-        priority: priority_at(key, 6),
-        due: Timestamp(u64_at(key, 10)),
-        item: ItemId(u64_at(key, 18)),
-    }
+    Place { priority: priority_at(key, 6), due: Timestamp(u64_at(key, 10)), item: ItemId(u64_at(key, 18)) }
 }
 
 /// The place that a key of [`LATER`] names.
 pub(crate) fn later_place(key: &QueueKey) -> Place {
-    Place {
-        priority: priority_at(key, 14),
-        due: Timestamp(u64_at(key, 6)),
-        item: ItemId(u64_at(key, 18)),
-    }
+    Place { priority: priority_at(key, 14), due: Timestamp(u64_at(key, 6)), item: ItemId(u64_at(key, 18)) }
 }
 
 /// First and last key of a lane in [`READY`] and [`LATER`].
 pub(crate) fn lane_range(lane: Lane) -> (QueueKey, QueueKey) {
-    (
-        join(&[&lane_key(lane), &[0; 20]]),
-        join(&[&lane_key(lane), &[0xff; 20]]),
-    )
+    (join(&[&lane_key(lane), &[0; 20]]), join(&[&lane_key(lane), &[0xff; 20]]))
 }
 
 /// Last key of a lane in [`LATER`] that is due at `due`.
@@ -234,9 +212,7 @@ pub(crate) fn figure_number(key: &FigureKey) -> u64 {
 
 /// Reads a row that is a number.
 pub(crate) fn figure_u64(row: &[u8]) -> Result<u64, crate::StoreError> {
-    let bytes = row
-        .try_into()
-        .map_err(|_| crate::stored::corrupt("figures: a number of other than 8 bytes"))?;
+    let bytes = row.try_into().map_err(|_| crate::stored::corrupt("figures: a number of other than 8 bytes"))?;
     Ok(u64::from_le_bytes(bytes))
 }
 
@@ -248,10 +224,7 @@ pub(crate) fn spans(
 ) -> Result<impl Iterator<Item = Result<(u64, u64), Fault>>, Fault> {
     let key = |number| figure_key(job, Figure::Span, number);
     // The span that holds `after` may begin before it.
-    let holder = figures
-        .range::<&FigureKey>(&key(0)..=&key(after))?
-        .next_back()
-        .transpose()?;
+    let holder = figures.range::<&FigureKey>(&key(0)..=&key(after))?.next_back().transpose()?;
     let from = holder.map_or(0, |(first, _)| figure_number(first.value()));
     let rows = figures.range::<&FigureKey>(&key(from)..=&key(u64::MAX))?;
     Ok(rows.map(|row| {
@@ -282,11 +255,7 @@ pub(crate) fn task_key_stage(key: &TaskKey) -> StageIx {
 
 /// Key of [`ATTEMPTS`].
 pub(crate) fn attempt_key(item: ItemId, stage: StageIx, number: u32) -> AttemptKey {
-    join(&[
-        &item.0.to_be_bytes(),
-        &stage.0.to_be_bytes(),
-        &number.to_be_bytes(),
-    ])
+    join(&[&item.0.to_be_bytes(), &stage.0.to_be_bytes(), &number.to_be_bytes()])
 }
 
 /// Key of [`KEYS`] and [`STATE`]: a job and a text.
@@ -312,19 +281,9 @@ mod tests {
 
     #[test]
     fn keys_order_by_priority_then_due_then_item() {
-        let lane = Lane {
-            job: JobId(1),
-            stage: StageIx(2),
-        };
+        let lane = Lane { job: JobId(1), stage: StageIx(2) };
         let key = |priority, due, item| ready_key(lane, priority, Timestamp(due), ItemId(item));
-        let mut keys = [
-            key(-5, 1, 1),
-            key(0, 2, 1),
-            key(0, 1, 2),
-            key(0, 1, 1),
-            key(7, 9, 9),
-            key(i32::MIN, 0, 0),
-        ];
+        let mut keys = [key(-5, 1, 1), key(0, 2, 1), key(0, 1, 2), key(0, 1, 1), key(7, 9, 9), key(i32::MIN, 0, 0)];
         keys.sort_unstable();
         let places: Vec<_> = keys
             .iter()
@@ -333,25 +292,8 @@ mod tests {
                 (p.priority.0, p.due.0, p.item.0)
             })
             .collect();
-        assert_eq!(
-            places,
-            [
-                (7, 9, 9),
-                (0, 1, 1),
-                (0, 1, 2),
-                (0, 2, 1),
-                (-5, 1, 1),
-                (i32::MIN, 0, 0)
-            ]
-        );
+        assert_eq!(places, [(7, 9, 9), (0, 1, 1), (0, 1, 2), (0, 2, 1), (-5, 1, 1), (i32::MIN, 0, 0)]);
         let later = later_key(lane, Timestamp(4), -3, ItemId(8));
-        assert_eq!(
-            later_place(&later),
-            Place {
-                priority: std::cmp::Reverse(-3),
-                due: Timestamp(4),
-                item: ItemId(8)
-            }
-        );
+        assert_eq!(later_place(&later), Place { priority: std::cmp::Reverse(-3), due: Timestamp(4), item: ItemId(8) });
     }
 }

@@ -36,20 +36,14 @@ impl ItemTasks {
     ) -> Result<Self, Fault> {
         match tasks.get(item.0)? {
             Some(row) => Ok(Self::from_row(row.value())?),
-            None => Ok(Self {
-                states: graph.initial(created),
-                tallies: Vec::new(),
-            }),
+            None => Ok(Self { states: graph.initial(created), tallies: Vec::new() }),
         }
     }
 
     /// From a row of the table.
     pub(crate) fn from_row(row: &[u8]) -> Result<Self, StoreError> {
         let StoredTasks::V1(rows) = decode("tasks", row)?;
-        let mut tasks = Self {
-            states: Vec::with_capacity(rows.len()),
-            tallies: Vec::with_capacity(rows.len()),
-        };
+        let mut tasks = Self { states: Vec::with_capacity(rows.len()), tallies: Vec::with_capacity(rows.len()) };
         for row in rows {
             let stage = StageIx(row.stage);
             tasks.states.push((stage, row.state.try_into()?));
@@ -60,21 +54,13 @@ impl ItemTasks {
 
     /// Writes them.
     pub(crate) fn write(&self, tables: &mut Tables<'_>, item: ItemId) -> Result<(), Fault> {
-        let rows = self
-            .states
-            .iter()
-            .map(|(stage, state)| StoredTask::new(*stage, state, self.tally(*stage)));
-        tables
-            .tasks
-            .insert(item.0, encode(&StoredTasks::V1(rows.collect()))?.as_slice())?;
+        let rows = self.states.iter().map(|(stage, state)| StoredTask::new(*stage, state, self.tally(*stage)));
+        tables.tasks.insert(item.0, encode(&StoredTasks::V1(rows.collect()))?.as_slice())?;
         Ok(())
     }
 
     pub(crate) fn state(&self, stage: StageIx) -> Option<&TaskState> {
-        self.states
-            .iter()
-            .find(|(ix, _)| *ix == stage)
-            .map(|(_, state)| state)
+        self.states.iter().find(|(ix, _)| *ix == stage).map(|(_, state)| state)
     }
 
     pub(crate) fn set_state(&mut self, stage: StageIx, state: TaskState) {
@@ -85,11 +71,7 @@ impl ItemTasks {
     }
 
     pub(crate) fn tally(&self, stage: StageIx) -> Tally {
-        self.tallies
-            .iter()
-            .find(|(ix, _)| *ix == stage)
-            .map(|(_, tally)| *tally)
-            .unwrap_or_default()
+        self.tallies.iter().find(|(ix, _)| *ix == stage).map(|(_, tally)| *tally).unwrap_or_default()
     }
 
     pub(crate) fn set_tally(&mut self, stage: StageIx, tally: Tally) {
@@ -114,15 +96,9 @@ pub(crate) fn read_item<T>(
     id: ItemId,
     take: impl FnOnce(Head, StoredItemV1<'_>) -> Result<T, StoreError>,
 ) -> Result<T, Fault> {
-    let row = items
-        .get(id.0)?
-        .ok_or_else(|| corrupt(format!("item {} has no row", id.0)))?;
+    let row = items.get(id.0)?.ok_or_else(|| corrupt(format!("item {} has no row", id.0)))?;
     let item = decode::<StoredItem<'_>>("items", row.value())?.newest();
-    let head = Head {
-        id,
-        created: Timestamp(item.created_ms),
-        priority: item.priority,
-    };
+    let head = Head { id, created: Timestamp(item.created_ms), priority: item.priority };
     Ok(take(head, item)?)
 }
 
@@ -136,19 +112,13 @@ pub(crate) struct Side<'a> {
 
 impl<'a> Side<'a> {
     fn state(&self, stage: StageIx) -> Option<&'a TaskState> {
-        self.states
-            .iter()
-            .find(|(ix, _)| *ix == stage)
-            .map(|(_, state)| state)
+        self.states.iter().find(|(ix, _)| *ix == stage).map(|(_, state)| state)
     }
 
     /// Those of stages that the job has: the others stand still and aren't counted.
     fn live(&self) -> impl Iterator<Item = (StageIx, &'a TaskState)> {
         let graph = self.graph;
-        self.states
-            .iter()
-            .filter(|(ix, _)| graph.by_ix(*ix).is_some())
-            .map(|(ix, state)| (*ix, state))
+        self.states.iter().filter(|(ix, _)| graph.by_ix(*ix).is_some()).map(|(ix, state)| (*ix, state))
     }
 
     pub(crate) fn status(&self) -> ItemStatus {
@@ -156,8 +126,7 @@ impl<'a> Side<'a> {
     }
 
     fn has_failed(&self) -> bool {
-        self.live()
-            .any(|(_, state)| matches!(state, TaskState::Failed { .. }))
+        self.live().any(|(_, state)| matches!(state, TaskState::Failed { .. }))
     }
 }
 
@@ -173,44 +142,21 @@ pub(crate) fn apply_change(
 ) -> Result<(), Fault> {
     let moved = before.is_some_and(|before| before.priority != after.priority);
     for (stage, old) in before.iter().flat_map(Side::live) {
-        let new = if after.graph.by_ix(stage).is_some() {
-            after.state(stage)
-        } else {
-            None
-        };
+        let new = if after.graph.by_ix(stage).is_some() { after.state(stage) } else { None };
         if new == Some(old) && !moved {
             continue;
         }
         job.count_task(stage, old.kind(), -1)?;
         let priority = before.map_or(after.priority, |before| before.priority);
-        unqueue(
-            tables,
-            Lane {
-                job: job.spec.id,
-                stage,
-            },
-            priority,
-            item,
-            old,
-        )?;
+        unqueue(tables, Lane { job: job.spec.id, stage }, priority, item, old)?;
     }
     for (stage, new) in after.live() {
-        let old =
-            before.and_then(|before| before.graph.by_ix(stage).and_then(|_| before.state(stage)));
+        let old = before.and_then(|before| before.graph.by_ix(stage).and_then(|_| before.state(stage)));
         if old == Some(new) && !moved {
             continue;
         }
         job.count_task(stage, new.kind(), 1)?;
-        queue(
-            tables,
-            Lane {
-                job: job.spec.id,
-                stage,
-            },
-            after.priority,
-            item,
-            new,
-        )?;
+        queue(tables, Lane { job: job.spec.id, stage }, after.priority, item, new)?;
         let is_ready = |state: &TaskState| matches!(state, TaskState::Ready { .. });
         if is_ready(new) && !old.is_some_and(is_ready) {
             note(opened, stage);
@@ -220,10 +166,7 @@ pub(crate) fn apply_change(
         job.count_items(before.status(), -1)?;
     }
     job.count_items(after.status(), 1)?;
-    match (
-        before.is_some_and(|before| before.has_failed()),
-        after.has_failed(),
-    ) {
+    match (before.is_some_and(|before| before.has_failed()), after.has_failed()) {
         (false, true) => drop(tables.failed.insert(&job_key(job.spec.id, item.0), ())?),
         (true, false) => drop(tables.failed.remove(&job_key(job.spec.id, item.0))?),
         _ => {}
@@ -238,54 +181,24 @@ pub(crate) fn note(opened: &mut Vec<StageIx>, stage: StageIx) {
     }
 }
 
-fn queue(
-    tables: &mut Tables<'_>,
-    lane: Lane,
-    priority: i32,
-    item: ItemId,
-    state: &TaskState,
-) -> Result<(), Fault> {
+fn queue(tables: &mut Tables<'_>, lane: Lane, priority: i32, item: ItemId, state: &TaskState) -> Result<(), Fault> {
     match state {
-        TaskState::Ready { due } => drop(
-            tables
-                .ready
-                .insert(&ready_key(lane, priority, *due, item), ())?,
-        ),
-        TaskState::RetryLater { due, .. } => drop(
-            tables
-                .later
-                .insert(&later_key(lane, *due, priority, item), ())?,
-        ),
+        TaskState::Ready { due } => drop(tables.ready.insert(&ready_key(lane, priority, *due, item), ())?),
+        TaskState::RetryLater { due, .. } => drop(tables.later.insert(&later_key(lane, *due, priority, item), ())?),
         _ => {}
     }
     Ok(())
 }
 
-fn unqueue(
-    tables: &mut Tables<'_>,
-    lane: Lane,
-    priority: i32,
-    item: ItemId,
-    state: &TaskState,
-) -> Result<(), Fault> {
+fn unqueue(tables: &mut Tables<'_>, lane: Lane, priority: i32, item: ItemId, state: &TaskState) -> Result<(), Fault> {
     let gone = match state {
-        TaskState::Ready { due } => tables
-            .ready
-            .remove(&ready_key(lane, priority, *due, item))?
-            .is_some(),
-        TaskState::RetryLater { due, .. } => tables
-            .later
-            .remove(&later_key(lane, *due, priority, item))?
-            .is_some(),
+        TaskState::Ready { due } => tables.ready.remove(&ready_key(lane, priority, *due, item))?.is_some(),
+        TaskState::RetryLater { due, .. } => tables.later.remove(&later_key(lane, *due, priority, item))?.is_some(),
         _ => true,
     };
     if gone {
         Ok(())
     } else {
-        Err(corrupt(format!(
-            "item {} stands in no queue of stage {}",
-            item.0, lane.stage.0
-        ))
-        .into())
+        Err(corrupt(format!("item {} stands in no queue of stage {}", item.0, lane.stage.0)).into())
     }
 }

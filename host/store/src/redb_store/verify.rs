@@ -13,8 +13,8 @@ use super::{
     Shared,
     fault::Fault,
     tables::{
-        self, FAILED, FIGURES, ITEMS, JobKey, KEYS, LATER, QueueKey, READY, TASKS, job_key,
-        later_key, ready_key, text_key,
+        self, FAILED, FIGURES, ITEMS, JobKey, KEYS, LATER, QueueKey, READY, TASKS, job_key, later_key, ready_key,
+        text_key,
     },
     tasks::{ItemTasks, Side},
 };
@@ -77,12 +77,7 @@ pub(crate) fn verify(shared: &Shared) -> Result<VerifyReport, Fault> {
             report.problem(|| format!("item {} is of job {}, which isn't there", id.0, item.job));
             continue;
         };
-        if tables
-            .keys
-            .get(text_key(job_id, item.key).as_slice())?
-            .map(|found| found.value())
-            != Some(id.0)
-        {
+        if tables.keys.get(text_key(job_id, item.key).as_slice())?.map(|found| found.value()) != Some(id.0) {
             report.problem(|| format!("key {:?} doesn't lead to item {}", item.key, id.0));
         }
         if !tables.has_span(job_id, id)? {
@@ -92,43 +87,22 @@ pub(crate) fn verify(shared: &Shared) -> Result<VerifyReport, Fault> {
         let graph = &job.spec.graph;
         let created = tollgate_core::Timestamp(item.created_ms);
         let tasks = ItemTasks::read(&tables.tasks, id, created, graph)?;
-        let status = Side {
-            graph,
-            states: &tasks.states,
-            priority: item.priority,
-        }
-        .status();
+        let status = Side { graph, states: &tasks.states, priority: item.priority }.status();
         *counted.items.entry(status as usize).or_default() += 1;
         let mut failed = false;
-        for (stage, state) in tasks
-            .states
-            .iter()
-            .filter(|(stage, _)| job.spec.has(*stage))
-        {
+        for (stage, state) in tasks.states.iter().filter(|(stage, _)| job.spec.has(*stage)) {
             report.tasks += 1;
-            *counted
-                .tasks
-                .entry((*stage, state.kind().index()))
-                .or_default() += 1;
+            *counted.tasks.entry((*stage, state.kind().index())).or_default() += 1;
             failed |= matches!(state, TaskState::Failed { .. });
-            let lane = Lane {
-                job: job_id,
-                stage: *stage,
-            };
+            let lane = Lane { job: job_id, stage: *stage };
             let queued = match state {
                 TaskState::Ready { due } => {
                     ready += 1;
-                    tables
-                        .ready
-                        .get(&ready_key(lane, item.priority, *due, id))?
-                        .is_some()
+                    tables.ready.get(&ready_key(lane, item.priority, *due, id))?.is_some()
                 }
                 TaskState::RetryLater { due, .. } => {
                     later += 1;
-                    tables
-                        .later
-                        .get(&later_key(lane, *due, item.priority, id))?
-                        .is_some()
+                    tables.later.get(&later_key(lane, *due, item.priority, id))?.is_some()
                 }
                 _ => true,
             };
@@ -141,56 +115,26 @@ pub(crate) fn verify(shared: &Shared) -> Result<VerifyReport, Fault> {
             report.problem(|| format!("item {} is wrongly listed, or not, as failed", id.0));
         }
     }
-    tables.lengths(
-        &mut report,
-        ready,
-        later,
-        counted.values().map(|counted| counted.failed).sum(),
-    )?;
+    tables.lengths(&mut report, ready, later, counted.values().map(|counted| counted.failed).sum())?;
     for (id, job) in &jobs.by_id {
         let counted = counted.remove(id).unwrap_or_default();
         for status in ItemStatus::ALL {
-            let (has, found) = (
-                job.totals.items[status as usize],
-                counted.items.get(&(status as usize)).copied(),
-            );
+            let (has, found) = (job.totals.items[status as usize], counted.items.get(&(status as usize)).copied());
             if has != found.unwrap_or(0) {
                 report.problem(|| {
-                    format!(
-                        "job {}: {has} {} items counted, {found:?} found",
-                        job.spec.name,
-                        status.as_str()
-                    )
+                    format!("job {}: {has} {} items counted, {found:?} found", job.spec.name, status.as_str())
                 });
             }
         }
-        let stages: BTreeSet<StageIx> = job
-            .lanes
-            .keys()
-            .copied()
-            .chain(counted.tasks.keys().map(|(stage, _)| *stage))
-            .collect();
-        for (stage, kind) in stages
-            .into_iter()
-            .flat_map(|stage| TaskKind::ALL.map(|kind| (stage, kind)))
-        {
-            let has = job
-                .lanes
-                .get(&stage)
-                .map_or(0, |lane| lane.tasks[kind.index()]);
-            let found = counted
-                .tasks
-                .get(&(stage, kind.index()))
-                .copied()
-                .unwrap_or(0);
+        let stages: BTreeSet<StageIx> =
+            job.lanes.keys().copied().chain(counted.tasks.keys().map(|(stage, _)| *stage)).collect();
+        for (stage, kind) in stages.into_iter().flat_map(|stage| TaskKind::ALL.map(|kind| (stage, kind))) {
+            let has = job.lanes.get(&stage).map_or(0, |lane| lane.tasks[kind.index()]);
+            let found = counted.tasks.get(&(stage, kind.index())).copied().unwrap_or(0);
             if has != found {
                 let name = &job.spec.name;
                 report.problem(|| {
-                    format!(
-                        "job {name}, stage {}: {has} {} tasks counted, {found} found",
-                        stage.0,
-                        kind.as_str()
-                    )
+                    format!("job {name}, stage {}: {has} {} tasks counted, {found} found", stage.0, kind.as_str())
                 });
             }
         }
@@ -221,20 +165,12 @@ impl Checked {
     }
 
     fn has_span(&self, job: JobId, item: ItemId) -> Result<bool, Fault> {
-        let span = tables::spans(&self.figures, job, item.0)?
-            .next()
-            .transpose()?;
+        let span = tables::spans(&self.figures, job, item.0)?.next().transpose()?;
         Ok(span.is_some_and(|(first, last)| (first..=last).contains(&item.0)))
     }
 
     /// Each row of the indexes was found from an item, or there are more of them than that.
-    fn lengths(
-        &self,
-        report: &mut VerifyReport,
-        ready: u64,
-        later: u64,
-        failed: u64,
-    ) -> Result<(), Fault> {
+    fn lengths(&self, report: &mut VerifyReport, ready: u64, later: u64, failed: u64) -> Result<(), Fault> {
         let items = report.items;
         for (table, has, found) in [
             ("keys", self.keys.len()?, items),

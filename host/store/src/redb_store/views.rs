@@ -15,14 +15,13 @@ use super::{
     jobs::{Job, Spec},
     json,
     tables::{
-        self, ARTIFACTS, ATTEMPTS, ERRORS, FAILED, FIGURES, ITEMS, JobKey, KEYS, OUTPUTS, TASKS,
-        TaskKey, attempt_key, job_key, job_key_number, task_key, task_key_stage, text_key,
+        self, ARTIFACTS, ATTEMPTS, ERRORS, FAILED, FIGURES, ITEMS, JobKey, KEYS, OUTPUTS, TASKS, TaskKey, attempt_key,
+        job_key, job_key_number, task_key, task_key_stage, text_key,
     },
     tasks::{ItemTasks, Side, read_item},
 };
 use crate::{
-    ErrorView, ItemDetail, ItemQuery, ItemView, JobView, Page, StageView, StoreError,
-    StoredArtifact, TaskView,
+    ErrorView, ItemDetail, ItemQuery, ItemView, JobView, Page, StageView, StoreError, StoredArtifact, TaskView,
     stored::{StoredArtifactRow, StoredAttempt, StoredErrorRow, StoredOutput, corrupt, decode},
 };
 
@@ -43,10 +42,7 @@ pub(crate) fn job(job: &Job) -> Result<JobView, StoreError> {
             ix: declared.ix,
             name: spec.stage_name(declared.ix)?.clone(),
             needs: declared.needs.iter().map(ToString::to_string).collect(),
-            tasks: TaskKind::ALL
-                .into_iter()
-                .map(|kind| (kind, figures.tasks[kind.index()]))
-                .collect(),
+            tasks: TaskKind::ALL.into_iter().map(|kind| (kind, figures.tasks[kind.index()])).collect(),
             breaker: figures.breaker.failures(),
             last_progress_at: figures.last_progress_at,
             last_attempt_at: figures.last_attempt_at,
@@ -57,10 +53,7 @@ pub(crate) fn job(job: &Job) -> Result<JobView, StoreError> {
         name: spec.name.clone(),
         kind: spec.kind,
         stages,
-        items: ItemStatus::ALL
-            .into_iter()
-            .map(|status| (status, job.totals.items[status as usize]))
-            .collect(),
+        items: ItemStatus::ALL.into_iter().map(|status| (status, job.totals.items[status as usize])).collect(),
         pause: job.pause.clone(),
         discovery: job.discovery.clone(),
     })
@@ -90,20 +83,11 @@ impl Reader {
     /// The item, if it has the status asked for.
     fn item(&self, spec: &Spec, id: ItemId, query: &ItemQuery) -> Result<Option<ItemView>, Fault> {
         let found = read_item(&self.items, id, |head, row| {
-            Ok((
-                head,
-                ItemKey::new(row.key).map_err(corrupt)?,
-                row.data.to_vec(),
-            ))
+            Ok((head, ItemKey::new(row.key).map_err(corrupt)?, row.data.to_vec()))
         });
         let (head, key, data) = found?;
         let tasks = ItemTasks::read(&self.tasks, id, head.created, &spec.graph)?;
-        let status = Side {
-            graph: &spec.graph,
-            states: &tasks.states,
-            priority: head.priority,
-        }
-        .status();
+        let status = Side { graph: &spec.graph, states: &tasks.states, priority: head.priority }.status();
         if query.status.is_some_and(|wanted| wanted != status) {
             return Ok(None);
         }
@@ -119,41 +103,28 @@ impl Reader {
         for declared in &spec.declared {
             let stage = spec.stage_name(declared.ix)?.clone();
             let state = tasks.state(declared.ix).cloned();
-            let state = state
-                .ok_or_else(|| corrupt(format!("item {} has no task of stage {stage}", id.0)))?;
+            let state = state.ok_or_else(|| corrupt(format!("item {} has no task of stage {stage}", id.0)))?;
             if query.outputs
                 && serves(&state)
                 && let Some(row) = self.outputs.get(&task_key(id, declared.ix))?
             {
                 let StoredOutput::V1(output) = decode("outputs", row.value())?;
-                view.outputs
-                    .insert(stage.clone(), json::object("outputs", output.fields)?);
+                view.outputs.insert(stage.clone(), json::object("outputs", output.fields)?);
             }
-            view.tasks.push(TaskView {
-                stage,
-                state,
-                tally: tasks.tally(declared.ix),
-            });
+            view.tasks.push(TaskView { stage, state, tally: tasks.tally(declared.ix) });
         }
         Ok(Some(view))
     }
 }
 
 /// See [`Store::items`](crate::Store::items).
-pub(crate) fn items(
-    shared: &Shared,
-    job: JobId,
-    query: &ItemQuery,
-) -> Result<Page<ItemView, ItemId>, Fault> {
+pub(crate) fn items(shared: &Shared, job: JobId, query: &ItemQuery) -> Result<Page<ItemView, ItemId>, Fault> {
     let spec = shared.jobs().get(job)?.spec.clone();
     let snapshot = shared.begin_read()?;
     let reader = Reader::open(&snapshot)?;
     let limit = query.limit.clamp(1, ITEMS_PAGE_MAX);
     let after = query.after.map_or(0, |after| after.0);
-    let mut page = Page {
-        entries: Vec::new(),
-        next: None,
-    };
+    let mut page = Page { entries: Vec::new(), next: None };
     let mut last = None;
     for (looked_at, id) in candidates(&snapshot, job, query.status, after)?.enumerate() {
         let id = id?;
@@ -178,46 +149,27 @@ fn candidates(
 ) -> Result<Ids, Fault> {
     if status == Some(ItemStatus::Failed) {
         let from = job_key(job, after.saturating_add(1));
-        let rows = snapshot
-            .open_table(FAILED)?
-            .range_owned::<&JobKey>(&from..=&job_key(job, u64::MAX))?;
-        return Ok(Box::new(
-            rows.map(|row| Ok(ItemId(job_key_number(row?.0.value())))),
-        ));
+        let rows = snapshot.open_table(FAILED)?.range_owned::<&JobKey>(&from..=&job_key(job, u64::MAX))?;
+        return Ok(Box::new(rows.map(|row| Ok(ItemId(job_key_number(row?.0.value()))))));
     }
     let figures = snapshot.open_table(FIGURES)?;
     // Each holds an item at least, so no page looks at more of them.
     let spans = tables::spans(&figures, job, after)?.take(ITEMS_LOOKED_AT_MAX + 1);
     let spans: Vec<(u64, u64)> = spans.collect::<Result<_, _>>()?;
     let from = after.saturating_add(1);
-    Ok(Box::new(
-        spans
-            .into_iter()
-            .flat_map(move |(first, last)| first.max(from)..=last)
-            .map(|id| Ok(ItemId(id))),
-    ))
+    Ok(Box::new(spans.into_iter().flat_map(move |(first, last)| first.max(from)..=last).map(|id| Ok(ItemId(id)))))
 }
 
 /// See [`Store::item`](crate::Store::item).
-pub(crate) fn item(
-    shared: &Shared,
-    job: JobId,
-    key: &ItemKey,
-) -> Result<Option<ItemDetail>, Fault> {
+pub(crate) fn item(shared: &Shared, job: JobId, key: &ItemKey) -> Result<Option<ItemDetail>, Fault> {
     let spec = shared.jobs().get(job)?.spec.clone();
     let snapshot = shared.begin_read()?;
-    let id = snapshot
-        .open_table(KEYS)?
-        .get(text_key(job, key.as_str()).as_slice())?
-        .map(|id| ItemId(id.value()));
+    let id = snapshot.open_table(KEYS)?.get(text_key(job, key.as_str()).as_slice())?.map(|id| ItemId(id.value()));
     let Some(id) = id else {
         return Ok(None);
     };
     let reader = Reader::open(&snapshot)?;
-    let query = ItemQuery {
-        outputs: true,
-        ..ItemQuery::default()
-    };
+    let query = ItemQuery { outputs: true, ..ItemQuery::default() };
     let Some(view) = reader.item(&spec, id, &query)? else {
         return Ok(None);
     };
@@ -237,40 +189,24 @@ pub(crate) fn item(
         }
         let StoredOutput::V1(output) = decode("outputs", row.value())?;
         if !output.quality_flags.is_empty() {
-            detail
-                .quality_flags
-                .insert(stage.clone(), output.quality_flags);
+            detail.quality_flags.insert(stage.clone(), output.quality_flags);
         }
         if let Some(print) = output.fingerprint {
             detail.fingerprints.insert(stage.clone(), print.try_into()?);
         }
     }
-    let (first, last) = (
-        attempt_key(id, StageIx(0), 0),
-        attempt_key(id, StageIx(u16::MAX), u32::MAX),
-    );
-    for row in snapshot
-        .open_table(ATTEMPTS)?
-        .range::<&[u8; 14]>(&first..=&last)?
-    {
+    let (first, last) = (attempt_key(id, StageIx(0), 0), attempt_key(id, StageIx(u16::MAX), u32::MAX));
+    for row in snapshot.open_table(ATTEMPTS)?.range::<&[u8; 14]>(&first..=&last)? {
         let (key, row) = row?;
         let stage = StageIx(u16::from_be_bytes([key.value()[8], key.value()[9]]));
         let attempt: StoredAttempt = decode("attempts", row.value())?;
-        detail
-            .attempts
-            .entry(spec.stage_name(stage)?.clone())
-            .or_default()
-            .push(attempt.into());
+        detail.attempts.entry(spec.stage_name(stage)?.clone()).or_default().push(attempt.into());
     }
     Ok(Some(detail))
 }
 
 /// See [`Store::artifacts`](crate::Store::artifacts).
-pub(crate) fn artifacts(
-    shared: &Shared,
-    item: ItemId,
-    own: Option<StageIx>,
-) -> Result<Vec<StoredArtifact>, Fault> {
+pub(crate) fn artifacts(shared: &Shared, item: ItemId, own: Option<StageIx>) -> Result<Vec<StoredArtifact>, Fault> {
     let snapshot = shared.begin_read()?;
     let row = snapshot.open_table(ITEMS)?;
     if row.get(item.0)?.is_none() {
@@ -281,26 +217,15 @@ pub(crate) fn artifacts(
     let mut all = artifacts_of(&snapshot, &spec, item)?;
     all.retain(|artifact| !artifact.pending || own == Some(artifact.stage));
     // What the stage's last attempt left hides the older one of the same name.
-    let left: Vec<String> = all
-        .iter()
-        .filter(|one| one.pending)
-        .map(|one| one.artifact.name.clone())
-        .collect();
+    let left: Vec<String> = all.iter().filter(|one| one.pending).map(|one| one.artifact.name.clone()).collect();
     all.retain(|one| one.pending || own != Some(one.stage) || !left.contains(&one.artifact.name));
     Ok(all)
 }
 
-fn artifacts_of(
-    snapshot: &redb::ReadTransaction,
-    spec: &Spec,
-    item: ItemId,
-) -> Result<Vec<StoredArtifact>, Fault> {
+fn artifacts_of(snapshot: &redb::ReadTransaction, spec: &Spec, item: ItemId) -> Result<Vec<StoredArtifact>, Fault> {
     let first = item.0.to_be_bytes();
     let mut all = Vec::new();
-    for row in snapshot
-        .open_table(ARTIFACTS)?
-        .range::<&[u8]>(first.as_slice()..)?
-    {
+    for row in snapshot.open_table(ARTIFACTS)?.range::<&[u8]>(first.as_slice()..)? {
         let (key, row) = row?;
         let key = key.value();
         if !key.starts_with(&first) {
@@ -317,21 +242,13 @@ fn artifacts_of(
             size: row.size,
             digest: Digest(row.digest),
         };
-        all.push(StoredArtifact {
-            stage,
-            artifact,
-            pending: head[10] != 0,
-        });
+        all.push(StoredArtifact { stage, artifact, pending: head[10] != 0 });
     }
     Ok(all)
 }
 
 /// See [`Store::recent_errors`](crate::Store::recent_errors).
-pub(crate) fn recent_errors(
-    shared: &Shared,
-    job: JobId,
-    limit: usize,
-) -> Result<Vec<ErrorView>, Fault> {
+pub(crate) fn recent_errors(shared: &Shared, job: JobId, limit: usize) -> Result<Vec<ErrorView>, Fault> {
     let spec = shared.jobs().get(job)?.spec.clone();
     let snapshot = shared.begin_read()?;
     let items = snapshot.open_table(ITEMS)?;
@@ -341,9 +258,7 @@ pub(crate) fn recent_errors(
     for row in rows.rev().take(limit.min(ERRORS_LISTED_MAX)) {
         let StoredErrorRow::V1(row) = decode("errors", row?.1.value())?;
         errors.push(ErrorView {
-            key: read_item(&items, ItemId(row.item), |_, row| {
-                ItemKey::new(row.key).map_err(corrupt)
-            })?,
+            key: read_item(&items, ItemId(row.item), |_, row| ItemKey::new(row.key).map_err(corrupt))?,
             stage: spec.stage_name(StageIx(row.stage))?.clone(),
             at: Timestamp(row.at_ms),
             error: row.error.into(),

@@ -51,24 +51,13 @@ struct Ask<T, F> {
 }
 
 /// Makes an operation, and the end at which its answer comes out.
-pub(crate) fn ask<T, F>(
-    bytes: usize,
-    run: F,
-) -> (Box<dyn Operation>, oneshot::Receiver<Result<T, StoreError>>)
+pub(crate) fn ask<T, F>(bytes: usize, run: F) -> (Box<dyn Operation>, oneshot::Receiver<Result<T, StoreError>>)
 where
     T: Send + 'static,
     F: FnMut(&mut Batch<'_>) -> Result<T, Fault> + Send + 'static,
 {
     let (reply, answer) = oneshot::channel();
-    (
-        Box::new(Ask {
-            run,
-            bytes,
-            result: None,
-            reply,
-        }),
-        answer,
-    )
+    (Box::new(Ask { run, bytes, result: None, reply }), answer)
 }
 
 impl<T: Send, F: FnMut(&mut Batch<'_>) -> Result<T, Fault> + Send> Operation for Ask<T, F> {
@@ -110,9 +99,7 @@ pub(crate) struct Batch<'t> {
 impl Batch<'_> {
     /// Whether a task is claimed, and its claim isn't ending in this very batch.
     pub(crate) fn is_claimed(&self, task: TaskRef) -> bool {
-        !self.revoked.contains(&task)
-            && !self.settling.contains(&task)
-            && self.shared.claims().is_held(task)
+        !self.revoked.contains(&task) && !self.settling.contains(&task) && self.shared.claims().is_held(task)
     }
 
     /// Whether that claim may settle.
@@ -176,9 +163,7 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<Message>) -> Result<()
         }
         let outcome = commit(shared, &mut operations);
         if let Err(error) = &outcome {
-            operations
-                .iter_mut()
-                .for_each(|operation| operation.fail(error.clone()));
+            operations.iter_mut().for_each(|operation| operation.fail(error.clone()));
         }
         operations.into_iter().for_each(Operation::answer);
         outcome?;
@@ -193,9 +178,7 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<Message>) -> Result<()
 fn commit(shared: &Arc<Shared>, operations: &mut [Box<dyn Operation>]) -> Result<(), StoreError> {
     loop {
         let mut transaction = shared.begin_write()?;
-        transaction
-            .set_durability(Durability::Immediate)
-            .map_err(|error| StoreError::Io(error.to_string()))?;
+        transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Io(error.to_string()))?;
         let mut ending = Ending::default();
         match work(shared, &transaction, operations, &mut ending) {
             Ok(jobs) => {
@@ -203,19 +186,12 @@ fn commit(shared: &Arc<Shared>, operations: &mut [Box<dyn Operation>]) -> Result
                 // From here on claims read what was settled, so the old ones may go.
                 shared.publish(jobs);
                 let mut claims = shared.claims();
-                ending
-                    .settling
-                    .iter()
-                    .chain(&ending.revoked)
-                    .for_each(|task| claims.end(*task));
+                ending.settling.iter().chain(&ending.revoked).for_each(|task| claims.end(*task));
                 return Ok(());
             }
             Err(fault) => {
                 let mut claims = shared.claims();
-                ending
-                    .settling
-                    .iter()
-                    .for_each(|task| claims.set_settling(*task, false));
+                ending.settling.iter().for_each(|task| claims.set_settling(*task, false));
                 drop(claims);
                 transaction.abort().map_err(Fault::from)?;
                 if !matches!(fault, Fault::Redo) {
@@ -243,28 +219,15 @@ fn work(
     let before = shared.jobs();
     let tables = Tables::open(transaction)?;
     let (revoked, settling) = (HashSet::new(), Vec::new());
-    let mut batch = Batch {
-        tables,
-        jobs: Jobs::clone(&before),
-        revoked,
-        settling,
-        shared,
-    };
-    let outcome = apply_all(&mut batch, operations)
-        .and_then(|()| batch.jobs.save(&before, &mut batch.tables));
-    *ending = Ending {
-        settling: batch.settling,
-        revoked: batch.revoked,
-    };
+    let mut batch = Batch { tables, jobs: Jobs::clone(&before), revoked, settling, shared };
+    let outcome = apply_all(&mut batch, operations).and_then(|()| batch.jobs.save(&before, &mut batch.tables));
+    *ending = Ending { settling: batch.settling, revoked: batch.revoked };
     outcome.map(|()| batch.jobs)
 }
 
 /// Asks each operation; [`Fault::Redo`] when what one of them wrote must not stay.
 fn apply_all(batch: &mut Batch<'_>, operations: &mut [Box<dyn Operation>]) -> Result<(), Fault> {
-    for operation in operations
-        .iter_mut()
-        .filter(|operation| !operation.has_failed())
-    {
+    for operation in operations.iter_mut().filter(|operation| !operation.has_failed()) {
         match operation.apply(batch) {
             Ok(()) => {}
             Err(Fault::Refused(error)) => operation.fail(error),

@@ -82,13 +82,7 @@ pub(crate) struct StoredTotalsV1 {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum StoredPause {
     /// From schema 1.
-    V1 {
-        reason: StoredPauseReason,
-        by: String,
-        at_ms: u64,
-        evidence: String,
-        until_ms: Option<u64>,
-    },
+    V1 { reason: StoredPauseReason, by: String, at_ms: u64, evidence: String, until_ms: Option<u64> },
 }
 
 /// Twin of [`PauseReason`].
@@ -123,10 +117,9 @@ impl From<&Pause> for StoredPause {
     fn from(pause: &Pause) -> Self {
         let reason = match &pause.reason {
             PauseReason::Manual => StoredPauseReason::Manual,
-            PauseReason::Breaker { stage, failures } => StoredPauseReason::Breaker {
-                stage: stage.to_string(),
-                failures: *failures,
-            },
+            PauseReason::Breaker { stage, failures } => {
+                StoredPauseReason::Breaker { stage: stage.to_string(), failures: *failures }
+            }
             PauseReason::Budget => StoredPauseReason::Budget,
             PauseReason::Handler => StoredPauseReason::Handler,
             PauseReason::Circuit { site } => StoredPauseReason::Circuit { site: site.clone() },
@@ -146,31 +139,18 @@ impl TryFrom<StoredPause> for Pause {
     type Error = StoreError;
 
     fn try_from(pause: StoredPause) -> Result<Self, StoreError> {
-        let StoredPause::V1 {
-            reason,
-            by,
-            at_ms,
-            evidence,
-            until_ms,
-        } = pause;
+        let StoredPause::V1 { reason, by, at_ms, evidence, until_ms } = pause;
         let reason = match reason {
             StoredPauseReason::Manual => PauseReason::Manual,
-            StoredPauseReason::Breaker { stage, failures } => PauseReason::Breaker {
-                stage: StageName::new(&stage).map_err(corrupt)?,
-                failures,
-            },
+            StoredPauseReason::Breaker { stage, failures } => {
+                PauseReason::Breaker { stage: StageName::new(&stage).map_err(corrupt)?, failures }
+            }
             StoredPauseReason::Budget => PauseReason::Budget,
             StoredPauseReason::Handler => PauseReason::Handler,
             StoredPauseReason::Circuit { site } => PauseReason::Circuit { site },
             StoredPauseReason::Shutdown => PauseReason::Shutdown,
         };
-        Ok(Self {
-            reason,
-            by,
-            at: Timestamp(at_ms),
-            evidence,
-            until: until_ms.map(Timestamp),
-        })
+        Ok(Self { reason, by, at: Timestamp(at_ms), evidence, until: until_ms.map(Timestamp) })
     }
 }
 

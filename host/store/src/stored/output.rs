@@ -123,11 +123,7 @@ impl From<&Fingerprint> for StoredFingerprint {
             params: print.params.0,
             contract: print.contract.0,
             data: print.data.0,
-            inputs: print
-                .inputs
-                .iter()
-                .map(|(stage, digest)| (stage.to_string(), digest.0))
-                .collect(),
+            inputs: print.inputs.iter().map(|(stage, digest)| (stage.to_string(), digest.0)).collect(),
         }
     }
 }
@@ -137,20 +133,14 @@ impl TryFrom<StoredFingerprint> for Fingerprint {
 
     fn try_from(print: StoredFingerprint) -> Result<Self, StoreError> {
         let input = |(stage, digest): (String, [u8; 32])| {
-            StageName::new(&stage)
-                .map(|stage| (stage, Digest(digest)))
-                .map_err(corrupt)
+            StageName::new(&stage).map(|stage| (stage, Digest(digest))).map_err(corrupt)
         };
         Ok(Self {
             source: print.source,
             params: Digest(print.params),
             contract: Digest(print.contract),
             data: Digest(print.data),
-            inputs: print
-                .inputs
-                .into_iter()
-                .map(input)
-                .collect::<Result<_, _>>()?,
+            inputs: print.inputs.into_iter().map(input).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -212,10 +202,7 @@ impl From<StoredAttempt> for AttemptRecord {
             number,
             started_at: Timestamp(started_at_ms),
             ended_at: Timestamp(ended_at_ms),
-            handler: HandlerDigests {
-                artifact: Digest(artifact),
-                code: Digest(code),
-            },
+            handler: HandlerDigests { artifact: Digest(artifact), code: Digest(code) },
             ended: ended.into(),
             error: error.map(Into::into),
             guest_us,

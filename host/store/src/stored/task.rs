@@ -27,30 +27,14 @@ pub(crate) struct StoredTask {
 /// Twin of [`TaskState`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum StoredState {
-    Waiting {
-        on: Vec<String>,
-    },
-    Ready {
-        due_ms: u64,
-    },
-    RetryLater {
-        due_ms: u64,
-        kind: StoredLaterKind,
-        message: String,
-    },
+    Waiting { on: Vec<String> },
+    Ready { due_ms: u64 },
+    RetryLater { due_ms: u64, kind: StoredLaterKind, message: String },
     Done,
-    Nothing {
-        reason: String,
-    },
-    Skipped {
-        reason: StoredSkip,
-    },
-    Failed {
-        error: StoredTaskError,
-    },
-    Unreachable {
-        needs: Vec<String>,
-    },
+    Nothing { reason: String },
+    Skipped { reason: StoredSkip },
+    Failed { error: StoredTaskError },
+    Unreachable { needs: Vec<String> },
 }
 
 /// Twin of [`SkipReason`].
@@ -78,91 +62,40 @@ pub(crate) struct StoredTally {
     first_at_ms: Option<u64>,
 }
 
+twin!(StoredLaterKind = LaterKind { Asked, RateLimited, Down, Blocked, LoginRequired, Transport, Failed });
 twin!(
-    StoredLaterKind = LaterKind {
-        Asked,
-        RateLimited,
-        Down,
-        Blocked,
-        LoginRequired,
-        Transport,
-        Failed
-    }
-);
-twin!(
-    StoredErrorKind = ErrorKind {
-        Failed,
-        Permanent,
-        Contract,
-        Trap,
-        Timeout,
-        Limit,
-        Transport,
-        Poison,
-        Expired,
-        Host,
-    }
+    StoredErrorKind = ErrorKind { Failed, Permanent, Contract, Trap, Timeout, Limit, Transport, Poison, Expired, Host }
 );
 
 impl StoredTask {
     pub(crate) fn new(stage: StageIx, state: &TaskState, tally: Tally) -> Self {
-        Self {
-            stage: stage.0,
-            state: state.into(),
-            tally: tally.into(),
-        }
+        Self { stage: stage.0, state: state.into(), tally: tally.into() }
     }
 }
 
 impl From<&TaskError> for StoredTaskError {
     fn from(error: &TaskError) -> Self {
-        Self {
-            kind: error.kind.into(),
-            message: error.message.clone(),
-        }
+        Self { kind: error.kind.into(), message: error.message.clone() }
     }
 }
 
 impl From<StoredTaskError> for TaskError {
     fn from(error: StoredTaskError) -> Self {
-        Self {
-            kind: error.kind.into(),
-            message: error.message,
-        }
+        Self { kind: error.kind.into(), message: error.message }
     }
 }
 
 impl From<Tally> for StoredTally {
     fn from(tally: Tally) -> Self {
-        let Tally {
-            attempts,
-            counted,
-            crashes,
-            first_at,
-        } = tally;
-        Self {
-            attempts,
-            counted,
-            crashes,
-            first_at_ms: first_at.map(|at| at.0),
-        }
+        let Tally { attempts, counted, crashes, first_at } = tally;
+        Self { attempts, counted, crashes, first_at_ms: first_at.map(|at| at.0) }
     }
 }
 
 impl From<StoredTally> for Tally {
     fn from(tally: StoredTally) -> Self {
-        let StoredTally {
-            attempts,
-            counted,
-            crashes,
-            first_at_ms,
-        } = tally;
-        Self {
-            attempts,
-            counted,
-            crashes,
-            first_at: first_at_ms.map(Timestamp),
-        }
+        let StoredTally { attempts, counted, crashes, first_at_ms } = tally;
+        Self { attempts, counted, crashes, first_at: first_at_ms.map(Timestamp) }
     }
 }
 
@@ -171,24 +104,14 @@ impl From<&TaskState> for StoredState {
         match state {
             TaskState::Waiting { on } => Self::Waiting { on: on.clone() },
             TaskState::Ready { due } => Self::Ready { due_ms: due.0 },
-            TaskState::RetryLater { due, reason } => Self::RetryLater {
-                due_ms: due.0,
-                kind: reason.kind.into(),
-                message: reason.message.clone(),
-            },
+            TaskState::RetryLater { due, reason } => {
+                Self::RetryLater { due_ms: due.0, kind: reason.kind.into(), message: reason.message.clone() }
+            }
             TaskState::Done => Self::Done,
-            TaskState::Nothing { reason } => Self::Nothing {
-                reason: reason.clone(),
-            },
-            TaskState::Skipped { reason } => Self::Skipped {
-                reason: reason.into(),
-            },
-            TaskState::Failed { error } => Self::Failed {
-                error: error.into(),
-            },
-            TaskState::Unreachable { needs } => Self::Unreachable {
-                needs: needs.clone(),
-            },
+            TaskState::Nothing { reason } => Self::Nothing { reason: reason.clone() },
+            TaskState::Skipped { reason } => Self::Skipped { reason: reason.into() },
+            TaskState::Failed { error } => Self::Failed { error: error.into() },
+            TaskState::Unreachable { needs } => Self::Unreachable { needs: needs.clone() },
         }
     }
 }
@@ -199,28 +122,14 @@ impl TryFrom<StoredState> for TaskState {
     fn try_from(state: StoredState) -> Result<Self, StoreError> {
         Ok(match state {
             StoredState::Waiting { on } => Self::Waiting { on },
-            StoredState::Ready { due_ms } => Self::Ready {
-                due: Timestamp(due_ms),
-            },
-            StoredState::RetryLater {
-                due_ms,
-                kind,
-                message,
-            } => Self::RetryLater {
-                due: Timestamp(due_ms),
-                reason: LaterReason {
-                    kind: kind.into(),
-                    message,
-                },
-            },
+            StoredState::Ready { due_ms } => Self::Ready { due: Timestamp(due_ms) },
+            StoredState::RetryLater { due_ms, kind, message } => {
+                Self::RetryLater { due: Timestamp(due_ms), reason: LaterReason { kind: kind.into(), message } }
+            }
             StoredState::Done => Self::Done,
             StoredState::Nothing { reason } => Self::Nothing { reason },
-            StoredState::Skipped { reason } => Self::Skipped {
-                reason: reason.try_into()?,
-            },
-            StoredState::Failed { error } => Self::Failed {
-                error: error.into(),
-            },
+            StoredState::Skipped { reason } => Self::Skipped { reason: reason.try_into()? },
+            StoredState::Failed { error } => Self::Failed { error: error.into() },
             StoredState::Unreachable { needs } => Self::Unreachable { needs },
         })
     }
@@ -230,16 +139,9 @@ impl From<&SkipReason> for StoredSkip {
     fn from(reason: &SkipReason) -> Self {
         match reason {
             SkipReason::Condition { when } => Self::Condition { when: when.clone() },
-            SkipReason::Rejected { by, reason } => Self::Rejected {
-                by: by.to_string(),
-                reason: reason.clone(),
-            },
-            SkipReason::Alternative { served_by } => Self::Alternative {
-                served_by: served_by.to_string(),
-            },
-            SkipReason::Excluded { reason } => Self::Excluded {
-                reason: reason.clone(),
-            },
+            SkipReason::Rejected { by, reason } => Self::Rejected { by: by.to_string(), reason: reason.clone() },
+            SkipReason::Alternative { served_by } => Self::Alternative { served_by: served_by.to_string() },
+            SkipReason::Excluded { reason } => Self::Excluded { reason: reason.clone() },
         }
     }
 }
@@ -248,18 +150,11 @@ impl TryFrom<StoredSkip> for SkipReason {
     type Error = StoreError;
 
     fn try_from(reason: StoredSkip) -> Result<Self, StoreError> {
-        let stage = |name: String| {
-            StageName::new(&name).map_err(|error| corrupt(format!("stage {name:?}: {error}")))
-        };
+        let stage = |name: String| StageName::new(&name).map_err(|error| corrupt(format!("stage {name:?}: {error}")));
         Ok(match reason {
             StoredSkip::Condition { when } => Self::Condition { when },
-            StoredSkip::Rejected { by, reason } => Self::Rejected {
-                by: stage(by)?,
-                reason,
-            },
-            StoredSkip::Alternative { served_by } => Self::Alternative {
-                served_by: stage(served_by)?,
-            },
+            StoredSkip::Rejected { by, reason } => Self::Rejected { by: stage(by)?, reason },
+            StoredSkip::Alternative { served_by } => Self::Alternative { served_by: stage(served_by)? },
             StoredSkip::Excluded { reason } => Self::Excluded { reason },
         })
     }

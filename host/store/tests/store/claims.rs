@@ -10,34 +10,18 @@ use crate::fixture::{FETCH, Fixture, done, later, new_item, settlement};
 #[tokio::test]
 async fn work_is_claimed_by_priority_then_due_then_id_whether_new_or_due_again() {
     let fixture = Fixture::new().await;
-    let item = |text: &str, priority| NewItem {
-        priority,
-        ..new_item(text)
-    };
+    let item = |text: &str, priority| NewItem { priority, ..new_item(text) };
     let items = vec![item("low", -1), item("a", 0), item("b", 0), item("high", 9)];
-    fixture
-        .store
-        .submit(fixture.job, items, Timestamp(5))
-        .await
-        .unwrap();
+    fixture.store.submit(fixture.job, items, Timestamp(5)).await.unwrap();
     let keys = |claims: &[tollgate_store::Claim]| -> Vec<String> {
         claims.iter().map(|claim| claim.key.to_string()).collect()
     };
     let claims = fixture.claim(FETCH, 10, 6).await;
     assert_eq!(keys(&claims), ["high", "a", "b", "low"]);
     // `high` and `b` come back: one due before the others became ready, one after.
-    fixture
-        .settle(settlement(&claims[0], later(20, LaterKind::Asked), 7))
-        .await
-        .unwrap();
-    fixture
-        .settle(settlement(&claims[2], later(3, LaterKind::Asked), 7))
-        .await
-        .unwrap();
-    let rest = vec![
-        (claims[1].task, claims[1].token),
-        (claims[3].task, claims[3].token),
-    ];
+    fixture.settle(settlement(&claims[0], later(20, LaterKind::Asked), 7)).await.unwrap();
+    fixture.settle(settlement(&claims[2], later(3, LaterKind::Asked), 7)).await.unwrap();
+    let rest = vec![(claims[1].task, claims[1].token), (claims[3].task, claims[3].token)];
     fixture.store.release(rest).await.unwrap();
     assert_eq!(keys(&fixture.claim(FETCH, 10, 19).await), ["b", "a", "low"]);
     assert_eq!(keys(&fixture.claim(FETCH, 10, 20).await), ["high"]);
@@ -48,27 +32,17 @@ async fn trap25_an_old_claim_cannot_settle_over_a_newer_one() {
     let fixture = Fixture::new().await;
     fixture.submit(&["a"], 1).await;
     let old = fixture.claim_one(FETCH, 2).await;
-    fixture
-        .store
-        .release(vec![(old.task, old.token)])
-        .await
-        .unwrap();
+    fixture.store.release(vec![(old.task, old.token)]).await.unwrap();
     let new = fixture.claim_one(FETCH, 3).await;
     assert!(new.token > old.token);
     let refused = fixture.settle(settlement(&old, done("old"), 4)).await;
     assert!(matches!(refused, Err(StoreError::StaleClaim(_))));
-    fixture
-        .settle(settlement(&new, done("new"), 5))
-        .await
-        .unwrap();
+    fixture.settle(settlement(&new, done("new"), 5)).await.unwrap();
     let again = fixture.settle(settlement(&new, done("twice"), 6)).await;
     assert!(matches!(again, Err(StoreError::StaleClaim(_))));
     let fixture = fixture.restart().await;
     fixture.submit(&["b"], 7).await;
-    assert!(
-        fixture.claim_one(FETCH, 8).await.token > new.token,
-        "tokens rise over restarts"
-    );
+    assert!(fixture.claim_one(FETCH, 8).await.token > new.token, "tokens rise over restarts");
     fixture.sound().await;
 }
 
@@ -89,10 +63,7 @@ async fn many_who_claim_and_settle_at_once_never_share_a_task() {
                     return done_here;
                 }
                 for claim in claims {
-                    fixture
-                        .settle(settlement(&claim, done("x"), 3))
-                        .await
-                        .expect("nobody else has it");
+                    fixture.settle(settlement(&claim, done("x"), 3)).await.expect("nobody else has it");
                     done_here.push(claim.task.item);
                 }
             }

@@ -48,18 +48,11 @@ async fn random_run(seed: u64) {
                         ..new_item(&format!("k{}", chance.below(40)))
                     })
                     .collect();
-                submitted += fixture
-                    .store
-                    .submit(fixture.job, items, at)
-                    .await
-                    .unwrap()
-                    .new;
+                submitted += fixture.store.submit(fixture.job, items, at).await.unwrap().new;
             }
             3..=8 => {
                 let lane = tollgate_core::StageIx(chance.below(4) as u16);
-                let claims = fixture
-                    .claim(lane, chance.below(5) as usize, now * 10)
-                    .await;
+                let claims = fixture.claim(lane, chance.below(5) as usize, now * 10).await;
                 let mut settlements = Vec::new();
                 for claim in &claims {
                     let verdict = match chance.below(8) {
@@ -73,21 +66,9 @@ async fn random_run(seed: u64) {
                     settlements.push(settlement(claim, verdict, now * 10));
                 }
                 for answer in fixture.store.settle(settlements).await.unwrap() {
-                    assert!(
-                        matches!(answer, Ok(_) | Err(StoreError::StaleClaim(_))),
-                        "{answer:?}"
-                    );
+                    assert!(matches!(answer, Ok(_) | Err(StoreError::StaleClaim(_))), "{answer:?}");
                 }
-                fixture
-                    .store
-                    .release(
-                        claims
-                            .iter()
-                            .map(|claim| (claim.task, claim.token))
-                            .collect(),
-                    )
-                    .await
-                    .unwrap();
+                fixture.store.release(claims.iter().map(|claim| (claim.task, claim.token)).collect()).await.unwrap();
             }
             9 => {
                 let what = if chance.below(2) == 0 {
@@ -99,11 +80,7 @@ async fn random_run(seed: u64) {
             }
             10 => {
                 let keys = vec![key(&format!("k{}", chance.below(40)))];
-                fixture
-                    .store
-                    .exclude(fixture.job, keys, "out".into(), at)
-                    .await
-                    .unwrap();
+                fixture.store.exclude(fixture.job, keys, "out".into(), at).await.unwrap();
             }
             _ => match chance.below(3) {
                 0 => fixture = fixture.restart().await,
@@ -112,13 +89,7 @@ async fn random_run(seed: u64) {
                     fewer.truncate(3);
                     fixture.store.declare(declaration(fewer), at).await.unwrap();
                 }
-                _ => drop(
-                    fixture
-                        .store
-                        .declare(declaration(stages()), at)
-                        .await
-                        .unwrap(),
-                ),
+                _ => drop(fixture.store.declare(declaration(stages()), at).await.unwrap()),
             },
         }
         if now % 10 == 0 {
@@ -129,18 +100,8 @@ async fn random_run(seed: u64) {
     let total: u64 = fixture.view().await.items.values().sum();
     assert_eq!(total, submitted, "no item is lost or made");
     for (status, count) in fixture.view().await.items {
-        let query = ItemQuery {
-            status: Some(status),
-            limit: 1_000,
-            ..ItemQuery::default()
-        };
-        let listed = fixture
-            .store
-            .items(fixture.job, query)
-            .await
-            .unwrap()
-            .entries
-            .len();
+        let query = ItemQuery { status: Some(status), limit: 1_000, ..ItemQuery::default() };
+        let listed = fixture.store.items(fixture.job, query).await.unwrap().entries.len();
         assert_eq!(listed as u64, count, "{status:?}");
     }
 }

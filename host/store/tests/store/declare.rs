@@ -22,25 +22,11 @@ async fn a_new_stage_reaches_items_that_are_done_and_a_removed_one_leaves_no_tra
     fixture.submit(&["done", "new"], 1).await;
     fixture.run(FETCH, done("x"), 2).await;
     fixture.run(EXTRACT, done("x"), 3).await;
-    let wider = declaration(vec![
-        stage("score", &["extract"]),
-        stage("fetch", &[]),
-        stage("extract", &["fetch"]),
-    ]);
+    let wider = declaration(vec![stage("score", &["extract"]), stage("fetch", &[]), stage("extract", &["fetch"])]);
     let declared = fixture.store.declare(wider, Timestamp(4)).await.unwrap();
-    assert_eq!(
-        declared.graph.by_name("score").unwrap().ix,
-        StageIx(2),
-        "known stages keep their numbers"
-    );
-    assert_eq!(
-        fixture.state("done", "score").await,
-        TaskState::Ready { due: Timestamp(4) }
-    );
-    assert!(matches!(
-        fixture.state("new", "score").await,
-        TaskState::Waiting { .. }
-    ));
+    assert_eq!(declared.graph.by_name("score").unwrap().ix, StageIx(2), "known stages keep their numbers");
+    assert_eq!(fixture.state("done", "score").await, TaskState::Ready { due: Timestamp(4) });
+    assert!(matches!(fixture.state("new", "score").await, TaskState::Waiting { .. }));
     fixture.sound().await;
     let claimed = fixture.claim_one(FETCH, 5).await;
     let narrower = declaration(vec![stage("extract", &[])]);
@@ -49,18 +35,10 @@ async fn a_new_stage_reaches_items_that_are_done_and_a_removed_one_leaves_no_tra
     assert!(fixture.claim(FETCH, 9, 7).await.is_empty());
     let refused = fixture.settle(settlement(&claimed, done("x"), 8)).await;
     assert!(matches!(refused, Err(StoreError::StaleClaim(_))));
-    assert_eq!(
-        fixture.claim(EXTRACT, 9, 9).await.len(),
-        1,
-        "it waits for nothing any more"
-    );
+    assert_eq!(fixture.claim(EXTRACT, 9, 9).await.len(), 1, "it waits for nothing any more");
     let back = declaration(vec![stage("fetch", &[]), stage("extract", &["fetch"])]);
     fixture.store.declare(back, Timestamp(10)).await.unwrap();
-    assert_eq!(
-        fixture.state("done", "fetch").await,
-        TaskState::Done,
-        "what a stage came to stays known"
-    );
+    assert_eq!(fixture.state("done", "fetch").await, TaskState::Done, "what a stage came to stays known");
     assert_eq!(fixture.view().await.items[&ItemStatus::Done], 1);
     fixture.sound().await;
 }
@@ -73,11 +51,7 @@ async fn a_job_that_is_declared_no_more_can_still_be_looked_at_and_retried() {
     let fixture = fixture.restart().await;
     assert_eq!(fixture.view().await.items[&ItemStatus::Failed], 1);
     assert_eq!(fixture.detail("a").await.item.tasks[0].stage, name("fetch"));
-    let reopened = fixture
-        .store
-        .reopen(fixture.job, tollgate_store::Selection::Failed, Timestamp(3))
-        .await
-        .unwrap();
+    let reopened = fixture.store.reopen(fixture.job, tollgate_store::Selection::Failed, Timestamp(3)).await.unwrap();
     assert_eq!(reopened.items, 1);
     fixture.sound().await;
 }
@@ -85,15 +59,9 @@ async fn a_job_that_is_declared_no_more_can_still_be_looked_at_and_retried() {
 #[tokio::test]
 async fn what_makes_no_graph_is_refused() {
     let fixture = Fixture::new().await;
-    let circle = declaration(vec![
-        stage("fetch", &["extract"]),
-        stage("extract", &["fetch"]),
-    ]);
+    let circle = declaration(vec![stage("fetch", &["extract"]), stage("extract", &["fetch"])]);
     let refused = fixture.store.declare(circle, Timestamp(1)).await;
     assert!(matches!(refused, Err(StoreError::Declaration(text)) if text.contains("circle")));
     let unknown = declaration(vec![stage("fetch", &["nobody"])]);
-    assert!(matches!(
-        fixture.store.declare(unknown, Timestamp(1)).await,
-        Err(StoreError::Declaration(_))
-    ));
+    assert!(matches!(fixture.store.declare(unknown, Timestamp(1)).await, Err(StoreError::Declaration(_))));
 }

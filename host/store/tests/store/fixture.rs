@@ -13,8 +13,8 @@ use tollgate_core::{
     task::{ErrorKind, LaterKind, LaterReason, TaskError, TaskState},
 };
 use tollgate_store::{
-    AttemptEnd, AttemptRecord, Claim, DeclaredStage, ItemDetail, JobDeclaration, JobView,
-    NewArtifact, RedbStore, Settled, Settlement, Store, StoreError, StoreOptions,
+    AttemptEnd, AttemptRecord, Claim, DeclaredStage, ItemDetail, JobDeclaration, JobView, NewArtifact, RedbStore,
+    Settled, Settlement, Store, StoreError, StoreOptions,
 };
 
 /// A job that is driven by hand.
@@ -43,43 +43,22 @@ pub(crate) fn object(value: Value) -> Map<String, Value> {
 }
 
 pub(crate) fn new_item(text: &str) -> NewItem {
-    NewItem {
-        key: key(text),
-        data: object(json!({ "url": text })),
-        priority: 0,
-        revision: None,
-    }
+    NewItem { key: key(text), data: object(json!({ "url": text })), priority: 0, revision: None }
 }
 
 pub(crate) fn stage(text: &str, needs: &[&str]) -> DeclaredStage {
-    let needs: Vec<Need> = needs
-        .iter()
-        .map(|need| Need::parse(need).unwrap())
-        .collect();
+    let needs: Vec<Need> = needs.iter().map(|need| Need::parse(need).unwrap()).collect();
     let brings = needs.iter().flat_map(|need| need.any_of.clone()).collect();
-    DeclaredStage {
-        name: name(text),
-        needs,
-        brings,
-    }
+    DeclaredStage { name: name(text), needs, brings }
 }
 
 pub(crate) fn declaration(stages: Vec<DeclaredStage>) -> JobDeclaration {
     let name = JobName::new("pages").unwrap();
-    JobDeclaration {
-        name,
-        kind: JobKind::Backfill,
-        stages,
-        keep_attempts: 3,
-        breaker: 3,
-    }
+    JobDeclaration { name, kind: JobKind::Backfill, stages, keep_attempts: 3, breaker: 3 }
 }
 
 pub(crate) fn handler() -> HandlerDigests {
-    HandlerDigests {
-        artifact: Digest::of(b"file"),
-        code: Digest::of(b"code"),
-    }
+    HandlerDigests { artifact: Digest::of(b"file"), code: Digest::of(b"code") }
 }
 
 /// Copies a folder as it lies there.
@@ -99,11 +78,7 @@ pub(crate) fn copy(from: &std::path::Path, to: &std::path::Path) {
 /// An output with one field.
 pub(crate) fn done(text: &str) -> Verdict {
     let fields = object(json!({ "text": text }));
-    Verdict::Done(StageOutput {
-        fields,
-        found: Vec::new(),
-        quality_flags: Vec::new(),
-    })
+    Verdict::Done(StageOutput { fields, found: Vec::new(), quality_flags: Vec::new() })
 }
 
 pub(crate) fn failed(text: &str) -> Verdict {
@@ -111,13 +86,7 @@ pub(crate) fn failed(text: &str) -> Verdict {
 }
 
 pub(crate) fn later(due: u64, kind: LaterKind) -> Verdict {
-    Verdict::Later {
-        due: Timestamp(due),
-        reason: LaterReason {
-            kind,
-            message: "not now".into(),
-        },
-    }
+    Verdict::Later { due: Timestamp(due), reason: LaterReason { kind, message: "not now".into() } }
 }
 
 /// The settlement of a claim, as the engine would make it.
@@ -128,14 +97,8 @@ pub(crate) fn settlement(claim: &Claim, verdict: Verdict, now: u64) -> Settlemen
         Verdict::Done(_) => (AttemptEnd::Done, None, BreakerEffect::Success),
         Verdict::Nothing(_) => (AttemptEnd::Nothing, None, BreakerEffect::Success),
         Verdict::Reject(_) => (AttemptEnd::Rejected, None, BreakerEffect::Success),
-        Verdict::Failed(error) => (
-            AttemptEnd::Failed,
-            Some(error.clone()),
-            BreakerEffect::Failure,
-        ),
-        Verdict::Later { reason, .. } => {
-            (AttemptEnd::Later(reason.kind), None, BreakerEffect::None)
-        }
+        Verdict::Failed(error) => (AttemptEnd::Failed, Some(error.clone()), BreakerEffect::Failure),
+        Verdict::Later { reason, .. } => (AttemptEnd::Later(reason.kind), None, BreakerEffect::None),
         Verdict::Skipped(_) => (AttemptEnd::Nothing, None, BreakerEffect::None),
     };
     let attempt = AttemptRecord {
@@ -172,11 +135,7 @@ impl Fixture {
     pub(crate) async fn with(stages: Vec<DeclaredStage>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = RedbStore::open(folder.path(), StoreOptions::default()).unwrap();
-        let job = store
-            .declare(declaration(stages), Timestamp(0))
-            .await
-            .unwrap()
-            .id;
+        let job = store.declare(declaration(stages), Timestamp(0)).await.unwrap().id;
         Self { folder, store, job }
     }
 
@@ -194,25 +153,16 @@ impl Fixture {
     }
 
     pub(crate) fn lane(&self, stage: StageIx) -> Lane {
-        Lane {
-            job: self.job,
-            stage,
-        }
+        Lane { job: self.job, stage }
     }
 
     pub(crate) async fn submit(&self, keys: &[&str], now: u64) -> tollgate_store::Submitted {
         let items = keys.iter().map(|text| new_item(text)).collect();
-        self.store
-            .submit(self.job, items, Timestamp(now))
-            .await
-            .unwrap()
+        self.store.submit(self.job, items, Timestamp(now)).await.unwrap()
     }
 
     pub(crate) async fn claim(&self, stage: StageIx, limit: usize, now: u64) -> Vec<Claim> {
-        self.store
-            .claim(self.lane(stage), limit, Timestamp(now))
-            .await
-            .unwrap()
+        self.store.claim(self.lane(stage), limit, Timestamp(now)).await.unwrap()
     }
 
     pub(crate) async fn claim_one(&self, stage: StageIx, now: u64) -> Claim {
@@ -231,42 +181,22 @@ impl Fixture {
     }
 
     pub(crate) async fn detail(&self, text: &str) -> ItemDetail {
-        self.store
-            .item(self.job, key(text))
-            .await
-            .unwrap()
-            .expect("the item is there")
+        self.store.item(self.job, key(text)).await.unwrap().expect("the item is there")
     }
 
     pub(crate) async fn state(&self, text: &str, stage: &str) -> TaskState {
         let detail = self.detail(text).await;
-        detail
-            .item
-            .tasks
-            .into_iter()
-            .find(|task| task.stage.as_str() == stage)
-            .unwrap()
-            .state
+        detail.item.tasks.into_iter().find(|task| task.stage.as_str() == stage).unwrap().state
     }
 
     pub(crate) async fn view(&self) -> JobView {
-        self.store
-            .jobs()
-            .await
-            .unwrap()
-            .into_iter()
-            .find(|job| job.id == self.job)
-            .unwrap()
+        self.store.jobs().await.unwrap().into_iter().find(|job| job.id == self.job).unwrap()
     }
 
     pub(crate) async fn artifact(&self, text: &str, body: &'static str) -> NewArtifact {
         let bytes = tollgate_store::BlobSource::Bytes(body.as_bytes().into());
         let blob = self.store.put_blob(bytes).await.unwrap();
-        NewArtifact {
-            name: text.into(),
-            content_type: "text/plain".into(),
-            blob,
-        }
+        NewArtifact { name: text.into(), content_type: "text/plain".into(), blob }
     }
 
     pub(crate) async fn sound(&self) {

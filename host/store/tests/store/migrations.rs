@@ -11,16 +11,9 @@ use crate::fixture::{EXTRACT, FETCH, Fixture, copy, done, name};
 /// Opens a copy of a checked-in store that a program of that version wrote.
 async fn fixture_of(version: u32) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
-    copy(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/v{version}")),
-        folder.path(),
-    );
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/v{version}")), folder.path());
     let store = RedbStore::open(folder.path(), StoreOptions::default()).unwrap();
-    let job = store
-        .job_id(JobName::new("pages").unwrap())
-        .await
-        .unwrap()
-        .expect("the job is there");
+    let job = store.job_id(JobName::new("pages").unwrap()).await.unwrap().expect("the job is there");
     Fixture { folder, store, job }
 }
 
@@ -30,52 +23,25 @@ async fn s10_a_store_of_every_version_is_readable_and_goes_on() {
         let fixture = fixture_of(version).await;
         fixture.sound().await;
         let view = fixture.view().await;
-        assert_eq!(
-            view.items.values().copied().collect::<Vec<_>>(),
-            [1, 1, 1, 1, 1]
-        );
+        assert_eq!(view.items.values().copied().collect::<Vec<_>>(), [1, 1, 1, 1, 1]);
         assert_eq!(view.items[&ItemStatus::Done], 1);
         assert_eq!((view.stages[0].breaker, view.discovery.rounds), (1, 1));
         let pause = view.pause.expect("it was paused");
-        assert_eq!(
-            (pause.reason, pause.evidence.as_str()),
-            (PauseReason::Manual, "for the fixture")
-        );
+        assert_eq!((pause.reason, pause.evidence.as_str()), (PauseReason::Manual, "for the fixture"));
         let detail = fixture.detail("done").await;
         assert_eq!(detail.item.data["url"], "https://pages.example/done");
         assert_eq!(detail.item.outputs[&name("extract")]["text"], "a title");
         assert_eq!(detail.quality_flags[&name("fetch")], ["short"]);
-        assert_eq!(
-            detail.fingerprints[&name("extract")].inputs[0].0,
-            name("fetch")
-        );
+        assert_eq!(detail.fingerprints[&name("extract")].inputs[0].0, name("fetch"));
         assert_eq!(detail.attempts[&name("fetch")][0].ended, AttemptEnd::Done);
         assert_eq!(detail.artifacts.len(), 1);
-        let raw = fixture
-            .store
-            .read_blob(detail.artifacts[0].artifact.digest, None)
-            .await
-            .unwrap();
+        let raw = fixture.store.read_blob(detail.artifacts[0].artifact.digest, None).await.unwrap();
         assert_eq!(raw, "<html>raw</html>".repeat(20).into_bytes());
-        assert!(matches!(
-            fixture.state("later", "fetch").await,
-            TaskState::RetryLater {
-                due: Timestamp(50_000),
-                ..
-            }
-        ));
-        assert!(matches!(
-            fixture.state("rejected", "extract").await,
-            TaskState::Skipped { .. }
-        ));
+        assert!(matches!(fixture.state("later", "fetch").await, TaskState::RetryLater { due: Timestamp(50_000), .. }));
+        assert!(matches!(fixture.state("rejected", "extract").await, TaskState::Skipped { .. }));
         let errors = fixture.store.recent_errors(fixture.job, 9).await.unwrap();
         assert_eq!(errors[0].error.message, "no title on the page");
-        let entry = fixture
-            .store
-            .state_get(fixture.job, "cursor".into())
-            .await
-            .unwrap()
-            .unwrap();
+        let entry = fixture.store.state_get(fixture.job, "cursor".into()).await.unwrap().unwrap();
         assert_eq!((entry.value.as_slice(), entry.version), (&b"42"[..], 1));
         fixture.store.resume(fixture.job).await.unwrap();
         fixture.run(FETCH, done("page"), 60_000).await;
@@ -92,19 +58,13 @@ async fn s10_a_store_of_an_unknown_newer_version_is_refused_and_left_as_it_is() 
         let queue = Database::open(fixture.folder.path().join("queue.redb")).unwrap();
         let transaction = queue.begin_write().unwrap();
         let meta: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-        transaction
-            .open_table(meta)
-            .unwrap()
-            .insert("schema", version)
-            .unwrap();
+        transaction.open_table(meta).unwrap().insert("schema", version).unwrap();
         transaction.commit().unwrap();
     };
     set(u64::from(schema_version()) + 1);
     for _ in 0..2 {
         let refused = RedbStore::open(fixture.folder.path(), StoreOptions::default()).err();
-        let Some(StoreError::NewerVersion { found, known }) = refused else {
-            panic!("{refused:?}")
-        };
+        let Some(StoreError::NewerVersion { found, known }) = refused else { panic!("{refused:?}") };
         assert_eq!((found, known), (schema_version() + 1, schema_version()));
     }
     set(u64::from(schema_version()));
@@ -121,35 +81,17 @@ async fn a_row_that_cannot_be_read_fails_what_needs_it_and_nothing_else() {
         let queue = Database::open(fixture.folder.path().join("queue.redb")).unwrap();
         let transaction = queue.begin_write().unwrap();
         let tasks: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("tasks");
-        transaction
-            .open_table(tasks)
-            .unwrap()
-            .insert(id.0, [0xff, 0xff].as_slice())
-            .unwrap();
+        transaction.open_table(tasks).unwrap().insert(id.0, [0xff, 0xff].as_slice()).unwrap();
         transaction.commit().unwrap();
     }
     let fixture = fixture.restart_closed();
-    let claimed = fixture
-        .store
-        .claim(fixture.lane(FETCH), 2, Timestamp(2))
-        .await;
-    assert!(
-        matches!(claimed, Err(StoreError::Corrupt(_))),
-        "said, not skipped in silence"
-    );
+    let claimed = fixture.store.claim(fixture.lane(FETCH), 2, Timestamp(2)).await;
+    assert!(matches!(claimed, Err(StoreError::Corrupt(_))), "said, not skipped in silence");
     let keys = vec![crate::fixture::key("a")];
-    let bad = fixture
-        .store
-        .exclude(fixture.job, keys, "x".into(), Timestamp(3));
+    let bad = fixture.store.exclude(fixture.job, keys, "x".into(), Timestamp(3));
     let keys = vec![crate::fixture::key("b")];
-    let good = fixture
-        .store
-        .exclude(fixture.job, keys, "x".into(), Timestamp(3));
+    let good = fixture.store.exclude(fixture.job, keys, "x".into(), Timestamp(3));
     let (bad, good, submitted) = tokio::join!(bad, good, fixture.submit(&["c"], 4));
     assert!(matches!(bad, Err(StoreError::Corrupt(_))));
-    assert_eq!(
-        (good.unwrap().items, submitted.new),
-        (1, 1),
-        "others in the same batch are done"
-    );
+    assert_eq!((good.unwrap().items, submitted.new), (1, 1), "others in the same batch are done");
 }

@@ -19,45 +19,14 @@ async fn r12_a_retry_resumes_the_job_and_says_so() {
         fixture.run(FETCH, failed("down"), round).await;
     }
     assert!(fixture.view().await.pause.is_some());
-    assert!(matches!(
-        fixture.state("a", "extract").await,
-        TaskState::Unreachable { .. }
-    ));
-    let reopened = fixture
-        .store
-        .reopen(fixture.job, Selection::Failed, Timestamp(6))
-        .await
-        .unwrap();
-    assert_eq!(
-        (reopened.items, reopened.tasks, reopened.opened.as_slice()),
-        (3, 3, &[FETCH][..])
-    );
-    assert!(matches!(
-        reopened.resumed,
-        Some(Pause {
-            reason: PauseReason::Breaker { .. },
-            ..
-        })
-    ));
+    assert!(matches!(fixture.state("a", "extract").await, TaskState::Unreachable { .. }));
+    let reopened = fixture.store.reopen(fixture.job, Selection::Failed, Timestamp(6)).await.unwrap();
+    assert_eq!((reopened.items, reopened.tasks, reopened.opened.as_slice()), (3, 3, &[FETCH][..]));
+    assert!(matches!(reopened.resumed, Some(Pause { reason: PauseReason::Breaker { .. }, .. })));
     let view = fixture.view().await;
-    assert_eq!(
-        (
-            view.pause,
-            view.stages[0].breaker,
-            view.items[&ItemStatus::Queued]
-        ),
-        (None, 0, 4)
-    );
-    assert!(matches!(
-        fixture.state("a", "extract").await,
-        TaskState::Waiting { .. }
-    ));
-    let claim = fixture
-        .claim(FETCH, 9, 7)
-        .await
-        .into_iter()
-        .find(|claim| claim.key == key("a"))
-        .unwrap();
+    assert_eq!((view.pause, view.stages[0].breaker, view.items[&ItemStatus::Queued]), (None, 0, 4));
+    assert!(matches!(fixture.state("a", "extract").await, TaskState::Waiting { .. }));
+    let claim = fixture.claim(FETCH, 9, 7).await.into_iter().find(|claim| claim.key == key("a")).unwrap();
     assert_eq!((claim.tally.attempts, claim.tally.counted), (1, 0));
     fixture.sound().await;
 }
@@ -67,37 +36,19 @@ async fn more_failed_items_than_one_transaction_takes_are_all_opened() {
     const ITEMS: usize = 5_100;
     let fixture = Fixture::new().await;
     let keys: Vec<String> = (0..ITEMS).map(|number| format!("item {number}")).collect();
-    fixture
-        .submit(&keys.iter().map(String::as_str).collect::<Vec<_>>(), 1)
-        .await;
+    fixture.submit(&keys.iter().map(String::as_str).collect::<Vec<_>>(), 1).await;
     for _ in 0..ITEMS.div_ceil(1_000) {
         let claims = fixture.claim(FETCH, 1_000, 2).await;
         let settlements = claims.iter().map(|claim| {
             let breaker = tollgate_core::outcome::BreakerEffect::None;
-            tollgate_store::Settlement {
-                breaker,
-                ..settlement(claim, failed("down"), 3)
-            }
+            tollgate_store::Settlement { breaker, ..settlement(claim, failed("down"), 3) }
         });
         fixture.store.settle(settlements.collect()).await.unwrap();
     }
-    assert_eq!(
-        fixture.view().await.items[&ItemStatus::Failed],
-        ITEMS as u64
-    );
-    let reopened = fixture
-        .store
-        .reopen(fixture.job, Selection::Failed, Timestamp(6))
-        .await
-        .unwrap();
-    assert_eq!(
-        (reopened.items, reopened.tasks),
-        (ITEMS as u64, ITEMS as u64)
-    );
-    assert_eq!(
-        fixture.view().await.items[&ItemStatus::Queued],
-        ITEMS as u64
-    );
+    assert_eq!(fixture.view().await.items[&ItemStatus::Failed], ITEMS as u64);
+    let reopened = fixture.store.reopen(fixture.job, Selection::Failed, Timestamp(6)).await.unwrap();
+    assert_eq!((reopened.items, reopened.tasks), (ITEMS as u64, ITEMS as u64));
+    assert_eq!(fixture.view().await.items[&ItemStatus::Queued], ITEMS as u64);
     fixture.sound().await;
 }
 
@@ -107,15 +58,8 @@ async fn an_item_that_waits_to_be_tried_again_is_ready_at_once() {
     fixture.submit(&["a"], 1).await;
     fixture.run(FETCH, later(1_000, LaterKind::Down), 2).await;
     let what = Selection::Items(vec![key("a"), key("nobody")]);
-    let reopened = fixture
-        .store
-        .reopen(fixture.job, what, Timestamp(3))
-        .await
-        .unwrap();
-    assert_eq!(
-        (reopened.items, reopened.tasks, reopened.unknown),
-        (1, 1, vec![key("nobody")])
-    );
+    let reopened = fixture.store.reopen(fixture.job, what, Timestamp(3)).await.unwrap();
+    assert_eq!((reopened.items, reopened.tasks, reopened.unknown), (1, 1, vec![key("nobody")]));
     assert_eq!(fixture.claim(FETCH, 1, 3).await.len(), 1);
     fixture.sound().await;
 }
@@ -129,24 +73,11 @@ async fn an_item_that_did_not_fail_begins_anew_but_for_what_is_claimed() {
     fixture.run(EXTRACT, done("x"), 3).await;
     let claimed = fixture.claim_one(EXTRACT, 4).await;
     let what = Selection::Items(vec![key("a"), key("b")]);
-    let reopened = fixture
-        .store
-        .reopen(fixture.job, what, Timestamp(5))
-        .await
-        .unwrap();
+    let reopened = fixture.store.reopen(fixture.job, what, Timestamp(5)).await.unwrap();
     assert_eq!((reopened.items, reopened.tasks), (2, 3));
-    assert_eq!(
-        fixture.state("a", "fetch").await,
-        TaskState::Ready { due: Timestamp(5) }
-    );
-    assert!(matches!(
-        fixture.state("a", "extract").await,
-        TaskState::Waiting { .. }
-    ));
-    fixture
-        .settle(settlement(&claimed, done("x"), 6))
-        .await
-        .unwrap();
+    assert_eq!(fixture.state("a", "fetch").await, TaskState::Ready { due: Timestamp(5) });
+    assert!(matches!(fixture.state("a", "extract").await, TaskState::Waiting { .. }));
+    fixture.settle(settlement(&claimed, done("x"), 6)).await.unwrap();
     assert_eq!(fixture.state("b", "extract").await, TaskState::Done);
     fixture.sound().await;
 }
@@ -156,44 +87,18 @@ async fn an_excluded_item_is_skipped_and_what_its_attempt_brings_is_refused() {
     let fixture = Fixture::new().await;
     fixture.submit(&["a", "b"], 1).await;
     let claims = fixture.claim(FETCH, 2, 2).await;
-    let done_one = fixture
-        .store
-        .exclude(fixture.job, vec![key("a")], "not ours".into(), Timestamp(3))
-        .await
-        .unwrap();
+    let done_one = fixture.store.exclude(fixture.job, vec![key("a")], "not ours".into(), Timestamp(3)).await.unwrap();
     assert_eq!((done_one.items, done_one.tasks), (1, 2));
-    let reason = SkipReason::Excluded {
-        reason: "not ours".into(),
-    };
-    assert_eq!(
-        fixture.state("a", "extract").await,
-        TaskState::Skipped { reason }
-    );
+    let reason = SkipReason::Excluded { reason: "not ours".into() };
+    assert_eq!(fixture.state("a", "extract").await, TaskState::Skipped { reason });
     let refused = fixture.settle(settlement(&claims[0], done("x"), 4)).await;
     assert!(matches!(refused, Err(StoreError::StaleClaim(_))));
-    fixture
-        .settle(settlement(&claims[1], Verdict::Nothing("none".into()), 4))
-        .await
-        .unwrap();
+    fixture.settle(settlement(&claims[1], Verdict::Nothing("none".into()), 4)).await.unwrap();
     let view = fixture.view().await;
-    assert_eq!(
-        (
-            view.items[&ItemStatus::Skipped],
-            view.items[&ItemStatus::Done]
-        ),
-        (1, 1)
-    );
+    assert_eq!((view.items[&ItemStatus::Skipped], view.items[&ItemStatus::Done]), (1, 1));
     assert_eq!(view.stages[0].tasks[&TaskKind::Nothing], 1);
     fixture.sound().await;
-    fixture
-        .store
-        .reopen(fixture.job, Selection::Items(vec![key("a")]), Timestamp(5))
-        .await
-        .unwrap();
-    assert_eq!(
-        fixture.claim(FETCH, 2, 6).await.len(),
-        1,
-        "a retry takes it in again"
-    );
+    fixture.store.reopen(fixture.job, Selection::Items(vec![key("a")]), Timestamp(5)).await.unwrap();
+    assert_eq!(fixture.claim(FETCH, 2, 6).await.len(), 1, "a retry takes it in again");
     fixture.sound().await;
 }

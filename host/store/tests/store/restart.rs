@@ -10,40 +10,18 @@ async fn s04_work_in_flight_at_a_crash_runs_again() {
     let fixture = Fixture::new().await;
     fixture.submit(&["a", "b"], 1).await;
     fixture.run(FETCH, done("page"), 2).await;
-    let in_flight = (
-        fixture.claim_one(FETCH, 3).await,
-        fixture.claim_one(EXTRACT, 3).await,
-    );
+    let in_flight = (fixture.claim_one(FETCH, 3).await, fixture.claim_one(EXTRACT, 3).await);
     // The files as a killed process leaves them: copied while the store is open, never closed.
     let crashed = tempfile::tempdir().unwrap();
     copy(fixture.folder.path(), crashed.path());
     let store = RedbStore::open(crashed.path(), StoreOptions::default()).unwrap();
-    let after = Fixture {
-        folder: crashed,
-        store,
-        job: fixture.job,
-    };
-    let again = (
-        after.claim_one(FETCH, 4).await,
-        after.claim_one(EXTRACT, 4).await,
-    );
-    assert_eq!(
-        (again.0.task, again.1.task),
-        (in_flight.0.task, in_flight.1.task)
-    );
+    let after = Fixture { folder: crashed, store, job: fixture.job };
+    let again = (after.claim_one(FETCH, 4).await, after.claim_one(EXTRACT, 4).await);
+    assert_eq!((again.0.task, again.1.task), (in_flight.0.task, in_flight.1.task));
     assert_eq!(again.0.tally, in_flight.0.tally, "a crash costs no attempt");
-    let refused = after
-        .settle(settlement(&in_flight.0, done("late"), 5))
-        .await;
-    assert!(
-        matches!(refused, Err(StoreError::StaleClaim(_))),
-        "what a dead process claimed is void"
-    );
-    assert_eq!(
-        after.detail("a").await.item.outputs.len(),
-        1,
-        "what was settled is there"
-    );
+    let refused = after.settle(settlement(&in_flight.0, done("late"), 5)).await;
+    assert!(matches!(refused, Err(StoreError::StaleClaim(_))), "what a dead process claimed is void");
+    assert_eq!(after.detail("a").await.item.outputs.len(), 1, "what was settled is there");
     after.sound().await;
 }
 
@@ -56,13 +34,7 @@ async fn s05_an_items_status_is_derived_and_counted_in_the_same_transaction() {
     assert_eq!(fixture.view().await.items[&ItemStatus::Queued], 1);
     fixture.run(EXTRACT, done("x"), 3).await;
     let view = fixture.view().await;
-    assert_eq!(
-        (
-            view.items[&ItemStatus::Queued],
-            view.items[&ItemStatus::Done]
-        ),
-        (0, 1)
-    );
+    assert_eq!((view.items[&ItemStatus::Queued], view.items[&ItemStatus::Done]), (0, 1));
     assert_eq!(fixture.detail("a").await.item.status, ItemStatus::Done);
     let fixture = fixture.restart().await;
     assert_eq!(fixture.view().await, view);
@@ -86,23 +58,11 @@ async fn s12_a_closed_store_says_so_and_breaks_nothing() {
     closing.await.unwrap();
     fixture.store.close().await.unwrap();
     let store = &fixture.store;
-    let query = tollgate_store::ItemQuery {
-        limit: 1,
-        ..Default::default()
-    };
+    let query = tollgate_store::ItemQuery { limit: 1, ..Default::default() };
     assert!(matches!(store.jobs().await, Err(StoreError::Closed)));
-    assert!(matches!(
-        store.items(fixture.job, query).await,
-        Err(StoreError::Closed)
-    ));
-    assert!(matches!(
-        store.claim(fixture.lane(FETCH), 1, Timestamp(2)).await,
-        Err(StoreError::Closed)
-    ));
-    assert!(matches!(
-        store.resume(fixture.job).await,
-        Err(StoreError::Closed)
-    ));
+    assert!(matches!(store.items(fixture.job, query).await, Err(StoreError::Closed)));
+    assert!(matches!(store.claim(fixture.lane(FETCH), 1, Timestamp(2)).await, Err(StoreError::Closed)));
+    assert!(matches!(store.resume(fixture.job).await, Err(StoreError::Closed)));
     let blob = store.put_blob(BlobSource::Bytes("x".into())).await;
     assert!(matches!(blob, Err(StoreError::Closed)));
 }

@@ -13,15 +13,7 @@ use crate::fixture::{EXTRACT, FETCH, Fixture, done, name, new_item, object, sett
 async fn a_known_key_is_left_alone_within_a_batch_too() {
     let fixture = Fixture::new().await;
     let first = fixture.submit(&["a", "b", "a"], 1).await;
-    assert_eq!(
-        first,
-        Submitted {
-            new: 2,
-            known: 1,
-            reopened: 0,
-            opened: vec![FETCH]
-        }
-    );
+    assert_eq!(first, Submitted { new: 2, known: 1, reopened: 0, opened: vec![FETCH] });
     let second = fixture.submit(&["b", "c"], 2).await;
     assert_eq!((second.new, second.known), (1, 1));
     fixture.sound().await;
@@ -36,40 +28,19 @@ async fn another_revision_opens_the_item_with_its_new_data_and_refuses_the_old_a
         priority,
         ..new_item("a")
     };
-    fixture
-        .store
-        .submit(fixture.job, vec![revised("1", "old", 0)], Timestamp(1))
-        .await
-        .unwrap();
+    fixture.store.submit(fixture.job, vec![revised("1", "old", 0)], Timestamp(1)).await.unwrap();
     fixture.run(FETCH, done("page"), 2).await;
     let extracting = fixture.claim_one(EXTRACT, 3).await;
-    let same = fixture
-        .store
-        .submit(fixture.job, vec![revised("1", "old", 0)], Timestamp(4))
-        .await
-        .unwrap();
+    let same = fixture.store.submit(fixture.job, vec![revised("1", "old", 0)], Timestamp(4)).await.unwrap();
     assert_eq!((same.known, same.reopened), (1, 0));
-    let other = fixture
-        .store
-        .submit(fixture.job, vec![revised("2", "new", 5)], Timestamp(5))
-        .await
-        .unwrap();
-    assert_eq!(
-        (other.known, other.reopened, other.opened),
-        (0, 1, vec![FETCH])
-    );
-    let refused = fixture
-        .settle(settlement(&extracting, done("of old data"), 6))
-        .await;
+    let other = fixture.store.submit(fixture.job, vec![revised("2", "new", 5)], Timestamp(5)).await.unwrap();
+    assert_eq!((other.known, other.reopened, other.opened), (0, 1, vec![FETCH]));
+    let refused = fixture.settle(settlement(&extracting, done("of old data"), 6)).await;
     assert!(matches!(refused, Err(StoreError::StaleClaim(_))));
     let claim = fixture.claim_one(FETCH, 7).await;
     assert_eq!(claim.data["url"], "new");
     let detail = fixture.detail("a").await;
-    assert_eq!(
-        detail.item.outputs[&name("fetch")]["text"],
-        "page",
-        "it serves until the new one is there"
-    );
+    assert_eq!(detail.item.outputs[&name("fetch")]["text"], "page", "it serves until the new one is there");
     assert_eq!(detail.item.created_at, Timestamp(1));
     fixture.sound().await;
 }
@@ -78,23 +49,10 @@ async fn another_revision_opens_the_item_with_its_new_data_and_refuses_the_old_a
 async fn what_is_too_large_is_refused_whole() {
     let fixture = Fixture::new().await;
     let mut large = new_item("large");
-    large.data.insert(
-        "text".into(),
-        "x".repeat(tollgate_store::ITEM_DATA_BYTES_MAX).into(),
-    );
-    let refused = fixture
-        .store
-        .submit(fixture.job, vec![new_item("small"), large], Timestamp(1))
-        .await;
+    large.data.insert("text".into(), "x".repeat(tollgate_store::ITEM_DATA_BYTES_MAX).into());
+    let refused = fixture.store.submit(fixture.job, vec![new_item("small"), large], Timestamp(1)).await;
     assert!(matches!(refused, Err(StoreError::TooLarge { .. })));
-    assert!(
-        fixture
-            .store
-            .item(fixture.job, crate::fixture::key("small"))
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(fixture.store.item(fixture.job, crate::fixture::key("small")).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -104,26 +62,12 @@ async fn items_of_two_jobs_interleaved_are_listed_apart_in_pages() {
     other.name = tollgate_core::JobName::new("other").unwrap();
     let other = fixture.store.declare(other, Timestamp(0)).await.unwrap().id;
     for round in 0..10 {
-        fixture
-            .submit(&[&format!("a{round}"), &format!("b{round}")], round)
-            .await;
-        fixture
-            .store
-            .submit(
-                other,
-                vec![new_item(&format!("o{round}"))],
-                Timestamp(round),
-            )
-            .await
-            .unwrap();
+        fixture.submit(&[&format!("a{round}"), &format!("b{round}")], round).await;
+        fixture.store.submit(other, vec![new_item(&format!("o{round}"))], Timestamp(round)).await.unwrap();
     }
     let (mut listed, mut after) = (Vec::new(), None);
     loop {
-        let query = ItemQuery {
-            after,
-            limit: 3,
-            ..ItemQuery::default()
-        };
+        let query = ItemQuery { after, limit: 3, ..ItemQuery::default() };
         let page = fixture.store.items(fixture.job, query).await.unwrap();
         listed.extend(page.entries.into_iter().map(|item| item.key.to_string()));
         after = page.next;
@@ -131,9 +75,7 @@ async fn items_of_two_jobs_interleaved_are_listed_apart_in_pages() {
             break;
         }
     }
-    let expected: Vec<_> = (0..10)
-        .flat_map(|round| [format!("a{round}"), format!("b{round}")])
-        .collect();
+    let expected: Vec<_> = (0..10).flat_map(|round| [format!("a{round}"), format!("b{round}")]).collect();
     assert_eq!(listed, expected);
     fixture.sound().await;
 }
@@ -143,76 +85,26 @@ async fn q07_rounds_that_find_nothing_are_counted() {
     let fixture = Fixture::new().await;
     let page = |items, cursor: Option<&str>, next_round| DiscoveryPage {
         job: fixture.job,
-        result: DiscoveryResult::Page {
-            items,
-            cursor: cursor.map(str::to_owned),
-            next_round,
-        },
+        result: DiscoveryResult::Page { items, cursor: cursor.map(str::to_owned), next_round },
         now: Timestamp(5),
     };
     let again = Some(Timestamp(100));
-    fixture
-        .store
-        .settle_discovery(page(vec![new_item("a")], Some("p2"), None))
-        .await
-        .unwrap();
-    assert_eq!(
-        fixture
-            .store
-            .discovery(fixture.job)
-            .await
-            .unwrap()
-            .cursor
-            .as_deref(),
-        Some("p2")
-    );
-    fixture
-        .store
-        .settle_discovery(page(vec![], None, again))
-        .await
-        .unwrap();
+    fixture.store.settle_discovery(page(vec![new_item("a")], Some("p2"), None)).await.unwrap();
+    assert_eq!(fixture.store.discovery(fixture.job).await.unwrap().cursor.as_deref(), Some("p2"));
+    fixture.store.settle_discovery(page(vec![], None, again)).await.unwrap();
     let state = fixture.store.discovery(fixture.job).await.unwrap();
-    assert_eq!(
-        (state.rounds, state.empty_rounds, state.due, state.finished),
-        (1, 0, again, false)
-    );
-    fixture
-        .store
-        .settle_discovery(page(vec![], None, again))
-        .await
-        .unwrap();
-    fixture
-        .store
-        .settle_discovery(page(vec![], None, None))
-        .await
-        .unwrap();
+    assert_eq!((state.rounds, state.empty_rounds, state.due, state.finished), (1, 0, again, false));
+    fixture.store.settle_discovery(page(vec![], None, again)).await.unwrap();
+    fixture.store.settle_discovery(page(vec![], None, None)).await.unwrap();
     let error = TaskError::new(ErrorKind::Transport, "no such host");
-    let failing = DiscoveryResult::Error {
-        error: error.clone(),
-        retry_at: Timestamp(200),
-    };
+    let failing = DiscoveryResult::Error { error: error.clone(), retry_at: Timestamp(200) };
     fixture
         .store
-        .settle_discovery(DiscoveryPage {
-            job: fixture.job,
-            result: failing,
-            now: Timestamp(6),
-        })
+        .settle_discovery(DiscoveryPage { job: fixture.job, result: failing, now: Timestamp(6) })
         .await
         .unwrap();
     let fixture = fixture.restart().await;
     let state = fixture.store.discovery(fixture.job).await.unwrap();
-    assert_eq!(
-        (
-            state.rounds,
-            state.empty_rounds,
-            state.finished,
-            state.errors
-        ),
-        (3, 2, true, 1)
-    );
-    assert_eq!(
-        (state.last_error, state.due),
-        (Some(error), Some(Timestamp(200)))
-    );
+    assert_eq!((state.rounds, state.empty_rounds, state.finished, state.errors), (3, 2, true, 1));
+    assert_eq!((state.last_error, state.due), (Some(error), Some(Timestamp(200))));
 }

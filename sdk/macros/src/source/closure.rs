@@ -1,27 +1,51 @@
 //! The closure of a crate's dependencies: registry crates by name, version and checksum; path crates by their sources.
 //!
-//! Read from Cargo.lock, which holds exactly what is built. It names dependencies of tests and of other platforms too:
-//! some too many, none too few.
+//! Versions are read from Cargo.lock, which holds exactly what is built, and features from the manifests. Cargo.lock
+//! names dependencies for other platforms too: some too many, none too few. `cargo metadata` would tell them apart, but
+//! it wants the manifest of every crate of the workspace at hand, which a first build of one crate doesn't fetch.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
 };
 
 use toml::{Table, Value};
 
+use super::{
+    manifest::{self, Manifest},
+    path_crate,
+};
+
 /// A text that differs when anything in the closure does. No path of this machine stands in it.
 pub(super) fn of(folder: &Path, name: &str, version: &str) -> Result<String, String> {
     let lock = find_lock(folder)?;
-    let packages = packages(&table(&lock)?)?;
-    let folders = path_crates(folder, lock.parent().unwrap_or(folder))?;
+    let packages = packages(&manifest::table(&lock)?)?;
+    let workspace = lock.parent().unwrap_or(folder);
+    let folders = path_crates(folder, workspace)?;
     let root = packages.iter().position(|package| package.name == name && package.version == version);
-    let root = root.ok_or_else(|| format!("{} doesn't know {name} {version}; build without --locked once", lock.display()))?;
-    let mut seen = BTreeSet::from([root]);
-    let mut open = vec![root];
+    let root = root.ok_or_else(|| {
+        format!("{} doesn't know {name} {version}; run `cargo update --workspace` once", file_name(&lock))
+    })?;
+    let (mut seen, mut open, mut lines) = (BTreeSet::from([root]), vec![root], BTreeSet::new());
     while let Some(place) = open.pop() {
-        for dependency in &packages[place].dependencies {
+        let package = &packages[place];
+        let mut used = package.dependencies.clone();
+        let what = match &package.source {
+            Some(source) => format!("{source} {}", package.checksum.as_deref().unwrap_or_default()),
+            None => {
+                let folder =
+                    if place == root { Some(folder) } else { folders.get(&package.name).map(PathBuf::as_path) };
+                let folder = folder.ok_or_else(|| format!("no Cargo.toml says by `path` where {} is", package.name))?;
+                let manifest = Manifest::read(folder, workspace)?;
+                // Its own tests' dependencies stand in Cargo.lock as well; those of registry crates don't.
+                used.retain(|dependency| manifest.uses(dependency.split(' ').next().unwrap_or_default()));
+                // The root's own sources are read item by item.
+                let sources = if place == root { path_crate::script(folder)? } else { path_crate::sources(folder)? };
+                format!("{} {sources}", manifest.settings())
+            }
+        };
+        lines.insert(format!("{} {} {what}", package.name, package.version));
+        for dependency in &used {
             let next = packages.iter().enumerate().filter(|(_, package)| package.is_named_by(dependency));
             for (next, _) in next {
                 if seen.insert(next) {
@@ -30,20 +54,11 @@ pub(super) fn of(folder: &Path, name: &str, version: &str) -> Result<String, Str
             }
         }
     }
-    let mut lines = BTreeSet::new();
-    for place in seen {
-        let Package { name, version, source, checksum, .. } = &packages[place];
-        let what = match (source, checksum) {
-            (Some(source), checksum) => format!("{source} {}", checksum.as_deref().unwrap_or_default()),
-            (None, _) if place == root => String::new(),
-            (None, _) => {
-                let folder = folders.get(name).ok_or_else(|| format!("no Cargo.toml says where {name} is"))?;
-                sources(&folder.join("src"))?
-            }
-        };
-        lines.insert(format!("{name} {version} {what}"));
-    }
     Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 struct Package {
@@ -64,12 +79,9 @@ impl Package {
 
 fn find_lock(folder: &Path) -> Result<PathBuf, String> {
     let mut candidates = folder.ancestors().map(|ancestor| ancestor.join("Cargo.lock"));
-    candidates.find(|lock| lock.is_file()).ok_or_else(|| "no Cargo.lock stands in the crate's folder or above it".to_owned())
-}
-
-fn table(path: &Path) -> Result<Table, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    text.parse().map_err(|error| format!("{}: {error}", path.display()))
+    candidates
+        .find(|lock| lock.is_file())
+        .ok_or_else(|| "no Cargo.lock stands in the crate's folder or above it".to_owned())
 }
 
 fn packages(lock: &Table) -> Result<Vec<Package>, String> {
@@ -93,16 +105,17 @@ fn path_crates(folder: &Path, workspace: &Path) -> Result<BTreeMap<String, PathB
     let mut open = vec![folder.to_owned(), workspace.to_owned()];
     let mut read = BTreeSet::new();
     while let Some(folder) = open.pop() {
-        let manifest = folder.join("Cargo.toml");
-        if !manifest.is_file() || !read.insert(folder.clone()) {
+        let file = folder.join("Cargo.toml");
+        if !file.is_file() || !read.insert(folder.clone()) {
             continue;
         }
         let mut paths = Vec::new();
-        collect_paths(&Value::Table(table(&manifest)?), &mut paths);
+        collect_paths(&Value::Table(manifest::table(&file)?), &mut paths);
         for path in paths {
             let folder = folder.join(path);
-            if let Ok(manifest) = table(&folder.join("Cargo.toml"))
-                && let Some(name) = manifest.get("package").and_then(|package| package.get("name")).and_then(Value::as_str)
+            if let Ok(manifest) = manifest::table(&folder.join("Cargo.toml"))
+                && let Some(name) =
+                    manifest.get("package").and_then(|package| package.get("name")).and_then(Value::as_str)
             {
                 found.insert(name.to_owned(), folder.clone());
                 open.push(folder);
@@ -124,48 +137,17 @@ fn collect_paths(value: &Value, paths: &mut Vec<String>) {
     }
 }
 
-/// Digest of a path crate's sources, stable over comments and formatting.
-fn sources(folder: &Path) -> Result<String, String> {
-    let mut files = Vec::new();
-    list(folder, &mut files)?;
-    files.sort();
-    let mut hasher = blake3::Hasher::new();
-    for file in files {
-        let relative = file.strip_prefix(folder).unwrap_or(&file).to_string_lossy().into_owned();
-        let bytes = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let text = String::from_utf8_lossy(&bytes);
-        hasher.update(relative.as_bytes());
-        match text.parse::<proc_macro2::TokenStream>() {
-            Ok(tokens) if relative.ends_with(".rs") => {
-                hasher.update(super::items::without_docs(tokens).to_string().as_bytes());
-            }
-            _ => {
-                hasher.update(&bytes);
-            }
-        }
-    }
-    Ok(hasher.finalize().to_hex().to_string())
-}
-
-fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
-    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    for entry in entries {
-        let path = entry.map_err(|error| error.to_string())?.path();
-        if path.is_dir() {
-            list(&path, files)?;
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
-    /// A crate `a` that needs `b` by path and `c` of a registry; `d` is somebody else's.
-    fn closure(c_version: &str, d_version: &str, b_source: &str) -> String {
+    const A: &str = "[package]\nname = \"a\"\nversion = \"1.0.0\"\n[dependencies]\nb.workspace = true\nc = \"1\"\n\
+                     [dev-dependencies]\nd = \"1\"\n";
+
+    /// A crate `a` that needs `b` by path and `c` of a registry; `d` is its tests' only.
+    fn closure(manifest: &str, c_version: &str, d_version: &str, b_source: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = folder.path().join(path);
@@ -173,13 +155,14 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         write("Cargo.toml", "[workspace]\nmembers = [\"a\"]\n[workspace.dependencies]\nb = { path = \"libs/b\" }\n");
-        write("a/Cargo.toml", "[package]\nname = \"a\"\nversion = \"1.0.0\"\n[dependencies]\nb.workspace = true\nc = \"1\"\n");
+        write("a/Cargo.toml", manifest);
         write("libs/b/Cargo.toml", "[package]\nname = \"b\"\nversion = \"0.1.0\"\n");
         write("libs/b/src/lib.rs", b_source);
+        write("libs/b/rules.txt", "one");
         write(
             "Cargo.lock",
             &format!(
-                "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\ndependencies = [\"b\", \"c\"]\n\
+                "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\ndependencies = [\"b\", \"c\", \"d\"]\n\
                  [[package]]\nname = \"b\"\nversion = \"0.1.0\"\n\
                  [[package]]\nname = \"c\"\nversion = \"{c_version}\"\nsource = \"registry\"\nchecksum = \"1\"\n\
                  [[package]]\nname = \"d\"\nversion = \"{d_version}\"\nsource = \"registry\"\nchecksum = \"2\"\n"
@@ -190,16 +173,29 @@ mod tests {
 
     #[test]
     fn a06_only_the_own_closure_counts() {
-        let before = closure("1.0.0", "1.0.0", "fn b() {}");
-        assert_eq!(before, closure("1.0.0", "2.0.0", "fn b() {}"), "another crate's dependency");
-        assert_eq!(before, closure("1.0.0", "1.0.0", "// why\nfn b()\n{}"), "comments of a path crate");
-        assert_ne!(before, closure("1.0.1", "1.0.0", "fn b() {}"), "a registry crate's version");
-        assert_ne!(before, closure("1.0.0", "1.0.0", "fn b() { 1 }"), "a path crate's code");
+        let before = closure(A, "1.0.0", "1.0.0", "fn b() {}");
+        assert_eq!(before, closure(A, "1.0.0", "2.0.0", "fn b() {}"), "a dependency of tests");
+        assert_eq!(before, closure(A, "1.0.0", "1.0.0", "// why\n/// so\nfn b()\n{}"), "comments of a path crate");
+        assert_ne!(before, closure(A, "1.0.1", "1.0.0", "fn b() {}"), "a registry crate's version");
+        assert_ne!(before, closure(A, "1.0.0", "1.0.0", "fn b() { 1 }"), "a path crate's code");
+        assert_ne!(
+            closure(A, "1.0.0", "1.0.0", "const A: &str = include_str!(\"../rules.txt\");"),
+            closure(A, "1.0.0", "1.0.0", "const A: &str = \"one\";"),
+        );
+    }
+
+    #[test]
+    fn a06_features_count_and_version_requirements_do_not() {
+        let before = closure(A, "1.0.0", "1.0.0", "fn b() {}");
+        let with = |manifest: String| closure(&manifest, "1.0.0", "1.0.0", "fn b() {}");
+        assert_eq!(before, with(A.replace("c = \"1\"", "c = \"1.0\"")));
+        assert_ne!(before, with(A.replace("c = \"1\"", "c = { version = \"1\", features = [\"fast\"] }")));
+        assert_ne!(before, with(format!("{A}\n[features]\ndefault = [\"x\"]\nx = []\n")));
     }
 
     #[test]
     fn no_path_of_the_machine_counts() {
-        let closure = closure("1.0.0", "1.0.0", "fn b() {}");
+        let closure = closure(A, "1.0.0", "1.0.0", "fn b() {}");
         assert!(!closure.contains('/'), "{closure}");
     }
 }

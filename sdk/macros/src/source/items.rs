@@ -1,4 +1,4 @@
-//! Reads a crate's module tree into its items: names, the names they mention, and their tokens without comments.
+//! Reads a crate's module tree into its items: their names, the names they mention, and their text without comments.
 
 use std::{
     collections::BTreeSet,
@@ -6,91 +6,163 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use proc_macro2::{TokenStream, TokenTree};
-use quote::ToTokens;
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
 use syn::{Attribute, Item, ItemMod, Meta, Type};
+
+use super::{includes, tokens, uses};
 
 /// An item of a crate.
 pub(super) struct SourceItem {
-    /// Its name, if others can name it. An `impl` block has the name of its type.
+    /// Its name, by which others reach it; an `impl` block has its type's. Without one it counts for every stage.
     pub(super) name: Option<String>,
-    /// Every identifier in it.
+    /// Names in it that may mean an item of the crate.
     pub(super) mentions: BTreeSet<String>,
-    /// Its tokens, documentation left out.
-    pub(super) tokens: String,
+    /// The module, and the item's tokens in one form.
+    pub(super) text: String,
+    /// Whether its place among the others of its kind matters, as it does for macros.
+    pub(super) is_ordered: bool,
 }
 
 /// What stands in a crate's sources.
-#[derive(Default)]
 pub(super) struct Sources {
-    /// In the order of the files.
+    /// Its items.
     pub(super) items: Vec<SourceItem>,
-    /// Files that the sources include, by the name used there.
-    pub(super) included: Vec<(String, Vec<u8>)>,
     /// All files read.
     pub(super) files: Vec<PathBuf>,
 }
 
+/// What the files hold, before it is known which names are the crate's own.
+#[derive(Default)]
+struct Raw {
+    /// The module's path, the item, and the folder of its file.
+    items: Vec<(String, Item, PathBuf)>,
+    modules: BTreeSet<String>,
+    /// Attributes of the crate and its modules, which count for all.
+    attributes: Vec<(String, TokenStream)>,
+    files: Vec<PathBuf>,
+}
+
 /// Reads a crate from its root file.
-pub(super) fn read(root: &Path) -> Result<Sources, String> {
-    let mut sources = Sources::default();
+pub(super) fn read(root: &Path, package: &Path) -> Result<Sources, String> {
+    let mut raw = Raw::default();
     let folder = root.parent().ok_or("the crate's root has no folder")?.to_owned();
-    file(&mut sources, root, &folder)?;
-    Ok(sources)
+    file(&mut raw, root, &folder, "crate")?;
+    convert(raw, package)
 }
 
 /// Reads a file whose child modules are in `children`.
-fn file(sources: &mut Sources, path: &Path, children: &Path) -> Result<(), String> {
+fn file(raw: &mut Raw, path: &Path, children: &Path, module: &str) -> Result<(), String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let parsed = syn::parse_file(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    sources.files.push(path.to_owned());
+    raw.files.push(path.to_owned());
+    let attributes = parsed.attrs;
+    raw.attributes.push((module.to_owned(), quote!(#(#attributes)*)));
     let here = path.parent().ok_or("a source file has no folder")?.to_owned();
-    for item in parsed.items {
-        take(sources, item, &here, children)?;
-    }
-    Ok(())
+    parsed.items.into_iter().try_for_each(|item| take(raw, item, &here, children, module))
 }
 
-fn take(sources: &mut Sources, item: Item, here: &Path, children: &Path) -> Result<(), String> {
+fn take(raw: &mut Raw, item: Item, here: &Path, children: &Path, module: &str) -> Result<(), String> {
     match item {
-        Item::Mod(module) => take_module(sources, module, here, children),
-        // It names every stage, so it can't count as one of their readers; its name and list are in `describe`.
+        Item::Mod(child) => take_module(raw, child, here, children, module),
+        // It names every stage, so it can't count as one of their readers; what it says is in `describe`.
         Item::Macro(call) if call.mac.path.segments.last().is_some_and(|last| last.ident == "handler") => Ok(()),
         item if is_test(attributes(&item)) => Ok(()),
         item => {
-            let tokens = without_docs(item.to_token_stream());
-            let mut mentions = BTreeSet::new();
-            let mut includes = Vec::new();
-            walk(tokens.clone(), &mut mentions, &mut includes);
-            for name in includes {
-                let path = here.join(&name);
-                let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-                sources.files.push(path);
-                sources.included.push((name, bytes));
-            }
-            sources.items.push(SourceItem { name: name(&item), mentions, tokens: tokens.to_string() });
+            raw.items.push((module.to_owned(), item, here.to_owned()));
             Ok(())
         }
     }
 }
 
-fn take_module(sources: &mut Sources, module: ItemMod, here: &Path, children: &Path) -> Result<(), String> {
-    if is_test(&module.attrs) {
+fn take_module(raw: &mut Raw, child: ItemMod, here: &Path, children: &Path, module: &str) -> Result<(), String> {
+    if is_test(&child.attrs) {
         return Ok(());
     }
-    let name = module.ident.to_string();
-    if let Some((_, items)) = module.content {
-        let children = children.join(&name);
-        return items.into_iter().try_for_each(|item| take(sources, item, here, &children));
+    let name = child.ident.to_string();
+    let module = format!("{module}::{name}");
+    raw.modules.insert(name.clone());
+    let attributes = &child.attrs;
+    raw.attributes.push((module.clone(), quote!(#(#attributes)*)));
+    let grandchildren = children.join(&name);
+    if let Some((_, items)) = child.content {
+        return items.into_iter().try_for_each(|item| take(raw, item, here, &grandchildren, &module));
     }
-    let named = module.attrs.iter().find_map(path_attribute);
-    let (beside, within) = (children.join(format!("{name}.rs")), children.join(&name).join("mod.rs"));
-    let path = match named {
+    let (beside, within) = (children.join(format!("{name}.rs")), grandchildren.join("mod.rs"));
+    let path = match child.attrs.iter().find_map(path_attribute) {
         Some(path) => here.join(path),
         None if beside.is_file() => beside,
         None => within,
     };
-    file(sources, &path, &children.join(&name))
+    file(raw, &path, &grandchildren, &module)
+}
+
+fn convert(raw: Raw, package: &Path) -> Result<Sources, String> {
+    let Raw { items, modules, attributes: attributes_of_modules, mut files } = raw;
+    let leaves: Vec<uses::Leaf> = items
+        .iter()
+        .filter_map(|(module, item, _)| match item {
+            Item::Use(item) => Some(uses::leaves(item, module)),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let own: BTreeSet<String> = items.iter().filter_map(|(_, item, _)| own_name(item)).collect();
+    let is_ours = |leaf: &uses::Leaf| own.contains(&leaf.original);
+    let foreign: BTreeSet<&str> = leaves.iter().filter(|leaf| !is_ours(leaf)).map(|leaf| leaf.name.as_str()).collect();
+    let renamed: BTreeSet<&str> =
+        leaves.iter().filter(|leaf| leaf.is_local_path(&modules)).map(|leaf| leaf.name.as_str()).collect();
+    let types: BTreeSet<String> = items.iter().filter_map(|(_, item, _)| type_name(item)).collect();
+    let is_local = |first: &str| {
+        matches!(first, "crate" | "self" | "super" | "Self")
+            || modules.contains(first)
+            || own.contains(first)
+            || renamed.contains(first)
+    };
+    // A model is sent the comments on what it is asked for: there they are more than comments.
+    let asks_models =
+        items.iter().any(|(_, item, _)| tokens::named(item.to_token_stream(), &is_local).names.contains("llm"));
+
+    let mut found = Vec::new();
+    for (module, inner) in attributes_of_modules.into_iter().filter(|(_, inner)| !inner.is_empty()) {
+        let text = tokens::text(inner, false);
+        found.push(SourceItem {
+            name: None,
+            mentions: BTreeSet::new(),
+            text: format!("{module} {text}"),
+            is_ordered: false,
+        });
+    }
+    for leaf in &leaves {
+        let (name, mentions) = if is_ours(leaf) {
+            (Some(leaf.name.clone()), BTreeSet::from([leaf.original.clone()]))
+        } else {
+            (None, BTreeSet::new())
+        };
+        found.push(SourceItem { name, mentions, text: leaf.text.clone(), is_ordered: false });
+    }
+    for (module, item, here) in items {
+        if matches!(item, Item::Use(_)) {
+            continue;
+        }
+        let stream = item.to_token_stream();
+        let tokens::Named { mut names, includes } = tokens::named(stream.clone(), &is_local);
+        let mut text = format!("{module} {}", tokens::text(stream, asks_models && is_schema(attributes(&item))));
+        for include in includes {
+            let Some(included) = includes::read(&include, &here, package)? else { continue };
+            text.push_str(&included.digest);
+            names.extend(included.names);
+            files.push(included.path);
+        }
+        let name = match &item {
+            Item::Impl(item) => {
+                self_type(&item.self_ty).filter(|name| types.contains(name) && !foreign.contains(name.as_str()))
+            }
+            item => own_name(item),
+        };
+        found.push(SourceItem { name, mentions: names, text, is_ordered: matches!(item, Item::Macro(_)) });
+    }
+    Ok(Sources { items: found, files })
 }
 
 fn path_attribute(attribute: &Attribute) -> Option<String> {
@@ -109,77 +181,56 @@ fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
+/// Whether the item's schema may be sent to a model.
+fn is_schema(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        let path = attribute.path();
+        ["output", "part", "data", "params", "derive"]
+            .iter()
+            .any(|name| path.segments.last().is_some_and(|last| last.ident == name))
+    })
+}
+
 fn attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
         Item::Enum(item) => &item.attrs,
         Item::Fn(item) => &item.attrs,
         Item::Impl(item) => &item.attrs,
+        Item::Macro(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
         Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
         Item::Use(item) => &item.attrs,
         _ => &[],
     }
 }
 
-/// The name by which other items reach it. What has none counts for every stage.
-fn name(item: &Item) -> Option<String> {
+/// The name by which other items reach it. A trait has none here: its methods are reached without it.
+fn own_name(item: &Item) -> Option<String> {
     match item {
         Item::Const(item) => Some(item.ident.to_string()).filter(|name| name != "_"),
-        Item::Enum(item) => Some(item.ident.to_string()),
         Item::Fn(item) => Some(item.sig.ident.to_string()),
-        Item::Impl(item) => match &*item.self_ty {
-            Type::Path(path) if path.qself.is_none() => path.path.segments.last().map(|last| last.ident.to_string()),
-            _ => None,
-        },
         Item::Static(item) => Some(item.ident.to_string()),
-        Item::Struct(item) => Some(item.ident.to_string()),
         Item::Type(item) => Some(item.ident.to_string()),
+        item => type_name(item),
+    }
+}
+
+/// The name of a type that the crate defines. What is implemented for it can't be used without a value of it.
+fn type_name(item: &Item) -> Option<String> {
+    match item {
+        Item::Enum(item) => Some(item.ident.to_string()),
+        Item::Struct(item) => Some(item.ident.to_string()),
         Item::Union(item) => Some(item.ident.to_string()),
         _ => None,
     }
 }
 
-/// The tokens without `#[doc = "…"]`, which is what comments on items become.
-pub(super) fn without_docs(tokens: TokenStream) -> TokenStream {
-    let mut kept: Vec<TokenTree> = Vec::new();
-    for token in tokens {
-        match token {
-            TokenTree::Group(group) => {
-                let of_attribute = matches!(kept.last(), Some(TokenTree::Punct(punct)) if matches!(punct.as_char(), '#' | '!'));
-                let is_doc = matches!(group.stream().into_iter().next(), Some(TokenTree::Ident(ident)) if ident == "doc");
-                if of_attribute && is_doc {
-                    while matches!(kept.last(), Some(TokenTree::Punct(punct)) if matches!(punct.as_char(), '#' | '!')) {
-                        kept.pop();
-                    }
-                } else {
-                    let inner = proc_macro2::Group::new(group.delimiter(), without_docs(group.stream()));
-                    kept.push(TokenTree::Group(inner));
-                }
-            }
-            other => kept.push(other),
-        }
-    }
-    kept.into_iter().collect()
-}
-
-/// Collects identifiers, and the names of included files.
-fn walk(tokens: TokenStream, mentions: &mut BTreeSet<String>, includes: &mut Vec<String>) {
-    let mut last_ident = String::new();
-    for token in tokens {
-        match token {
-            TokenTree::Ident(ident) => {
-                last_ident = ident.to_string();
-                mentions.insert(last_ident.clone());
-            }
-            TokenTree::Group(group) => {
-                if matches!(last_ident.as_str(), "include_str" | "include_bytes" | "include")
-                    && let Ok(text) = syn::parse2::<syn::LitStr>(group.stream())
-                {
-                    includes.push(text.value());
-                }
-                walk(group.stream(), mentions, includes);
-            }
-            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
-        }
+fn self_type(ty: &Type) -> Option<String> {
+    match ty {
+        Type::Path(path) if path.qself.is_none() => path.path.segments.last().map(|last| last.ident.to_string()),
+        _ => None,
     }
 }

@@ -4,25 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::items::SourceItem;
 
-/// The items that count for `stage`, in the order of the sources.
-pub(super) fn covered<'a>(
-    items: &'a [SourceItem],
-    stage: &str,
-    entry_points: &[&str],
-) -> impl Iterator<Item = &'a SourceItem> {
+/// The items that count for `stage`.
+pub(super) fn covered<'a>(items: &'a [SourceItem], stage: &str, entry_points: &[&str]) -> Vec<&'a SourceItem> {
     let by_name = by_name(items);
-    let others: Vec<&str> = entry_points.iter().copied().filter(|name| *name != stage).collect();
-    // An entry point is reached by being one, never by being named: `handler!` names them all.
-    let blocked: BTreeSet<usize> = places(&by_name, entry_points.iter().copied());
-    let of_stage = reach(items, &by_name, &blocked, places(&by_name, [stage]));
-    let of_others = reach(items, &by_name, &blocked, places(&by_name, others));
-    // What no entry point reaches may still be used in ways that names don't show (a trait's blanket impl, a macro):
+    let others = entry_points.iter().copied().filter(|name| *name != stage);
+    let of_stage = reach(items, &by_name, places(&by_name, [stage]));
+    let of_others = reach(items, &by_name, places(&by_name, others));
+    // What no entry point names may still be used in ways that names don't show (a trait's blanket impl, a macro):
     // it counts for every stage, with all that it names.
     let of_none = (0..items.len()).filter(|place| !of_stage.contains(place) && !of_others.contains(place));
-    let ambient = reach(items, &by_name, &blocked, of_none.collect());
-    let kept: Vec<usize> =
-        (0..items.len()).filter(|place| of_stage.contains(place) || ambient.contains(place)).collect();
-    kept.into_iter().map(move |place| &items[place])
+    let ambient = reach(items, &by_name, of_none.collect());
+    of_stage.union(&ambient).map(|&place| &items[place]).collect()
 }
 
 fn by_name(items: &[SourceItem]) -> BTreeMap<&str, Vec<usize>> {
@@ -39,19 +31,14 @@ fn places<'a>(by_name: &BTreeMap<&str, Vec<usize>>, names: impl IntoIterator<Ite
     names.into_iter().filter_map(|name| by_name.get(name)).flatten().copied().collect()
 }
 
-/// All that `from` names, and what that names, but for entry points.
-fn reach(
-    items: &[SourceItem],
-    by_name: &BTreeMap<&str, Vec<usize>>,
-    blocked: &BTreeSet<usize>,
-    from: BTreeSet<usize>,
-) -> BTreeSet<usize> {
+/// All that `from` names, and what that names.
+fn reach(items: &[SourceItem], by_name: &BTreeMap<&str, Vec<usize>>, from: BTreeSet<usize>) -> BTreeSet<usize> {
     let mut reached = from.clone();
     let mut open: Vec<usize> = from.into_iter().collect();
     while let Some(place) = open.pop() {
         let named = items[place].mentions.iter().filter_map(|name| by_name.get(name.as_str())).flatten();
         for &next in named {
-            if !blocked.contains(&next) && reached.insert(next) {
+            if reached.insert(next) {
                 open.push(next);
             }
         }

@@ -73,19 +73,11 @@ pub fn manifest() -> Manifest {
     Manifest {
         pages,
         unlisted,
-        broken: [
-            ("/item/gone", 410),
-            ("/item/missing", 404),
-            ("/item/lost", 404),
-        ]
-        .map(|(path, status)| (path.to_owned(), status))
-        .to_vec(),
-        redirects: ["/item/moved", "/item/moved-twice"]
-            .map(|path| (path.to_owned(), item(7)))
+        broken: [("/item/gone", 410), ("/item/missing", 404), ("/item/lost", 404)]
+            .map(|(path, status)| (path.to_owned(), status))
             .to_vec(),
-        sitemaps: ["/sitemap.xml", "/sitemap-1.xml", "/sitemap-2.xml.gz"]
-            .map(str::to_owned)
-            .to_vec(),
+        redirects: ["/item/moved", "/item/moved-twice"].map(|path| (path.to_owned(), item(7))).to_vec(),
+        sitemaps: ["/sitemap.xml", "/sitemap-1.xml", "/sitemap-2.xml.gz"].map(str::to_owned).to_vec(),
     }
 }
 
@@ -103,11 +95,7 @@ impl Catalogue {
 
     /// The shop of a seed: the same pages and links, other prices, properties and words.
     pub fn seeded(seed: u64, slow: Duration) -> Self {
-        Self {
-            seed,
-            slow,
-            tries: Mutex::default(),
-        }
+        Self { seed, slow, tries: Mutex::default() }
     }
 
     /// Which time a troubled page is asked for, from 1.
@@ -149,12 +137,9 @@ impl Site for Catalogue {
             let numbered = |prefix: &str, end: u32| {
                 let number = request.path().strip_prefix(prefix)?;
                 // One address a page: neither `+7` nor `007` is item 7.
-                let canonical = number.bytes().all(|byte| byte.is_ascii_digit())
-                    && (number == "0" || !number.starts_with('0'));
-                number
-                    .parse::<u32>()
-                    .ok()
-                    .filter(|number| canonical && *number < end)
+                let canonical =
+                    number.bytes().all(|byte| byte.is_ascii_digit()) && (number == "0" || !number.starts_with('0'));
+                number.parse::<u32>().ok().filter(|number| canonical && *number < end)
             };
             if let Some(number) = numbered("/item/", ITEMS) {
                 return page(pages::item(self.seed, number));
@@ -169,10 +154,7 @@ impl Site for Catalogue {
                 "/sitemap-1.xml" => xml(pages::first_sitemap(&request)),
                 "/sitemap-2.xml.gz" => match pages::second_sitemap(&request) {
                     Ok(packed) => Answer::whole(StatusCode::OK, "application/gzip", packed),
-                    Err(error) => Answer::text(
-                        StatusCode::INTERNAL_SERVER_ERROR,
-                        format!("gzip: {error}\n"),
-                    ),
+                    Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("gzip: {error}\n")),
                 },
                 path => self.troubled(path).await,
             }
@@ -180,10 +162,7 @@ impl Site for Catalogue {
     }
 
     fn reset(&self) {
-        self.tries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

@@ -45,24 +45,13 @@ impl Folder {
     pub fn new(root: impl AsRef<Path>) -> io::Result<Self> {
         let root = root.as_ref().canonicalize()?;
         if !root.is_dir() {
-            return Err(io::Error::new(
-                io::ErrorKind::NotADirectory,
-                "a folder site needs a folder",
-            ));
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "a folder site needs a folder"));
         }
-        Ok(Self {
-            root,
-            cache: RwLock::default(),
-        })
+        Ok(Self { root, cache: RwLock::default() })
     }
 
     fn cached(&self, path: &str) -> Option<File> {
-        self.cache
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .files
-            .get(path)
-            .cloned()
+        self.cache.read().unwrap_or_else(PoisonError::into_inner).files.get(path).cloned()
     }
 
     fn keep(&self, path: &str, file: &File) {
@@ -83,12 +72,7 @@ impl Folder {
         let mut file = match tokio::fs::canonicalize(&asked).await {
             Ok(file) if file.starts_with(&self.root) => file,
             Ok(_) => return Ok(Found::Nothing),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(Found::Nothing);
             }
             Err(error) => return Err(error),
@@ -106,10 +90,7 @@ impl Folder {
             (false, false) => {}
         }
         let bytes = Bytes::from(tokio::fs::read(&file).await?);
-        Ok(Found::File(File {
-            bytes,
-            content_type: content_type(&file),
-        }))
+        Ok(Found::File(File { bytes, content_type: content_type(&file) }))
     }
 
     async fn serve(&self, request: Request) -> Answer {
@@ -126,16 +107,11 @@ impl Folder {
                 self.keep(path, &file);
                 file.answer()
             }
-            Ok(Found::Folder) => {
-                Answer::redirect(StatusCode::MOVED_PERMANENTLY, &format!("{path}/"))
-            }
+            Ok(Found::Folder) => Answer::redirect(StatusCode::MOVED_PERMANENTLY, &format!("{path}/")),
             Ok(Found::Nothing) => Answer::text(StatusCode::NOT_FOUND, "no such file\n"),
             Err(error) => {
                 tracing::warn!(%error, path, "failed to read a file");
-                Answer::text(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the file can't be read\n",
-                )
+                Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the file can't be read\n")
             }
         }
     }
@@ -150,9 +126,7 @@ impl Site for Folder {
 impl File {
     fn answer(self) -> Answer {
         let mut response = Response::new(AnswerBody::whole(self.bytes));
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, self.content_type);
+        response.headers_mut().insert(CONTENT_TYPE, self.content_type);
         Answer::Respond(response)
     }
 }
@@ -189,10 +163,7 @@ fn percent_decoded(segment: &str) -> Option<String> {
 }
 
 fn content_type(file: &Path) -> HeaderValue {
-    let name = file
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .unwrap_or("");
+    let name = file.extension().and_then(|extension| extension.to_str()).unwrap_or("");
     HeaderValue::from_static(match name.to_ascii_lowercase().as_str() {
         "html" | "htm" => "text/html; charset=utf-8",
         "css" => "text/css; charset=utf-8",

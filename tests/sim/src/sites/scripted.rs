@@ -55,11 +55,7 @@ impl Scripted {
 
     /// The same site with a function for a path: from the request, and how many came before it, to a step.
     #[must_use]
-    pub fn respond(
-        self,
-        path: &str,
-        respond: impl Fn(&Request, u64) -> Step + Send + Sync + 'static,
-    ) -> Self {
+    pub fn respond(self, path: &str, respond: impl Fn(&Request, u64) -> Step + Send + Sync + 'static) -> Self {
         self.put(path, Script::Respond(Arc::new(respond)));
         self
     }
@@ -70,20 +66,13 @@ impl Scripted {
     }
 
     fn put(&self, path: &str, script: Script) {
-        self.lock()
-            .plays
-            .insert(path.to_owned(), Play { script, asked: 0 });
+        self.lock().plays.insert(path.to_owned(), Play { script, asked: 0 });
     }
 
     /// The requests for a path, in the order in which they came, headers and bodies included. The site remembers
     /// the first [`SEEN_MAX`] requests since its start or last reset.
     pub fn seen(&self, path: &str) -> Vec<Request> {
-        self.lock()
-            .seen
-            .iter()
-            .filter(|request| request.path() == path)
-            .cloned()
-            .collect()
+        self.lock().seen.iter().filter(|request| request.path() == path).cloned().collect()
     }
 
     // Nothing that could panic half-way happens under the lock.
@@ -102,10 +91,7 @@ impl Scripted {
             play.asked += 1;
             match &play.script {
                 Script::Steps(steps) => {
-                    let step = usize::try_from(nth)
-                        .ok()
-                        .and_then(|nth| steps.get(nth))
-                        .or(steps.last());
+                    let step = usize::try_from(nth).ok().and_then(|nth| steps.get(nth)).or(steps.last());
                     return step.cloned();
                 }
                 Script::Respond(respond) => (respond.clone(), nth),

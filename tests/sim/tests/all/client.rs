@@ -34,9 +34,7 @@ impl Reply {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().expect("the header is text"))
+        self.headers.get(name).map_or("", |value| value.to_str().expect("the header is text"))
     }
 }
 
@@ -57,10 +55,7 @@ impl Connection {
     }
 
     /// The head of the answer, and its body still to come.
-    pub(crate) async fn open(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<http::Response<Incoming>, Failure> {
+    pub(crate) async fn open(&mut self, request: Request<Full<Bytes>>) -> Result<http::Response<Incoming>, Failure> {
         self.send.ready().await?;
         Ok(self.send.send_request(request).await?)
     }
@@ -68,22 +63,13 @@ impl Connection {
     pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Reply, Failure> {
         let (head, body) = self.open(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
-        Ok(Reply {
-            status: head.status,
-            headers: head.headers,
-            body,
-        })
+        Ok(Reply { status: head.status, headers: head.headers, body })
     }
 }
 
 pub(crate) fn request(method: Method, host: &str, target: &str) -> Request<Full<Bytes>> {
-    let request = Request::builder()
-        .method(method)
-        .uri(target)
-        .header(HOST, host);
-    request
-        .body(Full::default())
-        .expect("the request is well-formed")
+    let request = Request::builder().method(method).uri(target).header(HOST, host);
+    request.body(Full::default()).expect("the request is well-formed")
 }
 
 pub(crate) fn get(host: &str, target: &str) -> Request<Full<Bytes>> {
@@ -99,21 +85,14 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(sim: &Sim) -> Self {
         let mut roots = RootCertStore::empty();
-        let ca =
-            CertificateDer::from_pem_slice(sim.ca_pem().as_bytes()).expect("the authority is PEM");
+        let ca = CertificateDer::from_pem_slice(sim.ca_pem().as_bytes()).expect("the authority is PEM");
         roots.add(ca).expect("the authority can be trusted");
-        Self {
-            proxy: sim.proxy_addr(),
-            tls: connector(roots),
-        }
+        Self { proxy: sim.proxy_addr(), tls: connector(roots) }
     }
 
     /// A client of the same sim that trusts nobody.
     pub(crate) fn distrusting(sim: &Sim) -> Self {
-        Self {
-            proxy: sim.proxy_addr(),
-            tls: connector(RootCertStore::empty()),
-        }
+        Self { proxy: sim.proxy_addr(), tls: connector(RootCertStore::empty()) }
     }
 
     /// A connection to the proxy, for absolute-form requests.
@@ -131,15 +110,8 @@ impl Client {
         Connection::over(self.under_tls(host, stream).await?).await
     }
 
-    pub(crate) async fn under_tls(
-        &self,
-        host: &str,
-        stream: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, Failure> {
-        Ok(self
-            .tls
-            .connect(ServerName::try_from(host.to_owned())?, stream)
-            .await?)
+    pub(crate) async fn under_tls(&self, host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
+        Ok(self.tls.connect(ServerName::try_from(host.to_owned())?, stream).await?)
     }
 
     /// One URL over a connection of its own, through the proxy.
@@ -147,17 +119,11 @@ impl Client {
         match url.strip_prefix("https://") {
             Some(rest) => {
                 let (host, _) = rest.split_once('/').expect("the URL has a path");
-                self.tunnel(host)
-                    .await?
-                    .send(get(host, &rest[host.len()..]))
-                    .await
+                self.tunnel(host).await?.send(get(host, &rest[host.len()..])).await
             }
             None => {
                 let uri: http::Uri = url.parse()?;
-                self.plain()
-                    .await?
-                    .send(get(uri.host().unwrap_or(""), url))
-                    .await
+                self.plain().await?.send(get(uri.host().unwrap_or(""), url)).await
             }
         }
     }
@@ -165,23 +131,12 @@ impl Client {
 
 fn connector(roots: RootCertStore) -> TlsConnector {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Arc::new(
-        config
-            .expect("TLS is available")
-            .with_root_certificates(roots)
-            .with_no_client_auth(),
-    )
-    .into()
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Arc::new(config.expect("TLS is available").with_root_certificates(roots).with_no_client_auth()).into()
 }
 
 /// Asks for a tunnel, with more header lines if wanted; the status and the whole head of the answer.
-pub(crate) async fn connect(
-    stream: &mut TcpStream,
-    host: &str,
-    more: &str,
-) -> Result<(u16, String), Failure> {
+pub(crate) async fn connect(stream: &mut TcpStream, host: &str, more: &str) -> Result<(u16, String), Failure> {
     let head = format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n{more}\r\n");
     stream.write_all(head.as_bytes()).await?;
     let mut answer = Vec::new();

@@ -10,25 +10,13 @@ const HOST: &str = "rough.example";
 const PATHS: u64 = 40;
 
 fn faults(seed: u64) -> Faults {
-    Faults {
-        reset: 0.15,
-        busy: 0.15,
-        unavailable: 0.15,
-        truncate: 0.15,
-        ..Faults::none(seed)
-    }
+    Faults { reset: 0.15, busy: 0.15, unavailable: 0.15, truncate: 0.15, ..Faults::none(seed) }
 }
 
 async fn start(seed: u64) -> Sim {
-    let fine = (0..PATHS).fold(Scripted::new(), |site, at| {
-        site.path(&format!("/{at}"), [Step::ok("a fine page")])
-    });
+    let fine = (0..PATHS).fold(Scripted::new(), |site, at| site.path(&format!("/{at}"), [Step::ok("a fine page")]));
     let site = Faulty::new(Arc::new(fine), faults(seed));
-    Sim::builder()
-        .site(HOST, Arc::new(site))
-        .start()
-        .await
-        .unwrap()
+    Sim::builder().site(HOST, Arc::new(site)).start().await.unwrap()
 }
 
 async fn seen(client: &Client, path: &str) -> Fault {
@@ -56,26 +44,12 @@ async fn what_was_decided_is_what_happens() {
         for path in (0..PATHS).map(|at| format!("/{at}")) {
             for nth in 0..4 {
                 let (decided, _) = faults(seed).decide(HOST, &path, nth);
-                assert_eq!(
-                    seen(&client, &path).await,
-                    decided,
-                    "seed {seed}, {path}, request {nth}"
-                );
+                assert_eq!(seen(&client, &path).await, decided, "seed {seed}, {path}, request {nth}");
                 happened.push(decided);
             }
         }
-        for fault in [
-            Fault::None,
-            Fault::Reset,
-            Fault::Busy,
-            Fault::Unavailable,
-            Fault::Truncate,
-        ] {
-            assert!(
-                happened.contains(&fault),
-                "seed {seed}: no {fault:?} among {}",
-                happened.len()
-            );
+        for fault in [Fault::None, Fault::Reset, Fault::Busy, Fault::Unavailable, Fault::Truncate] {
+            assert!(happened.contains(&fault), "seed {seed}: no {fault:?} among {}", happened.len());
         }
     }
 }
@@ -84,9 +58,7 @@ async fn what_was_decided_is_what_happens() {
 async fn a_reset_begins_the_faults_anew() {
     let sim = start(3).await;
     let client = Client::new(&sim);
-    let path = (0..PATHS)
-        .map(|at| format!("/{at}"))
-        .find(|path| faults(3).decide(HOST, path, 0).0 == Fault::Busy);
+    let path = (0..PATHS).map(|at| format!("/{at}")).find(|path| faults(3).decide(HOST, path, 0).0 == Fault::Busy);
     let path = path.expect("one of the paths is busy at first");
     for _ in 0..2 {
         assert_eq!(seen(&client, &path).await, Fault::Busy);

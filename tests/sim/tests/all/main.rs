@@ -1,8 +1,5 @@
 //! The small internet, asked as a client would ask it.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test's helpers panic as its own lines do"
-)]
+#![expect(clippy::unwrap_used, reason = "a test's helpers panic as its own lines do")]
 
 mod catalogue;
 mod client;

@@ -27,29 +27,14 @@ async fn ask(addr: &str, request: String) -> String {
 #[tokio::test]
 async fn it_says_where_it_is_serves_and_ends_on_a_signal() {
     let folder = tempfile::tempdir().unwrap();
-    let (ca, ready) = (
-        folder.path().join("ca.pem"),
-        folder.path().join("ready.json"),
-    );
+    let (ca, ready) = (folder.path().join("ca.pem"), folder.path().join("ready.json"));
     std::fs::write(folder.path().join("page.html"), "from a folder").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sim"));
-    command.args([
-        "--listen",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-        "--site",
-        "catalogue.example",
-    ]);
+    command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--site", "catalogue.example"]);
     command
         .args(["--slow-ms", "0", "--seed", "7", "--folder"])
         .arg(format!("docs.example={}", folder.path().display()));
-    command
-        .arg("--ca-out")
-        .arg(&ca)
-        .arg("--ready")
-        .arg(&ready)
-        .stdout(Stdio::piped());
+    command.arg("--ca-out").arg(&ca).arg("--ready").arg(&ready).stdout(Stdio::piped());
     let mut sim = Running(command.spawn().unwrap());
 
     // It prints the same line once the file is there, so that a test need not poll.
@@ -57,67 +42,32 @@ async fn it_says_where_it_is_serves_and_ends_on_a_signal() {
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
     let facts: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(
-        facts,
-        serde_json::from_slice::<Value>(&std::fs::read(&ready).unwrap()).unwrap()
-    );
-    assert!(
-        std::fs::read_to_string(&ca)
-            .unwrap()
-            .contains("BEGIN CERTIFICATE")
-    );
+    assert_eq!(facts, serde_json::from_slice::<Value>(&std::fs::read(&ready).unwrap()).unwrap());
+    assert!(std::fs::read_to_string(&ca).unwrap().contains("BEGIN CERTIFICATE"));
     assert_eq!(facts["ca"].as_str().unwrap(), ca.to_str().unwrap());
-    assert!(
-        facts["direct"]["catalogue.example"].is_string()
-            && facts["direct"]["docs.example"].is_string()
-    );
+    assert!(facts["direct"]["catalogue.example"].is_string() && facts["direct"]["docs.example"].is_string());
 
-    let proxy = facts["proxy"]
-        .as_str()
-        .unwrap()
-        .trim_start_matches("http://");
-    let page = |url: &str, host: &str| {
-        format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
-    };
-    let shop = ask(
-        proxy,
-        page("http://catalogue.example/item/42", "catalogue.example"),
-    )
-    .await;
+    let proxy = facts["proxy"].as_str().unwrap().trim_start_matches("http://");
+    let page = |url: &str, host: &str| format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let shop = ask(proxy, page("http://catalogue.example/item/42", "catalogue.example")).await;
     let price = tollgate_sim::sites::catalogue::facts(7, 42).price;
     assert!(shop.contains(&format!("EUR {price:.2}")), "{shop}");
     let file = ask(proxy, page("http://docs.example/page.html", "docs.example")).await;
     assert!(file.ends_with("from a folder"), "{file}");
-    let admin = facts["admin"]
-        .as_str()
-        .unwrap()
-        .trim_start_matches("http://");
+    let admin = facts["admin"].as_str().unwrap().trim_start_matches("http://");
     let counts = ask(admin, page("/_sim/counts", "localhost")).await;
     let counts: Value = serde_json::from_str(counts.split_once("\r\n\r\n").unwrap().1).unwrap();
-    assert_eq!(
-        (counts["via_proxy"].as_u64(), counts["direct"].as_u64()),
-        (Some(2), Some(0))
-    );
+    assert_eq!((counts["via_proxy"].as_u64(), counts["direct"].as_u64()), (Some(2), Some(0)));
 
-    let kill = Command::new("kill")
-        .args(["-TERM", &sim.0.id().to_string()])
-        .status()
-        .unwrap();
+    let kill = Command::new("kill").args(["-TERM", &sim.0.id().to_string()]).status().unwrap();
     assert!(kill.success());
     assert!(sim.0.wait().unwrap().success());
 }
 
 #[test]
 fn what_it_cannot_serve_it_refuses() {
-    for args in [
-        ["--folder", "no-folder"],
-        ["--folder", "a.example=/does/not/exist"],
-        ["--site", "unknown.example"],
-    ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_sim"))
-            .args(args)
-            .output()
-            .unwrap();
+    for args in [["--folder", "no-folder"], ["--folder", "a.example=/does/not/exist"], ["--site", "unknown.example"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_sim")).args(args).output().unwrap();
         assert!(!output.status.success(), "{args:?}");
         assert!(!output.stderr.is_empty());
     }

@@ -20,16 +20,10 @@ async fn absolute_form_requests_share_a_connection() {
     let sim = builder().start().await.unwrap();
     let mut connection = Client::new(&sim).plain().await.unwrap();
     for _ in 0..3 {
-        let reply = connection
-            .send(get(HOST, "http://one.example/"))
-            .await
-            .unwrap();
+        let reply = connection.send(get(HOST, "http://one.example/")).await.unwrap();
         assert_eq!((reply.status, reply.text()), (StatusCode::OK, "one"));
     }
-    let upper = connection
-        .send(get(HOST, "http://ONE.example/"))
-        .await
-        .unwrap();
+    let upper = connection.send(get(HOST, "http://ONE.example/")).await.unwrap();
     assert_eq!(upper.text(), "one");
     assert_eq!(sim.counts().of(HOST, "/"), 4);
 }
@@ -42,10 +36,7 @@ async fn a_tunnel_carries_tls_of_the_sims_authority() {
         assert_eq!(connection.send(get(HOST, "/")).await.unwrap().text(), "one");
     }
     let counts = sim.counts();
-    assert_eq!(
-        (counts.connects, counts.via_proxy, counts.direct),
-        (1, 3, 0)
-    );
+    assert_eq!((counts.connects, counts.via_proxy, counts.direct), (1, 3, 0));
 }
 
 #[tokio::test]
@@ -58,17 +49,10 @@ async fn who_does_not_trust_the_authority_gets_nowhere() {
 #[tokio::test]
 async fn a_certificate_is_for_its_own_host_alone() {
     let other = Arc::new(Scripted::new());
-    let sim = builder()
-        .site("other.example", other)
-        .start()
-        .await
-        .unwrap();
+    let sim = builder().site("other.example", other).start().await.unwrap();
     let client = Client::new(&sim);
     let mut stream = TcpStream::connect(client.proxy).await.unwrap();
-    assert_eq!(
-        connect(&mut stream, "other.example", "").await.unwrap().0,
-        200
-    );
+    assert_eq!(connect(&mut stream, "other.example", "").await.unwrap().0, 200);
     assert!(client.under_tls(HOST, stream).await.is_err());
 }
 
@@ -77,27 +61,16 @@ async fn an_unknown_host_is_502_both_ways() {
     let sim = builder().start().await.unwrap();
     let client = Client::new(&sim);
     let reply = client.get("http://nowhere.example/").await.unwrap();
-    assert_eq!(
-        (reply.status, reply.text()),
-        (StatusCode::BAD_GATEWAY, "no such host in the sim\n")
-    );
+    assert_eq!((reply.status, reply.text()), (StatusCode::BAD_GATEWAY, "no such host in the sim\n"));
     let mut stream = TcpStream::connect(client.proxy).await.unwrap();
-    assert_eq!(
-        connect(&mut stream, "nowhere.example", "").await.unwrap().0,
-        502
-    );
+    assert_eq!(connect(&mut stream, "nowhere.example", "").await.unwrap().0, 502);
     assert_eq!((sim.counts().unknown_host, sim.counts().total), (2, 0));
 }
 
 #[tokio::test]
 async fn without_the_right_credentials_it_is_407() {
     let site = Arc::new(Scripted::new().path("/", [Step::ok("one")]));
-    let sim = Sim::builder()
-        .site(HOST, site.clone())
-        .proxy_auth("user", "pass")
-        .start()
-        .await
-        .unwrap();
+    let sim = Sim::builder().site(HOST, site.clone()).proxy_auth("user", "pass").start().await.unwrap();
     let client = Client::new(&sim);
     let refused = client.get("http://one.example/").await.unwrap();
     assert_eq!(refused.status, StatusCode::PROXY_AUTHENTICATION_REQUIRED);
@@ -108,76 +81,48 @@ async fn without_the_right_credentials_it_is_407() {
     assert_eq!((sim.counts().refused_auth, sim.counts().total), (2, 0));
 
     let mut request = get(HOST, "http://one.example/");
-    request.headers_mut().insert(
-        PROXY_AUTHORIZATION,
-        HeaderValue::from_static("Basic dXNlcjpwYXNz"),
-    );
+    request.headers_mut().insert(PROXY_AUTHORIZATION, HeaderValue::from_static("Basic dXNlcjpwYXNz"));
     let reply = client.plain().await.unwrap().send(request).await.unwrap();
     assert_eq!(reply.text(), "one");
     let seen = site.seen("/");
-    assert!(
-        !seen[0].http.headers().contains_key(PROXY_AUTHORIZATION),
-        "credentials reached the site"
-    );
+    assert!(!seen[0].http.headers().contains_key(PROXY_AUTHORIZATION), "credentials reached the site");
     let mut stream = TcpStream::connect(client.proxy).await.unwrap();
     let right = "Proxy-Authorization: Basic dXNlcjpwYXNz\r\n";
     assert_eq!(connect(&mut stream, HOST, right).await.unwrap().0, 200);
-    assert_eq!(
-        sim.proxy_url_with_auth(),
-        format!("http://user:pass@{}", sim.proxy_addr())
-    );
+    assert_eq!(sim.proxy_url_with_auth(), format!("http://user:pass@{}", sim.proxy_addr()));
 }
 
 #[tokio::test]
 async fn down_refuses_and_cuts_and_up_is_on_the_same_port() {
     let release = Release::new();
-    let site: Arc<dyn Site> = Arc::new(
-        Scripted::new()
-            .path("/", [Step::ok("one")])
-            .path("/hangs", [Step::ok("late").hang_until(&release)]),
-    );
+    let site: Arc<dyn Site> =
+        Arc::new(Scripted::new().path("/", [Step::ok("one")]).path("/hangs", [Step::ok("late").hang_until(&release)]));
     let sim = Sim::builder().site(HOST, site).start().await.unwrap();
     let client = Arc::new(Client::new(&sim));
     let addr = sim.proxy_addr();
     let asked = client.clone();
-    let hanging =
-        tokio::spawn(async move { asked.get("https://one.example/hangs").await.map(drop) });
+    let hanging = tokio::spawn(async move { asked.get("https://one.example/hangs").await.map(drop) });
     sim.wait_for(|counts| counts.in_flight(HOST) == 1).await;
 
     sim.proxy_down().await.unwrap();
-    assert!(
-        hanging.await.unwrap().is_err(),
-        "an open connection outlived the proxy"
-    );
-    let refused = TcpStream::connect(addr)
-        .await
-        .expect_err("the port is closed");
+    assert!(hanging.await.unwrap().is_err(), "an open connection outlived the proxy");
+    let refused = TcpStream::connect(addr).await.expect_err("the port is closed");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     sim.proxy_down().await.unwrap();
 
     sim.proxy_up().await.unwrap();
     sim.proxy_up().await.unwrap();
     assert_eq!(sim.proxy_addr(), addr);
-    assert_eq!(
-        client.get("https://one.example/").await.unwrap().text(),
-        "one"
-    );
+    assert_eq!(client.get("https://one.example/").await.unwrap().text(), "one");
 }
 
 #[tokio::test]
 async fn after_shutdown_nothing_listens() {
     let sim = builder().start().await.unwrap();
-    let ports = [
-        sim.proxy_addr(),
-        sim.admin_addr(),
-        sim.direct_addr(HOST).unwrap(),
-    ];
+    let ports = [sim.proxy_addr(), sim.admin_addr(), sim.direct_addr(HOST).unwrap()];
     sim.shutdown().await.unwrap();
     for port in ports {
-        assert_eq!(
-            TcpStream::connect(port).await.unwrap_err().kind(),
-            ErrorKind::ConnectionRefused
-        );
+        assert_eq!(TcpStream::connect(port).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     }
 }
 
@@ -194,8 +139,5 @@ async fn the_authority_can_be_written_to_a_file() {
     let file = folder.path().join("ca.pem");
     sim.write_ca(&file).unwrap();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), sim.ca_pem());
-    assert!(matches!(
-        sim.write_ca(folder.path()),
-        Err(SimError::Write(..))
-    ));
+    assert!(matches!(sim.write_ca(folder.path()), Err(SimError::Write(..))));
 }

@@ -14,11 +14,7 @@ const HOST: &str = "one.example";
 
 async fn sim(site: Scripted) -> (Sim, Client, Arc<Scripted>) {
     let site = Arc::new(site);
-    let sim = Sim::builder()
-        .site(HOST, site.clone())
-        .start()
-        .await
-        .unwrap();
+    let sim = Sim::builder().site(HOST, site.clone()).start().await.unwrap();
     let client = Client::new(&sim);
     (sim, client, site)
 }
@@ -37,31 +33,17 @@ fn io_kind(failure: &Failure) -> Option<ErrorKind> {
 
 #[tokio::test]
 async fn steps_follow_each_other_and_the_last_one_stays() {
-    let script = [
-        Step::status(StatusCode::SERVICE_UNAVAILABLE),
-        Step::ok("a"),
-        Step::ok("b"),
-    ];
+    let script = [Step::status(StatusCode::SERVICE_UNAVAILABLE), Step::ok("a"), Step::ok("b")];
     let (_sim, client, site) = sim(Scripted::new().path("/", script)).await;
     let mut seen = Vec::new();
     for _ in 0..4 {
         let reply = client.get("http://one.example/?any=query").await.unwrap();
         seen.push((reply.status.as_u16(), reply.text().to_owned()));
     }
-    assert_eq!(
-        seen,
-        [(503, ""), (200, "a"), (200, "b"), (200, "b")]
-            .map(|(status, body)| (status, body.to_owned()))
-    );
-    assert_eq!(
-        client.get("http://one.example/other").await.unwrap().status,
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(seen, [(503, ""), (200, "a"), (200, "b"), (200, "b")].map(|(status, body)| (status, body.to_owned())));
+    assert_eq!(client.get("http://one.example/other").await.unwrap().status, StatusCode::NOT_FOUND);
     site.set("/other", [Step::ok("new")]);
-    assert_eq!(
-        client.get("http://one.example/other").await.unwrap().text(),
-        "new"
-    );
+    assert_eq!(client.get("http://one.example/other").await.unwrap().text(), "new");
 }
 
 #[tokio::test]
@@ -71,43 +53,24 @@ async fn headers_are_sent_and_may_repeat() {
         .add_header(SET_COOKIE, "b=2");
     let (_sim, client, _site) = sim(Scripted::new().path("/", [step])).await;
     let reply = client.get("https://one.example/").await.unwrap();
-    assert_eq!(
-        (reply.status, reply.header(LOCATION.as_str())),
-        (StatusCode::FOUND, "http://one.example/next")
-    );
+    assert_eq!((reply.status, reply.header(LOCATION.as_str())), (StatusCode::FOUND, "http://one.example/next"));
     assert_eq!(reply.headers.get_all(SET_COOKIE).iter().count(), 2);
 }
 
 #[tokio::test]
 async fn a_function_answers_from_the_request() {
-    let site = Scripted::new().respond("/", |request, nth| {
-        Step::ok(format!("{nth}: {}", request.url(request.path())))
-    });
+    let site = Scripted::new().respond("/", |request, nth| Step::ok(format!("{nth}: {}", request.url(request.path()))));
     let (_sim, client, _site) = sim(site).await;
-    assert_eq!(
-        client.get("http://one.example/").await.unwrap().text(),
-        "0: http://one.example/"
-    );
-    assert_eq!(
-        client.get("https://one.example/").await.unwrap().text(),
-        "1: https://one.example/"
-    );
+    assert_eq!(client.get("http://one.example/").await.unwrap().text(), "0: http://one.example/");
+    assert_eq!(client.get("https://one.example/").await.unwrap().text(), "1: https://one.example/");
 }
 
 #[tokio::test]
 async fn the_site_remembers_what_it_was_asked() {
     let (sim, client, site) = sim(Scripted::new().path("/", [Step::ok("x")])).await;
     let mut request = get(HOST, "/?q=1");
-    request
-        .headers_mut()
-        .insert("x-mark", "here".parse().unwrap());
-    client
-        .tunnel(HOST)
-        .await
-        .unwrap()
-        .send(request)
-        .await
-        .unwrap();
+    request.headers_mut().insert("x-mark", "here".parse().unwrap());
+    client.tunnel(HOST).await.unwrap().send(request).await.unwrap();
     let seen = site.seen("/");
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].http.headers()["x-mark"], "here");
@@ -119,8 +82,7 @@ async fn the_site_remembers_what_it_was_asked() {
 #[tokio::test]
 async fn a_step_hangs_until_it_is_released() {
     let release = Release::new();
-    let (sim, client, _site) =
-        sim(Scripted::new().path("/", [Step::ok("late").hang_until(&release)])).await;
+    let (sim, client, _site) = sim(Scripted::new().path("/", [Step::ok("late").hang_until(&release)])).await;
     let asked = tokio::spawn(async move { client.get("https://one.example/").await });
     sim.wait_for(|counts| counts.in_flight(HOST) == 1).await;
     assert!(!asked.is_finished());
@@ -145,22 +107,9 @@ async fn a_body_is_held_after_its_first_bytes() {
 async fn an_answer_is_delayed_and_a_body_drips() {
     let delayed = Step::ok("late").delay(Duration::from_millis(1));
     let dripping = Step::status(StatusCode::OK).dripping("ab", Duration::from_millis(1), 3);
-    let (_sim, client, _site) = sim(Scripted::new()
-        .path("/late", [delayed])
-        .path("/drips", [dripping]))
-    .await;
-    assert_eq!(
-        client.get("http://one.example/late").await.unwrap().text(),
-        "late"
-    );
-    assert_eq!(
-        client
-            .get("https://one.example/drips")
-            .await
-            .unwrap()
-            .text(),
-        "ababab"
-    );
+    let (_sim, client, _site) = sim(Scripted::new().path("/late", [delayed]).path("/drips", [dripping])).await;
+    assert_eq!(client.get("http://one.example/late").await.unwrap().text(), "late");
+    assert_eq!(client.get("https://one.example/drips").await.unwrap().text(), "ababab");
 }
 
 #[tokio::test]
@@ -171,14 +120,7 @@ async fn an_endless_body_ends_with_its_reader() {
     let mut body = connection.open(get(HOST, "/")).await.unwrap().into_body();
     let mut bytes = 0;
     while bytes < 1024 * 1024 {
-        bytes += body
-            .frame()
-            .await
-            .unwrap()
-            .unwrap()
-            .into_data()
-            .unwrap()
-            .len();
+        bytes += body.frame().await.unwrap().unwrap().into_data().unwrap().len();
     }
     drop((body, connection));
     // The bytes are counted when the body has ended.
@@ -198,42 +140,20 @@ async fn a_truncated_body_promises_more_than_it_sends() {
         let response = connection.open(get(HOST, target)).await.unwrap();
         assert_eq!(response.headers()["content-length"], "8");
         let mut body = response.into_body();
-        assert_eq!(
-            body.frame().await.unwrap().unwrap().into_data().unwrap(),
-            "half"
-        );
-        assert!(
-            body.frame().await.unwrap().is_err(),
-            "{url}: the body ended as if it were whole"
-        );
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
+        assert!(body.frame().await.unwrap().is_err(), "{url}: the body ended as if it were whole");
     }
 }
 
 #[tokio::test]
 async fn a_reset_is_a_reset_and_a_hang_up_is_none() {
-    let site = Scripted::new()
-        .path("/reset", [Step::reset()])
-        .path("/hang-up", [Step::hang_up()]);
+    let site = Scripted::new().path("/reset", [Step::reset()]).path("/hang-up", [Step::hang_up()]);
     let (_sim, client, _site) = sim(site).await;
     for scheme in ["http", "https"] {
-        let reset = client
-            .get(&format!("{scheme}://one.example/reset"))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            io_kind(&reset),
-            Some(ErrorKind::ConnectionReset),
-            "{scheme}: {reset:?}"
-        );
-        let closed = client
-            .get(&format!("{scheme}://one.example/hang-up"))
-            .await
-            .unwrap_err();
-        assert_ne!(
-            io_kind(&closed),
-            Some(ErrorKind::ConnectionReset),
-            "{scheme}: {closed:?}"
-        );
+        let reset = client.get(&format!("{scheme}://one.example/reset")).await.unwrap_err();
+        assert_eq!(io_kind(&reset), Some(ErrorKind::ConnectionReset), "{scheme}: {reset:?}");
+        let closed = client.get(&format!("{scheme}://one.example/hang-up")).await.unwrap_err();
+        assert_ne!(io_kind(&closed), Some(ErrorKind::ConnectionReset), "{scheme}: {closed:?}");
     }
 }
 
@@ -242,15 +162,8 @@ async fn a_body_is_reset_after_its_first_bytes() {
     let step = Step::status(StatusCode::OK).reset_after("some");
     let (_sim, client, _site) = sim(Scripted::new().path("/", [step])).await;
     for scheme in ["http", "https"] {
-        let failure = client
-            .get(&format!("{scheme}://one.example/"))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            io_kind(&failure),
-            Some(ErrorKind::ConnectionReset),
-            "{scheme}: {failure:?}"
-        );
+        let failure = client.get(&format!("{scheme}://one.example/")).await.unwrap_err();
+        assert_eq!(io_kind(&failure), Some(ErrorKind::ConnectionReset), "{scheme}: {failure:?}");
     }
 }
 
@@ -258,9 +171,7 @@ async fn a_body_is_reset_after_its_first_bytes() {
 async fn a_request_body_over_the_limit_never_reaches_the_site() {
     let (_sim, client, site) = sim(Scripted::new().path("/", [Step::ok("x")])).await;
     let large = bytes::Bytes::from(vec![0; 17 * 1024 * 1024]);
-    let post = http::Request::post("http://one.example/")
-        .body(http_body_util::Full::new(large))
-        .unwrap();
+    let post = http::Request::post("http://one.example/").body(http_body_util::Full::new(large)).unwrap();
     // The connection may break before all is sent: 413 or an error, but never an answer of the site.
     if let Ok(reply) = client.plain().await.unwrap().send(post).await {
         assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::{millis, saved};
 use crate::{
-    bindings::tollgate::handler::{llm as wit_llm, search as wit_search, speech as wit_speech, tools as wit_tools, types},
+    bindings::tollgate::handler::{
+        llm as wit_llm, search as wit_search, speech as wit_speech, tools as wit_tools, types,
+    },
     error::{ServiceError, ToolError},
     llm, search, speech, tools,
 };

@@ -36,10 +36,7 @@ pub fn facts(seed: u64, number: u32) -> ItemFacts {
         specs: [
             ("Width", format!("{} cm", 10 + mixed % 90)),
             ("Weight", format!("{} kg", 1 + mixed % 12)),
-            (
-                "Colour",
-                ["red", "green", "blue", "oak"][(mixed % 4) as usize].to_owned(),
-            ),
+            ("Colour", ["red", "green", "blue", "oak"][(mixed % 4) as usize].to_owned()),
         ],
         prose: [0, 1, 2].map(|paragraph| prose(mixed, paragraph)),
     }
@@ -71,8 +68,5 @@ pub(super) fn prose(number: u32, paragraph: u32) -> String {
         "It is said to sound better after the third winter.",
     ];
     let start = (number * 5 + paragraph * 3) as usize;
-    (0..4)
-        .map(|at| SENTENCES[(start + at) % SENTENCES.len()])
-        .collect::<Vec<_>>()
-        .join(" ")
+    (0..4).map(|at| SENTENCES[(start + at) % SENTENCES.len()]).collect::<Vec<_>>().join(" ")
 }

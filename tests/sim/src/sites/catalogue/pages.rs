@@ -72,9 +72,7 @@ pub(super) fn item(seed: u64, number: u32) -> Markup {
 
 /// The next two items of the same category, where there are any.
 fn siblings(number: u32) -> impl Iterator<Item = u32> {
-    [number + CATEGORIES, number + 2 * CATEGORIES]
-        .into_iter()
-        .filter(|sibling| *sibling < ITEMS)
+    [number + CATEGORIES, number + 2 * CATEGORIES].into_iter().filter(|sibling| *sibling < ITEMS)
 }
 
 /// A page for one of the troubled items, once it answers.
@@ -101,18 +99,11 @@ fn frame(title: &str, body: &Markup) -> Markup {
 }
 
 pub(super) fn robots(request: &Request) -> String {
-    format!(
-        "User-agent: *\nDisallow: /cart\nSitemap: {}\n",
-        request.url("/sitemap.xml")
-    )
+    format!("User-agent: *\nDisallow: /cart\nSitemap: {}\n", request.url("/sitemap.xml"))
 }
 
 pub(super) fn sitemap_index(request: &Request) -> String {
-    let parts = locations(
-        request,
-        "sitemap",
-        ["/sitemap-1.xml".to_owned(), "/sitemap-2.xml.gz".to_owned()],
-    );
+    let parts = locations(request, "sitemap", ["/sitemap-1.xml".to_owned(), "/sitemap-2.xml.gz".to_owned()]);
     format!("{XML}<sitemapindex {NAMESPACE}>{parts}</sitemapindex>")
 }
 
@@ -132,11 +123,7 @@ const XML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 const NAMESPACE: &str = "xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\"";
 
 fn item_sitemap(request: &Request, items: std::ops::Range<u32>) -> String {
-    let items = locations(
-        request,
-        "url",
-        items.map(|number| format!("/item/{number}")),
-    );
+    let items = locations(request, "url", items.map(|number| format!("/item/{number}")));
     format!("{XML}<urlset {NAMESPACE}>{items}</urlset>")
 }
 

@@ -18,11 +18,7 @@ pub struct Step {
 
 #[derive(Clone, Debug)]
 enum StepEnd {
-    Respond {
-        status: StatusCode,
-        headers: HeaderMap,
-        body: StepBody,
-    },
+    Respond { status: StatusCode, headers: HeaderMap, body: StepBody },
     HangUp,
     Reset,
 }
@@ -31,38 +27,21 @@ enum StepEnd {
 enum StepBody {
     Whole(Bytes),
     Endless(Bytes),
-    Truncated {
-        bytes: Bytes,
-        promised: u64,
-    },
+    Truncated { bytes: Bytes, promised: u64 },
     ResetAfter(Bytes),
-    Held {
-        first: Bytes,
-        release: Release,
-        rest: Bytes,
-    },
-    Dripping {
-        chunk: Bytes,
-        every: Duration,
-        times: u32,
-    },
+    Held { first: Bytes, release: Release, rest: Bytes },
+    Dripping { chunk: Bytes, every: Duration, times: u32 },
 }
 
 impl Step {
     /// A page with status 200.
     pub fn ok(body: impl Into<Bytes>) -> Self {
-        Self::status(StatusCode::OK)
-            .body(body)
-            .header(CONTENT_TYPE, "text/html; charset=utf-8")
+        Self::status(StatusCode::OK).body(body).header(CONTENT_TYPE, "text/html; charset=utf-8")
     }
 
     /// A status with an empty body.
     pub fn status(status: StatusCode) -> Self {
-        Self::end(StepEnd::Respond {
-            status,
-            headers: HeaderMap::new(),
-            body: StepBody::Whole(Bytes::new()),
-        })
+        Self::end(StepEnd::Respond { status, headers: HeaderMap::new(), body: StepBody::Whole(Bytes::new()) })
     }
 
     /// A redirect to `target`.
@@ -81,11 +60,7 @@ impl Step {
     }
 
     fn end(end: StepEnd) -> Self {
-        Self {
-            end,
-            delay: Duration::ZERO,
-            release: None,
-        }
+        Self { end, delay: Duration::ZERO, release: None }
     }
 
     /// With a header, in place of any of the same name.
@@ -127,10 +102,7 @@ impl Step {
     /// With a body that ends before the `promised` bytes that its Content-Length names.
     #[must_use]
     pub fn truncated(self, body: impl Into<Bytes>, promised: u64) -> Self {
-        self.with_body(StepBody::Truncated {
-            bytes: body.into(),
-            promised,
-        })
+        self.with_body(StepBody::Truncated { bytes: body.into(), promised })
     }
 
     /// With a body that is cut by a TCP reset after these bytes.
@@ -142,21 +114,13 @@ impl Step {
     /// With a body that stops after `first` and goes on with `rest` when the test releases it.
     #[must_use]
     pub fn held(self, first: impl Into<Bytes>, release: &Release, rest: impl Into<Bytes>) -> Self {
-        self.with_body(StepBody::Held {
-            first: first.into(),
-            release: release.clone(),
-            rest: rest.into(),
-        })
+        self.with_body(StepBody::Held { first: first.into(), release: release.clone(), rest: rest.into() })
     }
 
     /// With a body of `times` chunks, each after a pause of `every`.
     #[must_use]
     pub fn dripping(self, chunk: impl Into<Bytes>, every: Duration, times: u32) -> Self {
-        self.with_body(StepBody::Dripping {
-            chunk: chunk.into(),
-            every,
-            times,
-        })
+        self.with_body(StepBody::Dripping { chunk: chunk.into(), every, times })
     }
 
     fn with_body(mut self, with: StepBody) -> Self {
@@ -188,11 +152,7 @@ impl Step {
             tokio::time::sleep(self.delay).await;
         }
         let (status, headers, body) = match self.end {
-            StepEnd::Respond {
-                status,
-                headers,
-                body,
-            } => (status, headers, body),
+            StepEnd::Respond { status, headers, body } => (status, headers, body),
             StepEnd::HangUp => return Answer::HangUp,
             StepEnd::Reset => return Answer::Reset,
         };
@@ -201,16 +161,8 @@ impl Step {
             StepBody::Endless(chunk) => AnswerBody::endless(chunk),
             StepBody::Truncated { bytes, promised } => AnswerBody::truncated(bytes, promised),
             StepBody::ResetAfter(bytes) => AnswerBody::reset_after(bytes),
-            StepBody::Held {
-                first,
-                release,
-                rest,
-            } => AnswerBody::held(first, &release, rest),
-            StepBody::Dripping {
-                chunk,
-                every,
-                times,
-            } => AnswerBody::dripping(chunk, every, times),
+            StepBody::Held { first, release, rest } => AnswerBody::held(first, &release, rest),
+            StepBody::Dripping { chunk, every, times } => AnswerBody::dripping(chunk, every, times),
         });
         *response.status_mut() = status;
         *response.headers_mut() = headers;
