@@ -1,6 +1,6 @@
 //! The job specification: what jobs.toml says, checked and complete.
 //!
-//! These types hold what the rest of the host works by; [`parse`] makes them from text. Every default is
+//! These types hold what the rest of the host works by; [`parse()`] makes them from text. Every default is
 //! filled in, every name resolved, and what a person may have to correct keeps its place in the file.
 
 pub mod diagnostic;

@@ -1,6 +1,6 @@
 //! Items on their way in: what discovery finds, and what a stage comes upon.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
@@ -27,7 +27,7 @@ pub struct NewItem {
 
 impl NewItem {
     /// An item of that key.
-    pub fn new(key: impl Into<String>, data: &(impl Data + Serialize)) -> Self {
+    pub fn new(key: impl Into<String>, data: &impl Data) -> Self {
         let (data, unwritten) = match serde_json::to_value(data) {
             Ok(data) => (data, None),
             Err(error) => (Value::Null, Some(error.to_string())),

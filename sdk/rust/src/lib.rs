@@ -12,9 +12,10 @@
 //! //! Books of a shop: keep the page, take title and price.
 //! use tollgate_sdk::prelude::*;
 //!
-//! /// What discovery knows of a book.
+//! /// What discovery knows of a book. Its address is the item's key.
 //! #[data]
 //! struct Book {
+//!     #[key]
 //!     url: String,
 //! }
 //!
@@ -48,13 +49,11 @@
 //! #[discover]
 //! fn list(round: &Round, shop: &Shop) -> Result<Found> {
 //!     let page = http::get(&format!("{}?page={}", shop.list, round.page()))?.html()?;
-//!     let mut books = Vec::new();
-//!     for link in page.select("a.book")?.iter().filter_map(|element| element.link("href")) {
-//!         books.push(NewItem::new(link.clone(), &Book { url: link })?);
-//!     }
+//!     let links = page.select("a.book")?.into_iter().filter_map(|element| element.link("href"));
+//!     let books: Vec<Book> = links.map(|url| Book { url }).collect();
 //!     let next = round.page() + 1;
 //!     let is_last = books.is_empty() || next == shop.most_pages;
-//!     Ok(if is_last { Found::all(books) } else { Found::more(books, next.to_string()) })
+//!     Ok(if is_last { Found::all(books) } else { Found::more(books, next) })
 //! }
 //!
 //! /// Keeps the raw page; parses nothing.
@@ -65,9 +64,9 @@
 //! }
 //!
 //! /// Needs `fetch`, because it takes a `Page`.
-//! #[stage(reads("fetch/page.html"))]
-//! fn extract(_page: Page, book: &Book, raw: &Artifacts) -> Result<Offer> {
-//!     let page = raw.html("fetch", "page.html", Some(&book.url))?;
+//! #[stage]
+//! fn extract(_page: Page, book: &Book, #[reads("fetch/page.html")] raw: Artifact) -> Result<Offer> {
+//!     let page = raw.html(&book.url)?;
 //!     Ok(Offer {
 //!         title: page.text_of("h1")?.or_reject("no title: not a book")?,
 //!         price: page.text_of(".price")?,
@@ -77,10 +76,10 @@
 //! # fn main() {}
 //! ```
 //!
-//! and, at its end, what makes a handler of the functions:
+//! and, at its end, what makes a handler of the functions; its name is the crate's:
 //!
 //! ```text
-//! handler!("books", discover: list, stages: [fetch, extract]);
+//! handler!(discover: list, stages: [fetch, extract]);
 //! ```
 //!
 //! Its Cargo.toml says `crate-type = ["cdylib", "rlib"]`, so that it builds for wasm and its tests run natively.
@@ -109,7 +108,8 @@
 //! | `page: Page` | the `#[output]` of another stage | this stage needs that one, and runs after it |
 //! | `text: Either<Captions, Whisper>` | one of two outputs | whichever is done; the second stage runs only where the first says `nothing-here` |
 //! | `shop: &Shop` | a `#[params]` struct | `params` of jobs.toml, the stage's own laid over the job's; names are kebab-case there |
-//! | `raw: &Artifacts` | the item's artifacts | read those of other stages, put your own |
+//! | `#[reads("fetch/page.html")] raw: Artifact` | an artifact of another stage | it is kept until this stage is done |
+//! | `all: &Artifacts` | the item's artifacts | put your own, list them all |
 //! | `task: &Task` | everything | key, attempt, time left |
 //!
 //! Structs and enums inside of those bear `#[part]`.
@@ -143,7 +143,7 @@
 //!
 //! [`http::Response::save`] keeps a body as an artifact without taking it into the handler. A body that a stage
 //! reads without saving it is kept by the host, as `raw-1`, `raw-2`, …, before the stage can parse it. Later
-//! stages read artifacts instead of fetching again, and declare it: `#[stage(reads("fetch/page.html"))]`.
+//! stages read artifacts instead of fetching again, and declare it: `#[reads("fetch/page.html")] raw: Artifact`.
 //!
 //! # Tests
 //!

@@ -17,7 +17,7 @@ use crate::docs;
 /// The host name under which the documentation stands.
 pub(crate) const HOST: &str = "docs.example";
 /// Requests side by side, for the program and for the bare loop alike.
-pub(crate) const CONCURRENCY: usize = 16;
+pub(crate) const CONCURRENCY: usize = 64;
 const START_TIME: Duration = Duration::from_secs(20);
 
 /// The first page.
@@ -160,7 +160,7 @@ params = {{ seeds = ["{seed}"], follow = true, within = ["{bound}"], max-depth =
 concurrency = {CONCURRENCY}
 
 [job.docs.stage.extract]
-concurrency = 4
+concurrency = 8
 
 [job.docs.stage.extract.params.fields]
 title = "title"

@@ -124,14 +124,12 @@ fn convert(raw: Raw, package: &Path) -> Result<Sources, String> {
         items.iter().any(|(_, item, _)| tokens::named(item.to_token_stream(), &is_local).names.contains("llm"));
 
     let mut found = Vec::new();
-    for (module, inner) in attributes_of_modules.into_iter().filter(|(_, inner)| !inner.is_empty()) {
+    for (module, inner) in attributes_of_modules {
         let text = tokens::text(inner, false);
-        found.push(SourceItem {
-            name: None,
-            mentions: BTreeSet::new(),
-            text: format!("{module} {text}"),
-            is_ordered: false,
-        });
+        if !text.is_empty() {
+            let text = format!("{module} {text}");
+            found.push(SourceItem { name: None, mentions: BTreeSet::new(), text, is_ordered: false });
+        }
     }
     for leaf in &leaves {
         let (name, mentions) = if is_ours(leaf) {

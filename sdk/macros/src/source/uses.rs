@@ -58,7 +58,5 @@ fn collect(tree: &UseTree, path: &mut Vec<String>, before: &str, leaves: &mut Ve
             let original = if rename.ident == "self" { path.last().cloned() } else { None };
             leaf(path, original.unwrap_or_else(|| rename.ident.to_string()), rename.rename.to_string());
         }
-        // Newer forms than this reader knows: their text alone.
-        other => leaf(path, other.to_token_stream().to_string(), "*".to_owned()),
     }
 }
