@@ -6,81 +6,14 @@
 //!
 //! # A whole handler
 //!
-//! `tollgate new handler books` makes a crate with this shape:
+//! `tollgate new handler books` makes a crate that builds as it is. Its `src/lib.rs` may look like this:
 //!
-//! ```
-//! //! Books of a shop: keep the page, take title and price.
-//! use tollgate_sdk::prelude::*;
-//!
-//! /// What discovery knows of a book. Its address is the item's key.
-//! #[data]
-//! struct Book {
-//!     #[key]
-//!     url: String,
-//! }
-//!
-//! /// Settings of the job, from `params` in jobs.toml.
-//! #[params]
-//! struct Shop {
-//!     /// Address of the list of books.
-//!     list: String,
-//!     #[serde(default = "ten")]
-//!     most_pages: u64,
-//! }
-//!
-//! fn ten() -> u64 {
-//!     10
-//! }
-//!
-//! #[output]
-//! struct Page {
-//!     size: u64,
-//! }
-//!
-//! #[output]
-//! struct Offer {
-//!     title: String,
-//!     price: Option<String>,
-//!     #[may_be_empty]
-//!     authors: Vec<String>,
-//! }
-//!
-//! /// The shop's list, page by page.
-//! #[discover]
-//! fn list(round: &Round, shop: &Shop) -> Result<Found> {
-//!     let page = http::get(&format!("{}?page={}", shop.list, round.page()))?.html()?;
-//!     let links = page.select("a.book")?.into_iter().filter_map(|element| element.link("href"));
-//!     let books: Vec<Book> = links.map(|url| Book { url }).collect();
-//!     let next = round.page() + 1;
-//!     let is_last = books.is_empty() || next == shop.most_pages;
-//!     Ok(if is_last { Found::all(books) } else { Found::more(books, next) })
-//! }
-//!
-//! /// Keeps the raw page; parses nothing.
-//! #[stage]
-//! fn fetch(book: &Book) -> Result<Page> {
-//!     let page = http::get(&book.url)?.save("page.html")?;
-//!     Ok(Page { size: page.size })
-//! }
-//!
-//! /// Needs `fetch`, because it takes a `Page`.
-//! #[stage]
-//! fn extract(_page: Page, book: &Book, #[reads("fetch/page.html")] raw: Artifact) -> Result<Offer> {
-//!     let page = raw.html(&book.url)?;
-//!     Ok(Offer {
-//!         title: page.text_of("h1")?.or_reject("no title: not a book")?,
-//!         price: page.text_of(".price")?,
-//!         authors: page.select(".author")?.iter().map(|author| author.text()).collect(),
-//!     })
-//! }
-//! # fn main() {}
+//! ```ignore
+#![doc = include_str!("../examples/books.rs")]
 //! ```
 //!
-//! and, at its end, what makes a handler of the functions; its name is the crate's:
-//!
-//! ```text
-//! handler!(discover: list, stages: [fetch, extract]);
-//! ```
+//! No name is written twice: a stage is called as its function is, the handler as its crate is (so `"books"` could go),
+//! needs and contracts come from the types. Two stages can't return one type.
 //!
 //! Its Cargo.toml says `crate-type = ["cdylib", "rlib"]`, so that it builds for wasm and its tests run natively.
 //! `tollgate build` compiles it into the handlers folder; by hand that is
@@ -108,11 +41,12 @@
 //! | `page: Page` | the `#[output]` of another stage | this stage needs that one, and runs after it |
 //! | `text: Either<Captions, Whisper>` | one of two outputs | whichever is done; the second stage runs only where the first says `nothing-here` |
 //! | `shop: &Shop` | a `#[params]` struct | `params` of jobs.toml, the stage's own laid over the job's; names are kebab-case there |
-//! | `#[reads("fetch/page.html")] raw: Artifact` | an artifact of another stage | it is kept until this stage is done |
+//! | `#[reads("fetch/page.html")] raw: Artifact` | an artifact of another stage | this stage needs that one, and the artifact is kept until it is done |
 //! | `all: &Artifacts` | the item's artifacts | put your own, list them all |
 //! | `task: &Task` | everything | key, attempt, time left |
 //!
-//! Structs and enums inside of those bear `#[part]`.
+//! Structs and enums inside of those bear `#[part]`. A param that no struct of the handler has is refused when jobs.toml
+//! is loaded, so that a typo is found.
 //!
 //! # What a stage returns
 //!
@@ -123,6 +57,13 @@
 //! A stage that comes upon new items, such as the links of a page, returns `Result<With<T>>`:
 //! `Ok(Page { size }.found(items))`. They are submitted in the same step as the output. `.flag("…")` adds a doubt
 //! that is shown to people.
+//!
+//! # Items
+//!
+//! A `#[data]` struct with a `#[key]` field is an item by itself; the key is unique in its job, and one that is known
+//! already is left alone. `NewItem::from(book).revision(changed_at)` reopens it when the revision differs,
+//! `.priority(1)` puts it before others. A discovery gives a page at a time: `Found::all(books)` ends the round,
+//! `Found::more(books, cursor)` goes on, with the cursor in [`Round::cursor`](items::Round::cursor).
 //!
 //! # How a stage ends without an output
 //!
@@ -136,8 +77,8 @@
 //! | [`StageError::Permanent`] | fails the task at once | `.or_permanent("…")`, a 404 or 410, bad params |
 //! | [`StageError::Failed`] | tries again up to the stage's bound, then fails | `.or_fail("…")`, a 5xx, missing artifacts, bad JSON |
 //!
-//! `?` turns the errors of [`http`], [`Artifacts`] and [`state`] into the one that fits. A panic is a failure too; a
-//! task that panics twice in a row isn't tried again.
+//! `?` turns the errors of [`http`], [`Artifact`], [`state`] and the services into the one that fits: an exhausted
+//! budget comes later as well. A panic is a failure too; a task that panics twice in a row isn't tried again.
 //!
 //! # Raw first
 //!
@@ -177,12 +118,25 @@
 //! # State and logs
 //!
 //! [`state`] is a key-value store of the job, shared by its items: [`state::update`] changes an entry safely beside
-//! others. [`info!`] and its kin log a message with fields: `info!("saved", size = page.size)`.
+//! others. [`log::info!`] and its kin log a message with fields: `log::info!("saved", size = page.size)`.
+//!
+//! # Pages
+//!
+//! [`html`] takes pages apart by CSS selectors; [`links`] finds links in one pass, for stages that fetch; [`sitemap`]
+//! reads sitemaps. They are the feature `html`, on by default.
+//!
+//! # Models, search, speech, tools
+//!
+//! [`llm`], [`search`], [`speech`] and [`tools`] ask the host, which holds the keys and keeps the budget. What a
+//! handler calls, its job must be granted: else the host refuses it at load, and prints the line that grants it.
 //!
 //! # Staleness
 //!
 //! [`handler!`](prelude::handler) computes a hash for each stage from the crate's sources, so that the host knows
-//! which outputs another version of the code would make anew. Comments, formatting and tests don't count.
+//! which outputs another version of the code would make anew. It covers every item of the crate but the other stages'
+//! own functions and what only they name, and the closure of dependencies in Cargo.lock. Comments, formatting and tests
+//! don't count; but in a crate that asks a model ([`llm`]), comments on its types do, since the model reads them.
+//! Features given on cargo's command line aren't seen: name them in Cargo.toml.
 
 // The macros name the SDK by its outer name, inside of it as well.
 #[cfg(target_family = "wasm")]
