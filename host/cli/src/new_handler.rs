@@ -65,7 +65,7 @@ fn manifest(name: &HandlerName, sdk: &Path) -> String {
          [lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n\n\
          [dependencies]\ntollgate-sdk = {{ path = {:?} }}\n\n\
          [profile.release]\ncodegen-units = 1\nlto = true\npanic = \"abort\"\n\n\
-         [workspace]\n",
+         [workspace]\nexclude = [\"sdk\"]\n",
         sdk.display().to_string()
     )
 }
@@ -82,11 +82,8 @@ fn unpack(folder: &Path) -> Result<(), CliError> {
 
 /// This workspace's manifest, with the SDK's crates as its members and without what only the host depends on.
 fn sdk_workspace() -> String {
-    let members_end = WORKSPACE.find("]\n").map_or(0, |at| at + 2);
-    let rest = WORKSPACE[members_end..].lines().filter(|line| {
-        let own = line.contains("path = \"");
-        !own || line.starts_with("tollgate-sdk")
-    });
+    let shared = WORKSPACE.find("[workspace.package]").map_or("", |at| &WORKSPACE[at..]);
+    let rest = shared.lines().filter(|line| !line.contains("path = \"") || line.starts_with("tollgate-sdk"));
     let rest = rest.collect::<Vec<_>>().join("\n");
     format!("[workspace]\nresolver = \"3\"\nmembers = [\"sdk/rust\", \"sdk/macros\"]\n{rest}\n")
 }
@@ -99,6 +96,7 @@ mod tests {
     fn the_sdk_s_workspace_names_its_own_crates_alone() {
         let workspace = sdk_workspace();
         assert!(workspace.contains("tollgate-sdk-macros = { path = \"sdk/macros\" }"), "{workspace}");
+        assert!(workspace.contains("edition = \"2024\""), "{workspace}");
         assert!(!workspace.contains("path = \"host"), "{workspace}");
         assert!(!workspace.contains("\"handlers/*\""), "{workspace}");
     }

@@ -36,7 +36,8 @@ pub(super) fn of(folder: &Path, name: &str, version: &str) -> Result<String, Str
                 let folder =
                     if place == root { Some(folder) } else { folders.get(&package.name).map(PathBuf::as_path) };
                 let folder = folder.ok_or_else(|| format!("no Cargo.toml says by `path` where {} is", package.name))?;
-                let manifest = Manifest::read(folder, workspace)?;
+                let own = manifest::workspace_of(folder);
+                let manifest = Manifest::read(folder, own.as_deref().unwrap_or(workspace))?;
                 // Its own tests' dependencies stand in Cargo.lock as well; those of registry crates don't.
                 used.retain(|dependency| manifest.uses(dependency.split(' ').next().unwrap_or_default()));
                 // The root's own sources are read item by item.
@@ -118,6 +119,8 @@ fn path_crates(folder: &Path, workspace: &Path) -> Result<BTreeMap<String, PathB
                     manifest.get("package").and_then(|package| package.get("name")).and_then(Value::as_str)
             {
                 found.insert(name.to_owned(), folder.clone());
+                // A crate of another checkout inherits from the workspace that it stands in there.
+                open.extend(manifest::workspace_of(&folder));
                 open.push(folder);
             }
         }

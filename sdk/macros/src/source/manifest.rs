@@ -21,6 +21,13 @@ pub(super) fn table(path: &Path) -> Result<Table, String> {
     text.parse().map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// The workspace that a crate stands in: the nearest folder, its own or one above, whose manifest has one.
+pub(super) fn workspace_of(folder: &Path) -> Option<PathBuf> {
+    let has_one =
+        |folder: &&Path| table(&folder.join("Cargo.toml")).is_ok_and(|manifest| manifest.contains_key("workspace"));
+    folder.ancestors().find(has_one).map(Path::to_owned)
+}
+
 /// The root file of the library in `folder`.
 pub(super) fn library_root(folder: &Path) -> Result<PathBuf, String> {
     let manifest = table(&folder.join("Cargo.toml"))?;
