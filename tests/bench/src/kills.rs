@@ -6,41 +6,49 @@ use anyhow::{Result, ensure};
 
 use crate::{reference, world::World};
 
-/// Moments of a kill, in milliseconds from the start: within start-up, within the crawl.
-const KILL_MS: std::ops::Range<u64> = 30..2_500;
+/// Moments of a kill, in milliseconds from the start: within start-up, within the crawl, which takes some seconds.
+const KILL_MS: std::ops::Range<u64> = 60..500;
 
 pub(crate) async fn kills(kills: u32, seed: u64, max_depth: u32) -> Result<()> {
     println!("seed {seed}, {kills} kills");
     let world = World::new(max_depth)?;
-    world.run("data", &["check"])?;
+    world.run("warm", &["check"])?;
     let expected = reference::crawl(&world, max_depth).await?.pages;
-    world.reset().await?;
-    let mut chance = seed;
-    let mut while_running = 0;
-    for number in 1..=kills {
-        let moment = Duration::from_millis(KILL_MS.start + draw(&mut chance) % (KILL_MS.end - KILL_MS.start));
-        let mut program = world.tollgate("data", &["run", "--until-idle"])?;
-        let mut program = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        thread::sleep(moment);
-        // A crawl that was over sooner has nothing to kill: it is counted apart.
-        let was_running = program.try_wait()?.is_none();
-        program.kill()?;
-        program.wait()?;
-        while_running += u32::from(was_running);
-        println!("kill {number} after {moment:?}{}", if was_running { "" } else { ": the crawl was over" });
+    let (mut chance, mut hits, mut rounds, mut again) = (seed, 0, 0, 0);
+    while hits < kills {
+        rounds += 1;
+        let data = format!("round-{rounds}");
+        world.reset().await?;
+        world.run(&data, &["check"])?;
+        hits += round(&world, &data, kills - hits, &mut chance)?;
+        world.run(&data, &["run", "--until-idle"])?;
+        let found: BTreeSet<String> = world.exported(&data)?.into_keys().collect();
+        ensure!(found == expected, "round {rounds}: {} pages in the export, {} expected", found.len(), expected.len());
+        again += world.requests().await?.values().map(|count| count - 1).sum::<u64>();
     }
-    ensure!(while_running > 0, "no kill hit a running crawl; raise --max-depth");
-    world.run("data", &["run", "--until-idle"])?;
-    let rows = world.exported("data")?;
-    let found: BTreeSet<String> = rows.keys().cloned().collect();
-    ensure!(found == expected, "{} pages in the export, {} expected", found.len(), expected.len());
-    let again: u64 = world.requests().await?.values().map(|count| count - 1).sum();
+    let pages = expected.len();
     println!(
-        "{while_running} of {kills} kills hit the crawl. It ended complete: {} pages, none twice in the export.",
-        found.len()
+        "{hits} kills hit a running crawl, in {rounds} rounds. Each ended complete: {pages} pages, none twice in the export."
     );
     println!("{again} pages were requested again, because a kill came between answer and settlement.");
     Ok(())
+}
+
+/// Kills one crawl at random moments until it is over by itself; gives how many kills hit it.
+fn round(world: &World, data: &str, most: u32, chance: &mut u64) -> Result<u32> {
+    for hits in 0..most {
+        let moment = Duration::from_millis(KILL_MS.start + draw(chance) % (KILL_MS.end - KILL_MS.start));
+        let mut program = world.tollgate(data, &["run", "--until-idle"])?;
+        let mut program = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        thread::sleep(moment);
+        let was_running = program.try_wait()?.is_none();
+        program.kill()?;
+        program.wait()?;
+        if !was_running {
+            return Ok(hits);
+        }
+    }
+    Ok(most)
 }
 
 /// The next number of a linear congruential generator (Knuth's MMIX constants); its upper bits.
