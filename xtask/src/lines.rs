@@ -33,7 +33,11 @@ pub(crate) fn lines() -> Result<()> {
         let (mut own, mut tests) = (0, 0);
         count(&folder.join("src"), &mut own, &mut tests)?;
         let mut ignored = 0;
-        count(&folder.join("tests"), &mut tests, &mut ignored)?;
+        for of_tests in ["tests", "integration"] {
+            let mut all = 0;
+            count(&folder.join(of_tests), &mut all, &mut ignored)?;
+            tests += all;
+        }
         println!("{name:<24} {own:>7} {:>7}", tests + ignored);
         all += own;
         all_tests += tests + ignored;

@@ -120,3 +120,19 @@ pub(super) struct RawStage {
     pub(super) raw: Option<bool>,
     pub(super) contract: Option<Spanned<Table>>,
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_key_stands_in_the_documentation() {
+        let documentation = include_str!("../../../../docs/jobs.md");
+        let fields = include_str!("raw.rs").lines().filter_map(|line| line.trim().strip_prefix("pub(super) "));
+        let keys = fields.filter_map(|field| field.split_once(':')).map(|(name, _)| name.replace('_', "-"));
+        let keys: Vec<String> = keys.filter(|name| !name.contains(' ')).collect();
+        assert!(keys.len() > 30, "{keys:?}");
+        for key in keys {
+            let named = [format!("`{key}`"), format!("{key} ="), format!("[{key}."), format!("[{key}]")];
+            assert!(named.iter().any(|name| documentation.contains(name)), "docs/jobs.md doesn't name {key}");
+        }
+    }
+}
