@@ -131,7 +131,9 @@ mod tests {
         let keys: Vec<String> = keys.filter(|name| !name.contains(' ')).collect();
         assert!(keys.len() > 30, "{keys:?}");
         for key in keys {
-            let named = [format!("`{key}`"), format!("{key} ="), format!("[{key}."), format!("[{key}]")];
+            // A key by itself, in an example, or as a part of a table's name.
+            let named =
+                [format!("`{key}`"), format!("{key} ="), format!("[{key}."), format!("[{key}]"), format!(".{key}.")];
             assert!(named.iter().any(|name| documentation.contains(name)), "docs/jobs.md doesn't name {key}");
         }
     }
