@@ -1,5 +1,9 @@
 //! Pages, taken apart by CSS selectors.
 
+mod parse;
+
+use std::{cell::RefCell, collections::HashMap};
+
 use scraper::{ElementRef, Node, Selector};
 
 use crate::{
@@ -11,13 +15,15 @@ use crate::{
 pub struct Html {
     page: scraper::Html,
     base: Option<url::Url>,
+    /// Links made absolute so far, by what stands on the page: most pages name few addresses many times.
+    absolute: RefCell<HashMap<String, Option<String>>>,
 }
 
 /// An element of a page.
 #[derive(Clone, Copy)]
 pub struct Element<'a> {
     element: ElementRef<'a>,
-    base: Option<&'a url::Url>,
+    page: &'a Html,
 }
 
 /// Parses a CSS selector.
@@ -32,7 +38,7 @@ impl Html {
     /// Parses a page. Relative links are resolved against its own `<base>`, else against `base`.
     #[must_use]
     pub fn parse(text: &str, base: Option<&str>) -> Self {
-        let page = scraper::Html::parse_document(text);
+        let page = parse::parse(text);
         let address = base.and_then(|base| url::Url::parse(base).ok());
         let own = Selector::parse("base[href]").ok().and_then(|selector| {
             page.select(&selector).next().and_then(|element| element.value().attr("href").map(ToOwned::to_owned))
@@ -41,7 +47,7 @@ impl Html {
             (Some(address), Some(own)) => address.join(&own).ok().or(Some(address)),
             (address, own) => address.or_else(|| own.and_then(|own| url::Url::parse(&own).ok())),
         };
-        Self { page, base }
+        Self { page, base, absolute: RefCell::default() }
     }
 
     /// All elements that a selector matches, in the page's order.
@@ -50,7 +56,7 @@ impl Html {
     /// The selector is none.
     pub fn select(&self, text: &str) -> Result<Vec<Element<'_>>> {
         let selector = selector(text)?;
-        Ok(self.page.select(&selector).map(|element| Element { element, base: self.base.as_ref() }).collect())
+        Ok(self.page.select(&selector).map(|element| Element { element, page: self }).collect())
     }
 
     /// The first element that a selector matches.
@@ -59,7 +65,7 @@ impl Html {
     /// The selector is none.
     pub fn first(&self, text: &str) -> Result<Option<Element<'_>>> {
         let selector = selector(text)?;
-        Ok(self.page.select(&selector).next().map(|element| Element { element, base: self.base.as_ref() }))
+        Ok(self.page.select(&selector).next().map(|element| Element { element, page: self }))
     }
 
     /// The text of the first element that a selector matches; absent if there is none, or no text in it.
@@ -117,7 +123,14 @@ impl<'a> Element<'a> {
     /// An attribute as an absolute http or https address without a fragment.
     #[must_use]
     pub fn link(&self, name: &str) -> Option<String> {
-        absolute(self.attr(name)?, self.base)
+        let link = self.attr(name)?;
+        let mut known = self.page.absolute.borrow_mut();
+        if let Some(known) = known.get(link) {
+            return known.clone();
+        }
+        let made = absolute(link, self.page.base.as_ref());
+        known.insert(link.to_owned(), made.clone());
+        made
     }
 
     /// Elements within it that a selector matches.
@@ -126,7 +139,7 @@ impl<'a> Element<'a> {
     /// The selector is none.
     pub fn select(&self, text: &str) -> Result<Vec<Element<'a>>> {
         let selector = selector(text)?;
-        Ok(self.element.select(&selector).map(|element| Element { element, base: self.base }).collect())
+        Ok(self.element.select(&selector).map(|element| Element { element, page: self.page }).collect())
     }
 
     /// A table's rows, each cell's text; a `colspan` repeats nothing.

@@ -1,13 +1,8 @@
 //! Links found in one streaming pass, for stages that fetch: no tree is built.
 
-use std::{
-    borrow::Cow,
-    cell::{Cell, RefCell},
-    collections::HashSet,
-    rc::Rc,
-};
+mod finder;
 
-use lol_html::{HtmlRewriter, Settings, element};
+use std::borrow::Cow;
 
 use crate::error::{Result, StageError};
 
@@ -29,7 +24,7 @@ pub struct Links {
 /// Finds the links of a page, whose address is `address`. Follows the page's `<base>`.
 ///
 /// # Errors
-/// The page's address is none, or the page can't be read as HTML.
+/// The page's address is none.
 pub fn of(page: &[u8], address: &str) -> Result<Links> {
     find(page, address, false)
 }
@@ -43,52 +38,9 @@ pub fn followable(page: &[u8], address: &str) -> Result<Links> {
 }
 
 fn find(page: &[u8], address: &str, skip_nofollow: bool) -> Result<Links> {
-    let address = url::Url::parse(address)
+    let base = url::Url::parse(address)
         .map_err(|error| StageError::Permanent(format!("{address:?} is no address: {error}")))?;
-    let base = Rc::new(RefCell::new(address));
-    let has_base = Cell::new(false);
-    let links = Rc::new(RefCell::new((Links::default(), HashSet::new())));
-    let (base_of_page, of_page) = (base.clone(), links.clone());
-    let settings = Settings::new()
-        .append_element_content_handler(element!("base[href]", move |element| {
-            let href = element.get_attribute("href").unwrap_or_default();
-            let joined = base.borrow().join(decode_entities(href.trim()).as_ref());
-            // The first one counts, as in browsers.
-            if let Ok(joined) = joined
-                && !has_base.replace(true)
-            {
-                *base.borrow_mut() = joined;
-            }
-            Ok(())
-        }))
-        .append_element_content_handler(element!("a[href], area[href]", move |element| {
-            if skip_nofollow && element.get_attribute("rel").is_some_and(|rel| is_nofollow(&rel)) {
-                return Ok(());
-            }
-            let href = element.get_attribute("href").unwrap_or_default();
-            let (links, seen) = &mut *links.borrow_mut();
-            if let Some(link) = absolute(&decode_entities(&href), Some(&base_of_page.borrow()))
-                && !seen.contains(&link)
-            {
-                if links.urls.len() < LINKS_MAX {
-                    seen.insert(link.clone());
-                    links.urls.push(link);
-                } else {
-                    links.left_out += 1;
-                }
-            }
-            Ok(())
-        }));
-    let mut rewriter = HtmlRewriter::new(settings, |_: &[u8]| {});
-    let broken = |error: lol_html::errors::RewritingError| StageError::Failed(format!("links of the page: {error}"));
-    rewriter.write(page).map_err(broken)?;
-    rewriter.end().map_err(broken)?;
-    let links = std::mem::take(&mut of_page.borrow_mut().0);
-    Ok(links)
-}
-
-fn is_nofollow(rel: &str) -> bool {
-    rel.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("nofollow"))
+    Ok(finder::find(page, base, skip_nofollow))
 }
 
 /// A link made absolute and normal: http or https only, without its fragment. A mere fragment is none.
