@@ -68,7 +68,7 @@ async fn a_crawl_takes_every_page_once_and_says_what_is_broken() {
     assert_eq!((counts.direct, counts.of(catalogue::HOST, "/item/12")), (0, 1));
     let csv = ok(&world, &["export", "shop", "--stage", "extract", "--csv"]).await;
     assert_eq!(csv.lines().count(), expected.len() + 1);
-    assert!(csv.starts_with("key,status,title,url\n"), "{}", csv.lines().next().unwrap());
+    assert!(csv.starts_with("key,status,output.title,output.url\n"), "{}", csv.lines().next().unwrap());
 }
 
 /// Starts the program and waits until it has asked the hanging site.
@@ -144,4 +144,31 @@ async fn check_says_everything_and_wrong_files_are_named_with_their_place() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("jobs.toml:") && said.contains("did you mean `kind`"), "{said}");
+}
+
+/// A job of one page, whose output has fields of the names that an export uses itself.
+async fn namesakes() -> World {
+    let site = Scripted::new().path("/", [Step::ok("<h1>A key</h1><p>fine</p>")]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    world.jobs(&format!(
+        "[job.test]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\ndiscover = \"once\"\n\
+         params = {{ seeds = [\"http://{SITE}/\"], fields = {{ key = \"h1\", status = \"p\" }} }}\n"
+    ));
+    ok(&world, &["run", "--until-idle"]).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_keeps_an_outputs_fields_apart_from_the_items() {
+    let world = namesakes().await;
+    let url = format!("http://{SITE}/");
+    let rows = json(&world, &["export", "test", "--stage", "extract"]).await;
+    assert_eq!((&rows[0]["key"], &rows[0]["status"]), (&Value::from(url.as_str()), &Value::from("done")));
+    assert_eq!(rows[0]["output"], serde_json::json!({"key": "A key", "status": "fine", "url": url}));
+    let csv = ok(&world, &["export", "test", "--stage", "extract", "--csv"]).await;
+    assert_eq!(csv, format!("key,status,output.key,output.status,output.url\n{url},done,A key,fine,{url}\n"));
+    let mistyped = run(&world, &["export", "test", "--stage", "extrakt"]).await;
+    assert_eq!(mistyped.status.code(), Some(4));
+    let said = String::from_utf8(mistyped.stderr).unwrap();
+    assert!(said.contains("fetch, extract"), "{said}");
 }
