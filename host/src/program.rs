@@ -26,6 +26,9 @@ fn refuse(error: HostError) -> CliError {
     match &error {
         HostError::Read { .. } | HostError::Spec(_) => CliError::configuration(error.to_string()),
         HostError::Store(StoreError::InUse(_)) => CliError::in_use(error.to_string()),
+        HostError::Listen(refused) if refused.kind() == std::io::ErrorKind::InvalidInput => {
+            CliError::configuration(error.to_string())
+        }
         _ => CliError::failed(error.to_string()),
     }
 }

@@ -172,3 +172,13 @@ async fn an_export_keeps_an_outputs_fields_apart_from_the_items() {
     let said = String::from_utf8(mistyped.stderr).unwrap();
     assert!(said.contains("fetch, extract"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_listens_on_loopback_alone_whoever_says_where() {
+    let world = World::new(vec![]).await;
+    world.jobs(&outcomes(""));
+    let refused = run(&world, &["run", "--until-idle", "--listen", "0.0.0.0:0"]).await;
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("0.0.0.0:0 is no loopback address"));
+    ok(&world, &["run", "--until-idle", "--listen", "127.0.0.2:0"]).await;
+}

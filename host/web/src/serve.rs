@@ -51,8 +51,14 @@ pub struct Server {
 /// Listens and serves until [`Server::stop`].
 ///
 /// # Errors
-/// The address is taken, or a file of the data folder can't be written.
+/// The address is taken or no loopback one ([`io::ErrorKind::InvalidInput`]), or a file of the data folder can't be
+/// written.
 pub async fn serve(operations: Arc<Operations>, data: &Path, listen: SocketAddr) -> io::Result<Server> {
+    if !listen.ip().is_loopback() {
+        let text =
+            format!("{listen} is no loopback address, and the host listens on no other; name 127.0.0.1 or [::1]");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
     let token = Token::read_or_make(data)?;
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         let text = format!("can't listen on {listen}: {error}; name another address under [host] listen in jobs.toml");
