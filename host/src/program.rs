@@ -8,6 +8,7 @@ use tollgate_cli::{Checked, CliError, Program, RunRequest, Running};
 use tollgate_engine::{Operations, Progress, clock::SystemClock};
 use tollgate_sandbox::Compiler;
 use tollgate_store::{RedbStore, StoreError, StoreOptions};
+use tollgate_web::HostFile;
 
 use crate::{Host, HostError, check, check::SpecFile};
 
@@ -57,6 +58,7 @@ impl Program for Tollgate {
 
     fn open(&self, data: &Path) -> Result<Arc<Operations>, CliError> {
         let store = RedbStore::open(data, StoreOptions::default()).map_err(|error| refuse(error.into()))?;
+        HostFile::forget(data)?;
         Ok(Arc::new(Operations::new(store, Arc::new(SystemClock), data.to_owned())))
     }
 

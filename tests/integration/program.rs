@@ -182,3 +182,47 @@ async fn a_host_listens_on_loopback_alone_whoever_says_where() {
     assert!(String::from_utf8(refused.stderr).unwrap().contains("0.0.0.0:0 is no loopback address"));
     ok(&world, &["run", "--until-idle", "--listen", "127.0.0.2:0"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_not_shown_to_whoever_has_a_killed_hosts_port() {
+    let world = World::new(vec![]).await;
+    world.jobs(&outcomes(""));
+    ok(&world, &["run", "--until-idle"]).await;
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let left = serde_json::json!({"listen": stranger.local_addr().unwrap(), "pid": 1});
+    fs::write(world.path("data/host.json"), left.to_string()).unwrap();
+    assert_eq!(json(&world, &["status"]).await["liveness"]["liveness"], "stopped");
+    stranger.set_nonblocking(true).unwrap();
+    assert_eq!(stranger.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody called");
+    assert!(!world.path("data/host.json").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_outlives_the_start_and_the_stop_of_a_host_and_is_in_nobodys_way() {
+    let release = Release::new();
+    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    world.jobs(&outcomes(""));
+    ok(&world, &["run", "--until-idle"]).await;
+    world
+        .jobs(&outcomes(&format!("discover = \"once\"\nparams = {{ count = 1, first = \"fetch http://{SITE}/\" }}\n")));
+    let mut watcher = tollgate(&world, &["status", "--watch", "-o", "jsonl"]).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(watcher.stdout.take().unwrap()));
+    let lines = Arc::new(std::sync::Mutex::new(lines));
+    let until = async |liveness: &'static str| {
+        let lines = lines.clone();
+        let is = move |line: String| serde_json::from_str::<Value>(&line).unwrap()["liveness"]["liveness"] == liveness;
+        let seen = move || lines.lock().unwrap().any(|line| is(line.unwrap()));
+        let seen = tokio::task::spawn_blocking(seen).await.unwrap();
+        assert!(seen, "the watcher ended before the host was {liveness}");
+    };
+    until("stopped").await;
+    let mut child = start_hanging(&world).await;
+    until("running").await;
+    release.release();
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert!(tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap().success());
+    until("stopped").await;
+    watcher.kill().unwrap();
+    watcher.wait().unwrap();
+}
