@@ -226,3 +226,16 @@ async fn a_watcher_outlives_the_start_and_the_stop_of_a_host_and_is_in_nobodys_w
     watcher.kill().unwrap();
     watcher.wait().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_items_are_added_whatever_their_size() {
+    let world = World::new(vec![]).await;
+    world.jobs(&outcomes(""));
+    ok(&world, &["run", "--until-idle"]).await;
+    let lines = world.path("items.jsonl");
+    let text = "x".repeat(900_000);
+    let item = |number| format!("{}\n", serde_json::json!({"key": format!("i{number}"), "data": {"text": text}}));
+    fs::write(&lines, (0..12).map(item).collect::<String>()).unwrap();
+    let added = json(&world, &["item", "add", "test", "--from", lines.to_str().unwrap()]).await;
+    assert_eq!((&added["new"], &added["known"]), (&Value::from(12), &Value::from(0)));
+}
