@@ -14,7 +14,7 @@ use tollgate_engine::{
 };
 use tollgate_sandbox::Compiler;
 use tollgate_store::{RedbStore, Store, StoreOptions};
-use tollgate_web::Server;
+use tollgate_web::{HostFile, Server};
 
 use crate::{
     HostError,
@@ -97,6 +97,7 @@ impl HostBuilder {
         make_folder(&data)?;
         let clock = self.clock;
         let store: Arc<dyn Store> = RedbStore::open(&data, StoreOptions::default())?;
+        HostFile::forget(&data).map_err(|error| HostError::Data { folder: data.clone(), error })?;
         let options = GateOptions { spool: data.join("spool"), clock: clock.clone(), base: spec.base.clone() };
         let gate = Gate::new(&spec.deployment, options)?;
         let handlers = spec.handlers(data.join("compiled"), self.compiler).await?;

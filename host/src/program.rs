@@ -8,6 +8,7 @@ use tollgate_cli::{Checked, CliError, Program, RunRequest, Running};
 use tollgate_engine::{Operations, Progress, clock::SystemClock};
 use tollgate_sandbox::Compiler;
 use tollgate_store::{RedbStore, StoreError, StoreOptions};
+use tollgate_web::HostFile;
 
 use crate::{Host, HostError, check, check::SpecFile};
 
@@ -26,6 +27,9 @@ fn refuse(error: HostError) -> CliError {
     match &error {
         HostError::Read { .. } | HostError::Spec(_) => CliError::configuration(error.to_string()),
         HostError::Store(StoreError::InUse(_)) => CliError::in_use(error.to_string()),
+        HostError::Listen(refused) if refused.kind() == std::io::ErrorKind::InvalidInput => {
+            CliError::configuration(error.to_string())
+        }
         _ => CliError::failed(error.to_string()),
     }
 }
@@ -54,6 +58,7 @@ impl Program for Tollgate {
 
     fn open(&self, data: &Path) -> Result<Arc<Operations>, CliError> {
         let store = RedbStore::open(data, StoreOptions::default()).map_err(|error| refuse(error.into()))?;
+        HostFile::forget(data)?;
         Ok(Arc::new(Operations::new(store, Arc::new(SystemClock), data.to_owned())))
     }
 

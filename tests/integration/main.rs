@@ -5,6 +5,7 @@
 
 mod architecture;
 mod clock;
+mod crawl;
 mod gate;
 mod lessons;
 mod page;

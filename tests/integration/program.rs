@@ -68,7 +68,7 @@ async fn a_crawl_takes_every_page_once_and_says_what_is_broken() {
     assert_eq!((counts.direct, counts.of(catalogue::HOST, "/item/12")), (0, 1));
     let csv = ok(&world, &["export", "shop", "--stage", "extract", "--csv"]).await;
     assert_eq!(csv.lines().count(), expected.len() + 1);
-    assert!(csv.starts_with("key,status,title,url\n"), "{}", csv.lines().next().unwrap());
+    assert!(csv.starts_with("key,status,output.title,output.url\n"), "{}", csv.lines().next().unwrap());
 }
 
 /// Starts the program and waits until it has asked the hanging site.
@@ -144,4 +144,98 @@ async fn check_says_everything_and_wrong_files_are_named_with_their_place() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("jobs.toml:") && said.contains("did you mean `kind`"), "{said}");
+}
+
+/// A job of one page, whose output has fields of the names that an export uses itself.
+async fn namesakes() -> World {
+    let site = Scripted::new().path("/", [Step::ok("<h1>A key</h1><p>fine</p>")]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    world.jobs(&format!(
+        "[job.test]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\ndiscover = \"once\"\n\
+         params = {{ seeds = [\"http://{SITE}/\"], fields = {{ key = \"h1\", status = \"p\" }} }}\n"
+    ));
+    ok(&world, &["run", "--until-idle"]).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_keeps_an_outputs_fields_apart_from_the_items() {
+    let world = namesakes().await;
+    let url = format!("http://{SITE}/");
+    let rows = json(&world, &["export", "test", "--stage", "extract"]).await;
+    assert_eq!((&rows[0]["key"], &rows[0]["status"]), (&Value::from(url.as_str()), &Value::from("done")));
+    assert_eq!(rows[0]["output"], serde_json::json!({"key": "A key", "status": "fine", "url": url}));
+    let csv = ok(&world, &["export", "test", "--stage", "extract", "--csv"]).await;
+    assert_eq!(csv, format!("key,status,output.key,output.status,output.url\n{url},done,A key,fine,{url}\n"));
+    let mistyped = run(&world, &["export", "test", "--stage", "extrakt"]).await;
+    assert_eq!(mistyped.status.code(), Some(4));
+    let said = String::from_utf8(mistyped.stderr).unwrap();
+    assert!(said.contains("fetch, extract"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_listens_on_loopback_alone_whoever_says_where() {
+    let world = World::new(vec![]).await;
+    world.jobs(&outcomes(""));
+    let refused = run(&world, &["run", "--until-idle", "--listen", "0.0.0.0:0"]).await;
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("0.0.0.0:0 is no loopback address"));
+    ok(&world, &["run", "--until-idle", "--listen", "127.0.0.2:0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_not_shown_to_whoever_has_a_killed_hosts_port() {
+    let world = World::new(vec![]).await;
+    world.jobs(&outcomes(""));
+    ok(&world, &["run", "--until-idle"]).await;
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let left = serde_json::json!({"listen": stranger.local_addr().unwrap(), "pid": 1});
+    fs::write(world.path("data/host.json"), left.to_string()).unwrap();
+    assert_eq!(json(&world, &["status"]).await["liveness"]["liveness"], "stopped");
+    stranger.set_nonblocking(true).unwrap();
+    assert_eq!(stranger.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody called");
+    assert!(!world.path("data/host.json").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_outlives_the_start_and_the_stop_of_a_host_and_is_in_nobodys_way() {
+    let release = Release::new();
+    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    world.jobs(&outcomes(""));
+    ok(&world, &["run", "--until-idle"]).await;
+    world
+        .jobs(&outcomes(&format!("discover = \"once\"\nparams = {{ count = 1, first = \"fetch http://{SITE}/\" }}\n")));
+    let mut watcher = tollgate(&world, &["status", "--watch", "-o", "jsonl"]).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(watcher.stdout.take().unwrap()));
+    let lines = Arc::new(std::sync::Mutex::new(lines));
+    let until = async |liveness: &'static str| {
+        let lines = lines.clone();
+        let is = move |line: String| serde_json::from_str::<Value>(&line).unwrap()["liveness"]["liveness"] == liveness;
+        let seen = move || lines.lock().unwrap().any(|line| is(line.unwrap()));
+        let seen = tokio::task::spawn_blocking(seen).await.unwrap();
+        assert!(seen, "the watcher ended before the host was {liveness}");
+    };
+    until("stopped").await;
+    let mut child = start_hanging(&world).await;
+    until("running").await;
+    release.release();
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert!(tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap().success());
+    until("stopped").await;
+    watcher.kill().unwrap();
+    watcher.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_items_are_added_whatever_their_size() {
+    let world = World::new(vec![]).await;
+    world.jobs(&outcomes(""));
+    ok(&world, &["run", "--until-idle"]).await;
+    let lines = world.path("items.jsonl");
+    let text = "x".repeat(900_000);
+    let item = |number| format!("{}\n", serde_json::json!({"key": format!("i{number}"), "data": {"text": text}}));
+    fs::write(&lines, (0..12).map(item).collect::<String>()).unwrap();
+    let added = json(&world, &["item", "add", "test", "--from", lines.to_str().unwrap()]).await;
+    assert_eq!((&added["new"], &added["known"]), (&Value::from(12), &Value::from(0)));
 }

@@ -1,6 +1,6 @@
 //! What a fresh machine lacks: the wasm target, cargo-deny, a browser.
 
-use std::{path::Path, process::Command};
+use std::process::Command;
 
 use anyhow::{Result, bail};
 
@@ -40,12 +40,18 @@ pub(crate) fn cargo_deny() -> Result<()> {
     step("cargo install cargo-deny", &mut command, "Run `cargo install cargo-deny --locked`.")
 }
 
-/// Installs the browser that the page is tested in.
-pub(crate) fn chromium() -> Result<()> {
-    if Path::new("/usr/bin/chromium").exists() {
+/// Names under which Chromium is installed, and the variable that names another; `tests/integration/page.rs` looks there
+/// too.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+const BROWSER_VARIABLE: &str = "CHROME";
+
+/// Finds the browser that the page is tested in, or installs it where that can be done without asking.
+pub(crate) fn browser() -> Result<()> {
+    let named = std::env::var(BROWSER_VARIABLE).ok();
+    if named.iter().map(String::as_str).chain(BROWSERS).any(|name| runs(name, &["--version"])) {
         return Ok(());
     }
-    let by_hand = "Install Debian's package chromium (`apt-get install chromium`), so that /usr/bin/chromium is there.";
+    let by_hand = "Install Chromium (Debian: `apt-get install chromium`), or name a browser of its kind in CHROME.";
     let is_root = output("id", &["-u"]).is_some_and(|id| id.trim() == "0");
     if !is_root || !runs("apt-get", &["--version"]) {
         bail!("the page's tests need a browser. {by_hand}");

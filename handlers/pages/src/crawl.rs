@@ -4,8 +4,9 @@ use tollgate_sdk::{prelude::*, sitemap::Sitemap};
 
 use crate::bounds::Crawl;
 
-/// Items that one page of discovery gives at most: a sitemap may list 50,000.
-const ITEMS_A_PAGE: usize = 5_000;
+/// Items that one page of discovery gives at most, as the host takes them. The largest sitemap that the protocol allows
+/// lists half as many, so each is read once.
+const ITEMS_A_PAGE: usize = 100_000;
 /// Sitemaps of one round at most, those of indexes included: an index that lists itself must end.
 const SITEMAPS_MAX: usize = 1_000;
 
@@ -46,7 +47,7 @@ impl Page {
 struct Cursor {
     /// Sitemaps still to read; the first is being read.
     open: Vec<String>,
-    /// Entries of the first that are done.
+    /// Entries of the first that are done, where it is larger than the protocol allows: it is read again for the rest.
     skip: usize,
     /// Sitemaps read so far.
     read: usize,

@@ -17,6 +17,9 @@ pub(crate) struct Fields {
     required: Vec<String>,
 }
 
+/// The output's own field, beside those that params name.
+const URL: &str = "url";
+
 /// The fields of a page. Which there are, the params say.
 #[output]
 #[derive(Debug, PartialEq)]
@@ -35,13 +38,15 @@ pub(crate) fn extract(page: Page, wanted: &Fields, #[reads("fetch/page.html")] r
         return Err(StageError::nothing_here(format!("{} is no page", page.media_type.unwrap_or_default())));
     }
     if let Some(unknown) = wanted.required.iter().find(|name| !wanted.fields.contains_key(*name)) {
-        return Err(StageError::permanent(format!("params: `required` names {unknown}, which `fields` doesn't have")));
+        return Err(StageError::failed(format!("params: `required` names {unknown}, which `fields` doesn't have")));
+    }
+    if wanted.fields.contains_key(URL) {
+        return Err(StageError::failed(format!("params: `fields` names {URL}, which is the page's own address")));
     }
     let html = raw.html(&page.url)?;
     let mut fields = Map::new();
     for (name, rule) in &wanted.fields {
-        let value =
-            rule.take(&html).map_err(|error| StageError::permanent(format!("params: fields.{name}: {error}")))?;
+        let value = rule.take(&html).map_err(|error| bad_params(name, error))?;
         match value {
             Some(value) => drop(fields.insert(name.clone(), value)),
             None if wanted.required.contains(name) => {
@@ -51,6 +56,17 @@ pub(crate) fn extract(page: Page, wanted: &Fields, #[reads("fetch/page.html")] r
         }
     }
     Ok(Taken { url: page.url, fields })
+}
+
+/// A rule that can't be used meets every page: as failures, not as the end of each, they open the breaker, and the job
+/// pauses with these words.
+fn bad_params(name: &str, error: StageError) -> StageError {
+    match error {
+        StageError::Permanent(reason) | StageError::Failed(reason) => {
+            StageError::failed(format!("params: fields.{name}: {reason}"))
+        }
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -102,12 +118,16 @@ mod tests {
     }
 
     #[test]
-    fn bad_params_are_permanent_and_name_the_field() {
-        for params in [json!({"fields": {"sku": "h1["}}), json!({"fields": {"a": "h1"}, "required": ["sku"]})] {
-            let Err(StageError::Permanent(reason)) = run(params) else { panic!("bad params passed") };
-            assert!(reason.contains("sku"), "{reason}");
+    fn bad_params_are_failures_and_name_the_field() {
+        for (params, said) in [
+            (json!({"fields": {"sku": "h1["}}), "params: fields.sku: \"h1[\""),
+            (json!({"fields": {"a": "h1"}, "required": ["sku"]}), "`required` names sku"),
+            (json!({"fields": {"url": "h1"}}), "`fields` names url"),
+        ] {
+            let Err(StageError::Failed(reason)) = run(params) else { panic!("bad params passed") };
+            assert!(reason.contains(said), "{reason}");
         }
-        assert!(matches!(run(json!({"fields": {"a": {"selct": "h1"}}})), Err(StageError::Permanent(_))));
+        assert!(matches!(run(json!({"fields": {"a": {"selct": "h1"}}})), Err(StageError::Failed(_))));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A generic crawler: keeps each raw page, finds links within bounds, takes fields by CSS selectors from params.
 //!
-//! It needs no code from its user: what to crawl and what to take stands in jobs.toml. Each page is requested once.
+//! It needs no code from its user: what to crawl and what to take stands in jobs.toml. Each address is fetched once;
+//! `docs/pages.md` says what that means for redirects, dates of sitemaps and failures.
 //!
 //! ```toml
 //! [job.docs]

@@ -1,6 +1,10 @@
 //! The API, spoken to a running host over loopback, or in this process to the store of a stopped one.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -20,6 +24,10 @@ use crate::{CliError, Program, args::Global};
 
 /// Largest answer: a page of a thousand items with their outputs.
 const ANSWER_BYTES_MAX: usize = 512 << 20;
+/// How long a data folder may be in use by a host that doesn't listen: it starts, or stops, or it is another command.
+const REACH_TIME: Duration = Duration::from_secs(5);
+/// Time between two looks at a data folder in use.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Where the API is.
 pub(crate) struct Api {
@@ -36,22 +44,36 @@ impl Api {
     /// Finds the running host of the data folder, or opens its store.
     pub(crate) async fn find(program: &dyn Program, global: &Global) -> Result<Self, CliError> {
         let data = data_folder(program, global)?;
-        if let Some(file) = HostFile::read(&data)? {
-            // A host that was killed leaves its file behind: who doesn't answer is not running.
-            if tokio::net::TcpStream::connect(file.listen).await.is_ok() {
-                let client = Box::new(Client::builder(TokioExecutor::new()).build(HttpConnector::new()));
-                return Ok(Self { reach: Reach::Running { listen: file.listen, client }, token: Token::read(&data)? });
-            }
-        }
         if !data.is_dir() {
             return Err(CliError::not_found(format!(
                 "the data folder {} isn't there; `tollgate run` makes it",
                 data.display()
             )));
         }
-        let token = Token::draw()?;
-        let router = tollgate_web::router(program.open(&data)?, token.clone());
-        Ok(Self { reach: Reach::Stopped { router }, token })
+        let deadline = Instant::now() + REACH_TIME;
+        loop {
+            // The lock says whether a host runs. Where one listened once is no sign of it: a killed host leaves that
+            // behind, and whoever has the port now must not be shown the token.
+            let in_use = match program.open(&data) {
+                Ok(operations) => {
+                    let token = Token::draw()?;
+                    let router = tollgate_web::router(operations, token.clone());
+                    return Ok(Self { reach: Reach::Stopped { router }, token });
+                }
+                Err(error) if error.is_in_use() => error,
+                Err(error) => return Err(error),
+            };
+            if let Some(file) = HostFile::read(&data)?
+                && tokio::net::TcpStream::connect(file.listen).await.is_ok()
+            {
+                let client = Box::new(Client::builder(TokioExecutor::new()).build(HttpConnector::new()));
+                return Ok(Self { reach: Reach::Running { listen: file.listen, client }, token: Token::read(&data)? });
+            }
+            if Instant::now() >= deadline {
+                return Err(in_use);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Asks for something.
@@ -77,7 +99,7 @@ impl Api {
             .header(header::CONTENT_TYPE, "application/json")
             .body(body)
             .map_err(|error| CliError::failed(format!("the request {path}: {error}")))?;
-        let lost = |error: &dyn std::fmt::Display| CliError::failed(format!("the host doesn't answer: {error}"));
+        let lost = |error: &dyn std::fmt::Display| CliError::lost(format!("the host doesn't answer: {error}"));
         let (status, bytes) = match &self.reach {
             Reach::Running { client, .. } => {
                 let answer = client.request(request).await.map_err(|error| lost(&error))?;

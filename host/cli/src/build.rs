@@ -58,13 +58,45 @@ fn compile(path: &Path) -> Result<(String, PathBuf), CliError> {
     let found = own.find_map(|message| {
         let files = message["filenames"].as_array()?.clone();
         let wasm = files.iter().filter_map(Value::as_str).find(|file| file.ends_with(".wasm"))?.to_owned();
-        let name = message["target"]["name"].as_str()?.replace('_', "-");
-        Some((name, PathBuf::from(wasm)))
+        Some(PathBuf::from(wasm))
     });
-    found.ok_or_else(|| {
+    let wasm = found.ok_or_else(|| {
         CliError::configuration(format!(
             "{} makes no component; it needs [lib] crate-type = [\"cdylib\"]",
             path.display()
         ))
-    })
+    })?;
+    Ok((package_name(&manifest)?, wasm))
+}
+
+/// The package's name, which the handler and its file bear. A target's name has lost the difference of `-` and `_`.
+fn package_name(manifest: &Path) -> Result<String, CliError> {
+    let output = Command::new("cargo")
+        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
+        .arg(manifest)
+        .stderr(Stdio::inherit())
+        .output()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let mut packages = metadata["packages"].as_array().into_iter().flatten();
+    let own = packages.find(|package| package["manifest_path"].as_str().map(Path::new) == Some(manifest));
+    let name = own.and_then(|package| package["name"].as_str());
+    name.map(ToOwned::to_owned).ok_or_else(|| CliError::failed(format!("{} names no package", manifest.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handlers_file_bears_the_name_of_its_package() {
+        for name in ["my_books", "my-books"] {
+            let folder = tempfile::tempdir().unwrap();
+            let manifest = fs::canonicalize(folder.path()).unwrap().join("Cargo.toml");
+            let text = format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n");
+            fs::write(&manifest, text).unwrap();
+            fs::create_dir(folder.path().join("src")).unwrap();
+            fs::write(folder.path().join("src/lib.rs"), "").unwrap();
+            assert_eq!(package_name(&manifest).unwrap(), name);
+        }
+    }
 }

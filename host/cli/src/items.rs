@@ -17,8 +17,10 @@ use crate::{
 
 /// Items of one request.
 pub(crate) const PAGE: usize = 500;
-/// Items submitted with one request.
-const ADD_PAGE: usize = 1_000;
+/// Items submitted with one request: each is a transaction.
+const ADD_ITEMS: usize = 1_000;
+/// Bytes of items submitted with one request; an item that is larger by itself goes alone.
+const ADD_BYTES: usize = 4 << 20;
 
 pub(crate) async fn list(program: &dyn Program, global: &Global, args: ItemListArgs) -> Result<(), CliError> {
     let api = Api::find(program, global).await?;
@@ -151,9 +153,13 @@ pub(crate) async fn add(program: &dyn Program, global: &Global, args: ItemAddArg
         None => args.keys.iter().map(|key| of_key(key)).collect::<Result<_, _>>()?,
     };
     let api = Api::find(program, global).await?;
-    let mut total = Added::default();
-    for page in items.chunks(ADD_PAGE) {
-        let added: Added = api.post(&format!("/jobs/{}/items", args.job), &page).await?;
+    let (mut total, mut sent) = (Added::default(), 0);
+    for part in parts(&items, ADD_ITEMS, ADD_BYTES)? {
+        let added: Added = api.post(&format!("/jobs/{}/items", args.job), &part).await.map_err(|error| {
+            let text = format!("{sent} of {} items had been added; adding them all again is no harm", items.len());
+            if sent == 0 { error } else { error.after(&text) }
+        })?;
+        sent += part.len();
         total.new += added.new;
         total.reopened += added.reopened;
         total.known += added.known;
@@ -161,6 +167,24 @@ pub(crate) async fn add(program: &dyn Program, global: &Global, args: ItemAddArg
     output::one(global.output, &total, |added| {
         format!("{} new, {} opened again, {} known already\n", added.new, added.reopened, added.known)
     })
+}
+
+/// Parts of a list, each of at most so many items, and of at most so many bytes as JSON where it has more than one.
+fn parts(mut items: &[NewItem], items_max: usize, bytes_max: usize) -> Result<Vec<&[NewItem]>, CliError> {
+    let mut parts = Vec::new();
+    let (mut count, mut bytes, mut place) = (0, 0, 0);
+    while place < items.len() {
+        let size = serde_json::to_vec(&items[place])?.len() + 1;
+        if count > 0 && (count == items_max || bytes + size > bytes_max) {
+            let (part, rest) = items.split_at(count);
+            parts.push(part);
+            (items, count, bytes, place) = (rest, 0, 0, 0);
+            continue;
+        }
+        (count, bytes, place) = (count + 1, bytes + size, place + 1);
+    }
+    parts.push(items);
+    Ok(parts)
 }
 
 fn item_key(key: &str) -> Result<ItemKey, CliError> {
@@ -233,4 +257,21 @@ fn told(global: &Global, job: &str, done: &Done, what: &str) -> Result<(), CliEr
     }
     let unknown: Vec<&str> = done.unknown.iter().map(ItemKey::as_str).collect();
     Err(CliError::not_found(format!("{job} has no item {}", unknown.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_go_in_parts_by_number_and_by_bytes() {
+        let item = |bytes: usize| NewItem { key: item_key(&"k".repeat(bytes)).unwrap(), ..of_key("a").unwrap() };
+        let lengths = |items: &[NewItem], items_max, bytes_max| -> Vec<usize> {
+            parts(items, items_max, bytes_max).unwrap().into_iter().map(<[NewItem]>::len).collect()
+        };
+        let items: Vec<NewItem> = [1, 1, 1, 900, 1].map(item).into();
+        assert_eq!(lengths(&items, 2, 10_000), [2, 2, 1]);
+        assert_eq!(lengths(&items, 100, 500), [3, 1, 1], "one that is larger by itself goes alone");
+        assert_eq!(lengths(&[], 2, 10), [0], "the job is asked for in any case");
+    }
 }

@@ -1,6 +1,10 @@
 //! `tollgate run`: the host, its progress, and a summary at its end.
 
-use std::{io::IsTerminal, sync::Arc, time::Duration};
+use std::{
+    io::IsTerminal,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tollgate_core::item::ItemStatus;
@@ -8,6 +12,7 @@ use tollgate_engine::{Operations, operations::Overview};
 
 use crate::{
     CliError, Program,
+    api::LOOK_AGAIN,
     args::{Global, RunArgs},
     logging, output,
     program::{RunRequest, Running},
@@ -16,6 +21,8 @@ use crate::{
 
 /// Time between two looks at the progress.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a data folder may be in use at the start: a command that only asks has it for a moment.
+const IN_USE_TIME: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(program: &dyn Program, global: &Global, args: RunArgs) -> Result<(), CliError> {
     logging::of_a_run();
@@ -26,7 +33,7 @@ pub(crate) async fn run(program: &dyn Program, global: &Global, args: RunArgs) -
         until_idle: args.until_idle,
         tasks_max: args.limit,
     };
-    let host = program.start(request).await?;
+    let host = start(program, request).await?;
     let operations = host.operations();
     eprintln!("running; the overview is at http://{}/ , Ctrl-C stops in good order", host.listen());
     let watching = tokio::spawn(watch(operations.clone(), host.progress()));
@@ -37,12 +44,30 @@ pub(crate) async fn run(program: &dyn Program, global: &Global, args: RunArgs) -
     let (overview, settled) = end?;
     output::print(&status::text(&overview))?;
     eprintln!("{settled} tasks run");
-    let standing: Vec<&str> =
-        overview.jobs.iter().filter(|job| job.pause.is_some()).map(|job| job.name.as_str()).collect();
+    let standing = standing(&overview);
     if args.until_idle && !standing.is_empty() {
-        return Err(CliError::standing(format!("paused: {}; see `tollgate job show`", standing.join(", "))));
+        return Err(CliError::standing(format!("these jobs stand still: {}; why is said above", standing.join(", "))));
     }
     Ok(())
+}
+
+/// Jobs that are paused, and those that could not even begin: of these the store knows nothing yet.
+fn standing(overview: &Overview) -> Vec<&str> {
+    let paused = overview.jobs.iter().filter(|job| job.pause.is_some()).map(|job| job.name.as_str());
+    let is_known = |name: &str| overview.jobs.iter().any(|job| job.name.as_str() == name);
+    let of_attention = overview.attention.iter().filter_map(|attention| attention.job.as_ref().map(|job| job.as_str()));
+    paused.chain(of_attention.filter(|name| !is_known(name))).collect()
+}
+
+/// Starts the host, once commands that look at the data folder have let go of it.
+async fn start(program: &dyn Program, request: RunRequest) -> Result<Box<dyn Running>, CliError> {
+    let deadline = Instant::now() + IN_USE_TIME;
+    loop {
+        match program.start(request.clone()).await {
+            Err(error) if error.is_in_use() && Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
+            started => return started,
+        }
+    }
 }
 
 /// Waits for the host's end. The overview is read before the store closes with it.
@@ -114,4 +139,67 @@ fn line(overview: &Overview, running: u64) -> String {
         )
     });
     format!("{running} running | {}", jobs.collect::<Vec<_>>().join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        path::{Path, PathBuf},
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use futures::{FutureExt, future::BoxFuture};
+
+    use super::*;
+    use crate::{Checked, api::Api, args::Format};
+
+    /// A data folder that is in use when it is first asked for.
+    #[derive(Default)]
+    struct InUseOnce(AtomicU32);
+
+    impl InUseOnce {
+        fn answer(&self) -> CliError {
+            match self.0.fetch_add(1, Ordering::Relaxed) {
+                0 => CliError::in_use("in use"),
+                _ => CliError::failed("free"),
+            }
+        }
+    }
+
+    impl Program for InUseOnce {
+        fn start(&self, _request: RunRequest) -> BoxFuture<'_, Result<Box<dyn Running>, CliError>> {
+            async { Err(self.answer()) }.boxed()
+        }
+
+        fn open(&self, _data: &Path) -> Result<Arc<Operations>, CliError> {
+            Err(self.answer())
+        }
+
+        fn data_folder(&self, _file: &Path) -> Result<PathBuf, CliError> {
+            Ok(PathBuf::from("."))
+        }
+
+        fn handlers_folder(&self, _file: &Path) -> Result<PathBuf, CliError> {
+            Ok(PathBuf::from("."))
+        }
+
+        fn check<'a>(&'a self, _file: &'a Path, _: Option<&'a Path>) -> BoxFuture<'a, Result<Checked, CliError>> {
+            async { Err(self.answer()) }.boxed()
+        }
+
+        fn compile(&self, _input: &Path, _output: &Path) -> Result<(), CliError> {
+            Err(self.answer())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_in_use_for_a_moment_is_waited_for() {
+        let request =
+            RunRequest { file: "jobs.toml".into(), data: None, listen: None, until_idle: true, tasks_max: None };
+        let started = start(&InUseOnce::default(), request).await;
+        assert_eq!(started.err(), Some(CliError::failed("free")));
+        let global = Global { file: "jobs.toml".into(), data: None, output: Format::Table };
+        let found = Api::find(&InUseOnce::default(), &global).await;
+        assert_eq!(found.err(), Some(CliError::failed("free")));
+    }
 }

@@ -9,17 +9,27 @@ use crate::{CliError, Program, api::Api, args::Global, output};
 
 pub(crate) async fn status(program: &dyn Program, global: &Global, watch: bool) -> Result<(), CliError> {
     loop {
-        // Found anew each time: the host may start or stop while we watch.
-        let overview: Overview = Api::find(program, global).await?.get("/overview").await?;
-        if watch && std::io::stdout().is_terminal() {
-            output::print("\u{1b}[2J\u{1b}[H")?;
+        match overview(program, global).await {
+            Ok(overview) => {
+                if watch && std::io::stdout().is_terminal() {
+                    output::print("\u{1b}[2J\u{1b}[H")?;
+                }
+                output::one(global.output, &overview, text)?;
+            }
+            // The host starts or stops: it will be there, or its store will.
+            Err(error) if watch && error.is_passing() => eprintln!("{error}"),
+            Err(error) => return Err(error),
         }
-        output::one(global.output, &overview, text)?;
         if !watch {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// Found anew each time: the host may start or stop while we watch.
+async fn overview(program: &dyn Program, global: &Global) -> Result<Overview, CliError> {
+    Api::find(program, global).await?.get("/overview").await
 }
 
 /// An overview as text.

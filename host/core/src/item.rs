@@ -19,7 +19,8 @@ pub struct NewItem {
     /// Higher goes first; 0 is usual.
     #[serde(default)]
     pub priority: i32,
-    /// A known key with another revision reopens the item with the new data.
+    /// A known key with another revision reopens the item with the new data; the first one, for an item that had
+    /// none, is taken down and reopens nothing.
     #[serde(default)]
     pub revision: Option<String>,
 }

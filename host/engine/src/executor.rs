@@ -316,7 +316,7 @@ fn log_end(job: &JobPlan, stage: &StagePlan, claim: &Claim, decision: &Decision)
     match &decision.verdict {
         Verdict::Failed(error) => tracing::warn!(%job, %item, %stage, attempt = attempts, %error, "task failed"),
         Verdict::Later { reason, due } => {
-            tracing::info!(%job, %item, %stage, attempt = attempts, %reason, due_ms = due.0, "task is tried again later");
+            tracing::debug!(%job, %item, %stage, attempt = attempts, %reason, due_ms = due.0, "task is tried again later");
         }
         _ => tracing::debug!(%job, %item, %stage, attempt = attempts, "task ended"),
     }

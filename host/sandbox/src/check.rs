@@ -123,9 +123,11 @@ fn conditions(job: &JobSpec, known: &[&str], say: Say<'_>) {
     }
 }
 
-/// Params against the handler's schema: the job's, and each stage's over them.
+/// Params against the handler's schema, and what each stage and discovery wants of them: the job's, and each stage's
+/// over them.
 fn params(handler: &Handler, job: &JobSpec, say: Say<'_>) {
-    let validator = match jsonschema::validator_for(&handler.info().params) {
+    let schema = &handler.info().params;
+    let validator = match jsonschema::validator_for(schema) {
         Ok(validator) => validator,
         Err(error) => {
             say(job.handler_at, format!("the params schema of handler {} can't be used: {error}", job.handler), None);
@@ -133,8 +135,19 @@ fn params(handler: &Handler, job: &JobSpec, say: Say<'_>) {
         }
     };
     let mut said = Vec::new();
-    let mut check = |at: Place, what: String, params: Map<String, Value>| {
-        for error in validator.iter_errors(&Value::Object(params)) {
+    let mut check = |at: Place, what: String, reader: String, params: Map<String, Value>| {
+        let own = schema.get("$defs").and_then(|defs| defs.get(&reader)).map(jsonschema::validator_for).transpose();
+        let own = match own {
+            Ok(own) => own,
+            Err(error) => {
+                let message = format!("the params schema `{reader}` of handler {} can't be used: {error}", job.handler);
+                say(job.handler_at, message, None);
+                return;
+            }
+        };
+        let params = Value::Object(params);
+        let of_own = own.iter().flat_map(|own| own.iter_errors(&params));
+        for error in validator.iter_errors(&params).chain(of_own) {
             let path = error.instance_path().to_string();
             let field = if path.is_empty() { String::new() } else { format!(" at {path}") };
             let wrong = format!("{field}: {error}");
@@ -151,16 +164,16 @@ fn params(handler: &Handler, job: &JobSpec, say: Say<'_>) {
     };
     // What is handed to a guest is held against the schema: the job's for discovery, the stage's laid over them else.
     if job.discover.is_some() && handler.info().discovers {
-        check(job.at, format!("job {}", job.name), job.params.clone());
+        check(job.at, format!("job {}", job.name), "discover".to_owned(), job.params.clone());
     }
     let runs = |name: &StageName| job.stages.as_ref().is_none_or(|only| only.contains(name));
     for info in handler.info().stages.iter().filter(|info| runs(&info.name)) {
         let stage = job.stage(&info.name);
-        let params = job.stage_params(&stage);
+        let (params, reader) = (job.stage_params(&stage), format!("stage.{}", info.name));
         if stage.params.is_empty() {
-            check(job.at, format!("job {}", job.name), params);
+            check(job.at, format!("job {}", job.name), reader, params);
         } else {
-            check(stage.at, format!("stage {}", stage.name), params);
+            check(stage.at, format!("stage {}", stage.name), reader, params);
         }
     }
 }

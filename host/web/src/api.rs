@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{DefaultBodyLimit, Path, Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -21,6 +21,8 @@ use tollgate_engine::{
 };
 use tollgate_store::{ItemDetail, ItemQuery, ItemView, Page, Selection};
 
+/// Largest body with items to add: some of the largest data that an item may have, however it is escaped.
+pub const ITEMS_BYTES_MAX: usize = 32 << 20;
 /// Items of a page where the request names no number.
 const ITEMS_PAGE: usize = 100;
 
@@ -100,7 +102,7 @@ pub fn router(operations: Arc<Operations>) -> Router {
         .route("/jobs/{job}", get(job))
         .route("/jobs/{job}/pause", post(pause))
         .route("/jobs/{job}/resume", post(resume))
-        .route("/jobs/{job}/items", get(items).post(add))
+        .route("/jobs/{job}/items", get(items).post(add).layer(DefaultBodyLimit::max(ITEMS_BYTES_MAX)))
         .route("/jobs/{job}/item", get(item))
         .route("/jobs/{job}/retry", post(retry))
         .route("/jobs/{job}/exclude", post(exclude))

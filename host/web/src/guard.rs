@@ -1,6 +1,6 @@
 //! Who may ask: the token for the API, and the loopback name for everything.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, net::IpAddr, path::Path};
 
 use axum::{
     extract::{Request, State},
@@ -92,17 +92,34 @@ pub(crate) async fn token(State(token): State<Token>, request: Request, next: Ne
 /// that resolves here (DNS rebinding).
 pub(crate) async fn loopback_host(request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
-    if matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
+    if is_loopback(host) {
         next.run(request).await
     } else {
         (StatusCode::MISDIRECTED_REQUEST, "this host answers on loopback alone").into_response()
     }
 }
 
+/// Whether a `Host` header names loopback: `localhost`, or an address of it, `127.0.0.2` as well. An address can't be
+/// made to lead elsewhere, as a name can.
+fn is_loopback(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_address_of_loopback_is_answered_and_no_other_name() {
+        for host in ["localhost", "localhost:7070", "127.0.0.1:7070", "127.0.0.2", "[::1]", "[::1]:7070"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["", "evil.example", "127.0.0.1.evil.example", "0.0.0.0:7070", "10.0.0.1", "localhost.evil:7070"] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
 
     #[test]
     fn a_token_is_kept_for_its_owner_alone() {

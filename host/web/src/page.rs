@@ -8,11 +8,11 @@ use axum::{
     http::{StatusCode, header},
     response::{
         Html, IntoResponse, Response,
-        sse::{Event, KeepAlive, Sse},
+        sse::{Event, Sse},
     },
     routing::get,
 };
-use futures::stream;
+use futures::{StreamExt, stream};
 use maud::{DOCTYPE, Markup, html};
 use tollgate_core::{Timestamp, item::ItemStatus, task::TaskKind, time::Short};
 use tollgate_engine::{
@@ -48,22 +48,28 @@ async fn page(State(operations): State<Arc<Operations>>) -> Response {
 const CONTENT_POLICY: (header::HeaderName, &str) =
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'");
 
-/// One live channel: the changed middle of the page, once a second while somebody looks (D01).
+/// One live channel, once a second while somebody looks (D01): liveness each time, so that silence means that the host
+/// is gone (D02), and the rest of the page where it has changed.
 async fn events(State(operations): State<Arc<Operations>>) -> Response {
     let updates = stream::unfold((operations, String::new()), |(operations, last)| async move {
-        loop {
-            tokio::time::sleep(UPDATE).await;
-            let now = match operations.overview().await {
-                Ok(overview) => middle(&overview).into_string(),
-                Err(error) => html! { p.bad { "The overview can't be read: " (error) } }.into_string(),
-            };
-            if now != last {
-                let event = Event::default().data(now.replace(['\n', '\r'], " "));
-                return Some((Ok::<_, Infallible>(event), (operations, now)));
+        tokio::time::sleep(UPDATE).await;
+        let (alive, now) = match operations.overview().await {
+            Ok(overview) => (liveness(&overview.liveness).into_string(), rest(&overview).into_string()),
+            Err(error) => {
+                (html! { p #liveness .bad { "The overview can't be read: " (error) } }.into_string(), last.clone())
             }
+        };
+        let mut events = vec![event("liveness", &alive)];
+        if now != last {
+            events.push(event("rest", &now));
         }
+        Some((stream::iter(events), (operations, now)))
     });
-    Sse::new(updates).keep_alive(KeepAlive::default()).into_response()
+    Sse::new(updates.flatten()).into_response()
+}
+
+fn event(name: &str, markup: &str) -> Result<Event, Infallible> {
+    Ok(Event::default().event(name).data(markup.replace(['\n', '\r'], " ")))
 }
 
 fn whole(overview: &Overview) -> Markup {
@@ -79,15 +85,18 @@ fn whole(overview: &Overview) -> Markup {
             }
             body {
                 header { h1 { "Tollgate" } }
-                main id="live" { (middle(overview)) }
+                main {
+                    div #host { (liveness(&overview.liveness)) }
+                    div #live { (rest(overview)) }
+                }
             }
         }
     }
 }
 
-fn middle(overview: &Overview) -> Markup {
+/// What of the page people may have opened or selected: all but liveness.
+fn rest(overview: &Overview) -> Markup {
     html! {
-        (liveness(&overview.liveness))
         @if !overview.attention.is_empty() {
             section #attention {
                 h2 { "Needs attention" }

@@ -37,6 +37,24 @@ impl HostFile {
             Err(error) => Err(error),
         }
     }
+
+    /// Removes what a killed host left. Only who has the store may say so: no host runs then.
+    ///
+    /// # Errors
+    /// The file is there and can't be removed.
+    pub fn forget(data: &Path) -> io::Result<()> {
+        match std::fs::remove_file(data.join(HOST_FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes it beside and renames, so that a reader never sees half of it.
+    fn write(&self, file: &Path) -> io::Result<()> {
+        let beside = file.with_extension("json.new");
+        std::fs::write(&beside, serde_json::to_string(self).map_err(io::Error::other)?)?;
+        std::fs::rename(&beside, file)
+    }
 }
 
 /// A listening API.
@@ -51,8 +69,14 @@ pub struct Server {
 /// Listens and serves until [`Server::stop`].
 ///
 /// # Errors
-/// The address is taken, or a file of the data folder can't be written.
+/// The address is taken or no loopback one ([`io::ErrorKind::InvalidInput`]), or a file of the data folder can't be
+/// written.
 pub async fn serve(operations: Arc<Operations>, data: &Path, listen: SocketAddr) -> io::Result<Server> {
+    if !listen.ip().is_loopback() {
+        let text =
+            format!("{listen} is no loopback address, and the host listens on no other; name 127.0.0.1 or [::1]");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
     let token = Token::read_or_make(data)?;
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         let text = format!("can't listen on {listen}: {error}; name another address under [host] listen in jobs.toml");
@@ -60,8 +84,7 @@ pub async fn serve(operations: Arc<Operations>, data: &Path, listen: SocketAddr)
     })?;
     let listen = listener.local_addr()?;
     let file = data.join(HOST_FILE);
-    let text = serde_json::to_string(&HostFile { listen, pid: std::process::id() }).map_err(io::Error::other)?;
-    std::fs::write(&file, text)?;
+    HostFile { listen, pid: std::process::id() }.write(&file)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let app = router(operations, token);
     let task = tokio::spawn(async move {

@@ -130,13 +130,15 @@ impl Handler {
     }
 
     /// JSON Schema of a job's params: all that any stage or the discovery reads, and nothing else, so that a typo in
-    /// jobs.toml is found.
+    /// jobs.toml is found. What each of them wants for itself, required params included, stands under `$defs`, as
+    /// `stage.NAME` and `discover`: a job's params may be complete with those of a stage only.
     #[must_use]
     pub fn params_schema(&self) -> Value {
-        let of_stages = self.stages.iter().flat_map(|stage| (stage.params)());
-        let of_discovery = self.discover.iter().flat_map(|discover| (discover.params)());
+        let of_stages = self.stages.iter().map(|stage| (format!("stage.{}", stage.name), (stage.params)()));
+        let of_discovery = self.discover.iter().map(|discover| ("discover".to_owned(), (discover.params)()));
+        let readers: Vec<(String, Vec<Value>)> = of_stages.chain(of_discovery).collect();
         let mut properties: Map<String, Value> = Map::new();
-        for mut schema in of_stages.chain(of_discovery) {
+        for mut schema in readers.iter().flat_map(|(_, schemas)| schemas.clone()) {
             let Some(Value::Object(some)) = schema.get_mut("properties").map(Value::take) else {
                 continue;
             };
@@ -151,11 +153,17 @@ impl Handler {
                 }
             }
         }
+        let own: Map<String, Value> = readers
+            .into_iter()
+            .filter(|(_, schemas)| !schemas.is_empty())
+            .map(|(reader, schemas)| (reader, json!({"allOf": schemas})))
+            .collect();
         json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",
             "properties": properties,
             "additionalProperties": false,
+            "$defs": own,
         })
     }
 }

@@ -19,7 +19,8 @@ pub struct NewItem {
     pub data: Value,
     /// Higher goes first; 0 is usual.
     pub priority: i32,
-    /// A known key with another revision reopens the item with the new data.
+    /// A known key with another revision reopens the item with the new data; the first one, for an item that had
+    /// none, is taken down and reopens nothing.
     pub revision: Option<String>,
     /// Why the data can't be written as JSON: told when the item is handed to the host.
     unwritten: Option<String>,
@@ -42,7 +43,7 @@ impl NewItem {
         self
     }
 
-    /// With a revision: another one reopens the item.
+    /// With a revision: another one than the item's last reopens it.
     #[must_use]
     pub fn revision(mut self, revision: impl Into<String>) -> Self {
         self.revision = Some(revision.into());

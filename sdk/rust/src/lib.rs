@@ -74,8 +74,8 @@
 //! | [`StageError::Reject`] | skips the item's later stages; nothing failed | `.or_reject("…")` |
 //! | [`StageError::Blocked`] | leaves the site alone for a while, for every job | a 403 or 451, a guard |
 //! | [`StageError::LoginRequired`] | renews the session, or asks a person | a 401 |
-//! | [`StageError::Permanent`] | fails the task at once | `.or_permanent("…")`, a 404 or 410, bad params |
-//! | [`StageError::Failed`] | tries again up to the stage's bound, then fails | `.or_fail("…")`, a 5xx, missing artifacts, bad JSON |
+//! | [`StageError::Permanent`] | fails the task at once | `.or_permanent("…")`, a 404 or 410 |
+//! | [`StageError::Failed`] | tries again up to the stage's bound, then fails | `.or_fail("…")`, a 5xx, missing artifacts, bad JSON, bad params |
 //!
 //! `?` turns the errors of [`http`], [`Artifact`], [`state`] and the services into the one that fits: an exhausted
 //! budget comes later as well. A panic is a failure too; a task that panics twice in a row isn't tried again.

@@ -101,9 +101,10 @@ pub fn take_input<T: MadeBy>(task: &Task) -> Result<T> {
 /// Takes params out of a JSON object.
 ///
 /// # Errors
-/// They don't have the shape of `T`: names the param.
+/// They don't have the shape of `T`: names the param. It is a failure, not the item's end: every item meets it, and the
+/// breaker pauses the job.
 pub fn take_params<T: DeserializeOwned>(params: &Value) -> Result<T> {
-    T::deserialize(params).map_err(|error| StageError::Permanent(format!("params in jobs.toml: {error}")))
+    T::deserialize(params).map_err(|error| StageError::Failed(format!("params in jobs.toml: {error}")))
 }
 
 /// The output of whichever of two stages is done; the first is the cheaper one, and is preferred.

@@ -1,7 +1,7 @@
 //! What the macros make of types and functions: contracts, needs, reads, params and items.
 
 use tollgate_sdk::{
-    handler::{Discover, Stage},
+    handler::{Discover, DiscoverDef, Handler, Stage, StageDef},
     json, mock,
     prelude::*,
     stage::{needs_of, schema_of},
@@ -28,10 +28,20 @@ struct Text {
     words: u64,
 }
 
+#[output]
+struct Sight {
+    word: String,
+}
+
 #[params]
 struct Settings {
     #[serde(default)]
     max_pages: u64,
+}
+
+#[params]
+struct Wanted {
+    word: String,
 }
 
 /// Finds one book.
@@ -56,6 +66,11 @@ fn read(#[reads("fetch/page.html")] raw: Artifact, settings: &Settings) -> Resul
     Ok(Text { words }.found([Book { isbn: settings.max_pages }]).flag("short"))
 }
 
+#[stage]
+fn look(_book: &Book, wanted: &Wanted) -> Result<Sight> {
+    Ok(Sight { word: wanted.word.clone() })
+}
+
 #[test]
 fn s01_a_contract_says_what_may_be_empty() {
     let schema = schema_of::<Page>();
@@ -75,6 +90,19 @@ fn a_stage_says_what_it_needs_and_reads() {
     assert_eq!(<list as Discover>::params().len(), 1);
     let either = needs_of("last", vec!["left|right".into()], &["left/a", "last/own"]);
     assert_eq!(either, ["left|right"], "an alternative covers it, and its own artifacts are no need");
+}
+
+#[test]
+fn a_param_is_missed_by_the_stage_that_reads_it_alone() {
+    let stages = vec![StageDef::of::<fetch>(""), StageDef::of::<look>("")];
+    let discover = Some(DiscoverDef::of::<list>());
+    let schema = Handler { name: "books", version: "1", summary: "", discover, stages }.params_schema();
+    assert_eq!(schema.get("required"), None, "a stage's params may stand with the stage");
+    assert_eq!(schema["$defs"]["stage.look"]["allOf"][0]["required"], json!(["word"]));
+    assert_eq!(schema["$defs"]["discover"]["allOf"][0].get("required"), None);
+    assert_eq!(schema["$defs"].get("stage.fetch"), None);
+    let missing = <look as Stage>::run(&Task { data: json!({"isbn": 1}), params: json!({}), ..Task::default() });
+    assert!(matches!(missing, Err(StageError::Failed(reason)) if reason.contains("word")), "every item meets it");
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub(crate) async fn judge(world: &World, data: &str, expected: &BTreeSet<String>
     let more: Vec<&String> = found.difference(expected).take(5).collect();
     ensure!(more.is_empty(), "pages that nobody expected, such as {more:?}");
     for (key, row) in &rows {
+        let row = &row["output"];
         ensure!(row["title"].as_str().is_some_and(|title| !title.is_empty()), "{key} has no title");
         ensure!(row["links"].as_array().is_some_and(|links| !links.is_empty()), "{key} has no links");
     }

@@ -1,6 +1,6 @@
 //! S: silent failures and data integrity.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use serde_json::json;
 use tollgate_core::{
@@ -9,7 +9,9 @@ use tollgate_core::{
     task::{ErrorKind, TaskState},
 };
 
-use crate::world::{World, detail, first, item, outcomes, run_items, run_one, state, stop};
+use tollgate_sim::sites::scripted::{Scripted, Step};
+
+use crate::world::{SITE, World, detail, first, item, outcomes, run_items, run_one, state, stop};
 
 fn error_of(state: &TaskState) -> (ErrorKind, String) {
     match state {
@@ -46,6 +48,27 @@ async fn s03_failures_of_distinct_items_pause_the_job_with_the_last_error() {
     assert!(pause.evidence.contains("asked to: failed"), "{pause:?}");
     assert!(job.attention[0].message.contains("asked to: failed"), "{:?}", job.attention);
     assert_eq!(job.job.items[&ItemStatus::Failed], 3, "the rest wasn't tried");
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn s03_a_mistake_in_params_pauses_the_job_and_is_named() {
+    let pages = (0..6).fold(Scripted::new(), |site, number| site.path(&format!("/{number}"), [Step::ok("<h1>T</h1>")]));
+    let world = World::new(vec![(SITE, Arc::new(pages))]).await;
+    let jobs = format!(
+        "[job.test]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\n\
+         [job.test.stage.extract]\nconcurrency = 1\nparams = {{ fields = {{ title = \"h1[\" }} }}\n"
+    );
+    let host = world.start(&world.jobs(&jobs)).await;
+    let url = |number| format!("http://{SITE}/{number}");
+    run_items(&host, (0..6).map(|number| item(&url(number), &json!({"url": url(number), "depth": 0}))).collect()).await;
+    let job = host.operations().job("test").await.unwrap();
+    let pause = job.job.pause.unwrap();
+    assert!(
+        matches!(&pause.reason, PauseReason::Breaker { stage, failures: 3 } if stage.as_str() == "extract"),
+        "{pause:?}"
+    );
+    assert!(pause.evidence.contains("params: fields.title: \"h1[\""), "{pause:?}");
     stop(host).await;
 }
 

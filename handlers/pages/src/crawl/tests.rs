@@ -60,14 +60,24 @@ fn sitemaps_are_read_and_indexes_unfolded() {
     assert_eq!(round(&host, &crawl), (vec!["https://a.example/".into(), "https://a.example/p".into()], 3));
 }
 
-#[test]
-fn a_long_sitemap_is_paged() {
+/// All keys of a sitemap of so many entries, and how often it was asked for.
+fn long_sitemap(entries: usize) -> (usize, usize) {
     let crawl = Crawl { seeds: Vec::new(), sitemap: vec!["https://a.example/s.xml".into()], ..crawl() };
     let entry = |n| format!("<url><loc>https://a.example/{n}</loc><lastmod>2026-01-0{}</lastmod></url>", n % 9);
-    let long: String = (0..ITEMS_A_PAGE + 1).map(entry).collect();
+    let long: String = (0..entries).map(entry).collect();
     let host = mock::Host::new().page("https://a.example/s.xml", &format!("<urlset>{long}</urlset>"));
-    let (keys, pages) = round(&host, &crawl);
-    assert_eq!((keys.len(), pages), (ITEMS_A_PAGE + 1, 3));
+    let (keys, _) = round(&host, &crawl);
+    (keys.len(), host.requests().len())
+}
+
+#[test]
+fn the_longest_sitemap_allowed_is_asked_for_once() {
+    assert_eq!(long_sitemap(50_000), (50_000, 1));
+}
+
+#[test]
+fn a_sitemap_longer_than_allowed_is_paged() {
+    assert_eq!(long_sitemap(ITEMS_A_PAGE + 1), (ITEMS_A_PAGE + 1, 2));
 }
 
 #[test]

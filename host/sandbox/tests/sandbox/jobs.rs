@@ -3,7 +3,7 @@
 use tollgate_core::spec;
 use tollgate_sandbox::check_job;
 
-use crate::guests::Bench;
+use crate::guests::{Bench, Guest};
 
 async fn said(jobs: &str) -> Vec<String> {
     let outcomes = Bench::new().outcomes().await;
@@ -49,4 +49,24 @@ concurrency = 2
     assert_eq!(all.len(), 2, "{all:?}");
     assert!(all[0].starts_with("jobs.toml:7:") && all[0].contains("did you mean `first`?"), "{}", all[0]);
     assert!(all[1].contains("/count"), "{}", all[1]);
+}
+
+#[tokio::test]
+async fn what_a_stage_must_be_given_is_missed_where_it_runs() {
+    let params = r#"{"type": "object", "properties": {"seeds": {}}, "additionalProperties": false,
+        "$defs": {"stage.only": {"allOf": [{"properties": {"seeds": {"type": "array"}}, "required": ["seeds"]}]}}}"#;
+    let handler = Bench::new().guest(Guest { params, ..Guest::default() }).await;
+    let said = |params: &str| {
+        let jobs = format!("[job.trial]\nkind = \"backfill\"\nhandler = \"hostile\"\n{params}\n");
+        let deployment = spec::parse(&jobs, "jobs.toml").unwrap();
+        let checked = check_job(&handler, deployment.job("trial").unwrap(), "jobs.toml");
+        checked.err().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let missing = said("");
+    assert_eq!(missing.len(), 1, "{missing:?}");
+    assert!(missing[0].starts_with("jobs.toml:1:") && missing[0].contains("\"seeds\" is a required"), "{missing:?}");
+    let mistyped = said("[job.trial.stage.only.params]\nseeds = 3");
+    assert_eq!(mistyped.len(), 1, "{mistyped:?}");
+    assert!(mistyped[0].starts_with("jobs.toml:4:") && mistyped[0].contains("at /seeds"), "{mistyped:?}");
+    assert_eq!(said("[job.trial.stage.only.params]\nseeds = []"), Vec::<String>::new());
 }

@@ -221,7 +221,8 @@ fn extend_span(tables: &mut Tables<'_>, job: &mut Job, first: u64, last: u64) ->
     Ok(())
 }
 
-/// Opens a known item again if its revision differs; answers whether it does.
+/// Opens a known item again if its revision differs; answers whether it does. An item that came without a revision takes
+/// its first one as it is: nothing says that it has changed since (a page that a link led to, and a sitemap lists later).
 fn revise(
     batch: &mut Batch<'_>,
     spec: &Spec,
@@ -233,6 +234,7 @@ fn revise(
     let Some(revision) = new.revision.as_deref() else {
         return Ok(false);
     };
+    let mut is_first = false;
     let (row, created, priority) = {
         let old = batch.tables.items.get(id.0)?;
         let old = old.ok_or_else(|| StoreError::Corrupt(format!("item {} has no row", id.0)))?;
@@ -240,11 +242,20 @@ fn revise(
         if old.revision == Some(revision) {
             return Ok(false);
         }
-        let fresh = decode::<StoredItem<'_>>("items", &new.row)?.newest();
-        let row = encode(&StoredItem::V1(StoredItemV1 { created_ms: old.created_ms, ..fresh }))?;
-        (row, Timestamp(old.created_ms), old.priority)
+        let (created, priority) = (old.created_ms, old.priority);
+        let row = if old.revision.is_none() {
+            is_first = true;
+            StoredItemV1 { revision: Some(revision), ..old }
+        } else {
+            let fresh = decode::<StoredItem<'_>>("items", &new.row)?.newest();
+            StoredItemV1 { created_ms: created, ..fresh }
+        };
+        (encode(&StoredItem::V1(row))?, Timestamp(created), priority)
     };
     batch.tables.items.insert(id.0, row.as_slice())?;
+    if is_first {
+        return Ok(false);
+    }
     let old = super::tasks::Head { id, created, priority };
     reopen::anew(batch, spec, old, new.priority, reopen::Claimed::Replaced, now, opened)?;
     Ok(true)

@@ -46,6 +46,21 @@ async fn another_revision_opens_the_item_with_its_new_data_and_refuses_the_old_a
 }
 
 #[tokio::test]
+async fn a_first_revision_is_taken_down_and_opens_nothing() {
+    let fixture = Fixture::new().await;
+    let revised =
+        |text: &str| NewItem { revision: Some(text.into()), data: object(serde_json::json!({})), ..new_item("a") };
+    fixture.submit(&["a"], 1).await;
+    fixture.run(FETCH, done("page"), 2).await;
+    let first = fixture.store.submit(fixture.job, vec![revised("1")], Timestamp(3)).await.unwrap();
+    assert_eq!((first.known, first.reopened, first.opened), (1, 0, vec![]));
+    assert_eq!(fixture.detail("a").await.item.data["url"], "a", "what it was fetched by stays");
+    let other = fixture.store.submit(fixture.job, vec![revised("2")], Timestamp(4)).await.unwrap();
+    assert_eq!((other.known, other.reopened, other.opened), (0, 1, vec![FETCH]));
+    fixture.sound().await;
+}
+
+#[tokio::test]
 async fn what_is_too_large_is_refused_whole() {
     let fixture = Fixture::new().await;
     let mut large = new_item("large");
