@@ -9,4 +9,5 @@ mod gate;
 mod lessons;
 mod page;
 mod program;
+mod routes;
 mod world;
