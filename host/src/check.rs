@@ -59,8 +59,8 @@ pub async fn check(file: &Path, data: Option<&Path>, compiler: Compiler) -> Resu
     let data = data.map_or_else(|| spec.data(), Path::to_owned);
     make_folder(&data)?;
     let handlers = spec.handlers(data.join("compiled"), compiler).await?;
-    let jobs = spec.deployment.jobs.iter();
-    let jobs = jobs.map(|job| (job.name.clone(), tollgate_engine::check(job, &spec.name, &handlers))).collect();
+    let jobs = tollgate_engine::check(&spec.deployment, &spec.name, &handlers).into_iter();
+    let jobs = jobs.map(|(job, checked)| (job.name.clone(), checked)).collect();
     Ok(CheckReport { deployment: spec.deployment, jobs })
 }
 

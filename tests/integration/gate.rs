@@ -92,3 +92,27 @@ async fn the_limits_of_a_site_hold_for_fetch_all() {
     assert_eq!(world.sim.counts().hosts[SITE].in_flight_max, 2);
     stop(host).await;
 }
+
+#[tokio::test]
+async fn a_post_that_is_redirected_becomes_what_the_status_says() {
+    let site = Scripted::new()
+        .path("/303", [Step::redirect(StatusCode::SEE_OTHER, "/get")])
+        .path("/302", [Step::redirect(StatusCode::FOUND, "/get")])
+        .path("/307", [Step::redirect(StatusCode::TEMPORARY_REDIRECT, "/post")])
+        .path("/get", [Step::ok("x")])
+        .path("/post", [Step::ok("x")]);
+    let site = Arc::new(site);
+    let world = World::new(vec![(SITE, site.clone())]).await;
+    let host = world.start(&world.jobs(&outcomes(""))).await;
+    let of = |status: &str| item(status, &first(&format!("post http://{SITE}/{status} hello")));
+    run_items(&host, vec![of("303"), of("302"), of("307")]).await;
+    let seen = |path: &str| -> Vec<(String, String)> {
+        let body = |request: &tollgate_sim::Request| String::from_utf8(request.http.body().to_vec()).unwrap();
+        site.seen(path).iter().map(|request| (request.http.method().to_string(), body(request))).collect()
+    };
+    let got = ("GET".to_owned(), String::new());
+    assert_eq!(seen("/get"), [got.clone(), got]);
+    assert_eq!(seen("/post"), [("POST".to_owned(), "hello".to_owned())]);
+    assert!(site.seen("/get").iter().all(|request| !request.http.headers().contains_key("content-type")));
+    stop(host).await;
+}

@@ -3,3 +3,4 @@
 mod integrity;
 mod network;
 mod pipelines;
+mod sites;

@@ -10,4 +10,5 @@ mod gate;
 mod lessons;
 mod page;
 mod program;
+mod routes;
 mod world;

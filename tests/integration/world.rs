@@ -48,7 +48,11 @@ pub(crate) struct World {
 impl World {
     /// A small internet with these sites.
     pub(crate) async fn new(sites: Vec<(&str, Arc<dyn Site>)>) -> Self {
-        let builder = sites.into_iter().fold(Sim::builder(), |builder, (host, site)| builder.site(host, site));
+        Self::of(sites.into_iter().fold(Sim::builder(), |builder, (host, site)| builder.site(host, site))).await
+    }
+
+    /// A small internet like that.
+    pub(crate) async fn of(builder: tollgate_sim::Builder) -> Self {
         let world = Self { folder: tempfile::tempdir().unwrap(), sim: builder.start().await.unwrap() };
         world.sim.write_ca(world.path("ca.pem")).unwrap();
         world
@@ -140,15 +144,25 @@ pub(crate) fn open_items(job: &JobDetail) -> u64 {
     count(ItemStatus::Queued) + count(ItemStatus::Retrying)
 }
 
-/// Waits until the job is as `is` says, looking again at each step of the host.
+/// Waits until the job `test` is as `is` says, looking again at each step of the host.
 pub(crate) async fn wait(
+    progress: &mut tokio::sync::watch::Receiver<Progress>,
+    operations: &Operations,
+    is: impl Fn(&JobDetail) -> bool,
+) {
+    wait_of("test", progress, operations, is).await;
+}
+
+/// Waits until a job is as `is` says.
+pub(crate) async fn wait_of(
+    name: &str,
     progress: &mut tokio::sync::watch::Receiver<Progress>,
     operations: &Operations,
     is: impl Fn(&JobDetail) -> bool,
 ) {
     loop {
         progress.borrow_and_update();
-        let job = operations.job("test").await.unwrap();
+        let job = operations.job(name).await.unwrap();
         if is(&job) {
             return;
         }
@@ -163,7 +177,12 @@ pub(crate) async fn run_one(host: &Host, script: Value) -> ItemDetail {
 }
 
 pub(crate) async fn detail(host: &Host, key: &str) -> ItemDetail {
-    host.operations().item("test", &ItemKey::new(key).unwrap()).await.unwrap().unwrap()
+    detail_of(host, "test", key).await
+}
+
+/// What is known of an item of a job.
+pub(crate) async fn detail_of(host: &Host, job: &str, key: &str) -> ItemDetail {
+    host.operations().item(job, &ItemKey::new(key).unwrap()).await.unwrap().unwrap()
 }
 
 pub(crate) fn state<'a>(item: &'a ItemDetail, stage: &str) -> &'a TaskState {
@@ -173,6 +192,16 @@ pub(crate) fn state<'a>(item: &'a ItemDetail, stage: &str) -> &'a TaskState {
 pub(crate) async fn stop(host: Host) {
     host.stop().await;
     host.wait().await.unwrap();
+}
+
+/// Items that are tried again later.
+pub(crate) fn retrying(job: &JobDetail) -> u64 {
+    job.job.items.get(&ItemStatus::Retrying).copied().unwrap_or(0)
+}
+
+/// How the gate stands.
+pub(crate) async fn gate(host: &Host) -> tollgate_egress::GateStatus {
+    host.operations().overview().await.unwrap().gate.unwrap()
 }
 
 /// All keys of a job.

@@ -2,10 +2,10 @@
 
 use std::{error::Error, path::Path, time::Duration};
 
-use reqwest::{Client, Method, header::HeaderMap};
+use reqwest::{Client, Method, StatusCode, header::HeaderMap};
 use url::Url;
 
-use crate::spool::{Spooled, Spooling};
+use crate::spool::{Held, Spooled, Spooling};
 
 /// A request on its way out; everything in it is decided.
 #[derive(Clone)]
@@ -28,12 +28,27 @@ pub(crate) enum ExchangeError {
     Proxy(String),
     /// Connect, TLS, reset, a body that ends too soon.
     Transport(String),
-    /// The time ran out; says in which part.
+    /// The time ran out before there was any answer.
+    NoAnswer(String),
+    /// The time ran out in the middle of the answer.
     Timeout(String),
     /// The body is larger than the limit.
     TooLarge,
+    /// The body is larger than what the attempt may still hold, in bytes.
+    HeldTooLarge(u64),
     /// The scratch file can't be written.
     Spool(std::io::Error),
+}
+
+/// What a client goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// Nothing.
+    Direct,
+    /// An HTTP proxy: a plain request is for it to forward, a secure one asks for a tunnel first.
+    Http,
+    /// A SOCKS proxy: a tunnel for every request.
+    Socks,
 }
 
 /// Limits of an exchange.
@@ -42,7 +57,8 @@ pub(crate) struct ExchangeLimits<'a> {
     pub(crate) time: Duration,
     pub(crate) body_max: u64,
     pub(crate) spool: &'a Path,
-    pub(crate) proxied: bool,
+    pub(crate) via: Via,
+    pub(crate) held: &'a Held,
 }
 
 /// Runs an exchange. The second part of an error is how many bytes of the body had come.
@@ -53,23 +69,26 @@ pub(crate) async fn run(
     limits: ExchangeLimits<'_>,
 ) -> Result<Incoming, (ExchangeError, u64)> {
     let deadline = tokio::time::Instant::now() + limits.time;
-    let late = |part: &str| ExchangeError::Timeout(format!("no {part} from {} within {:?}", host(url), limits.time));
+    let late = |part: &str| format!("no {part} from {} within {:?}", host(url), limits.time);
     let mut builder = client.request(request.method, url.clone()).headers(request.headers);
     if let Some(body) = request.body {
         builder = builder.body(body);
     }
-    let answer = tokio::time::timeout_at(deadline, builder.send()).await.map_err(|_| (late("answer"), 0))?;
-    let mut response = answer.map_err(|error| (classify(&error, url, limits.proxied), 0))?;
+    let answer = tokio::time::timeout_at(deadline, builder.send()).await;
+    let answer = answer.map_err(|_| (ExchangeError::NoAnswer(late("answer")), 0))?;
+    let mut response = answer.map_err(|error| (classify(&error, url, limits.via), 0))?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let mut spooling = Spooling::new(limits.spool);
+    let mut spooling = Spooling::new(limits.spool, limits.held);
     loop {
         let chunk = tokio::time::timeout_at(deadline, response.chunk()).await;
         let so_far = spooling.size();
-        match chunk.map_err(|_| (late("end of the body"), so_far))? {
+        match chunk.map_err(|_| (ExchangeError::Timeout(late("end of the body")), so_far))? {
             Ok(Some(chunk)) => {
                 if so_far.saturating_add(chunk.len() as u64) > limits.body_max {
                     return Err((ExchangeError::TooLarge, so_far));
                 }
+                let room = spooling.reserve(chunk.len() as u64, limits.body_max);
+                room.map_err(|left| (ExchangeError::HeldTooLarge(left), so_far))?;
                 spooling.take(&chunk).map_err(|error| (ExchangeError::Spool(error), so_far))?;
             }
             Ok(None) => return Ok(Incoming { status, headers, body: spooling.end() }),
@@ -81,23 +100,49 @@ pub(crate) async fn run(
 }
 
 /// Whose fault a failed request is. reqwest marks errors of connecting, and the chain of causes tells the rest: with a
-/// proxy, an https request opens a tunnel first ("tunnel error: …"); whatever the tunnel's own connection meets, or a
-/// 407, is the proxy's; a CONNECT that it answers with another status, and TLS within it, is the site's. A plain
-/// http request connects to the proxy alone, so an error of connecting is the proxy's.
-fn classify(error: &reqwest::Error, url: &Url, proxied: bool) -> ExchangeError {
+/// proxy, an https request opens a tunnel first ("tunnel error: …"), and every request over SOCKS does ("SOCKS error:
+/// …"). Whatever the connection to the proxy itself meets, or that it doesn't take our credentials, is the proxy's; what
+/// it answers else to the wish for a tunnel, and TLS within it, may be the site's. A plain http request connects to
+/// an HTTP proxy alone, so an error of connecting is the proxy's.
+fn classify(error: &reqwest::Error, url: &Url, via: Via) -> ExchangeError {
     let text = format!("{}: {}", host(url), chain(error));
     if error.is_timeout() && !error.is_connect() {
-        return ExchangeError::Timeout(text);
+        return ExchangeError::NoAnswer(text);
     }
-    let lower = text.to_ascii_lowercase();
-    let of_proxy = lower.contains("failed to create underlying connection")
-        || lower.contains("proxy auth")
-        || lower.contains("socks")
-        || url.scheme() == "http";
-    if proxied && error.is_connect() && of_proxy {
+    let plain = via == Via::Http && url.scheme() == "http";
+    if via != Via::Direct && error.is_connect() && (plain || is_of_proxy(&text)) {
         ExchangeError::Proxy(chain(error))
     } else {
         ExchangeError::Transport(text)
+    }
+}
+
+/// How hyper-util says that a proxy could not be reached, or refused us. It has no public types for them.
+const PROXY_WORDS: [&str; 5] = [
+    "failed to create underlying connection",
+    "proxy authorization required",
+    "credentials not accepted",
+    "does not support user/pass authentication",
+    "implements authentication incorrectly",
+];
+
+fn is_of_proxy(text: &str) -> bool {
+    PROXY_WORDS.iter().any(|words| text.contains(words))
+}
+
+/// How it says that a SOCKS proxy gave no proper answer.
+const SOCKS_SILENT_WORDS: [&str; 2] = ["io error during SOCKS handshake", "failed parsing server response"];
+
+/// Whether a proxy answers for itself within `time`. `url` names nothing that exists: over HTTP any status but 407 shows
+/// that it is there and takes us, over SOCKS its refusal does.
+pub(crate) async fn proxy_answers(client: &Client, url: &str, time: Duration) -> bool {
+    match client.get(url).timeout(time).send().await {
+        Ok(response) => response.status() != StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        Err(error) => {
+            let text = chain(&error);
+            let replied = text.contains("SOCKS error") && !SOCKS_SILENT_WORDS.iter().any(|words| text.contains(words));
+            replied && !is_of_proxy(&text)
+        }
     }
 }
 

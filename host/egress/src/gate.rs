@@ -17,18 +17,21 @@ use crate::{
     GateError, GateStatus, Refused,
     address::{self, Address, Named},
     error::refusal,
-    exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing},
+    exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Via},
     headers,
-    proxy::Proxy,
+    proxy::{Admitted, Proxy, ProxyClient},
     retry_after, route,
     site::{Site, Sites},
-    spool::{self, Spooled},
+    spool::{self, Held, Spooled},
 };
 
 /// Hops of one request: what browsers allow is 20, and honest sites need few.
 const HOPS_MAX: u32 = 10;
 /// How long work waits where no proxy is configured at all.
 const UNSET_WAIT: Duration = Duration::from_secs(30);
+/// Shortest time that a site is left alone once it asked for it, whatever it and jobs.toml say: `Retry-After: 0` is no
+/// leave to ask again and again.
+const COOL_DOWN_MIN: Duration = Duration::from_secs(1);
 
 /// How a gate is set up.
 pub struct GateOptions {
@@ -41,13 +44,27 @@ pub struct GateOptions {
 }
 
 /// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     /// The job.
     pub job: JobName,
     /// Host patterns that its grants name; empty: all that the policies allow.
     pub allowed: Vec<SitePattern>,
+    /// What the bodies of its attempt take.
+    pub held: Held,
 }
+
+/// How far a request is, told to its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hop<'a> {
+    /// It waits for its turn at the site of this address: the one asked for, or one that it was redirected to.
+    Waits(&'a str),
+    /// It is being sent, and its answer received.
+    Runs,
+}
+
+/// Whom a request tells how far it is. It must not block.
+pub type Told<'a> = &'a (dyn Fn(Hop<'_>) + Send + Sync);
 
 /// A complete answer.
 #[derive(Debug)]
@@ -95,7 +112,7 @@ impl Gate {
     ///
     /// # Errors
     /// Policy, the site, the proxy or the request itself stands in the way.
-    pub async fn fetch(&self, caller: &Caller, request: HttpRequest) -> Result<Response, Refused> {
+    pub async fn fetch(&self, caller: &Caller, request: HttpRequest, told: Told<'_>) -> Result<Response, Refused> {
         let url = address::parse(&request.url)?;
         let method = Method::from_bytes(request.method.as_bytes());
         let method = method.ok().filter(|method| !matches!(*method, Method::CONNECT | Method::TRACE));
@@ -105,7 +122,7 @@ impl Gate {
         let mut address = address::decide(&self.deployment, caller, url, Named::ByCaller)?;
         let (mut sent, mut received) = (0, 0);
         loop {
-            let incoming = self.hop(&address, outgoing.clone(), request.timeout).await;
+            let incoming = self.hop(caller, &address, outgoing.clone(), request.timeout, told).await;
             let incoming = incoming.map_err(|refused| refused.after(sent, received))?;
             sent += 1;
             received += incoming.body.size();
@@ -126,43 +143,58 @@ impl Gate {
         }
     }
 
-    /// One request and its answer.
-    async fn hop(&self, address: &Address, request: Outgoing, shorter: Option<Duration>) -> Result<Incoming, Refused> {
+    /// One request and its answer. The route is looked at first: where it is shut, nothing waits for a turn. It is taken
+    /// last, since the turn may be long in coming.
+    async fn hop(
+        &self,
+        caller: &Caller,
+        address: &Address,
+        request: Outgoing,
+        shorter: Option<Duration>,
+        told: Told<'_>,
+    ) -> Result<Incoming, Refused> {
+        told(Hop::Waits(address.url.as_str()));
         let clock = &*self.options.clock;
+        let way = self.way(address)?;
         let site = self.sites.get(&address.authority, &address.site, clock.now());
-        let slot = site.enter(&address.site, clock).await?;
-        let (client, proxy) = self.client(address)?;
+        let mut slot = site.enter(&address.site, clock).await?;
+        let admitted = way.proxy.map(|proxy| proxy.admit(clock.now())).transpose()?;
+        slot.sent();
+        told(Hop::Runs);
         let limits = ExchangeLimits {
             time: shorter.map_or(address.site.timeout, |shorter| shorter.min(address.site.timeout)),
             body_max: address.site.body_max,
             spool: &self.options.spool,
-            proxied: proxy.is_some(),
+            via: way.via,
+            held: &caller.held,
         };
-        let probe = ProbeGuard(proxy);
-        let answer = exchange::run(&client, &address.url, request, limits).await;
-        drop(probe);
+        let answer = exchange::run(&way.client, &address.url, request, limits).await;
         drop(slot);
         match answer {
             Ok(incoming) => {
-                if let Some(proxy) = proxy {
-                    proxy.up();
-                }
                 site.received(incoming.body.size());
+                if let Some(admitted) = &admitted {
+                    self.judge_proxy(address, way.via, admitted, &incoming).await?;
+                    admitted.up();
+                }
                 self.judge(address, &site, incoming)
             }
             Err((error, received)) => {
                 site.received(received);
-                Err(self.refuse(address, proxy, error).await.after(1, received))
+                Err(self.refuse(address, admitted.as_ref(), error).await.after(1, received))
             }
         }
     }
 
-    /// The client of an address's route.
-    fn client(&self, address: &Address) -> Result<(Client, Option<&Proxy>), Refused> {
+    /// How an address is reached, unless that way is shut.
+    fn way(&self, address: &Address) -> Result<Way<'_>, Refused> {
         match &address.site.route {
-            Route::Direct => Ok((self.direct.clone(), None)),
+            Route::Direct => Ok(Way { client: self.direct.clone(), via: Via::Direct, proxy: None }),
             Route::Proxy(name) => match self.proxies.get(name) {
-                Some(proxy) => Ok((proxy.client(&self.options.base, self.options.clock.now())?, Some(proxy))),
+                Some(proxy) => {
+                    let ProxyClient { client, via } = proxy.client(&self.options.base, self.options.clock.now())?;
+                    Ok(Way { client, via, proxy: Some(proxy) })
+                }
                 None => Err(Refused::denied(format!(
                     "site {} names proxy {name}, which isn't in jobs.toml",
                     address.site.pattern
@@ -179,39 +211,64 @@ impl Gate {
         }
     }
 
+    /// A 407 to a plain request is the proxy's own, unless the site makes it up: ask the proxy.
+    async fn judge_proxy(
+        &self,
+        address: &Address,
+        via: Via,
+        admitted: &Admitted<'_>,
+        incoming: &Incoming,
+    ) -> Result<(), Refused> {
+        let may_be_its_own = incoming.status == 407 && via == Via::Http && address.url.scheme() == "http";
+        if !may_be_its_own || admitted.answers().await {
+            return Ok(());
+        }
+        let reason = "it answers 407: it doesn't take the user and password in its `url`";
+        Err(admitted.failed(reason, self.options.clock.now()).after(1, incoming.body.size()))
+    }
+
     /// Looks at an answer before anyone else does. Guards over the body have their place here.
     fn judge(&self, address: &Address, site: &Site, incoming: Incoming) -> Result<Incoming, Refused> {
         let now = self.options.clock.now();
         let asked = retry_after::read(&incoming.headers, now);
-        let after = match (incoming.status, asked) {
-            (429, asked) => asked.unwrap_or(address.site.cool_down),
-            (503, Some(asked)) => asked,
-            _ => return Ok(incoming),
-        };
+        if incoming.status != 429 && !(incoming.status == 503 && asked.is_some()) {
+            return Ok(incoming);
+        }
+        // No time at all, or one that is over, is no time.
+        let after = asked.filter(|asked| !asked.is_zero()).unwrap_or(address.site.cool_down).max(COOL_DOWN_MIN);
         let reason = format!("{} answered {}", address.authority, incoming.status);
         site.cool_down(now, after, &reason, false);
         Err(Refused::rate_limited(&address.authority, &reason, after).after(1, incoming.body.size()))
     }
 
-    async fn refuse(&self, address: &Address, proxy: Option<&Proxy>, error: ExchangeError) -> Refused {
+    async fn refuse(&self, address: &Address, proxy: Option<&Admitted<'_>>, error: ExchangeError) -> Refused {
         let about = &address.authority;
-        let now = self.options.clock.now();
         match (error, proxy) {
-            (ExchangeError::Proxy(reason), Some(proxy)) => proxy.failed(&reason, now),
+            (ExchangeError::Proxy(reason), Some(proxy)) => proxy.failed(&reason, self.options.clock.now()),
             (ExchangeError::Proxy(reason), None) => Refused::transport(about, reason),
-            // A site's failure looks like the proxy's own when that went away in the middle: ask it.
-            (ExchangeError::Transport(text), Some(proxy)) => {
-                if proxy.answers().await {
-                    Refused::transport(about, text)
-                } else {
-                    proxy.failed(&text, now)
-                }
+            (ExchangeError::Transport(text), _) => {
+                self.down(proxy, &text).await.unwrap_or_else(|| Refused::transport(about, text))
             }
-            (ExchangeError::Transport(text), None) => Refused::transport(about, text),
+            (ExchangeError::NoAnswer(text), _) => {
+                self.down(proxy, &text).await.unwrap_or_else(|| Refused::timeout(about, text))
+            }
             (ExchangeError::Timeout(text), _) => Refused::timeout(about, text),
             (ExchangeError::TooLarge, _) => Refused::too_large(address.site.body_max),
+            (ExchangeError::HeldTooLarge(left), _) => {
+                tracing::warn!(site = about, left, "an attempt holds as many bytes of responses as it may");
+                Refused::too_large(left)
+            }
             (ExchangeError::Spool(error), _) => Refused::storage(&error),
         }
+    }
+
+    /// A site's failure looks like the proxy's own when that went away in the middle, or hangs: ask it.
+    async fn down(&self, proxy: Option<&Admitted<'_>>, text: &str) -> Option<Refused> {
+        let proxy = proxy?;
+        if proxy.answers().await {
+            return None;
+        }
+        Some(proxy.failed(text, self.options.clock.now()))
     }
 
     fn response(&self, address: &Address, incoming: Incoming, sent: u32, received: u64) -> Response {
@@ -235,7 +292,7 @@ impl Gate {
     /// A stage found that the site of `url` blocks us: it is left alone for its cool-down, whichever job asks.
     pub fn block(&self, url: &str, reason: &str) -> Duration {
         let everyone = |url| {
-            let caller = Caller { job: JobName::new("host").ok()?, allowed: Vec::new() };
+            let caller = Caller { job: JobName::new("host").ok()?, allowed: Vec::new(), held: Held::default() };
             address::decide(&self.deployment, &caller, url, Named::ByCaller).ok()
         };
         match address::parse(url).ok().and_then(everyone) {
@@ -259,15 +316,11 @@ impl Gate {
     }
 }
 
-/// Gives a proxy's probe back if the exchange is dropped before it ends.
-struct ProbeGuard<'a>(Option<&'a Proxy>);
-
-impl Drop for ProbeGuard<'_> {
-    fn drop(&mut self) {
-        if let Some(proxy) = self.0 {
-            proxy.probe_dropped();
-        }
-    }
+/// How an address is reached.
+struct Way<'a> {
+    client: Client,
+    via: Via,
+    proxy: Option<&'a Proxy>,
 }
 
 /// Where an answer sends us, if it does.

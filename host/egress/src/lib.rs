@@ -1,7 +1,7 @@
 //! The gate: the only way to the network, by site policy, through the proxy.
 //!
-//! A request passes, in this order: its address is decided (`address`), its site has room and is not cooling down
-//! (`site`), its route is open (`route`), the exchange runs under limits and its body is spooled (`exchange`).
+//! A request passes, in this order: its address is decided (`address`), its route is open (`proxy`), its site has room
+//! and is not cooling down (`site`), the exchange runs under limits and its body is spooled (`exchange`).
 //! Redirects are decided hop by hop, each as a request of its own.
 
 mod address;
@@ -19,6 +19,6 @@ mod spool;
 mod status;
 
 pub use error::{GateError, Refused};
-pub use gate::{Caller, Gate, GateOptions, Response};
-pub use spool::{Spooled, SpooledBody};
+pub use gate::{Caller, Gate, GateOptions, Hop, Response, Told};
+pub use spool::{Held, Spooled, SpooledBody};
 pub use status::{GateStatus, ProxyStatus, SiteStatus};

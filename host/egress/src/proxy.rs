@@ -1,14 +1,18 @@
 //! A proxy: its client, made anew when its address changes, and whether it is up.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tollgate_core::{Timestamp, spec::ProxySpec};
 
-use crate::{ProxyStatus, Refused, route, secret};
+use crate::{
+    ProxyStatus, Refused,
+    exchange::{self, Via},
+    route, secret,
+};
 
 /// How long a proxy is left alone after its first failure; doubled with each further one.
 const DOWN_FIRST: Duration = Duration::from_secs(1);
@@ -16,8 +20,10 @@ const DOWN_FIRST: Duration = Duration::from_secs(1);
 const DOWN_MAX: Duration = Duration::from_secs(30);
 /// How long work waits for a proxy that nobody configured.
 const UNSET_WAIT: Duration = Duration::from_secs(30);
-/// Time for a connection to the proxy itself, when it is asked whether it is up.
+/// Time for the proxy's own answer, when it is asked whether it is up.
 const PROBE_TIME: Duration = Duration::from_secs(3);
+/// What a proxy is asked for then: no name of the world (RFC 2606), so that it answers out of its own knowledge.
+const PROBE_URL: &str = "http://tollgate-probe.invalid/";
 
 /// A proxy of jobs.toml.
 pub(crate) struct Proxy {
@@ -28,8 +34,10 @@ pub(crate) struct Proxy {
 #[derive(Default)]
 struct ProxyState {
     /// The client, and the address and certificates that it was made for.
-    client: Option<(Settings, reqwest::Client)>,
+    client: Option<(Settings, ProxyClient)>,
     down: Option<Down>,
+    /// How often it came back, or became another: what failed before then says nothing of it now.
+    era: u64,
     /// Why it can't be used at all: no address, or a wrong one.
     unusable: Option<String>,
 }
@@ -37,16 +45,49 @@ struct ProxyState {
 #[derive(Clone, PartialEq, Eq)]
 struct Settings {
     url: String,
-    ca: Option<String>,
+    ca: Option<CaFile>,
+}
+
+/// A file of certificates as it was when it was read: while it is the same, it isn't read again.
+#[derive(Clone, PartialEq, Eq)]
+struct CaFile {
+    path: PathBuf,
+    modified: Option<SystemTime>,
+    bytes: u64,
+}
+
+/// A client bound to a proxy.
+#[derive(Clone)]
+pub(crate) struct ProxyClient {
+    pub(crate) client: reqwest::Client,
+    pub(crate) via: Via,
 }
 
 #[derive(Clone)]
 struct Down {
     until: Timestamp,
+    /// How often in a row it was found down.
     failures: u32,
     reason: String,
     /// One request is let through to see whether it is up again.
     probing: bool,
+}
+
+/// A request that a proxy has been found fit for. Dropped while it is the probe, it leaves the place to the next.
+pub(crate) struct Admitted<'a> {
+    proxy: &'a Proxy,
+    era: u64,
+    is_probe: bool,
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        if self.is_probe
+            && let Some(down) = &mut self.proxy.state().down
+        {
+            down.probing = false;
+        }
+    }
 }
 
 impl Proxy {
@@ -59,29 +100,42 @@ impl Proxy {
     }
 
     /// The client through this proxy, unless it is down or has no address.
-    pub(crate) fn client(&self, base: &Path, now: Timestamp) -> Result<reqwest::Client, Refused> {
+    pub(crate) fn client(&self, base: &Path, now: Timestamp) -> Result<ProxyClient, Refused> {
+        let client = self.made(base)?;
+        match &self.state().down {
+            Some(down) if down.until > now || down.probing => Err(self.is_down(down, now)),
+            _ => Ok(client),
+        }
+    }
+
+    /// The client for the settings of now.
+    fn made(&self, base: &Path) -> Result<ProxyClient, Refused> {
         let settings = self.settings(base)?;
         let mut state = self.state();
         state.unusable = None;
         if let Some((made_for, client)) = &state.client
             && made_for == &settings
         {
-            let client = client.clone();
-            self.admit(&mut state, now)?;
-            return Ok(client);
+            return Ok(client.clone());
         }
-        let client = route::through_proxy(&settings.url, settings.ca.as_deref());
-        let client = match client {
-            Ok(client) => client,
-            Err(message) => {
-                drop(state);
-                return Err(self.unusable(message));
-            }
-        };
+        drop(state);
+        let client = self.make(&settings).map_err(|message| self.unusable(message))?;
+        let mut state = self.state();
         // Another address, another proxy: what was known of the old one says nothing.
         state.down = None;
+        state.era += 1;
         state.client = Some((settings, client.clone()));
         Ok(client)
+    }
+
+    fn make(&self, settings: &Settings) -> Result<ProxyClient, String> {
+        let read = |ca: &CaFile| {
+            std::fs::read_to_string(&ca.path).map_err(|error| format!("its `ca`, {}: {error}", ca.path.display()))
+        };
+        let ca = settings.ca.as_ref().map(read).transpose()?;
+        let client = route::through_proxy(&settings.url, ca.as_deref())?;
+        let via = if settings.url.starts_with("socks") { Via::Socks } else { Via::Http };
+        Ok(ProxyClient { client, via })
     }
 
     fn settings(&self, base: &Path) -> Result<Settings, Refused> {
@@ -95,8 +149,11 @@ impl Proxy {
             None => None,
         };
         let ca = ca.map(|file| {
-            std::fs::read_to_string(base.join(&file))
-                .map_err(|error| self.unusable(format!("its `ca`, {file}: {error}")))
+            let path = base.join(&file);
+            let found = std::fs::metadata(&path);
+            let found = found.map_err(|error| self.unusable(format!("its `ca`, {file}: {error}")))?;
+            // Not every file system knows when: the length is what is left.
+            Ok(CaFile { path, modified: found.modified().ok(), bytes: found.len() })
         });
         Ok(Settings { url, ca: ca.transpose()? })
     }
@@ -107,55 +164,24 @@ impl Proxy {
         Refused::down(name, format!("proxy {name} can't be used, so nothing is sent: {message}"), UNSET_WAIT)
     }
 
-    /// Refuses while the proxy is down, but for one request at a time once its time is over.
-    fn admit(&self, state: &mut ProxyState, now: Timestamp) -> Result<(), Refused> {
-        let Some(down) = &mut state.down else {
-            return Ok(());
-        };
-        if down.until <= now && !down.probing {
-            down.probing = true;
-            return Ok(());
-        }
+    fn is_down(&self, down: &Down, now: Timestamp) -> Refused {
         let after = down.until.since(now).max(DOWN_FIRST);
-        Err(Refused::down(&self.spec.name, format!("proxy {} is down: {}", self.spec.name, down.reason), after))
+        Refused::down(&self.spec.name, format!("proxy {} is down: {}", self.spec.name, down.reason), after)
     }
 
-    /// The proxy did its part.
-    pub(crate) fn up(&self) {
+    /// Lets a request through. Refuses while the proxy is down, but for one at a time once its time is over.
+    pub(crate) fn admit(&self, now: Timestamp) -> Result<Admitted<'_>, Refused> {
         let mut state = self.state();
-        if state.down.take().is_some() {
-            tracing::info!(proxy = self.spec.name, "the proxy is up again");
-        }
-    }
-
-    /// The proxy failed: gives what the request is refused with.
-    pub(crate) fn failed(&self, reason: &str, now: Timestamp) -> Refused {
-        let mut state = self.state();
-        let failures = state.down.as_ref().map_or(0, |down| down.failures) + 1;
-        let wait = DOWN_FIRST.saturating_mul(1 << (failures - 1).min(6)).min(DOWN_MAX);
-        tracing::warn!(proxy = self.spec.name, reason, "the proxy is down");
-        state.down = Some(Down { until: now.after(wait), failures, reason: reason.to_owned(), probing: false });
-        Refused::down(&self.spec.name, format!("proxy {} is down: {reason}", self.spec.name), wait)
-    }
-
-    /// A probe that was dropped before it ended leaves the place to the next.
-    pub(crate) fn probe_dropped(&self) {
-        if let Some(down) = &mut self.state().down {
-            down.probing = false;
-        }
-    }
-
-    /// Asks the proxy itself, after an exchange failed in a way that may be its fault or the site's.
-    pub(crate) async fn answers(&self) -> bool {
-        let url = self.state().client.as_ref().map(|(settings, _)| settings.url.clone());
-        let Some(url) = url.and_then(|url| url::Url::parse(&url).ok()) else {
-            return false;
+        let era = state.era;
+        let is_probe = match &mut state.down {
+            Some(down) if down.until > now || down.probing => return Err(self.is_down(down, now)),
+            Some(down) => {
+                down.probing = true;
+                true
+            }
+            None => false,
         };
-        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-            return false;
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        matches!(tokio::time::timeout(PROBE_TIME, tokio::net::TcpStream::connect((host, port))).await, Ok(Ok(_)))
+        Ok(Admitted { proxy: self, era, is_probe })
     }
 
     pub(crate) fn status(&self) -> ProxyStatus {
@@ -166,5 +192,118 @@ impl Proxy {
             down_until: down.as_ref().map(|down| down.until),
             reason: unusable.or_else(|| down.map(|down| down.reason)),
         }
+    }
+}
+
+impl Admitted<'_> {
+    /// The proxy did its part.
+    pub(crate) fn up(&self) {
+        let mut state = self.proxy.state();
+        if state.down.take().is_some() {
+            state.era += 1;
+            tracing::info!(proxy = self.proxy.spec.name, "the proxy is up again");
+        }
+    }
+
+    /// Asks the proxy itself, after an exchange ended in a way that may be its fault or the site's. One that takes
+    /// connections and says nothing, or wants other credentials, is of no use either.
+    pub(crate) async fn answers(&self) -> bool {
+        let made = self.proxy.state().client.as_ref().map(|(_, made)| made.client.clone());
+        match made {
+            Some(client) => exchange::proxy_answers(&client, PROBE_URL, PROBE_TIME).await,
+            None => false,
+        }
+    }
+
+    /// The proxy failed: gives what the request is refused with. However many requests an outage meets, it counts once;
+    /// one that began before the proxy came back marks it no more.
+    pub(crate) fn failed(&self, reason: &str, now: Timestamp) -> Refused {
+        let mut state = self.proxy.state();
+        let name = &self.proxy.spec.name;
+        if state.era != self.era {
+            return Refused::down(name, format!("proxy {name} was down: {reason}"), DOWN_FIRST);
+        }
+        let failures = match &state.down {
+            Some(down) if !self.is_probe => return self.proxy.is_down(down, now),
+            Some(down) => down.failures + 1,
+            None => 1,
+        };
+        let wait = DOWN_FIRST.saturating_mul(1 << (failures - 1).min(6)).min(DOWN_MAX);
+        tracing::warn!(proxy = name, reason, "the proxy is down");
+        let down = Down { until: now.after(wait), failures, reason: reason.to_owned(), probing: false };
+        let refused = self.proxy.is_down(&down, now);
+        state.down = Some(down);
+        refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_core::spec::{Place, Secret};
+
+    use super::*;
+
+    fn proxy() -> Proxy {
+        let url = Secret::Literal("http://127.0.0.1:9".to_owned());
+        Proxy::new(ProxySpec { name: "main".to_owned(), url, ca: None, at: Place::default() })
+    }
+
+    fn down(proxy: &Proxy) -> Option<(Timestamp, u32)> {
+        proxy.state().down.as_ref().map(|down| (down.until, down.failures))
+    }
+
+    #[test]
+    fn an_outage_counts_once_however_many_requests_meet_it() {
+        let (proxy, now) = (proxy(), Timestamp(1_000));
+        let in_flight: Vec<_> = (0..5).map(|_| proxy.admit(now).ok().unwrap()).collect();
+        for request in &in_flight {
+            request.failed("refused", now);
+        }
+        assert_eq!(down(&proxy), Some((now.after(DOWN_FIRST), 1)));
+        let later = now.after(DOWN_FIRST);
+        let probe = proxy.admit(later).ok().unwrap();
+        assert!(proxy.admit(later).is_err(), "one probe at a time");
+        probe.failed("refused", later);
+        assert_eq!(down(&proxy), Some((later.after(DOWN_FIRST * 2), 2)));
+    }
+
+    #[test]
+    fn a_late_failure_does_not_mark_a_proxy_that_came_back() {
+        let (proxy, now) = (proxy(), Timestamp(1_000));
+        let (early, late) = (proxy.admit(now).ok().unwrap(), proxy.admit(now).ok().unwrap());
+        early.failed("refused", now);
+        proxy.admit(now.after(DOWN_FIRST)).ok().unwrap().up();
+        late.failed("refused", now.after(DOWN_FIRST));
+        assert_eq!(down(&proxy), None);
+    }
+
+    #[test]
+    fn a_probe_that_is_dropped_leaves_its_place_and_others_do_not() {
+        let (proxy, now) = (proxy(), Timestamp(1_000));
+        let (early, late) = (proxy.admit(now).ok().unwrap(), proxy.admit(now).ok().unwrap());
+        early.failed("refused", now);
+        let later = now.after(DOWN_FIRST);
+        let probe = proxy.admit(later).ok().unwrap();
+        drop(late);
+        assert!(proxy.admit(later).is_err());
+        drop(probe);
+        assert!(proxy.admit(later).is_ok());
+    }
+
+    #[test]
+    fn certificates_are_read_again_only_when_their_file_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, "").unwrap();
+        let url = Secret::Literal("http://127.0.0.1:9".to_owned());
+        let ca = Some(Secret::Literal("ca.pem".to_owned()));
+        let proxy = Proxy::new(ProxySpec { name: "main".to_owned(), url, ca, at: Place::default() });
+        let era = |proxy: &Proxy| proxy.state().era;
+        assert!(proxy.client(folder.path(), Timestamp(1)).is_ok());
+        assert!(proxy.client(folder.path(), Timestamp(1)).is_ok());
+        assert_eq!(era(&proxy), 1, "the client is made once");
+        std::fs::write(&file, "# other\n").unwrap();
+        assert!(proxy.client(folder.path(), Timestamp(1)).is_ok());
+        assert_eq!(era(&proxy), 2);
     }
 }

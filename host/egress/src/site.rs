@@ -7,12 +7,19 @@ use std::{
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tollgate_core::{Clock, Timestamp, gcra::Gcra, spec::SiteSpec};
+use tollgate_core::{
+    Clock, Timestamp,
+    gcra::{Gcra, Rate},
+    spec::SiteSpec,
+};
 
 use crate::{Refused, SiteStatus};
 
 /// Sites remembered at once. Past it, those that nobody uses and that don't cool down are forgotten.
 const SITES_MAX: usize = 10_000;
+/// Longest wait for the rate's turn within the gate. Who waits holds one of the site's places and a guest with its
+/// memory; a task that waits in the store holds nothing.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// All sites asked for.
 #[derive(Default)]
@@ -44,7 +51,26 @@ struct Cooling {
 
 /// A place at a site: held for the exchange, from the first byte sent to the last received.
 pub(crate) struct Slot {
+    site: Arc<Site>,
+    /// The rate's turn, as long as nothing has been sent for it.
+    turn: Option<Rate>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    /// The request goes out now: its turn is used up.
+    pub(crate) fn sent(&mut self) {
+        self.turn = None;
+        self.site.state().requests += 1;
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(rate) = self.turn {
+            self.site.state().rate.give_back(rate);
+        }
+    }
 }
 
 impl Sites {
@@ -98,26 +124,29 @@ impl Site {
         })
     }
 
-    /// Waits for a place and for the rate's turn. A site that cools down refuses at once: nobody waits it out here.
-    pub(crate) async fn enter(&self, spec: &SiteSpec, clock: &dyn Clock) -> Result<Slot, Refused> {
+    /// Waits for a place and for the rate's turn. A site that cools down refuses at once, and so does a turn that is
+    /// far off: nobody waits either out here. A slot that is dropped before anything is sent gives its turn back.
+    pub(crate) async fn enter(self: &Arc<Self>, spec: &SiteSpec, clock: &dyn Clock) -> Result<Slot, Refused> {
         self.refuse_if_cooling(clock.now())?;
         let permit = self.slots.clone().acquire_owned().await;
         let permit = permit.map_err(|_| Refused::denied("the gate is closed"))?;
-        self.refuse_if_cooling(clock.now())?;
-        if let Some(rate) = spec.rate {
-            let now = clock.now();
-            let wait = self.state().rate.take(rate, now);
-            if !wait.is_zero() {
-                // To the next whole millisecond, which is what the clock counts in.
-                clock.sleep_until(now.after(wait + Duration::from_millis(1))).await;
-                if let Err(refused) = self.refuse_if_cooling(clock.now()) {
-                    self.state().rate.give_back(rate);
-                    return Err(refused);
-                }
-            }
+        let now = clock.now();
+        self.refuse_if_cooling(now)?;
+        let slot = Slot { site: self.clone(), turn: spec.rate, _permit: permit };
+        let Some(rate) = spec.rate else {
+            return Ok(slot);
+        };
+        let wait = self.state().rate.take(rate, now);
+        if wait > TURN_WAIT_MAX {
+            self.state().refused += 1;
+            return Err(Refused::rate_limited(&self.name, "its `rate` in jobs.toml is used up", wait));
         }
-        self.state().requests += 1;
-        Ok(Slot { _permit: permit })
+        if !wait.is_zero() {
+            // To the next whole millisecond, which is what the clock counts in.
+            clock.sleep_until(now.after(wait + Duration::from_millis(1))).await;
+            self.refuse_if_cooling(clock.now())?;
+        }
+        Ok(slot)
     }
 
     /// Leaves the site alone for `after`, whichever job asks. A longer cool-down stands.
@@ -146,5 +175,75 @@ impl Site {
             cooling_until: cooling.as_ref().map(|cooling| cooling.until),
             reason: cooling.map(|cooling| cooling.reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, future::BoxFuture};
+    use tollgate_core::spec::{Route, SitePattern};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    /// A clock that stands still.
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            NOW
+        }
+
+        fn sleep_until(&self, _until: Timestamp) -> BoxFuture<'static, ()> {
+            std::future::pending().boxed()
+        }
+    }
+
+    fn spec(interval: Duration) -> SiteSpec {
+        SiteSpec {
+            pattern: SitePattern::Any,
+            route: Route::Unset,
+            rate: Some(Rate { interval, burst: 1 }),
+            concurrency: 4,
+            timeout: Duration::from_secs(1),
+            body_max: 1,
+            cool_down: Duration::from_secs(1),
+            at: None,
+        }
+    }
+
+    async fn first_sent(spec: &SiteSpec) -> Arc<Site> {
+        let site = Sites::default().get("a.example:80", spec, NOW);
+        site.enter(spec, &Still).await.ok().unwrap().sent();
+        site
+    }
+
+    fn next_turn(site: &Site, spec: &SiteSpec) -> Duration {
+        site.state().rate.clone().take(spec.rate.unwrap(), NOW)
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_waited_for_in_vain_is_given_back() {
+        let interval = Duration::from_secs(5);
+        let spec = spec(interval);
+        let site = first_sent(&spec).await;
+        {
+            let mut waits = Box::pin(site.enter(&spec, &Still));
+            assert!(waits.as_mut().now_or_never().is_none());
+            assert_eq!(next_turn(&site, &spec), interval * 2);
+        }
+        assert_eq!(next_turn(&site, &spec), interval, "who was dropped holds no turn");
+        assert_eq!(site.state().requests, 1);
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_far_off_is_refused_with_its_wait() {
+        let interval = TURN_WAIT_MAX + Duration::from_secs(1);
+        let spec = spec(interval);
+        let site = first_sent(&spec).await;
+        let refused = site.enter(&spec, &Still).await.err().unwrap();
+        assert_eq!(refused.refusal.and_then(|refusal| refusal.after), Some(interval));
+        assert_eq!(next_turn(&site, &spec), interval);
     }
 }

@@ -3,6 +3,10 @@
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use bytes::{Bytes, BytesMut};
@@ -11,14 +15,60 @@ use tollgate_core::http::HttpError;
 
 /// Largest body kept in memory, in bytes: most pages, and nothing that hundreds of them side by side would mind.
 const MEMORY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of bodies that one attempt may hold at once, in memory and in files: as much as it may take over the border at
+/// all. A larger `body-max` of the site raises it, so that any body that policy allows can be had by itself.
+const HELD_BYTES_MAX: u64 = 256 << 20;
+/// Bytes that one attempt may hold in memory: what is more goes to files, however small each body is.
+const HELD_MEMORY_MAX: u64 = 16 << 20;
 /// How scratch files are named, so that those of a process that was killed can be swept.
 const PREFIX: &str = "body-";
 
-/// A complete body. A scratch file goes with it.
+/// What the bodies of one attempt take, as long as they live. Clones are one and the same.
+#[derive(Debug, Clone, Default)]
+pub struct Held {
+    bytes: Arc<AtomicU64>,
+    memory: Arc<AtomicU64>,
+}
+
+/// A share of what an attempt holds; given back when dropped.
+#[derive(Debug)]
+struct Share {
+    of: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Share {
+    fn none(of: &Arc<AtomicU64>) -> Self {
+        Self { of: of.clone(), bytes: 0 }
+    }
+
+    /// Takes more, if all shares together stay within `most`; else says how much is left.
+    fn grow(&mut self, more: u64, most: u64) -> Result<(), u64> {
+        let within = |held: u64| held.checked_add(more).filter(|held| *held <= most);
+        let grown = self.of.fetch_update(Relaxed, Relaxed, within);
+        grown.map_err(|held| most.saturating_sub(held))?;
+        self.bytes += more;
+        Ok(())
+    }
+
+    fn give_back(&mut self) {
+        self.of.fetch_sub(std::mem::take(&mut self.bytes), Relaxed);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+/// A complete body. A scratch file goes with it, and so does its share of what the attempt may hold.
 #[derive(Debug)]
 pub struct Spooled {
     place: Place,
     size: u64,
+    _held: Share,
+    _memory: Share,
 }
 
 #[derive(Debug)]
@@ -73,15 +123,24 @@ pub(crate) struct Spooling<'a> {
     memory: BytesMut,
     file: Option<NamedTempFile>,
     size: u64,
+    held: Share,
+    in_memory: Share,
 }
 
 impl<'a> Spooling<'a> {
-    pub(crate) fn new(folder: &'a Path) -> Self {
-        Self { folder, memory: BytesMut::new(), file: None, size: 0 }
+    pub(crate) fn new(folder: &'a Path, held: &Held) -> Self {
+        let (held, in_memory) = (Share::none(&held.bytes), Share::none(&held.memory));
+        Self { folder, memory: BytesMut::new(), file: None, size: 0, held, in_memory }
     }
 
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Makes room for `more` bytes in what the attempt may hold; `body_max` is what its site allows for one body. An
+    /// error is how many bytes this body could have had.
+    pub(crate) fn reserve(&mut self, more: u64, body_max: u64) -> Result<(), u64> {
+        self.held.grow(more, HELD_BYTES_MAX.max(body_max)).map_err(|left| self.size.saturating_add(left))
     }
 
     pub(crate) fn take(&mut self, chunk: &[u8]) -> io::Result<()> {
@@ -89,7 +148,8 @@ impl<'a> Spooling<'a> {
         if let Some(file) = &mut self.file {
             return file.write_all(chunk);
         }
-        if self.memory.len() + chunk.len() <= MEMORY_BYTES_MAX {
+        let is_small = self.memory.len() + chunk.len() <= MEMORY_BYTES_MAX;
+        if is_small && self.in_memory.grow(chunk.len() as u64, HELD_MEMORY_MAX).is_ok() {
             self.memory.extend_from_slice(chunk);
             return Ok(());
         }
@@ -97,6 +157,7 @@ impl<'a> Spooling<'a> {
         file.write_all(&self.memory)?;
         file.write_all(chunk)?;
         self.memory = BytesMut::new();
+        self.in_memory.give_back();
         self.file = Some(file);
         Ok(())
     }
@@ -106,7 +167,7 @@ impl<'a> Spooling<'a> {
             Some(file) => Place::File(file.into_temp_path()),
             None => Place::Memory(self.memory.freeze()),
         };
-        Spooled { place, size: self.size }
+        Spooled { place, size: self.size, _held: self.held, _memory: self.in_memory }
     }
 }
 
@@ -129,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn large_bodies_go_to_a_file_that_goes_with_them() {
         let folder = tempfile::tempdir().unwrap();
-        let mut spooling = Spooling::new(folder.path());
+        let mut spooling = Spooling::new(folder.path(), &Held::default());
         let chunk = vec![7; 700_000];
         spooling.take(&chunk).unwrap();
         spooling.take(&chunk).unwrap();
@@ -141,6 +202,40 @@ mod tests {
         assert_eq!(spooled.bytes().await.unwrap().len(), 1_400_000);
         drop(spooled);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_an_attempt_holds_is_bounded_and_given_back() {
+        let (folder, held) = (tempfile::tempdir().unwrap(), Held::default());
+        let mut first = Spooling::new(folder.path(), &held);
+        first.reserve(HELD_BYTES_MAX - 10, 1).unwrap();
+        let first = first.end();
+        let mut second = Spooling::new(folder.path(), &held);
+        second.reserve(4, 1).unwrap();
+        second.take(b"1234").unwrap();
+        assert_eq!(second.reserve(7, 1), Err(10), "this body could have had ten bytes");
+        drop(first);
+        second.reserve(7, 1).unwrap();
+        drop(second);
+        let mut alone = Spooling::new(folder.path(), &held);
+        alone.reserve(HELD_BYTES_MAX * 2, HELD_BYTES_MAX * 2).unwrap();
+        assert!(Spooling::new(folder.path(), &held).reserve(1, HELD_BYTES_MAX * 2).is_err());
+    }
+
+    #[test]
+    fn many_small_bodies_go_to_files_once_they_are_much() {
+        let (folder, held) = (tempfile::tempdir().unwrap(), Held::default());
+        let spooled = |bytes: usize| {
+            let mut spooling = Spooling::new(folder.path(), &held);
+            spooling.take(&vec![7; bytes]).unwrap();
+            spooling.end()
+        };
+        let in_memory = |spooled: &Spooled| matches!(spooled.source(), SpooledBody::Memory(_));
+        let mut all: Vec<Spooled> = (0..16).map(|_| spooled(1 << 20)).collect();
+        assert!(all.iter().all(in_memory));
+        assert!(!in_memory(&spooled(1)));
+        all.pop();
+        assert!(in_memory(&spooled(1)));
     }
 
     #[test]

@@ -5,16 +5,22 @@ mod http;
 mod log;
 mod state;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tollgate_core::{ItemId, StageName, handler::Capability, outcome::Refusal};
-use tollgate_egress::{Caller, Gate};
-use tollgate_sandbox::gates::{ArtifactGate, Gates, HttpGate, StateGate};
+use tollgate_egress::{Caller, Gate, Held, Hop};
+use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, StateGate};
 use tollgate_store::{NewArtifact, Store, TaskRef};
 
 use crate::plan::{JobPlan, StagePlan};
 
 pub(crate) use log::AttemptLog;
+
+/// Most artifacts that one attempt may keep: an album of a page's images, not a crawl.
+const ARTIFACTS_MAX: usize = 1_000;
 
 /// What an attempt is about, for its log.
 #[derive(Debug, Clone)]
@@ -52,9 +58,9 @@ pub(crate) struct AttemptLedger {
     clock: u64,
     /// The last refusal that no later call got past, and when it ended.
     refusal: Option<(u64, Refusal)>,
-    /// Calls that have begun and not ended.
-    in_flight: u32,
-    /// The address asked for last.
+    /// Calls that have begun and not ended, by their number, and whether their turn has come.
+    under_way: BTreeMap<u64, CallPhase>,
+    /// The address asked for last, redirects included.
     pub(crate) last_url: Option<String>,
     /// Requests that left the gate.
     pub(crate) requests: u32,
@@ -66,13 +72,22 @@ pub(crate) struct AttemptLedger {
     raw_bodies: u32,
 }
 
+/// How far a call to the gate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallPhase {
+    /// It waits for its turn at the site.
+    Waits,
+    /// Its exchange runs.
+    Runs,
+}
+
 /// What is left of an attempt.
 #[derive(Debug)]
 pub(crate) struct AttemptEnded {
     /// The refusal that decides, if one does.
     pub(crate) refusal: Option<Refusal>,
-    /// A call to the gate was under way when the attempt ended.
-    pub(crate) in_gate: bool,
+    /// Calls to the gate were under way when the attempt ended; this is how far the furthest was.
+    pub(crate) in_gate: Option<CallPhase>,
     pub(crate) last_url: Option<String>,
     pub(crate) requests: u32,
     pub(crate) bytes_received: u64,
@@ -91,7 +106,8 @@ impl Attempt {
             stage: stage.spec.name.clone(),
             raw: stage.spec.raw,
         });
-        let caller = Caller { job: job.spec.name.clone(), allowed: job.hosts.clone().unwrap_or_default() };
+        let allowed = job.hosts.clone().unwrap_or_default();
+        let caller = Caller { job: job.spec.name.clone(), allowed, held: Held::default() };
         Arc::new(Self { store, gate, caller, job: job.declared.id, item, ledger: Mutex::default() })
     }
 
@@ -117,9 +133,11 @@ impl Attempt {
     /// Takes what is left. Later calls of a guest that was dropped change nothing any more.
     pub(crate) fn end(&self) -> AttemptEnded {
         let ledger = std::mem::take(&mut *self.ledger());
+        let runs = ledger.under_way.values().any(|phase| *phase == CallPhase::Runs);
+        let in_gate = if runs { Some(CallPhase::Runs) } else { ledger.under_way.values().next().copied() };
         AttemptEnded {
             refusal: ledger.refusal.map(|(_, refusal)| refusal),
-            in_gate: ledger.in_flight > 0,
+            in_gate,
             last_url: ledger.last_url,
             requests: ledger.requests,
             bytes_received: ledger.bytes_received,
@@ -132,9 +150,24 @@ impl AttemptLedger {
     /// A call begins; gives its number.
     fn begin(&mut self, url: &str) -> u64 {
         self.clock += 1;
-        self.in_flight += 1;
+        self.under_way.insert(self.clock, CallPhase::Waits);
         self.last_url = Some(url.to_owned());
         self.clock
+    }
+
+    /// A call is so far.
+    fn reached(&mut self, call: u64, hop: Hop<'_>) {
+        // A call of a guest that was dropped is under way no more.
+        let Some(phase) = self.under_way.get_mut(&call) else {
+            return;
+        };
+        match hop {
+            Hop::Waits(url) => {
+                *phase = CallPhase::Waits;
+                self.last_url = Some(url.to_owned());
+            }
+            Hop::Runs => *phase = CallPhase::Runs,
+        }
     }
 
     /// A call was refused in a way that decides.
@@ -151,8 +184,48 @@ impl AttemptLedger {
         }
     }
 
+    /// Whether an artifact of that name may still be kept: one that is kept already is replaced.
+    fn has_room(&self, name: &str) -> Result<(), ArtifactError> {
+        if self.artifacts.len() < ARTIFACTS_MAX || self.artifacts.iter().any(|kept| kept.name == name) {
+            return Ok(());
+        }
+        Err(ArtifactError::Storage(format!("an attempt keeps at most {ARTIFACTS_MAX} artifacts")))
+    }
+
     fn keep(&mut self, artifact: NewArtifact) {
         self.artifacts.retain(|kept| kept.name != artifact.name);
         self.artifacts.push(artifact);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn artifact(name: &str) -> NewArtifact {
+        let blob = tollgate_store::StoredBlob { digest: tollgate_core::Digest::of(b"x"), size: 1 };
+        NewArtifact { name: name.to_owned(), content_type: "text/plain".to_owned(), blob }
+    }
+
+    #[test]
+    fn an_attempt_keeps_so_many_artifacts_and_may_replace_each() {
+        let mut ledger = AttemptLedger::default();
+        for number in 0..ARTIFACTS_MAX {
+            let name = number.to_string();
+            ledger.has_room(&name).unwrap();
+            ledger.keep(artifact(&name));
+        }
+        assert!(ledger.has_room("one-more").is_err());
+        assert!(ledger.has_room("7").is_ok());
+    }
+
+    #[test]
+    fn the_last_hop_is_what_an_attempt_asked_for_last() {
+        let mut ledger = AttemptLedger::default();
+        let call = ledger.begin("http://a.example/");
+        ledger.reached(call, Hop::Waits("http://b.example/"));
+        ledger.reached(call, Hop::Runs);
+        assert_eq!(ledger.last_url.as_deref(), Some("http://b.example/"));
+        assert_eq!(ledger.under_way[&call], CallPhase::Runs);
     }
 }

@@ -14,7 +14,7 @@ use tollgate_sandbox::call::{CallFailure, CallLimits, Report, StageCall, StageRe
 use tollgate_store::{AttemptEnd, AttemptRecord, Claim, Fingerprint, Settled, Settlement, Store, StoreError};
 
 use crate::{
-    attempt::{Attempt, AttemptEnded, AttemptLog, AttemptName},
+    attempt::{Attempt, AttemptEnded, AttemptLog, AttemptName, CallPhase},
     digest,
     plan::{JobPlan, StagePlan},
     supervise,
@@ -253,20 +253,33 @@ fn settlement_of(
 
 /// The refusal by which the attempt is judged: the gate's, or what the stage's own words do to its site.
 fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal> {
-    match &ran.outcome {
-        Outcome::Stage(StageError::Blocked(text)) => {
+    let of_gate = ran.ended.refusal.clone();
+    let site = || ran.ended.last_url.as_deref().map(site_of).unwrap_or_default();
+    match (&ran.outcome, ran.ended.in_gate) {
+        (Outcome::Stage(StageError::Blocked(text)), _) => {
+            if of_gate.as_ref().is_some_and(|refusal| refusal.kind == RefusalKind::Blocked) {
+                // The stage hands on what the gate said. Nothing was sent, so nothing new is known of the site.
+                return of_gate;
+            }
             // The stage saw what no guard did: its site is left alone, whichever job asks.
             let url = ran.ended.last_url.as_deref()?;
             let after = tools.gate.block(url, text);
-            Some(Refusal { kind: RefusalKind::Blocked, about: site_of(url), message: text.clone(), after: Some(after) })
+            Some(Refusal { kind: RefusalKind::Blocked, about: site(), message: text.clone(), after: Some(after) })
         }
-        Outcome::Timeout(text) if ran.ended.in_gate => Some(Refusal {
+        (Outcome::Timeout(text), Some(CallPhase::Waits)) => Some(Refusal {
             kind: RefusalKind::RateLimited,
-            about: ran.ended.last_url.as_deref().map(site_of).unwrap_or_default(),
+            about: site(),
             message: format!("{text}, while it waited for its turn at the site"),
             after: None,
         }),
-        _ => ran.ended.refusal.clone(),
+        // An address that hangs is the address's fault, and bounded like any other that fails.
+        (Outcome::Timeout(text), Some(CallPhase::Runs)) => Some(Refusal {
+            kind: RefusalKind::Transport,
+            about: site(),
+            message: format!("{text}, while {} was asked", site()),
+            after: None,
+        }),
+        _ => of_gate,
     }
 }
 
@@ -335,6 +348,6 @@ pub(crate) fn draw() -> f64 {
 impl AttemptEnded {
     /// An attempt that ended before any gate was opened.
     fn nothing() -> Self {
-        Self { refusal: None, in_gate: false, last_url: None, requests: 0, bytes_received: 0, artifacts: Vec::new() }
+        Self { refusal: None, in_gate: None, last_url: None, requests: 0, bytes_received: 0, artifacts: Vec::new() }
     }
 }

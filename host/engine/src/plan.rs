@@ -11,7 +11,7 @@ use tollgate_core::{
     ids::HandlerName,
     spec::{Deployment, Diagnostic, JobSpec, SitePattern, StageSpec},
 };
-use tollgate_sandbox::{Handler, HandlerSet};
+use tollgate_sandbox::{Handler, HandlerSet, INSTANCES_MAX};
 use tollgate_store::{DeclaredJob, DeclaredStage, JobDeclaration, Store};
 
 use crate::{EngineError, digest};
@@ -105,8 +105,8 @@ impl Plan {
         now: tollgate_core::Timestamp,
     ) -> Result<Self, EngineError> {
         let mut plan = Self { jobs: Vec::new(), refused: BTreeMap::new() };
-        for spec in &deployment.jobs {
-            match check(spec, file, handlers) {
+        for (spec, checked) in check(deployment, file, handlers) {
+            match checked {
                 Ok(CheckedJob { handler, stages }) => {
                     let declared = store.declare(declaration(spec, deployment, &stages), now).await?;
                     plan.jobs.push(Arc::new(job_plan(spec, deployment, declared, handler, stages)?));
@@ -132,6 +132,12 @@ impl CheckedJob {
     pub fn stages(&self) -> impl Iterator<Item = (&StageSpec, &[Need])> {
         self.stages.iter().map(|stage| (&stage.spec, stage.needs.as_slice()))
     }
+
+    /// Guests that its lanes and its discovery may have at once.
+    fn guests(&self, spec: &JobSpec) -> usize {
+        let of_lanes: usize = self.stages.iter().map(|stage| stage.spec.concurrency).sum();
+        of_lanes + usize::from(spec.discover.is_some())
+    }
 }
 
 /// A stage on its way into a plan.
@@ -143,11 +149,48 @@ struct ChosenStage {
     source: String,
 }
 
+/// Holds every job against its handler, in the file's order, and all their lanes against the places for guests: each
+/// finds one whenever its own concurrency allows, whatever the others do (trap 30).
+pub fn check<'a>(
+    deployment: &'a Deployment,
+    file: &str,
+    handlers: &HandlerSet,
+) -> Vec<(&'a JobSpec, Result<CheckedJob, PlanError>)> {
+    let mut places = Places { left: INSTANCES_MAX as usize };
+    let jobs = deployment.jobs.iter();
+    jobs.map(|spec| (spec, check_job(spec, file, handlers).and_then(|job| places.take(spec, file, job)))).collect()
+}
+
+/// Places for guests that no job has taken yet.
+struct Places {
+    left: usize,
+}
+
+impl Places {
+    fn take(&mut self, spec: &JobSpec, file: &str, job: CheckedJob) -> Result<CheckedJob, PlanError> {
+        let guests = job.guests(spec);
+        let Some(left) = self.left.checked_sub(guests) else {
+            let message = format!(
+                "job {} may run {guests} tasks at once, and {} of the {INSTANCES_MAX} places are left for it",
+                spec.name, self.left
+            );
+            let help = format!(
+                "lower `concurrency` of its stages, or of those of the jobs before it: together with one for each discovery they may come to {INSTANCES_MAX}"
+            );
+            return Err(PlanError::Mismatch(vec![Diagnostic {
+                file: file.to_owned(),
+                at: spec.at,
+                message,
+                help: Some(help),
+            }]));
+        };
+        self.left = left;
+        Ok(job)
+    }
+}
+
 /// Holds one job against its handler.
-///
-/// # Errors
-/// The handler is missing or broken, or doesn't fit jobs.toml.
-pub fn check(spec: &JobSpec, file: &str, handlers: &HandlerSet) -> Result<CheckedJob, PlanError> {
+fn check_job(spec: &JobSpec, file: &str, handlers: &HandlerSet) -> Result<CheckedJob, PlanError> {
     let refuse = |message: String| PlanError::Handler { handler: spec.handler.clone(), message };
     let handler = match (handlers.get(&spec.handler), handlers.broken().get(&spec.handler)) {
         (Some(handler), _) => handler.clone(),

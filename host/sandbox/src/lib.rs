@@ -32,9 +32,9 @@ pub use error::{LoadError, SandboxError};
 pub use handler::Handler;
 pub use set::HandlerSet;
 
-/// Guests that may be alive side by side, where nobody says otherwise: lanes together rarely run more, and each
-/// reserves address space.
-pub const INSTANCES_DEFAULT: u32 = 200;
+/// Guests that may be alive side by side: as many places as all lanes of a plan may ask for together, so that none
+/// takes another's (trap 30). A place that isn't used is address space alone.
+pub const INSTANCES_MAX: u32 = 1_000;
 
 /// How a sandbox is set up.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ impl SandboxOptions {
     /// Options with compiled code in `cache`.
     #[must_use]
     pub fn new(cache: PathBuf, compiler: Compiler) -> Self {
-        Self { cache, compiler, instances_max: INSTANCES_DEFAULT }
+        Self { cache, compiler, instances_max: INSTANCES_MAX }
     }
 }
 

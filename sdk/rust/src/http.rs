@@ -120,8 +120,10 @@ pub fn send_all(requests: Vec<Request>) -> Vec<Result<Response, HttpError>> {
 pub struct Response(backend::RawResponse);
 
 impl Response {
-    /// Turns a status of 400 and above into the stage error that fits: 404 and 410 are permanent, 401 wants a
-    /// login, 403 and 451 are blocks, 408, 425 and 429 come later, all others are failures that are tried again.
+    /// Turns a status of 400 and above into the stage error that fits: 404 and 410 are permanent, 408, 425 and 429 come
+    /// later, all others are failures that are tried again. So are 401, 403, 407 and 451: one forbidden page says nothing
+    /// of its site, and a site that refuses all of them trips the job's breaker. Who knows better says
+    /// [`StageError::Blocked`] or [`StageError::LoginRequired`].
     ///
     /// # Errors
     /// As above.
@@ -132,8 +134,6 @@ impl Response {
         }
         let reason = format!("{} answered {status}", self.url());
         Err(match status {
-            401 | 407 => StageError::LoginRequired(reason),
-            403 | 451 => StageError::Blocked(reason),
             404 | 410 => StageError::Permanent(reason),
             408 | 425 | 429 => StageError::retry_later(reason),
             _ => StageError::Failed(reason),
@@ -217,5 +217,29 @@ impl Response {
     /// As [`Response::bytes`], or it doesn't have the shape of `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         Ok(serde_json::from_slice(&self.bytes()?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mock;
+
+    #[test]
+    fn a_status_becomes_the_error_that_fits() {
+        let of = |status: u16| {
+            let host = mock::Host::new().status("https://a.example/", status);
+            host.run(|| get("https://a.example/").map(drop))
+        };
+        assert_eq!(of(200), Ok(()));
+        for status in [400, 401, 403, 407, 451, 500, 503] {
+            assert!(matches!(of(status), Err(StageError::Failed(_))), "{status}");
+        }
+        for status in [404, 410] {
+            assert!(matches!(of(status), Err(StageError::Permanent(_))), "{status}");
+        }
+        for status in [408, 425, 429] {
+            assert!(matches!(of(status), Err(StageError::RetryLater { .. })), "{status}");
+        }
     }
 }

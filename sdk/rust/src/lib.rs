@@ -72,10 +72,10 @@
 //! | [`StageError::RetryLater`] | tries again, uses no attempt | `.or_later("…")`, cool-downs, timeouts and connection errors by `?` |
 //! | [`StageError::NothingHere`] | counts the stage as ended well; alternatives run | `.or_nothing("…")` |
 //! | [`StageError::Reject`] | skips the item's later stages; nothing failed | `.or_reject("…")` |
-//! | [`StageError::Blocked`] | leaves the site alone for a while, for every job | a 403 or 451, a guard |
-//! | [`StageError::LoginRequired`] | renews the session, or asks a person | a 401 |
+//! | [`StageError::Blocked`] | leaves the site alone for a while, for every job | a stage that sees it; `?` while the site is left alone |
+//! | [`StageError::LoginRequired`] | pauses the job for a person | a stage that sees a login page |
 //! | [`StageError::Permanent`] | fails the task at once | `.or_permanent("…")`, a 404 or 410 |
-//! | [`StageError::Failed`] | tries again up to the stage's bound, then fails | `.or_fail("…")`, a 5xx, missing artifacts, bad JSON, bad params |
+//! | [`StageError::Failed`] | tries again up to the stage's bound, then fails | `.or_fail("…")`, any other status from 400 up, missing artifacts, bad JSON, bad params |
 //!
 //! `?` turns the errors of [`http`], [`Artifact`], [`state`] and the services into the one that fits: an exhausted
 //! budget comes later as well. A panic is a failure too; a task that panics twice in a row isn't tried again.

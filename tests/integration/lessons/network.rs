@@ -8,7 +8,8 @@ use tollgate_core::{
     item::ItemStatus,
     task::{ErrorKind, LaterKind, TaskState},
 };
-use tollgate_sim::sites::scripted::{Scripted, Step};
+use tollgate_sandbox::Compiler;
+use tollgate_sim::sites::scripted::{Release, Scripted, Step};
 use tollgate_store::Selection;
 
 use crate::{
@@ -88,18 +89,54 @@ async fn r07_a_429_cools_the_site_for_everyone_and_then_all_is_done() {
 async fn r08_a_spinning_guest_delays_no_other_job() {
     let world = World::new(vec![]).await;
     let host =
-        world.start(&world.jobs(&outcomes("[job.test.stage.first]\nconcurrency = 2\ntimeout = \"20s\"\n"))).await;
+        world.start(&world.jobs(&outcomes("[job.test.stage.first]\nconcurrency = 2\ntimeout = \"10min\"\n"))).await;
     let mut progress = host.progress();
     let mut items: Vec<_> = (0..2).map(|number| item(&format!("spin-{number}"), &first("spin"))).collect();
     items.extend((0..20).map(|number| item(&format!("good-{number}"), &json!({"left": "done"}))));
     host.operations().add("test", items).await.unwrap();
     // Both workers of the lane `first` spin; the lanes beside it go on.
-    let left_done = |job: &tollgate_engine::operations::JobDetail| {
-        let left = job.job.stages.iter().find(|stage| stage.name.as_str() == "left").unwrap();
-        left.tasks[&tollgate_core::task::TaskKind::Done] == 22
-    };
-    wait(&mut progress, host.operations(), left_done).await;
+    wait(&mut progress, host.operations(), |job| left_done(job) == 22).await;
+    for number in 0..2 {
+        let spins = detail(&host, &format!("spin-{number}")).await;
+        assert!(matches!(state(&spins, "first"), TaskState::Ready { .. }), "its first attempt still runs: {spins:?}");
+    }
     stop(host).await;
+}
+
+/// Tasks that the lane `left` has done.
+fn left_done(job: &tollgate_engine::operations::JobDetail) -> u64 {
+    let left = job.job.stages.iter().find(|stage| stage.name.as_str() == "left").unwrap();
+    left.tasks.get(&tollgate_core::task::TaskKind::Done).copied().unwrap_or(0)
+}
+
+#[tokio::test]
+async fn trap30_a_lane_of_waiting_guests_takes_no_place_of_another() {
+    const WAITING: u64 = 250;
+    let release = Release::new();
+    let site = Scripted::new().path("/", [Step::ok("x").hang_until(&release)]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let jobs = outcomes(&format!("[job.test.stage.first]\nconcurrency = {WAITING}\n[site.\"*\"]\nconcurrency = 1\n"));
+    let host = world.start(&world.jobs(&jobs)).await;
+    let mut progress = host.progress();
+    let waits = (0..WAITING).map(|number| item(&format!("{number}"), &first(&format!("fetch http://{SITE}/"))));
+    host.operations().add("test", waits.collect()).await.unwrap();
+    wait(&mut progress, host.operations(), |job| left_done(job) == WAITING).await;
+    assert_eq!(world.sim.counts().of(SITE, "/"), 1, "the others wait for their turn at the site");
+    release.release();
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn trap30_more_lanes_than_there_are_places_for_are_refused_with_what_to_do() {
+    let world = World::new(vec![]).await;
+    let many = outcomes("[job.test.stage.first]\nconcurrency = 900\n[job.test.stage.left]\nconcurrency = 89\n");
+    let file = world.jobs(&format!("{}{}", outcomes("").replace("job.test", "job.fits"), many));
+    let report = tollgate::check(&file, Some(&world.path("data")), Compiler::InProcess).await.unwrap();
+    let said: Vec<_> = report.jobs.into_iter().map(|(job, checked)| (job.to_string(), checked.err())).collect();
+    assert_eq!(said[0], ("fits".to_owned(), None));
+    let error = said[1].1.as_ref().unwrap().to_string();
+    assert!(error.contains("1001 tasks at once, and 980 of the 1000 places"), "{error}");
+    assert!(error.contains("jobs.toml:") && error.contains("lower `concurrency`"), "{error}");
 }
 
 #[tokio::test]
@@ -173,5 +210,21 @@ async fn m05_a_body_that_a_stage_reads_is_kept_first() {
         one.artifacts.iter().map(|kept| (kept.artifact.stage.as_str(), kept.artifact.name.as_str())).collect();
     assert_eq!(kept, [("first", "raw-1")], "`second` says raw = false");
     assert_eq!(one.artifacts[0].artifact.digest, tollgate_core::Digest::of(b"<p>raw</p>"));
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn m05_a_name_that_is_refused_keeps_no_body_from_being_raw() {
+    let site = Scripted::new().path("/", [Step::ok("<p>raw</p>")]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let host = world.start(&world.jobs(&outcomes(""))).await;
+    let url = format!("http://{SITE}/");
+    let script = json!({"first": format!("save-as a/b {url}"), "second": format!("save-as fine {url}")});
+    let one = run_one(&host, script).await;
+    assert_eq!(one.item.status, ItemStatus::Done, "{one:?}");
+    let mut kept: Vec<_> =
+        one.artifacts.iter().map(|kept| (kept.artifact.stage.as_str(), kept.artifact.name.as_str())).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, [("first", "raw-1"), ("second", "fine")]);
     stop(host).await;
 }

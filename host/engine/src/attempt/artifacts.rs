@@ -10,9 +10,6 @@ use tollgate_store::{BlobPart, BlobSource, NewArtifact, StoreError, StoredBlob};
 
 use super::{Attempt, AttemptItem};
 
-/// Most artifacts that one attempt may keep: an album of a page's images, not a crawl.
-const ARTIFACTS_MAX: usize = 1_000;
-
 pub(super) struct AttemptArtifacts {
     attempt: Arc<Attempt>,
 }
@@ -57,9 +54,7 @@ impl ArtifactGate for AttemptArtifacts {
         async move {
             check_name(&name)?;
             let item = self.item()?;
-            if self.attempt.ledger().artifacts.len() >= ARTIFACTS_MAX {
-                return Err(ArtifactError::Storage(format!("an attempt keeps at most {ARTIFACTS_MAX} artifacts")));
-            }
+            self.attempt.ledger().has_room(&name)?;
             let blob = self.attempt.store.put_blob(BlobSource::Bytes(body)).await.map_err(storage)?;
             let artifact = NewArtifact { name: name.clone(), content_type: content_type.clone(), blob };
             self.attempt.ledger().keep(artifact);

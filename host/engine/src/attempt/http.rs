@@ -1,6 +1,9 @@
 //! Requests of one attempt: through the gate, with refusals remembered and raw bodies kept first (M05).
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
@@ -9,11 +12,11 @@ use tollgate_core::{
     ArtifactRef,
     http::{HttpError, HttpRequest},
 };
-use tollgate_egress::{Response, SpooledBody};
-use tollgate_sandbox::gates::{Fetched, HttpGate};
+use tollgate_egress::{Hop, Response, SpooledBody};
+use tollgate_sandbox::gates::{ArtifactError, Fetched, HttpGate};
 use tollgate_store::{BlobSource, NewArtifact, StoredBlob};
 
-use super::Attempt;
+use super::{Attempt, artifacts::check_name};
 
 /// Media type where a site gives none: unknown bytes, RFC 9110 section 8.3.
 const TYPE_UNKNOWN: &str = "application/octet-stream";
@@ -32,9 +35,10 @@ impl HttpGate for AttemptHttp {
     fn fetch(&self, request: HttpRequest) -> BoxFuture<'_, Result<Arc<dyn Fetched>, HttpError>> {
         async move {
             let began = self.attempt.ledger().begin(&request.url);
-            let answer = self.attempt.gate.fetch(&self.attempt.caller, request).await;
+            let told = |hop: Hop<'_>| self.attempt.ledger().reached(began, hop);
+            let answer = self.attempt.gate.fetch(&self.attempt.caller, request, &told).await;
             let mut ledger = self.attempt.ledger();
-            ledger.in_flight = ledger.in_flight.saturating_sub(1);
+            ledger.under_way.remove(&began);
             match answer {
                 Ok(response) => {
                     ledger.requests += response.requests_sent;
@@ -45,7 +49,8 @@ impl HttpGate for AttemptHttp {
                     }
                     drop(ledger);
                     let attempt = self.attempt.clone();
-                    Ok(Arc::new(AttemptResponse { attempt, response, blob: OnceCell::new() }) as Arc<dyn Fetched>)
+                    let (blob, is_named) = (OnceCell::new(), AtomicBool::new(false));
+                    Ok(Arc::new(AttemptResponse { attempt, response, blob, is_named }) as Arc<dyn Fetched>)
                 }
                 Err(refused) => {
                     ledger.requests += refused.sent;
@@ -64,20 +69,29 @@ impl HttpGate for AttemptHttp {
 struct AttemptResponse {
     attempt: Arc<Attempt>,
     response: Response,
-    /// The body as a blob, once it is kept under any name.
+    /// The body as a blob, once it was written.
     blob: OnceCell<StoredBlob>,
+    /// It is an artifact of the stage, under whatever name.
+    is_named: AtomicBool,
 }
 
 impl AttemptResponse {
-    async fn keep(&self) -> Result<StoredBlob, HttpError> {
-        let keep = || async {
+    /// Keeps the body as an artifact of that name.
+    async fn keep(&self, name: &str) -> Result<(StoredBlob, String), HttpError> {
+        let refused = |error: ArtifactError| HttpError::Storage(error.to_string());
+        check_name(name).map_err(refused)?;
+        self.attempt.ledger().has_room(name).map_err(refused)?;
+        let write = || async {
             let source = match self.response.body.source() {
                 SpooledBody::Memory(bytes) => BlobSource::Bytes(bytes),
                 SpooledBody::File(path) => BlobSource::File(path),
             };
             self.attempt.store.put_blob(source).await.map_err(|error| HttpError::Storage(error.to_string()))
         };
-        self.blob.get_or_try_init(keep).await.copied()
+        let (blob, content_type) = (*self.blob.get_or_try_init(write).await?, self.content_type());
+        self.attempt.ledger().keep(NewArtifact { name: name.to_owned(), content_type: content_type.clone(), blob });
+        self.is_named.store(true, Relaxed);
+        Ok((blob, content_type))
     }
 
     fn content_type(&self) -> String {
@@ -88,15 +102,15 @@ impl AttemptResponse {
     /// Keeps the body before the guest can parse it, unless it is kept already or the stage says `raw = false`.
     async fn keep_raw(&self) -> Result<(), HttpError> {
         let wanted = self.attempt.item.as_ref().is_some_and(|item| item.raw);
-        if !wanted || self.blob.initialized() || self.response.body.size() == 0 {
+        if !wanted || self.is_named.load(Relaxed) || self.response.body.size() == 0 {
             return Ok(());
         }
-        let blob = self.keep().await?;
-        let mut ledger = self.attempt.ledger();
-        ledger.raw_bodies += 1;
-        let name = format!("raw-{}", ledger.raw_bodies);
-        ledger.keep(NewArtifact { name, content_type: self.content_type(), blob });
-        Ok(())
+        let name = {
+            let mut ledger = self.attempt.ledger();
+            ledger.raw_bodies += 1;
+            format!("raw-{}", ledger.raw_bodies)
+        };
+        self.keep(&name).await.map(drop)
     }
 }
 
@@ -130,11 +144,7 @@ impl Fetched for AttemptResponse {
             let Some(item) = &self.attempt.item else {
                 return Err(HttpError::Storage("discovery has no item to keep an artifact for".to_owned()));
             };
-            let blob = self.keep().await?;
-            let content_type = self.content_type();
-            super::artifacts::check_name(&name).map_err(|error| HttpError::Storage(error.to_string()))?;
-            let artifact = NewArtifact { name: name.clone(), content_type: content_type.clone(), blob };
-            self.attempt.ledger().keep(artifact);
+            let (blob, content_type) = self.keep(&name).await?;
             Ok(ArtifactRef { stage: item.stage.clone(), name, content_type, size: blob.size, digest: blob.digest })
         }
         .boxed()

@@ -21,6 +21,9 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 /// | `found N`, `flag TEXT` | is done, with N items or a quality flag |
 /// | `fetch URL`, `status URL` | asks for a page; any status is fine for `status` |
 /// | `save URL`, `bytes URL` | keeps the body as `page.html`, or reads it without keeping it |
+/// | `save-as NAME URL` | tries to keep the body under NAME, whatever the host says to that, and reads it |
+/// | `post URL TEXT` | sends TEXT by POST; `text` is the address that answered |
+/// | `fetch-then WORD URL` | asks for a page, then ends with the error WORD |
 /// | `fetch-swallow URL` | asks, swallows the error and ends with `failed` |
 /// | `fetch-past URL URL` | asks for the first, gets past its error by the second |
 /// | `fetch-all URL …` | asks for all at once; `text` says how many answered |
@@ -46,6 +49,21 @@ pub(crate) fn act<T: From<Done> + OutputExt>(action: &str, attempt: u32) -> Resu
         "status" => end(http::request("GET", rest).send()?.status().to_string()),
         "save" => end(http::get(rest)?.save("page.html")?.size.to_string()),
         "bytes" => end(http::get(rest)?.bytes()?.len().to_string()),
+        "save-as" => {
+            let (name, url) = rest.split_once(' ').or_permanent("save-as takes a name and an address")?;
+            let page = http::get(url)?;
+            let saved = page.save(name).is_ok();
+            end(format!("{saved} {}", page.bytes()?.len()))
+        }
+        "post" => {
+            let (url, text) = rest.split_once(' ').or_permanent("post takes an address and a text")?;
+            end(http::request("POST", url).body("text/plain", text).send()?.ok()?.url())
+        }
+        "fetch-then" => {
+            let (word, url) = rest.split_once(' ').or_permanent("fetch-then takes a word and an address")?;
+            http::get(url)?;
+            Err(error(word, "")?)
+        }
         "fetch-swallow" => match http::get(rest) {
             Ok(_) => end(word.into()),
             Err(_) => Err(StageError::failed("something went wrong")),
