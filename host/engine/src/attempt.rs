@@ -66,8 +66,8 @@ pub(crate) struct AttemptLedger {
     raw_bodies: u32,
 }
 
-/// What is left of an attempt.
-#[derive(Debug)]
+/// What is left of an attempt; nothing of one that ended before any gate was opened.
+#[derive(Debug, Default)]
 pub(crate) struct AttemptEnded {
     /// The refusal that decides, if one does.
     pub(crate) refusal: Option<Refusal>,
