@@ -5,6 +5,7 @@
 
 mod architecture;
 mod clock;
+mod faulty;
 mod gate;
 mod lessons;
 mod page;

@@ -146,9 +146,19 @@ pub(crate) async fn wait(
     operations: &Operations,
     is: impl Fn(&JobDetail) -> bool,
 ) {
+    wait_of(progress, operations, "test", is).await;
+}
+
+/// The same for a job of another name.
+pub(crate) async fn wait_of(
+    progress: &mut tokio::sync::watch::Receiver<Progress>,
+    operations: &Operations,
+    name: &str,
+    is: impl Fn(&JobDetail) -> bool,
+) {
     loop {
         progress.borrow_and_update();
-        let job = operations.job("test").await.unwrap();
+        let job = operations.job(name).await.unwrap();
         if is(&job) {
             return;
         }
