@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+};
 use tollgate_core::Clock;
 use tollgate_egress::{Gate, GateOptions};
 use tollgate_engine::{
@@ -29,18 +32,15 @@ pub struct HostBuilder {
     clock: Arc<dyn Clock>,
     compiler: Compiler,
     mode: RunMode,
+    store: Option<Arc<dyn Store>>,
 }
 
-/// A running host.
+/// A running host. Dropped, it is asked to stop and does so by itself.
 pub struct Host {
     operations: Arc<Operations>,
     progress: watch::Receiver<Progress>,
-    data: PathBuf,
-    clock: Arc<dyn Clock>,
-    store: Arc<dyn Store>,
-    server: Server,
-    heartbeat: JoinHandle<()>,
-    dispatcher: JoinHandle<Result<Progress, EngineError>>,
+    listen: SocketAddr,
+    running: JoinHandle<Result<Progress, HostError>>,
 }
 
 impl HostBuilder {
@@ -62,6 +62,13 @@ impl HostBuilder {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Keeps the queue and what it makes in this store, not in redb in the data folder. The host closes it at its end.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
         self
     }
 
@@ -96,7 +103,10 @@ impl HostBuilder {
         let data = self.data.unwrap_or_else(|| spec.data());
         make_folder(&data)?;
         let clock = self.clock;
-        let store: Arc<dyn Store> = RedbStore::open(&data, StoreOptions::default())?;
+        let store = match self.store {
+            Some(store) => store,
+            None => open_store(data.clone()).await?,
+        };
         HostFile::forget(&data).map_err(|error| HostError::Data { folder: data.clone(), error })?;
         let options = GateOptions { spool: data.join("spool"), clock: clock.clone(), base: spec.base.clone() };
         let gate = Gate::new(&spec.deployment, options)?;
@@ -108,12 +118,75 @@ impl HostBuilder {
         let operations = Arc::new(operations.attached(&dispatcher, &plan, gate));
         let listen = self.listen.unwrap_or(spec.deployment.host.listen);
         let server = tollgate_web::serve(operations.clone(), &data, listen).await.map_err(HostError::Listen)?;
-        let heartbeat = tokio::spawn(HeartbeatWriter::start(&data, clock.clone())?.run());
-        let progress = dispatcher.progress();
-        tracing::info!(listen = %server.listen, jobs = plan.jobs.len(), refused = plan.refused.len(), "the host has started");
-        let dispatcher = tokio::spawn(dispatcher.run());
-        Ok(Host { operations, progress, data, clock, store, server, heartbeat, dispatcher })
+        let heartbeat = HeartbeatWriter::start(&data, clock.clone())?;
+        let (progress, listen) = (dispatcher.progress(), server.listen);
+        tracing::info!(%listen, jobs = plan.jobs.len(), refused = plan.refused.len(), "the host has started");
+        let parts = Parts { operations: operations.clone(), data, clock, store, server, heartbeat, dispatcher };
+        Ok(Host { operations, progress, listen, running: tokio::spawn(parts.run()) })
     }
+}
+
+/// Opens the store where it holds nobody up: a killed host's is repaired first.
+async fn open_store(data: PathBuf) -> Result<Arc<dyn Store>, HostError> {
+    let opened = tokio::task::spawn_blocking(move || RedbStore::open(&data, StoreOptions::default())).await;
+    match opened {
+        Ok(store) => Ok(store?),
+        Err(error) => Err(HostError::Engine(ended("opening the store", error))),
+    }
+}
+
+/// What runs beside one another, each with an eye on the others.
+struct Parts {
+    operations: Arc<Operations>,
+    data: PathBuf,
+    clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
+    server: Server,
+    heartbeat: HeartbeatWriter,
+    dispatcher: Dispatcher,
+}
+
+impl Parts {
+    /// Runs until the dispatcher has ended, or something else has that should not have. Then each is ended, whatever
+    /// the one before came to; the first cause is the answer.
+    async fn run(self) -> Result<Progress, HostError> {
+        let Self { operations, data, clock, store, mut server, heartbeat, dispatcher } = self;
+        let mut dispatcher = tokio::spawn(dispatcher.run());
+        let mut heartbeat = tokio::spawn(heartbeat.run());
+        let first = tokio::select! {
+            over = &mut dispatcher => Ok(over),
+            error = server.failed() => Err(HostError::Listen(error)),
+            Err(error) = &mut heartbeat => Err(HostError::Engine(ended("the heartbeat", error))),
+        };
+        let (cause, over) = match first {
+            Ok(over) => (None, over),
+            Err(error) => {
+                tracing::error!(%error, "the host stops");
+                operations.stop().await;
+                (Some(error), dispatcher.await)
+            }
+        };
+        let over = over.unwrap_or_else(|error| Err(ended("the dispatcher", error)));
+        heartbeat.abort();
+        let result = match (cause, over) {
+            (Some(cause), _) => Err(cause),
+            (None, over) => over.map_err(HostError::Engine),
+        };
+        let stopped = server.stop().await.map_err(HostError::Listen);
+        let closed = store.close().await.map_err(HostError::Store);
+        let marked = HeartbeatWriter::stopped(&data, clock.now()).map_err(HostError::Engine);
+        [stopped, closed, marked].into_iter().fold(result, |result, step| match (result, step) {
+            (Err(first), Err(error)) => {
+                tracing::error!(%error, "and the host did not stop in good order");
+                Err(first)
+            }
+            (result, step) => result.and_then(|progress| step.map(|()| progress)),
+        })
+    }
+}
+
+fn ended(task: &'static str, error: JoinError) -> EngineError {
+    EngineError::Task { task, message: error.to_string() }
 }
 
 impl Host {
@@ -127,6 +200,7 @@ impl Host {
             clock: Arc::new(SystemClock),
             compiler: Compiler::InProcess,
             mode: RunMode::default(),
+            store: None,
         }
     }
 
@@ -145,7 +219,7 @@ impl Host {
     /// Where the API and the overview page listen.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
-        self.server.listen
+        self.listen
     }
 
     /// Asks it to stop: running tasks may finish within the grace time. [`Host::wait`] tells when it has.
@@ -156,15 +230,23 @@ impl Host {
     /// Waits for its end: by its mode, by [`Host::stop`], or by an error.
     ///
     /// # Errors
-    /// The store failed, or the dispatcher ended with an error. What wasn't settled runs again at the next start.
-    pub async fn wait(self) -> Result<Progress, HostError> {
-        let ended = self.dispatcher.await;
-        let ended =
-            ended.unwrap_or_else(|error| Err(EngineError::Task { task: "the dispatcher", message: error.to_string() }));
-        self.heartbeat.abort();
-        self.server.stop().await.map_err(HostError::Listen)?;
-        self.store.close().await?;
-        HeartbeatWriter::stopped(&self.data, self.clock.now())?;
-        Ok(ended?)
+    /// The store failed, or something that runs with it ended. What wasn't settled runs again at the next start.
+    pub async fn wait(mut self) -> Result<Progress, HostError> {
+        match (&mut self.running).await {
+            Ok(ended) => ended,
+            Err(error) => Err(HostError::Engine(ended("the host", error))),
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let operations = self.operations.clone();
+        // Without a runtime nothing of it runs any more.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && !self.running.is_finished()
+        {
+            runtime.spawn(async move { operations.stop().await });
+        }
     }
 }

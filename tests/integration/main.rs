@@ -6,6 +6,7 @@
 mod architecture;
 mod clock;
 mod crawl;
+mod faulty;
 mod gate;
 mod lessons;
 mod page;

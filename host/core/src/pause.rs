@@ -28,6 +28,10 @@ pub enum PauseReason {
     },
     /// The host is stopping.
     Shutdown,
+    /// Discovery gave up: it said that it can never succeed, or failed too often in a row.
+    Discovery,
+    /// The host can't do its part: a row that can't be read, a fault of its own.
+    Host,
 }
 
 impl PauseReason {
@@ -41,6 +45,8 @@ impl PauseReason {
             Self::Handler => "handler",
             Self::Circuit { .. } => "circuit",
             Self::Shutdown => "shutdown",
+            Self::Discovery => "discovery",
+            Self::Host => "host",
         }
     }
 }
@@ -73,6 +79,8 @@ impl Pause {
             PauseReason::Budget => "its budget is spent".to_owned(),
             PauseReason::Handler => "its handler can't be used".to_owned(),
             PauseReason::Shutdown => "the host is stopping".to_owned(),
+            PauseReason::Discovery => "its discovery gave up".to_owned(),
+            PauseReason::Host => "the host can't go on with it".to_owned(),
         };
         if self.evidence.is_empty() { what } else { format!("{what}: {}", self.evidence) }
     }

@@ -81,8 +81,8 @@ pub(crate) enum CallPhase {
     Runs,
 }
 
-/// What is left of an attempt.
-#[derive(Debug)]
+/// What is left of an attempt; nothing of one that ended before any gate was opened.
+#[derive(Debug, Default)]
 pub(crate) struct AttemptEnded {
     /// The refusal that decides, if one does.
     pub(crate) refusal: Option<Refusal>,

@@ -1,26 +1,33 @@
 //! The discovery lane of a job: one page at a time, in the background, at an interval or until exhausted.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tollgate_core::{
-    outcome::{Refusal, StageError},
-    retry::RetryPolicy,
-    task::{ErrorKind, TaskError},
+    Timestamp,
+    outcome::{Outcome, RefusalKind, StageError, Verdict, decide},
+    pause::{Pause, PauseReason},
+    retry::{ASKED_WAIT, RetryPolicy},
+    task::{ErrorKind, LaterKind, Tally, TaskError},
 };
 use tollgate_sandbox::call::{CallFailure, CallLimits, DiscoverCall, Report};
 use tollgate_store::{DiscoveryPage, DiscoveryResult, DiscoveryState, StoreError, Submitted};
 
 use crate::{
     attempt::{Attempt, AttemptLog, AttemptName},
-    executor::{Tools, draw},
+    executor::{Ran, Tools, deciding_refusal, draw, failed_call, needs_person},
     plan::{DISCOVERY_TIMEOUT, JobPlan},
     supervise,
 };
+
+/// Upper bound of the first wait where a site fails, doubled with each: it gets longer to heal than a handler does.
+const SITE_BACKOFF: Duration = Duration::from_mins(1);
 
 /// What a page of discovery came to.
 pub(crate) struct PageEnded {
     pub(crate) submitted: Submitted,
     pub(crate) state: DiscoveryState,
+    /// The page paused its job.
+    pub(crate) paused: Option<Pause>,
 }
 
 /// Runs one page and settles it. An error is the store's.
@@ -46,22 +53,36 @@ pub(crate) async fn page(tools: &Tools, job: &JobPlan, before: DiscoveryState) -
         }
     };
     let now = tools.clock.now();
+    let guest_us = report.guest_us;
+    let ran = |outcome| Ran { outcome, ended: attempt.end(), guest_us };
     let result = match report.result {
         Ok(Ok(found)) => {
             let every = job.spec.discover.and_then(|discover| discover.every);
             let next_round = if found.cursor.is_none() { every.map(|every| now.after(every)) } else { None };
             DiscoveryResult::Page { items: found.items, cursor: found.cursor, next_round }
         }
-        Ok(Err(error)) => failed(stage_error(error), attempt.end().refusal, before.errors, now),
-        Err(failure) => failed(call_error(&failure), attempt.end().refusal, before.errors, now),
+        Ok(Err(error)) => failed(tools, job, ran(Outcome::Stage(plain(error))), before.errors, now),
+        Err(failure) => failed(tools, job, ran(failed_call(failure)), before.errors, now),
     };
-    if let DiscoveryResult::Error { error, .. } = &result {
-        tracing::warn!(job = %job.spec.name, %error, "discovery failed; it will be tried again");
-    }
-    let submitted = tools.store.settle_discovery(DiscoveryPage { job: job.declared.id, result, now }).await?;
+    let settle = async |result| {
+        let paused = match &result {
+            DiscoveryResult::Error { pause, .. } => pause.clone(),
+            DiscoveryResult::Page { .. } => None,
+        };
+        let submitted = tools.store.settle_discovery(DiscoveryPage { job: job.declared.id, result, now }).await?;
+        Ok((submitted, paused))
+    };
+    let (submitted, paused) = match settle(result).await {
+        // What the store can't take is the discovery's fault, which says so.
+        Err(error @ StoreError::TooLarge { .. }) => {
+            let ran = Ran::nothing(Outcome::Contract(error.to_string()));
+            settle(failed(tools, job, ran, before.errors, now)).await?
+        }
+        answer => answer?,
+    };
     let state = tools.store.discovery(job.declared.id).await?;
     warn_of_empty_rounds(job, &before, &state);
-    Ok(PageEnded { submitted, state })
+    Ok(PageEnded { submitted, state, paused })
 }
 
 /// A discovery that finds nothing may look for the wrong thing (Q07).
@@ -72,38 +93,52 @@ fn warn_of_empty_rounds(job: &JobPlan, before: &DiscoveryState, after: &Discover
     }
 }
 
-fn failed(
-    error: TaskError,
-    refusal: Option<Refusal>,
-    errors_before: u32,
-    now: tollgate_core::Timestamp,
-) -> DiscoveryResult {
-    let backoff = RetryPolicy::default().wait_after(errors_before.saturating_add(1), draw());
-    let wait = refusal.and_then(|refusal| refusal.after).unwrap_or(backoff);
-    DiscoveryResult::Error { error, retry_at: now.after(wait) }
+/// What follows from a page that gave nothing: the rules are those of a task, and a job whose discovery may not be tried
+/// again pauses.
+fn failed(tools: &Tools, job: &JobPlan, ran: Ran, errors_before: u32, now: Timestamp) -> DiscoveryResult {
+    let refusal = deciding_refusal(tools, &ran);
+    let before = Tally { counted: errors_before, ..Tally::default() };
+    let mut policy = RetryPolicy::default();
+    if refusal.as_ref().is_some_and(|refusal| refusal.kind == RefusalKind::Transport) {
+        policy.backoff = SITE_BACKOFF;
+    }
+    let decision = decide(ran.outcome, refusal.as_ref(), before, &policy, now, draw());
+    let counted = decision.tally.counted > errors_before;
+    let mut pause = needs_person(&decision.verdict, ran.ended.last_url.as_deref(), now);
+    let (error, retry_at) = match decision.verdict {
+        Verdict::Later { due, reason } => {
+            let later = || TaskError::new(kind_of(reason.kind), reason.message.clone());
+            (decision.error.unwrap_or_else(later), due)
+        }
+        Verdict::Failed(error) => {
+            let (by, evidence) = ("host".to_owned(), error.to_string());
+            pause = Some(Pause { reason: PauseReason::Discovery, by, at: now, evidence, until: None });
+            (error, now)
+        }
+        // None of these comes of an error; were it to, the next try shows it.
+        Verdict::Done(_) | Verdict::Nothing(_) | Verdict::Reject(_) | Verdict::Skipped(_) => {
+            (TaskError::new(ErrorKind::Host, "a failed discovery was taken for a good one"), now.after(ASKED_WAIT))
+        }
+    };
+    let (name, pauses) = (&job.spec.name, pause.is_some());
+    tracing::warn!(job = %name, %error, counted, pauses, retry_at_ms = retry_at.0, "discovery failed");
+    DiscoveryResult::Error { error, counted, retry_at, pause }
 }
 
-fn stage_error(error: StageError) -> TaskError {
+/// A discovery has no item that could have nothing or be rejected: such words are failures that say so.
+fn plain(error: StageError) -> StageError {
     match error {
-        StageError::RetryLater { reason, .. } => TaskError::new(ErrorKind::Transport, reason),
-        StageError::Permanent(text) => TaskError::new(ErrorKind::Permanent, text),
-        StageError::NothingHere(text)
-        | StageError::Reject(text)
-        | StageError::Blocked(text)
-        | StageError::LoginRequired(text)
-        | StageError::Failed(text) => TaskError::new(ErrorKind::Failed, text),
+        StageError::NothingHere(text) | StageError::Reject(text) => StageError::Failed(text),
+        error => error,
     }
 }
 
-fn call_error(failure: &CallFailure) -> TaskError {
-    let kind = match failure {
-        CallFailure::Trap(_) => ErrorKind::Trap,
-        CallFailure::Timeout(_) => ErrorKind::Timeout,
-        CallFailure::Limit(_) => ErrorKind::Limit,
-        CallFailure::Invalid(_) => ErrorKind::Contract,
-        CallFailure::Host(_) => ErrorKind::Host,
-    };
-    TaskError::new(kind, failure.to_string())
+/// The error that a wait is shown as.
+fn kind_of(later: LaterKind) -> ErrorKind {
+    match later {
+        LaterKind::RateLimited | LaterKind::Down | LaterKind::Transport => ErrorKind::Transport,
+        _ => ErrorKind::Failed,
+    }
 }
 
 /// Whether a job discovers at all, and isn't done with it.

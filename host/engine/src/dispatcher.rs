@@ -6,26 +6,26 @@
 mod lanes;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
 };
 use tollgate_core::{
     Clock, JobId, Lane, StageIx, Timestamp,
     pause::{Pause, PauseReason},
 };
 use tollgate_egress::Gate;
-use tollgate_store::{Claim, DiscoveryState, Store, StoreError};
+use tollgate_store::{Claim, Store, StoreError};
 
 use crate::{
     EngineError, Plan,
     discovery::{self, PageEnded},
-    executor::{self, Executed, Tools},
+    executor::{self, Executed, Tools, Unsettled},
     plan::{JobPlan, StagePlan},
     supervise,
 };
@@ -63,16 +63,16 @@ pub struct Progress {
 pub(crate) enum Event {
     /// Stages of a job got ready work.
     Opened { job: JobId, stages: Vec<StageIx> },
-    /// A job was paused or resumed by a person.
-    PauseChanged { job: JobId },
+    /// A person changed a job in a way that may matter to all its lanes.
+    Changed { job: JobId },
     /// Stop claiming, let tasks finish, then end.
     Stop,
 }
 
 /// What the executors send back.
 enum Ended {
-    Task { lane: Lane, result: Result<Executed, StoreError> },
-    Page { job: JobId, result: Result<PageEnded, StoreError> },
+    Task { lane: Lane, result: Result<Executed, Unsettled> },
+    Page { job: JobId, result: Result<PageEnded, Unsettled> },
 }
 
 /// A handle by which others tell the dispatcher what happened.
@@ -100,14 +100,18 @@ pub struct Dispatcher {
     events: mpsc::Receiver<Event>,
     notifier: Notifier,
     executors: JoinSet<Ended>,
+    /// As of now; watchers are shown it once a round.
+    so_far: Progress,
     progress: watch::Sender<Progress>,
+    /// Lanes that may have room or ready work since they were last filled.
+    touched: BTreeSet<Lane>,
     started: u64,
     stopping: bool,
 }
 
 impl Dispatcher {
     /// A dispatcher over the jobs of a plan. Jobs that the plan refuses are paused with that reason; a job whose
-    /// handler is whole again goes on.
+    /// handler is whole again goes on, unless something else has paused it.
     ///
     /// # Errors
     /// The store can't be read or written.
@@ -135,7 +139,9 @@ impl Dispatcher {
             events,
             notifier: Notifier { events: sender },
             executors: JoinSet::new(),
+            so_far: Progress::default(),
             progress: watch::Sender::default(),
+            touched: BTreeSet::new(),
             started: 0,
             stopping: false,
         })
@@ -154,7 +160,7 @@ impl Dispatcher {
     /// Runs until stopped, idle, or done with its number of tasks, as its mode says.
     ///
     /// # Errors
-    /// The store failed: nothing can be settled, so nothing goes on. No task is lost by it.
+    /// The store is gone: nothing can be settled, so nothing goes on. No task is lost by it.
     pub async fn run(mut self) -> Result<Progress, EngineError> {
         self.fill_all().await?;
         while !self.is_over() {
@@ -168,7 +174,7 @@ impl Dispatcher {
             };
             tokio::select! {
                 biased;
-                Some(ended) = self.executors.join_next() => self.take_ended(ended).await?,
+                Some(ended) = self.executors.join_next() => self.take_all_ended(ended).await?,
                 Some(event) = self.events.recv() => self.take_event(event).await?,
                 () = timer => self.fill_all().await?,
             }
@@ -177,8 +183,12 @@ impl Dispatcher {
     }
 
     fn is_over(&self) -> bool {
-        let enough = self.mode.tasks_max.is_some_and(|most| self.started >= most);
-        self.stopping || (enough && self.executors.is_empty()) || (self.mode.until_idle && self.is_idle())
+        self.stopping || (self.has_enough() && self.executors.is_empty()) || (self.mode.until_idle && self.is_idle())
+    }
+
+    /// The number of tasks that the run was given is reached: nothing more is started.
+    fn has_enough(&self) -> bool {
+        self.mode.tasks_max.is_some_and(|most| self.started >= most)
     }
 
     fn is_idle(&self) -> bool {
@@ -186,83 +196,159 @@ impl Dispatcher {
     }
 
     fn next_due(&self) -> Option<Timestamp> {
+        if self.has_enough() {
+            return None;
+        }
         self.jobs.values().filter_map(JobLanes::next_due).min()
     }
 
-    fn publish(&self) -> Option<Timestamp> {
-        let next_due = self.next_due();
-        let running = self.executors.len() as u64;
-        let idle = self.is_idle();
-        self.progress.send_modify(|progress| {
-            progress.running = running;
-            progress.next_due = next_due;
-            progress.idle = idle;
-        });
-        next_due
+    fn publish(&mut self) -> Option<Timestamp> {
+        self.so_far.next_due = self.next_due();
+        self.so_far.running = self.executors.len() as u64;
+        self.so_far.idle = self.is_idle();
+        let so_far = self.so_far;
+        self.progress.send_if_modified(|shown| std::mem::replace(shown, so_far) != so_far);
+        so_far.next_due
     }
 
     async fn take_event(&mut self, event: Event) -> Result<(), EngineError> {
         match event {
-            Event::Opened { job, stages } => self.opened(job, &stages).await,
-            Event::PauseChanged { job } => {
+            Event::Opened { job, stages } => self.opened(job, &stages),
+            Event::Changed { job } => {
                 if let Some(lanes) = self.jobs.get_mut(&job) {
-                    lanes.refresh(&*self.tools.store).await?;
+                    let refreshed = lanes.refresh(&*self.tools.store).await;
+                    self.or_pause(job, refreshed).await?;
                 }
-                self.fill_job(job).await
+                return self.fill_job(job).await;
             }
-            Event::Stop => {
-                self.stopping = true;
-                Ok(())
-            }
+            Event::Stop => self.stopping = true,
         }
+        self.fill_touched().await
     }
 
-    async fn take_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> Result<(), EngineError> {
+    /// Takes all that has ended by now, then fills each lane that it touched once.
+    async fn take_all_ended(&mut self, first: Result<Ended, JoinError>) -> Result<(), EngineError> {
+        let mut next = Some(first);
+        while let Some(ended) = next {
+            self.take_ended(ended).await?;
+            next = self.executors.try_join_next();
+        }
+        self.fill_touched().await
+    }
+
+    async fn take_ended(&mut self, ended: Result<Ended, JoinError>) -> Result<(), EngineError> {
         let ended = ended.map_err(|error| EngineError::Task { task: "an executor", message: error.to_string() })?;
         match ended {
             Ended::Task { lane, result } => self.task_ended(lane, result).await,
-            Ended::Page { job, result } => {
-                let ended = result?;
-                self.progress.send_modify(|progress| progress.pages += 1);
-                if let Some(lanes) = self.jobs.get_mut(&job) {
-                    lanes.page_ended(ended.state);
+            Ended::Page { job, result } => self.page_ended(job, result).await,
+        }
+    }
+
+    async fn task_ended(&mut self, lane: Lane, result: Result<Executed, Unsettled>) -> Result<(), EngineError> {
+        let now = self.tools.clock.now();
+        self.so_far.settled += 1;
+        self.touched.insert(lane);
+        let Some(lanes) = self.jobs.get_mut(&lane.job) else {
+            return Ok(());
+        };
+        match result {
+            Ok(Executed { settled, in_the_way }) => {
+                lanes.task_ended(lane.stage, settled.due);
+                lanes.task_met(lane.stage, in_the_way, now);
+                self.opened(lane.job, &settled.opened);
+                self.opened(lane.job, &settled.found.opened);
+                if let Some(pause) = settled.paused {
+                    self.paused(lane.job, &pause).await?;
                 }
-                self.opened(job, &ended.submitted.opened).await?;
-                self.discover(job);
                 Ok(())
             }
+            Err(error) => {
+                lanes.task_ended(lane.stage, None);
+                // The task is as it was, or somebody has opened it anew.
+                self.opened(lane.job, &[lane.stage]);
+                if let Unsettled::Store(StoreError::StaleClaim(item)) = error {
+                    // A person excluded the item, or it came in anew, while it ran.
+                    tracing::info!(?item, "an attempt's result is dropped: its claim no longer holds");
+                    return Ok(());
+                }
+                self.or_pause(lane.job, Err::<(), _>(error)).await.map(drop)
+            }
         }
     }
 
-    async fn task_ended(&mut self, lane: Lane, result: Result<Executed, StoreError>) -> Result<(), EngineError> {
-        let Executed { settled, in_the_way_until } = match result {
-            Ok(executed) => executed,
-            Err(StoreError::StaleClaim(item)) => {
-                // A person excluded the item, or it came in anew, while it ran.
-                tracing::info!(?item, "an attempt's result is dropped: its claim no longer holds");
-                Executed::default()
-            }
-            Err(error) => return Err(error.into()),
+    async fn page_ended(&mut self, job: JobId, result: Result<PageEnded, Unsettled>) -> Result<(), EngineError> {
+        self.so_far.pages += 1;
+        if let Some(lanes) = self.jobs.get_mut(&job) {
+            lanes.discovering = false;
+        }
+        let Some(ended) = self.or_pause(job, result).await? else {
+            return Ok(());
         };
-        self.progress.send_modify(|progress| progress.settled += 1);
-        if let Some(lanes) = self.jobs.get_mut(&lane.job) {
-            lanes.task_ended(lane.stage, settled.due, in_the_way_until);
-            if let Some(pause) = settled.paused {
-                tracing::warn!(job = %lanes.plan.spec.name, pause = pause.sentence(), "job paused");
-                lanes.pause = Some(pause);
-            }
+        if let Some(lanes) = self.jobs.get_mut(&job) {
+            lanes.discovery = ended.state;
         }
-        self.fill_lane(lane).await?;
-        self.opened(lane.job, &settled.opened).await?;
-        self.opened(lane.job, &settled.found.opened).await
+        if let Some(pause) = ended.paused {
+            self.paused(job, &pause).await?;
+        }
+        self.opened(job, &ended.submitted.opened);
+        self.discover(job);
+        Ok(())
     }
 
-    async fn opened(&mut self, job: JobId, stages: &[StageIx]) -> Result<(), EngineError> {
+    /// A settlement paused the job. The store has the last word: a person may have resumed it since.
+    async fn paused(&mut self, job: JobId, pause: &Pause) -> Result<(), EngineError> {
+        let Some(lanes) = self.jobs.get_mut(&job) else {
+            return Ok(());
+        };
+        tracing::warn!(job = %lanes.plan.spec.name, pause = pause.sentence(), "job paused");
+        let read = lanes.refresh_pause(&*self.tools.store).await;
+        self.or_pause(job, read).await.map(drop)
+    }
+
+    /// What goes wrong with a job's own rows, or in the host's own code, pauses that job with the evidence, and the
+    /// others go on. Only a store that is gone is the end of all.
+    async fn or_pause<T, E: Into<Unsettled>>(
+        &mut self,
+        job: JobId,
+        result: Result<T, E>,
+    ) -> Result<Option<T>, EngineError> {
+        let error = match result.map_err(Into::into) {
+            Ok(done) => return Ok(Some(done)),
+            Err(Unsettled::Store(error)) if ends_all(&error) => return Err(error.into()),
+            Err(error) => error,
+        };
+        let pause = Pause {
+            reason: PauseReason::Host,
+            by: "host".to_owned(),
+            at: self.tools.clock.now(),
+            evidence: error.to_string(),
+            until: None,
+        };
+        tracing::error!(?job, pause = pause.sentence(), "job paused");
+        match self.tools.store.pause(job, pause.clone()).await {
+            Err(error) if ends_all(&error) => return Err(error.into()),
+            Err(error) => tracing::error!(?job, %error, "the pause can't be kept; it holds until the host stops"),
+            Ok(()) => {}
+        }
+        if let Some(lanes) = self.jobs.get_mut(&job) {
+            lanes.pause = Some(pause);
+        }
+        Ok(None)
+    }
+
+    /// Stages got ready work.
+    fn opened(&mut self, job: JobId, stages: &[StageIx]) {
         for &stage in stages {
             if let Some(state) = self.jobs.get_mut(&job).and_then(|lanes| lanes.stage_mut(stage)) {
                 state.may_have_ready = true;
-                self.fill_lane(Lane { job, stage }).await?;
+                self.touched.insert(Lane { job, stage });
             }
+        }
+    }
+
+    async fn fill_touched(&mut self) -> Result<(), EngineError> {
+        while let Some(lane) = self.touched.pop_first() {
+            self.fill_lane(lane).await?;
         }
         Ok(())
     }
@@ -280,19 +366,17 @@ impl Dispatcher {
         let Some(lanes) = self.jobs.get_mut(&job) else {
             return Ok(());
         };
-        let stages: Vec<StageIx> = lanes.wake_due(now);
-        for stage in stages {
-            self.fill_lane(Lane { job, stage }).await?;
-        }
+        let stages = lanes.wake_due(now);
+        self.touched.extend(stages.into_iter().map(|stage| Lane { job, stage }));
         self.discover(job);
-        Ok(())
+        self.fill_touched().await
     }
 
     /// Starts as many tasks of a lane as its concurrency leaves room for.
     async fn fill_lane(&mut self, lane: Lane) -> Result<(), EngineError> {
         let room_in_run = self.mode.tasks_max.map_or(u64::MAX, |most| most.saturating_sub(self.started));
         let stopping = self.stopping;
-        let Some((job, state)) = self.jobs.get_mut(&lane.job).and_then(|lanes| lanes.lane_mut(lane.stage)) else {
+        let Some(state) = self.jobs.get_mut(&lane.job).and_then(|lanes| lanes.open_stage_mut(lane.stage)) else {
             return Ok(());
         };
         let now = self.tools.clock.now();
@@ -300,14 +384,28 @@ impl Dispatcher {
         if stopping || room == 0 || !state.may_have_ready || state.is_held(now) {
             return Ok(());
         }
-        let claims = self.tools.store.claim(lane, room, now).await?;
-        if claims.len() < room {
+        let store = self.tools.store.clone();
+        let claimed = store.claim(lane, room, now).await;
+        let Some(claims) = self.or_pause(lane.job, claimed).await? else {
+            return Ok(());
+        };
+        let is_all = claims.len() < room;
+        let next_due = if is_all { store.next_due(lane, now).await } else { Ok(None) };
+        let next_due = self.or_pause(lane.job, next_due).await?.flatten();
+        let Some(lanes) = self.jobs.get_mut(&lane.job) else {
+            return Ok(());
+        };
+        let job = lanes.plan.clone();
+        let Some(state) = lanes.stage_mut(lane.stage) else {
+            return Ok(());
+        };
+        if is_all {
             state.may_have_ready = false;
-            state.next_due = self.tools.store.next_due(lane, now).await?;
+            state.next_due = next_due;
         }
         state.running += claims.len();
         self.started += claims.len() as u64;
-        let (job, stage) = (job.clone(), state.plan.clone());
+        let stage = state.plan.clone();
         for claim in claims {
             self.spawn(job.clone(), stage.clone(), claim);
         }
@@ -315,16 +413,11 @@ impl Dispatcher {
     }
 
     fn spawn(&mut self, job: Arc<JobPlan>, stage: Arc<StagePlan>, claim: Claim) {
-        let tools = self.tools.clone();
-        let (lane, task, token) = (stage.lane, claim.task, claim.token);
+        let (tools, lane) = (self.tools.clone(), stage.lane);
         self.executors.spawn(async move {
             let result = match supervise::catch(executor::execute(&tools, &job, &stage, claim)).await {
                 Ok(result) => result,
-                Err(panic) => {
-                    // The task is as it was; its claim goes back so that it isn't held for ever.
-                    tracing::error!(?task, panic, "an executor panicked");
-                    tools.store.release(vec![(task, token)]).await.map(|()| Executed::default())
-                }
+                Err(panic) => Err(Unsettled::Panicked(panic)),
             };
             Ended::Task { lane, result }
         });
@@ -333,22 +426,19 @@ impl Dispatcher {
     /// Starts the next page of a job's discovery, if it is due and none is under way.
     fn discover(&mut self, job: JobId) {
         let now = self.tools.clock.now();
+        let enough = self.stopping || self.has_enough();
         let Some(lanes) = self.jobs.get_mut(&job) else {
             return;
         };
-        let enough = self.mode.tasks_max.is_some_and(|most| self.started >= most);
-        if self.stopping || enough || !lanes.discovery_is_due(now) {
+        if enough || !lanes.discovery_is_due(now) {
             return;
         }
         lanes.discovering = true;
         let (tools, plan, before) = (self.tools.clone(), lanes.plan.clone(), lanes.discovery.clone());
         self.executors.spawn(async move {
-            let result = match supervise::catch(discovery::page(&tools, &plan, before.clone())).await {
-                Ok(result) => result,
-                Err(panic) => {
-                    tracing::error!(job = %plan.spec.name, panic, "discovery panicked");
-                    Ok(PageEnded { submitted: tollgate_store::Submitted::default(), state: put_off(before, now) })
-                }
+            let result = match supervise::catch(discovery::page(&tools, &plan, before)).await {
+                Ok(result) => result.map_err(Unsettled::Store),
+                Err(panic) => Err(Unsettled::Panicked(panic)),
             };
             Ended::Page { job, result }
         });
@@ -361,7 +451,7 @@ impl Dispatcher {
         while !self.executors.is_empty() {
             self.publish();
             match tokio::time::timeout_at(deadline.into(), self.executors.join_next()).await {
-                Ok(Some(ended)) => self.take_ended(ended).await?,
+                Ok(Some(ended)) => self.take_all_ended(ended).await?,
                 Ok(None) => break,
                 Err(_) => {
                     tracing::warn!(
@@ -373,18 +463,25 @@ impl Dispatcher {
             }
         }
         self.publish();
-        let progress = *self.progress.borrow();
-        Ok(progress)
+        Ok(self.so_far)
     }
 }
 
-/// A discovery that panicked is tried again in an hour: a host's bug is no reason to try it a thousand times.
-fn put_off(before: DiscoveryState, now: Timestamp) -> DiscoveryState {
-    DiscoveryState { due: Some(now.after(Duration::from_hours(1))), ..before }
+/// Whether nothing at all can go on after it: the disk refuses, or the store is closed.
+pub(crate) fn ends_all(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io(_) | StoreError::Closed)
 }
 
-/// Jobs that can't run are paused, with all that stands against them; jobs that can again go on.
+/// Jobs that can't run are paused, with all that stands against them, unless something else has paused them already:
+/// that stays. What stands against them is found anew at each start.
 async fn pause_refused(plan: &Plan, tools: &Tools) -> Result<(), EngineError> {
+    for view in tools.store.jobs().await? {
+        let by_handler = view.pause.as_ref().is_some_and(|pause| pause.reason == PauseReason::Handler);
+        if by_handler && plan.jobs.iter().any(|job| job.declared.id == view.id) {
+            tracing::info!(job = %view.name, "nothing stands against its handler any more: the job goes on");
+            tools.store.resume(view.id).await?;
+        }
+    }
     for (name, error) in &plan.refused {
         tracing::error!(job = %name, %error, "job can't run");
         let Some(id) = tools.store.job_id(name.clone()).await? else {
@@ -398,14 +495,6 @@ async fn pause_refused(plan: &Plan, tools: &Tools) -> Result<(), EngineError> {
             until: None,
         };
         tools.store.pause(id, pause).await?;
-    }
-    let paused = tools.store.jobs().await?;
-    for job in &plan.jobs {
-        let pause = paused.iter().find(|view| view.id == job.declared.id).and_then(|view| view.pause.as_ref());
-        if pause.is_some_and(|pause| pause.reason == PauseReason::Handler) {
-            tracing::info!(job = %job.spec.name, "its handler can be used again: the job goes on");
-            tools.store.resume(job.declared.id).await?;
-        }
     }
     Ok(())
 }

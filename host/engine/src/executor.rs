@@ -27,66 +27,111 @@ pub(crate) struct Tools {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// A task that has been run, before it is settled.
-struct Ran {
-    outcome: Outcome,
-    ended: AttemptEnded,
-    guest_us: u64,
+/// What has been run, before it is settled.
+pub(crate) struct Ran {
+    pub(crate) outcome: Outcome,
+    pub(crate) ended: AttemptEnded,
+    pub(crate) guest_us: u64,
+}
+
+impl Ran {
+    /// Something that ended before any gate was opened.
+    pub(crate) fn nothing(outcome: Outcome) -> Self {
+        Self { outcome, ended: AttemptEnded::default(), guest_us: 0 }
+    }
 }
 
 /// What running a task came to, for its lane.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Executed {
     pub(crate) settled: Settled,
-    /// Something as a whole stood in the way (a cool-down, a proxy that is down) until then: others of the lane will
-    /// likely meet it too.
-    pub(crate) in_the_way_until: Option<Timestamp>,
+    pub(crate) in_the_way: Option<InTheWay>,
 }
 
-/// Runs a claimed task and settles it. An error is the store's: the task is as if it had not run.
+/// Something as a whole that stood in a task's way (a cool-down, a proxy that is down): others of the lane that want
+/// the same will meet it too. Both are the gate's word, never a guest's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InTheWay {
+    /// The site or proxy.
+    pub(crate) about: String,
+    /// Until when, about.
+    pub(crate) until: Timestamp,
+}
+
+/// Why a task or a page could not be settled. A claim has been given back: the task is as if it had not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unsettled {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A fault of the host's own.
+    #[error("the host panicked: {0}")]
+    Panicked(String),
+}
+
+/// Runs a claimed task and settles it. A panic of the host on the way is an attempt like any other, counted and kept.
 pub(crate) async fn execute(
     tools: &Tools,
     job: &JobPlan,
     stage: &StagePlan,
     claim: Claim,
-) -> Result<Executed, StoreError> {
+) -> Result<Executed, Unsettled> {
+    let (task, token) = (claim.task, claim.token);
+    let executed = run_and_settle(tools, job, stage, claim).await;
+    if executed.is_err() {
+        // Else it would be held for ever.
+        tools.store.release(vec![(task, token)]).await?;
+    }
+    executed
+}
+
+async fn run_and_settle(tools: &Tools, job: &JobPlan, stage: &StagePlan, claim: Claim) -> Result<Executed, Unsettled> {
     let started_at = tools.clock.now();
-    let settlement = match condition(stage, &claim) {
-        Err(message) => {
-            let outcome = Outcome::Stage(StageError::Failed(message));
-            let ran = Ran { outcome, ended: AttemptEnded::nothing(), guest_us: 0 };
-            settlement_of(tools, job, stage, &claim, started_at, ran)
-        }
-        Ok(Some(reason)) => skipped(&claim, reason, started_at),
-        Ok(None) => {
-            let attempt = Attempt::new(tools.store.clone(), tools.gate.clone(), job, Some((stage, claim.task.item)));
-            let report = match missing_input(tools, stage, &claim).await? {
-                Some(missing) => {
-                    Report { result: Ok(Err(StageError::Failed(missing))), guest_us: 0, memory_peak_bytes: 0 }
-                }
-                None => run(job, stage, &claim, &attempt).await,
-            };
-            let ended = attempt.end();
-            let guest_us = report.guest_us;
-            let ran = Ran { outcome: outcome(stage, report), ended, guest_us };
+    let (settlement, in_the_way) = match supervise::catch(attempt(tools, job, stage, &claim, started_at)).await {
+        Ok(attempted) => attempted?,
+        Err(panic) => {
+            tracing::error!(job = %job.spec.name, item = %claim.key, panic, "the host panicked while it ran a task");
+            let ran = Ran::nothing(Outcome::Host(format!("the host panicked: {panic}")));
             settlement_of(tools, job, stage, &claim, started_at, ran)
         }
     };
-    let in_the_way_until = in_the_way(&settlement.verdict);
-    let settled = settle(tools, job, stage, &claim, settlement).await?;
-    Ok(Executed { settled, in_the_way_until })
+    let settled = supervise::catch(settle(tools, job, stage, &claim, settlement)).await;
+    let settled = settled.map_err(Unsettled::Panicked)??;
+    Ok(Executed { settled, in_the_way })
 }
 
-/// Until when something as a whole stands in the way.
-fn in_the_way(verdict: &Verdict) -> Option<Timestamp> {
-    match verdict {
-        Verdict::Later { due, reason }
-            if matches!(reason.kind, LaterKind::RateLimited | LaterKind::Down | LaterKind::Blocked) =>
-        {
-            Some(*due)
+/// Runs a claimed task, up to its settlement.
+async fn attempt(
+    tools: &Tools,
+    job: &JobPlan,
+    stage: &StagePlan,
+    claim: &Claim,
+    started_at: Timestamp,
+) -> Result<(Settlement, Option<InTheWay>), StoreError> {
+    let ran = match condition(stage, claim) {
+        Err(message) => Ran::nothing(Outcome::Stage(StageError::Failed(message))),
+        Ok(Some(reason)) => return Ok((skipped(claim, reason, started_at), None)),
+        Ok(None) => {
+            let attempt = Attempt::new(tools.store.clone(), tools.gate.clone(), job, Some((stage, claim.task.item)));
+            let report = match missing_input(tools, stage, claim).await? {
+                Some(missing) => {
+                    Report { result: Ok(Err(StageError::Failed(missing))), guest_us: 0, memory_peak_bytes: 0 }
+                }
+                None => run(job, stage, claim, &attempt).await,
+            };
+            let guest_us = report.guest_us;
+            Ran { outcome: outcome(stage, report), ended: attempt.end(), guest_us }
         }
-        _ => None,
-    }
+    };
+    Ok(settlement_of(tools, job, stage, claim, started_at, ran))
+}
+
+/// What stood in the way as a whole, where the gate says for how long.
+fn in_the_way(verdict: &Verdict, refusal: Option<Refusal>, now: Timestamp) -> Option<InTheWay> {
+    let refusal = refusal.filter(|_| matches!(verdict, Verdict::Later { .. }))?;
+    let as_a_whole = matches!(refusal.kind, RefusalKind::RateLimited | RefusalKind::Down | RefusalKind::Blocked);
+    let after = refusal.after.filter(|_| as_a_whole)?;
+    Some(InTheWay { about: refusal.about, until: now.after(after) })
 }
 
 /// Settles; an output that the store can't take is a failure of the stage, which says so.
@@ -104,9 +149,8 @@ async fn settle(
     let started_at = settlement.attempt.as_ref().map_or(settlement.now, |attempt| attempt.started_at);
     match one(settlement).await {
         Err(error @ StoreError::TooLarge { .. }) => {
-            let outcome = Outcome::Contract(error.to_string());
-            let ran = Ran { outcome, ended: AttemptEnded::nothing(), guest_us: 0 };
-            one(settlement_of(tools, job, stage, claim, started_at, ran)).await
+            let ran = Ran::nothing(Outcome::Contract(error.to_string()));
+            one(settlement_of(tools, job, stage, claim, started_at, ran).0).await
         }
         answer => answer,
     }
@@ -187,7 +231,7 @@ async fn run(job: &JobPlan, stage: &StagePlan, claim: &Claim, attempt: &Arc<Atte
     }
 }
 
-/// The outputs that the handler is given: its needs only, not what a condition looks at.
+/// The outputs that the handler is given: its needs, among them what it reads artifacts of and its condition names.
 fn inputs(stage: &StagePlan, claim: &Claim) -> Map<String, Value> {
     let needed = stage.needs.iter().flat_map(|need| need.any_of.iter());
     let done = needed.filter_map(|name| claim.inputs.get(name).map(|output| (name, output)));
@@ -205,11 +249,18 @@ fn outcome(stage: &StagePlan, report: StageReport) -> Outcome {
             }
         }
         Ok(Err(error)) => Outcome::Stage(error),
-        Err(CallFailure::Trap(text)) => Outcome::Trap(text),
-        Err(CallFailure::Timeout(text)) => Outcome::Timeout(text),
-        Err(CallFailure::Limit(text)) => Outcome::Limit(text),
-        Err(CallFailure::Invalid(text)) => Outcome::Contract(text),
-        Err(CallFailure::Host(text)) => Outcome::Host(text),
+        Err(failure) => failed_call(failure),
+    }
+}
+
+/// What a call that gave no answer of the guest's comes to.
+pub(crate) fn failed_call(failure: CallFailure) -> Outcome {
+    match failure {
+        CallFailure::Trap(text) => Outcome::Trap(text),
+        CallFailure::Timeout(text) => Outcome::Timeout(text),
+        CallFailure::Limit(text) => Outcome::Limit(text),
+        CallFailure::Invalid(text) => Outcome::Contract(text),
+        CallFailure::Host(text) => Outcome::Host(text),
     }
 }
 
@@ -220,7 +271,7 @@ fn settlement_of(
     claim: &Claim,
     started_at: Timestamp,
     ran: Ran,
-) -> Settlement {
+) -> (Settlement, Option<InTheWay>) {
     let now = tools.clock.now();
     let refusal = deciding_refusal(tools, &ran);
     let decision = decide(ran.outcome, refusal.as_ref(), claim.tally, &stage.spec.retry, now, draw());
@@ -237,7 +288,8 @@ fn settlement_of(
     };
     log_end(job, stage, claim, &decision);
     let fingerprint = matches!(decision.verdict, Verdict::Done(_)).then(|| fingerprint(stage, claim));
-    Settlement {
+    let in_the_way = in_the_way(&decision.verdict, refusal, now);
+    let settlement = Settlement {
         task: claim.task,
         token: claim.token,
         pause: needs_person(&decision.verdict, ran.ended.last_url.as_deref(), now),
@@ -248,11 +300,12 @@ fn settlement_of(
         fingerprint,
         artifacts: ran.ended.artifacts,
         now,
-    }
+    };
+    (settlement, in_the_way)
 }
 
-/// The refusal by which the attempt is judged: the gate's, or what the stage's own words do to its site.
-fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal> {
+/// The refusal by which an attempt is judged: the gate's, or what the handler's own words do to the site.
+pub(crate) fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal> {
     let of_gate = ran.ended.refusal.clone();
     let site = || ran.ended.last_url.as_deref().map(site_of).unwrap_or_default();
     match (&ran.outcome, ran.ended.in_gate) {
@@ -261,7 +314,7 @@ fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal> {
                 // The stage hands on what the gate said. Nothing was sent, so nothing new is known of the site.
                 return of_gate;
             }
-            // The stage saw what no guard did: its site is left alone, whichever job asks.
+            // The handler saw what no guard did: its site is left alone, whichever job asks.
             let url = ran.ended.last_url.as_deref()?;
             let after = tools.gate.block(url, text);
             Some(Refusal { kind: RefusalKind::Blocked, about: site(), message: text.clone(), after: Some(after) })
@@ -284,7 +337,7 @@ fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal> {
 }
 
 /// A site that wants a session which nobody configured needs a person; until then its job stands still, visibly.
-fn needs_person(verdict: &Verdict, last_url: Option<&str>, now: Timestamp) -> Option<Pause> {
+pub(crate) fn needs_person(verdict: &Verdict, last_url: Option<&str>, now: Timestamp) -> Option<Pause> {
     let Verdict::Later { reason, .. } = verdict else {
         return None;
     };
@@ -342,12 +395,5 @@ pub(crate) fn draw() -> f64 {
         Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
         // Without chance the waits are those of the upper half: longer than needed, never shorter.
         Err(_) => 1.0,
-    }
-}
-
-impl AttemptEnded {
-    /// An attempt that ended before any gate was opened.
-    fn nothing() -> Self {
-        Self { refusal: None, in_gate: None, last_url: None, requests: 0, bytes_received: 0, artifacts: Vec::new() }
     }
 }

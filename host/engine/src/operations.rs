@@ -3,29 +3,37 @@
 //! The API is a thin layer over this. With a dispatcher attached, what changes is told to it; without one the store
 //! alone changes, and the next run finds it there.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tollgate_core::{
     Clock, ItemKey, JobId, JobName, Timestamp,
-    item::NewItem,
+    item::{ItemStatus, NewItem},
     pause::{Pause, PauseReason},
-    task::LaterKind,
+    task::TaskKind,
 };
 use tollgate_egress::{Gate, GateStatus};
-use tollgate_store::{ErrorView, ItemDetail, ItemQuery, ItemView, JobView, Page, Selection, Store, Submitted};
+use tollgate_store::{
+    ErrorView, ItemDetail, ItemQuery, ItemView, JobView, Page, Selection, Store, StoreError, Submitted,
+};
 
 use crate::{
     Dispatcher, EngineError, Heartbeat, Liveness,
     dispatcher::{Event, Notifier},
+    supervise,
 };
 
 /// Most items of one page of a list.
 pub const ITEMS_PAGE_MAX: usize = 1_000;
 /// Errors shown with a job.
 const ERRORS_SHOWN: usize = 20;
-/// A lane without progress for so long needs attention, if it tries at all.
-const NO_PROGRESS_MS: u64 = 24 * 3_600 * 1_000;
+/// A lane that had nothing but another try for so long needs attention (R06).
+const NO_PROGRESS_MAX: Duration = Duration::from_hours(24);
 
 /// What people do with a host.
 pub struct Operations {
@@ -34,6 +42,8 @@ pub struct Operations {
     data: PathBuf,
     gate: Option<Arc<Gate>>,
     refused: BTreeMap<JobName, String>,
+    /// Every job of jobs.toml, while it is known.
+    named: Option<BTreeSet<JobName>>,
     empty_rounds_max: BTreeMap<JobName, u32>,
     notifier: Option<Notifier>,
 }
@@ -119,6 +129,7 @@ impl Operations {
             data,
             gate: None,
             refused: BTreeMap::new(),
+            named: None,
             empty_rounds_max: BTreeMap::new(),
             notifier: None,
         }
@@ -129,6 +140,8 @@ impl Operations {
     pub fn attached(mut self, dispatcher: &Dispatcher, plan: &crate::Plan, gate: Arc<Gate>) -> Self {
         self.notifier = Some(dispatcher.notifier());
         self.refused = plan.refused.iter().map(|(name, error)| (name.clone(), error.to_string())).collect();
+        let names = plan.jobs.iter().map(|job| &job.spec.name).chain(plan.refused.keys());
+        self.named = Some(names.cloned().collect());
         let rounds = plan
             .jobs
             .iter()
@@ -189,8 +202,8 @@ impl Operations {
             evidence: note.to_owned(),
             until: None,
         };
-        self.store.pause(job, pause.clone()).await?;
-        self.tell(Event::PauseChanged { job }).await;
+        let (store, to_keep) = (self.store.clone(), pause.clone());
+        self.change(job, async move { store.pause(job, to_keep).await }, move |()| Event::Changed { job }).await?;
         Ok(pause)
     }
 
@@ -200,9 +213,8 @@ impl Operations {
     /// No job of that name, or the store can't be written.
     pub async fn resume(&self, name: &str) -> Result<Option<Pause>, EngineError> {
         let job = self.job_id(name).await?;
-        let pause = self.store.resume(job).await?;
-        self.tell(Event::PauseChanged { job }).await;
-        Ok(pause)
+        let store = self.store.clone();
+        self.change(job, async move { store.resume(job).await }, move |_| Event::Changed { job }).await
     }
 
     /// Items of a job, by rising number.
@@ -234,8 +246,12 @@ impl Operations {
     /// No job of that name, or the store can't be written.
     pub async fn add(&self, name: &str, items: Vec<NewItem>) -> Result<Added, EngineError> {
         let job = self.job_id(name).await?;
-        let Submitted { new, reopened, known, opened } = self.store.submit(job, items, self.clock.now()).await?;
-        self.tell(Event::Opened { job, stages: opened }).await;
+        let (store, now) = (self.store.clone(), self.clock.now());
+        let submitted =
+            self.change(job, async move { store.submit(job, items, now).await }, move |submitted: &Submitted| {
+                Event::Opened { job, stages: submitted.opened.clone() }
+            });
+        let Submitted { new, reopened, known, .. } = submitted.await?;
         Ok(Added { new, reopened, known })
     }
 
@@ -245,8 +261,10 @@ impl Operations {
     /// No job of that name, or the store can't be written.
     pub async fn retry(&self, name: &str, what: Selection) -> Result<Done, EngineError> {
         let job = self.job_id(name).await?;
-        let reopened = self.store.reopen(job, what, self.clock.now()).await?;
-        self.tell(Event::PauseChanged { job }).await;
+        let (store, now) = (self.store.clone(), self.clock.now());
+        let reopened = self
+            .change(job, async move { store.reopen(job, what, now).await }, move |_| Event::Changed { job })
+            .await?;
         let tollgate_store::Reopened { items, tasks, resumed, unknown, .. } = reopened;
         Ok(Done { items, tasks, resumed, unknown })
     }
@@ -257,15 +275,19 @@ impl Operations {
     /// No job of that name, or the store can't be written.
     pub async fn exclude(&self, name: &str, keys: Vec<ItemKey>, reason: &str) -> Result<Done, EngineError> {
         let job = self.job_id(name).await?;
-        let excluded = self.store.exclude(job, keys, reason.to_owned(), self.clock.now()).await?;
-        self.tell(Event::PauseChanged { job }).await;
+        let (store, reason, now) = (self.store.clone(), reason.to_owned(), self.clock.now());
+        let excluded = self
+            .change(job, async move { store.exclude(job, keys, reason, now).await }, move |_| Event::Changed { job })
+            .await?;
         let tollgate_store::Reopened { items, tasks, resumed, unknown, .. } = excluded;
         Ok(Done { items, tasks, resumed, unknown })
     }
 
     /// Asks the dispatcher to stop: tasks that run may finish within the grace time.
     pub async fn stop(&self) {
-        self.tell(Event::Stop).await;
+        if let Some(notifier) = &self.notifier {
+            notifier.tell(Event::Stop).await;
+        }
     }
 
     async fn job_id(&self, name: &str) -> Result<JobId, EngineError> {
@@ -274,9 +296,35 @@ impl Operations {
         self.store.job_id(job).await?.ok_or_else(unknown)
     }
 
-    async fn tell(&self, event: Event) {
-        if let Some(notifier) = &self.notifier {
-            notifier.tell(event).await;
+    /// Changes a job in the store and tells the dispatcher, to the end, though who asked may have gone meanwhile: what
+    /// is stored and never told would lie there until the next start.
+    async fn change<T: Send + 'static>(
+        &self,
+        job: JobId,
+        change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+        event: impl FnOnce(&T) -> Event + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let notifier = self.notifier.clone();
+        let changing = tokio::spawn(async move {
+            let changed = supervise::catch(change).await;
+            if let Some(notifier) = notifier {
+                // One of several transactions may have gone through before an error.
+                let event = match &changed {
+                    Ok(Ok(done)) => event(done),
+                    Ok(Err(_)) | Err(_) => Event::Changed { job },
+                };
+                notifier.tell(event).await;
+            }
+            changed
+        });
+        let ended = |message| EngineError::Task { task: "a change of a job", message };
+        match changing.await {
+            Ok(Ok(changed)) => Ok(changed?),
+            Ok(Err(panic)) => {
+                tracing::error!(?job, panic, "the host panicked while it changed a job");
+                Err(ended(panic))
+            }
+            Err(error) => Err(ended(error.to_string())),
         }
     }
 
@@ -286,11 +334,22 @@ impl Operations {
         let mut say = |message: String| all.push(Attention { job: Some(job.name.clone()), message });
         if let Some(pause) = &job.pause {
             say(format!("paused: {}; `tollgate job resume {}` goes on", pause.sentence(), job.name));
-        } else if let Some(refused) = self.refused.get(&job.name) {
+        }
+        // The store has it as the pause, unless something else has paused the job.
+        let told = job.pause.as_ref().is_some_and(|pause| pause.reason == PauseReason::Handler);
+        if let Some(refused) = self.refused.get(&job.name).filter(|_| !told) {
             say(format!("can't run: {refused}"));
         }
+        let queued = [ItemStatus::Queued, ItemStatus::Retrying].map(|status| job.items.get(&status).copied());
+        let queued: u64 = queued.into_iter().flatten().sum();
+        if queued > 0 && self.named.as_ref().is_some_and(|named| !named.contains(&job.name)) {
+            say(format!("{queued} items wait, and jobs.toml has the job no more: put it back, or exclude them"));
+        }
         if let Some(error) = &job.discovery.last_error {
-            say(format!("discovery failed {} times: {error}", job.discovery.errors));
+            match job.discovery.errors {
+                0 => say(format!("discovery is tried again later: {error}")),
+                errors => say(format!("discovery failed {errors} times: {error}")),
+            }
         }
         let limit = self.empty_rounds_max.get(&job.name).copied();
         if limit.is_some_and(|limit| job.discovery.empty_rounds >= limit) {
@@ -300,12 +359,12 @@ impl Operations {
             ));
         }
         for stage in &job.stages {
-            let tries = stage.last_attempt_at.is_some_and(|at| now.since(at).as_millis() < u128::from(NO_PROGRESS_MS));
-            let stuck = stage.last_progress_at.or(job.discovery.last_page_at);
-            let stuck = stuck.is_some_and(|at| now.since(at).as_millis() >= u128::from(NO_PROGRESS_MS));
-            let waiting = stage.tasks.get(&tollgate_core::task::TaskKind::RetryLater).copied().unwrap_or(0);
-            if tries && stuck && waiting > 0 {
-                say(format!("stage {} has had nothing but {} for 24 hours", stage.name, LaterKind::Asked.as_str()));
+            let waiting = stage.tasks.get(&TaskKind::RetryLater).copied().unwrap_or(0);
+            if waiting > 0 && stage.later_since.is_some_and(|since| now.since(since) >= NO_PROGRESS_MAX) {
+                say(format!(
+                    "stage {} has had nothing but another try for 24 hours: {waiting} wait; their items say why",
+                    stage.name
+                ));
             }
         }
         all

@@ -1,20 +1,24 @@
 //! What may run: jobs.toml held against the handlers that are there.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Map, Value};
 use tollgate_core::{
     Digest, JobName, Lane, StageIx, StageName,
     contract::Contract,
     graph::Need,
-    handler::{Capability, HandlerInfo},
+    handler::Capability,
     ids::HandlerName,
     spec::{Deployment, Diagnostic, JobSpec, SitePattern, StageSpec},
 };
-use tollgate_sandbox::{Handler, HandlerSet, INSTANCES_MAX};
+use tollgate_sandbox::{Handler, HandlerSet, INSTANCES_MAX, JobStage, job_stages};
 use tollgate_store::{DeclaredJob, DeclaredStage, JobDeclaration, Store};
 
-use crate::{EngineError, digest};
+use crate::{EngineError, digest, dispatcher::ends_all};
 
 /// All jobs of a jobs.toml. Immutable, and replaced whole.
 pub struct Plan {
@@ -38,6 +42,9 @@ pub enum PlanError {
     /// jobs.toml and the handler don't fit.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Mismatch(Vec<Diagnostic>),
+    /// The store can't take it, or its rows can't be read.
+    #[error("{0}")]
+    Declaration(String),
 }
 
 /// A job that can run.
@@ -76,7 +83,7 @@ pub struct StagePlan {
     pub lane: Lane,
     /// What jobs.toml says of it, or the defaults.
     pub spec: StageSpec,
-    /// Stages whose outputs the handler is given.
+    /// What comes before it, and whose outputs the handler is given.
     pub needs: Vec<Need>,
     /// Artifacts that must be there before it starts, as (stage, its number, name).
     pub reads: Vec<(StageName, StageIx, String)>,
@@ -106,14 +113,19 @@ impl Plan {
     ) -> Result<Self, EngineError> {
         let mut plan = Self { jobs: Vec::new(), refused: BTreeMap::new() };
         for (spec, checked) in check(deployment, file, handlers) {
-            match checked {
+            let job = match checked {
                 Ok(CheckedJob { handler, stages }) => {
-                    let declared = store.declare(declaration(spec, deployment, &stages), now).await?;
-                    plan.jobs.push(Arc::new(job_plan(spec, deployment, declared, handler, stages)?));
+                    match store.declare(declaration(spec, deployment, &stages), now).await {
+                        Ok(declared) => job_plan(spec, deployment, declared, handler, stages),
+                        Err(error) if ends_all(&error) => return Err(error.into()),
+                        Err(error) => Err(PlanError::Declaration(error.to_string())),
+                    }
                 }
-                Err(error) => {
-                    plan.refused.insert(spec.name.clone(), error);
-                }
+                Err(error) => Err(error),
+            };
+            match job {
+                Ok(job) => plan.jobs.push(Arc::new(job)),
+                Err(error) => drop(plan.refused.insert(spec.name.clone(), error)),
             }
         }
         Ok(plan)
@@ -145,7 +157,8 @@ struct ChosenStage {
     spec: StageSpec,
     needs: Vec<Need>,
     reads: Vec<(StageName, String)>,
-    produces: Value,
+    /// The handler's, then jobs.toml's.
+    contracts: Vec<Contract>,
     source: String,
 }
 
@@ -204,48 +217,30 @@ fn check_job(spec: &JobSpec, file: &str, handlers: &HandlerSet) -> Result<Checke
         }
     };
     tollgate_sandbox::check_job(&handler, spec, file).map_err(PlanError::Mismatch)?;
-    let stages = chosen(spec, handler.info(), &handler.digests().code.to_string());
+    let stages = job_stages(handler.info(), spec).into_iter().map(|stage| chosen(&handler, stage));
+    let stages = stages.collect::<Result<_, _>>().map_err(refuse)?;
     Ok(CheckedJob { handler, stages })
 }
 
-/// The stages that run, with their needs filled in: jobs.toml's, else the handler's, else the stage before (P01).
-fn chosen(spec: &JobSpec, info: &HandlerInfo, code: &str) -> Vec<ChosenStage> {
-    let runs = |name: &StageName| spec.stages.as_ref().is_none_or(|only| only.contains(name));
-    let mut stages: Vec<ChosenStage> = Vec::new();
-    for stage in info.stages.iter().filter(|stage| runs(&stage.name)) {
-        let tuned = spec.stage(&stage.name);
-        let before = || stages.last().map(|last| Need { any_of: vec![last.spec.name.clone()] });
-        let mut needs = match tuned.needs.clone().or_else(|| stage.needs.clone()) {
-            Some(needs) => needs,
-            None => before().into_iter().collect(),
-        };
-        // An artifact that a stage reads is an input like any other: its maker comes first (S06).
-        for (maker, _) in &stage.reads {
-            if maker != &stage.name && !needs.iter().any(|need| need.any_of.contains(maker)) {
-                needs.push(Need { any_of: vec![maker.clone()] });
-            }
-        }
-        stages.push(ChosenStage {
-            spec: tuned,
-            needs,
-            reads: stage.reads.clone(),
-            produces: stage.produces.clone(),
-            source: stage.source_hash.clone().unwrap_or_else(|| code.to_owned()),
-        });
-    }
-    stages
+/// What a plan needs of a stage that runs. An error says what is wrong with its contract.
+fn chosen(handler: &Handler, stage: JobStage<'_>) -> Result<ChosenStage, String> {
+    let JobStage { spec, info, needs } = stage;
+    let schemas = std::iter::once(&info.produces).chain(&spec.contract);
+    let contracts = schemas.map(|schema| Contract::new(schema.clone()));
+    let contracts = contracts.collect::<Result<_, _>>();
+    Ok(ChosenStage {
+        contracts: contracts.map_err(|error| format!("contract of stage {}: {error}", spec.name))?,
+        needs,
+        reads: info.reads.clone(),
+        source: info.source_hash.clone().unwrap_or_else(|| handler.digests().code.to_string()),
+        spec,
+    })
 }
 
 fn declaration(spec: &JobSpec, deployment: &Deployment, stages: &[ChosenStage]) -> JobDeclaration {
-    let named_by = |stage: &ChosenStage| -> Vec<StageName> {
-        let condition = stage.spec.when.as_ref().map_or_else(Vec::new, |when| when.names());
-        let of_condition = condition.iter().filter_map(|name| StageName::new(name).ok());
-        let mut brings: Vec<StageName> =
-            stage.needs.iter().flat_map(|need| need.any_of.iter().cloned()).chain(of_condition).collect();
-        brings.sort();
-        brings.dedup();
-        brings.retain(|name| stages.iter().any(|stage| &stage.spec.name == name));
-        brings
+    let brings = |stage: &ChosenStage| -> Vec<StageName> {
+        let names: BTreeSet<_> = stage.needs.iter().flat_map(|need| need.any_of.iter().cloned()).collect();
+        names.into_iter().collect()
     };
     JobDeclaration {
         name: spec.name.clone(),
@@ -255,7 +250,7 @@ fn declaration(spec: &JobSpec, deployment: &Deployment, stages: &[ChosenStage]) 
             .map(|stage| DeclaredStage {
                 name: stage.spec.name.clone(),
                 needs: stage.needs.clone(),
-                brings: named_by(stage),
+                brings: brings(stage),
             })
             .collect(),
         keep_attempts: deployment.host.keep_attempts,
@@ -269,7 +264,7 @@ fn job_plan(
     declared: DeclaredJob,
     handler: Arc<Handler>,
     stages: Vec<ChosenStage>,
-) -> Result<JobPlan, EngineError> {
+) -> Result<JobPlan, PlanError> {
     let mut plans = Vec::with_capacity(stages.len());
     for stage in stages {
         plans.push(Arc::new(stage_plan(spec, &declared, stage)?));
@@ -284,21 +279,14 @@ fn job_plan(
     })
 }
 
-fn stage_plan(job: &JobSpec, declared: &DeclaredJob, stage: ChosenStage) -> Result<StagePlan, EngineError> {
+fn stage_plan(job: &JobSpec, declared: &DeclaredJob, stage: ChosenStage) -> Result<StagePlan, PlanError> {
     let name = &stage.spec.name;
     let number = |name: &StageName| {
         let found = declared.graph.by_name(name.as_str()).map(|stage| stage.ix);
-        found.ok_or_else(|| EngineError::Invalid(format!("stage {name} has no number in the store")))
+        found.ok_or_else(|| PlanError::Declaration(format!("stage {name} has no number in the store")))
     };
-    let contract = |schema: Value| {
-        Contract::new(schema).map_err(|error| EngineError::Invalid(format!("contract of stage {name}: {error}")))
-    };
-    let mut contracts = vec![contract(stage.produces)?];
-    if let Some(tighter) = stage.spec.contract.clone() {
-        contracts.push(contract(tighter)?);
-    }
     let params = job.stage_params(&stage.spec);
-    let schemas = Value::Array(contracts.iter().map(|contract| contract.schema().clone()).collect());
+    let schemas = Value::Array(stage.contracts.iter().map(|contract| contract.schema().clone()).collect());
     let mut reads = Vec::with_capacity(stage.reads.len());
     for (maker, artifact) in stage.reads {
         let ix = number(&maker)?;
@@ -310,7 +298,7 @@ fn stage_plan(job: &JobSpec, declared: &DeclaredJob, stage: ChosenStage) -> Resu
         contract_digest: digest::of_value(&schemas),
         needs: stage.needs,
         reads,
-        contracts,
+        contracts: stage.contracts,
         params,
         source: stage.source,
         spec: stage.spec,

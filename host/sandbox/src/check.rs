@@ -4,9 +4,9 @@
 use serde_json::{Map, Value};
 use tollgate_core::{
     StageIx, StageName,
-    graph::{GraphStage, Need, StageGraph},
-    handler::Capability,
-    spec::{Diagnostic, JobSpec, Place},
+    graph::{GraphError, GraphStage, Need, StageGraph},
+    handler::{Capability, HandlerInfo, StageInfo},
+    spec::{Diagnostic, JobSpec, Place, StageSpec},
 };
 
 use crate::Handler;
@@ -24,8 +24,9 @@ pub fn check_job(handler: &Handler, job: &JobSpec, file: &str) -> Result<(), Vec
     let known: Vec<&str> = handler.info().stages.iter().map(|stage| stage.name.as_str()).collect();
     let stages_known = stages(job, &known, &mut say);
     if stages_known {
-        graph(handler, job, &mut say);
-        conditions(job, &known, &mut say);
+        let stages = job_stages(handler.info(), job);
+        graph(&stages, job, &mut say);
+        conditions(&stages, &mut say);
     }
     params(handler, job, &mut say);
     if job.discover.is_some() && !handler.info().discovers {
@@ -93,32 +94,73 @@ fn stages(job: &JobSpec, known: &[&str], say: Say<'_>) -> bool {
     all_known
 }
 
-/// The stages that run with their needs, as far as unknown names and circles go.
-fn graph(handler: &Handler, job: &JobSpec, say: Say<'_>) {
-    let mut before: Option<StageName> = None;
-    let mut stages = Vec::new();
-    for (place, stage) in handler.info().stages.iter().enumerate() {
-        if job.stages.as_ref().is_some_and(|only| !only.contains(&stage.name)) {
-            continue;
+/// A stage of a job that runs.
+pub struct JobStage<'a> {
+    /// What jobs.toml says of it, or the defaults.
+    pub spec: StageSpec,
+    /// What the handler says of it.
+    pub info: &'a StageInfo,
+    /// What comes before it, and whose outputs it is given.
+    pub needs: Vec<Need>,
+}
+
+/// The stages of a job that run, in the handler's order. What one needs is jobs.toml's word, else the handler's, else
+/// the stage before (P01); beside that, whoever makes an artifact that it reads (S06) or is named by its condition: an
+/// output that may come later is no ground to decide on (P03).
+#[must_use]
+pub fn job_stages<'a>(info: &'a HandlerInfo, job: &JobSpec) -> Vec<JobStage<'a>> {
+    let runs = |name: &StageName| job.stages.as_ref().is_none_or(|only| only.contains(name));
+    let all = &info.stages;
+    let mut stages: Vec<JobStage<'a>> = Vec::new();
+    for info in all.iter().filter(|stage| runs(&stage.name)) {
+        let spec = job.stage(&info.name);
+        let before = || stages.last().map(|last| Need { any_of: vec![last.spec.name.clone()] });
+        let needs = spec.needs.clone().or_else(|| info.needs.clone());
+        let mut needs = needs.unwrap_or_else(|| before().into_iter().collect());
+        let makers = info.reads.iter().map(|(maker, _)| maker.clone());
+        // Names that can't be needs are refused where conditions are checked.
+        let of_condition = spec.when.as_ref().map_or_else(Vec::new, |when| when.names());
+        let of_condition = of_condition.iter().filter_map(|name| all.iter().find(|stage| stage.name.as_str() == name));
+        let of_condition = of_condition.map(|stage| stage.name.clone()).filter(|name| runs(name));
+        for name in makers.chain(of_condition) {
+            if name != info.name && !needs.iter().any(|need| need.any_of.contains(&name)) {
+                needs.push(Need { any_of: vec![name] });
+            }
         }
-        let tuned = job.stage(&stage.name);
-        let needs = tuned.needs.or_else(|| stage.needs.clone());
-        let needs = needs.unwrap_or_else(|| before.iter().map(|name| Need { any_of: vec![name.clone()] }).collect());
-        before = Some(stage.name.clone());
-        let ix = StageIx(u16::try_from(place).unwrap_or(u16::MAX));
-        stages.push(GraphStage { ix, name: stage.name.clone(), needs });
+        stages.push(JobStage { spec, info, needs });
     }
-    if let Err(error) = StageGraph::new(stages) {
-        say(job.at, error.to_string(), Some("correct `needs`, or add the stage to `stages`".to_owned()));
+    stages
+}
+
+/// Unknown names and circles among the needs of the stages that run.
+fn graph(stages: &[JobStage<'_>], job: &JobSpec, say: Say<'_>) {
+    let of_graph = stages.iter().zip(0..).map(|(stage, place)| GraphStage {
+        ix: StageIx(place),
+        name: stage.spec.name.clone(),
+        needs: stage.needs.clone(),
+    });
+    if let Err(error) = StageGraph::new(of_graph.collect()) {
+        let tuned = match &error {
+            GraphError::UnknownNeed { stage, .. } => Some(stage),
+            GraphError::Cycle(path) => path.iter().find(|name| job.stage(name).at != job.at),
+            GraphError::Twice(_) | GraphError::TooMany(_) => None,
+        };
+        let at = tuned.map_or(job.at, |name| job.stage(name).at);
+        say(at, error.to_string(), Some("correct `needs` or `when`, or add the stage to `stages`".to_owned()));
     }
 }
 
-fn conditions(job: &JobSpec, known: &[&str], say: Say<'_>) {
-    for stage in &job.tuned {
-        if let Some(when) = &stage.when
-            && let Err(error) = when.check_names(known.iter().copied())
-        {
-            say(stage.at, error.to_string(), Some(format!("names are data and {}", known.join(", "))));
+/// Names that a condition can't decide on: unknown ones, its own stage, stages that don't run.
+fn conditions(stages: &[JobStage<'_>], say: Say<'_>) {
+    for JobStage { spec, .. } in stages {
+        let Some(when) = &spec.when else {
+            continue;
+        };
+        let may_name: Vec<&str> =
+            stages.iter().map(|other| other.spec.name.as_str()).filter(|name| *name != spec.name.as_str()).collect();
+        if let Err(error) = when.check_names(may_name.iter().copied()) {
+            let help = format!("names are data and the other stages that run: {}", may_name.join(", "));
+            say(spec.at, error.to_string(), Some(help));
         }
     }
 }

@@ -26,7 +26,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::Semaphore;
 
-pub use check::check_job;
+pub use check::{JobStage, check_job, job_stages};
 pub use compile::Compiler;
 pub use error::{LoadError, SandboxError};
 pub use handler::Handler;

@@ -74,10 +74,10 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Reply<'a, Page<String, String>>;
 
-    /// Pauses a job, or replaces its pause.
+    /// Pauses a job. A person's pause replaces what there was; any other leaves one that a person has to end.
     fn pause<'a>(&'a self, job: JobId, pause: Pause) -> Reply<'a, ()>;
 
-    /// Ends a job's pause and resets its breakers. Answers the pause that there was.
+    /// Ends a job's pause, resets its breakers, and has a failing discovery tried anew. Answers the pause that there was.
     fn resume<'a>(&'a self, job: JobId) -> Reply<'a, Option<Pause>>;
 
     /// Opens ended or waiting tasks again and resumes the job, in one transaction (R12).

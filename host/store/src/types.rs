@@ -99,8 +99,12 @@ pub enum DiscoveryResult {
     Error {
         /// What went wrong.
         error: TaskError,
+        /// Whether it counts towards the bound.
+        counted: bool,
         /// When to try again.
         retry_at: Timestamp,
+        /// Pauses the job in the same transaction: the bound is reached, or a person is needed.
+        pause: Option<Pause>,
     },
 }
 
@@ -119,7 +123,7 @@ pub struct DiscoveryState {
     pub due: Option<Timestamp>,
     /// The last round is complete and no other is to come.
     pub finished: bool,
-    /// Errors in a row.
+    /// Counted errors in a row; a resume starts over.
     pub errors: u32,
     /// The last error, until a page succeeds.
     pub last_error: Option<TaskError>,
@@ -384,6 +388,9 @@ pub struct StageView {
     pub last_progress_at: Option<Timestamp>,
     /// When an attempt of it last ended at all.
     pub last_attempt_at: Option<Timestamp>,
+    /// Since when every attempt of it ended in another try; absent: the last one didn't.
+    #[serde(default)]
+    pub later_since: Option<Timestamp>,
 }
 
 /// Which items to list.

@@ -64,6 +64,8 @@ pub struct Server {
     file: PathBuf,
     stop: oneshot::Sender<()>,
     task: JoinHandle<io::Result<()>>,
+    /// Serving ended by itself, and was told about.
+    has_failed: bool,
 }
 
 /// Listens and serves until [`Server::stop`].
@@ -92,22 +94,40 @@ pub async fn serve(operations: Arc<Operations>, data: &Path, listen: SocketAddr)
         let until = async { drop(stopped.await) };
         axum::serve(listener, app).with_graceful_shutdown(until).await
     });
-    Ok(Server { listen, file, stop, task })
+    Ok(Server { listen, file, stop, task, has_failed: false })
 }
 
 impl Server {
+    /// Waits until serving ends by itself, which it should not; says why.
+    pub async fn failed(&mut self) -> io::Error {
+        if self.has_failed {
+            return std::future::pending().await;
+        }
+        let ended = (&mut self.task).await;
+        self.has_failed = true;
+        match ended {
+            Ok(Ok(())) => io::Error::other("serving ended by itself"),
+            Ok(Err(error)) => error,
+            Err(error) => io::Error::other(error),
+        }
+    }
+
     /// Stops listening. Open event streams are cut.
     ///
     /// # Errors
-    /// Serving had failed, or the host file can't be removed.
+    /// Serving had failed and nobody was told, or the host file can't be removed.
     pub async fn stop(self) -> io::Result<()> {
         // The receiver is gone only if serving ended already; its result says why.
         let _gone = self.stop.send(());
-        self.task.abort();
-        let served = match self.task.await {
-            Ok(served) => served,
-            Err(error) if error.is_cancelled() => Ok(()),
-            Err(error) => Err(io::Error::other(error)),
+        let served = if self.has_failed {
+            Ok(())
+        } else {
+            self.task.abort();
+            match self.task.await {
+                Ok(served) => served,
+                Err(error) if error.is_cancelled() => Ok(()),
+                Err(error) => Err(io::Error::other(error)),
+            }
         };
         std::fs::remove_file(&self.file)?;
         served

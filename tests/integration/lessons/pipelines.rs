@@ -1,13 +1,16 @@
 //! P, I, Q: stages, conditions, alternatives, loading, discovery.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use tollgate::HostError;
 use tollgate_core::{
     item::ItemStatus,
-    task::{SkipReason, TaskState},
+    task::{SkipReason, TaskKind, TaskState},
 };
+use tollgate_sim::sites::scripted::{Release, Scripted, Step};
 
-use crate::world::{World, detail, first, item, keys, outcomes, run_items, run_one, state, stop, wait};
+use crate::world::{SITE, World, detail, first, item, keys, outcomes, run_items, run_one, state, stop, wait};
 
 #[tokio::test]
 async fn p01_a_circle_or_an_unknown_stage_is_refused_with_its_place() {
@@ -16,6 +19,10 @@ async fn p01_a_circle_or_an_unknown_stage_is_refused_with_its_place() {
         ("[job.test.stage.first]\nneeds = [\"second\"]\n", "circle"),
         ("[job.test.stage.fisrt]\nconcurrency = 1\n", "no stage `fisrt`"),
         ("[job.test.stage.first]\nneeds = [\"zeroth\"]\n", "`zeroth`"),
+        ("[job.test.stage.second]\nwhen = \"second.grade > 1\"\n", "names `second`"),
+        ("[job.test.stage.second]\nwhen = \"zeroth.grade > 1\"\n", "names `zeroth`"),
+        ("stages = [\"first\", \"second\"]\n[job.test.stage.second]\nwhen = \"left.grade > 1\"\n", "names `left`"),
+        ("[job.test.stage.first]\nwhen = \"second.grade > 1\"\n", "circle"),
     ] {
         let host = world.start(&world.jobs(&outcomes(lines))).await;
         let overview = host.operations().overview().await.unwrap();
@@ -36,6 +43,46 @@ async fn p03_a_false_condition_skips_the_stage_and_costs_nothing() {
     assert!(one.attempts.keys().all(|stage| stage.as_str() != "second"));
     assert_eq!(one.item.status, ItemStatus::Done);
     stop(host).await;
+}
+
+#[tokio::test]
+async fn p03_a_condition_waits_for_the_stages_that_it_names() {
+    let release = Release::new();
+    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let jobs = outcomes("[job.test.stage.second]\nwhen = \"left.grade >= 1\"\n");
+    let host = world.start(&world.jobs(&jobs)).await;
+    let mut progress = host.progress();
+    let script = json!({"left": format!("fetch http://{SITE}/")});
+    host.operations().add("test", vec![item("one", &script)]).await.unwrap();
+    world.sim.wait_for(|counts| counts.in_flight(SITE) == 1).await;
+    let first_done = |job: &tollgate_engine::operations::JobDetail| job.job.stages[0].tasks[&TaskKind::Done] == 1;
+    wait(&mut progress, host.operations(), first_done).await;
+    let one = detail(&host, "one").await;
+    assert!(matches!(state(&one, "second"), TaskState::Waiting { on } if on == &["left"]), "{one:?}");
+    release.release();
+    wait(&mut progress, host.operations(), |job| crate::world::open_items(job) == 0).await;
+    assert_eq!(state(&detail(&host, "one").await, "second"), &TaskState::Done);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn s13_a_stage_whose_artifact_nobody_makes_is_refused_alike_by_check_and_run() {
+    let world = World::new(vec![]).await;
+    let lonely = "[job.lonely]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http\", \"artifacts\"]\nstages = [\"extract\"]\n\
+                  [job.lonely.stage.extract]\nneeds = []\n";
+    let file = world.jobs(&(outcomes("") + lonely));
+    let host = world.start(&file).await;
+    assert_eq!(run_one(&host, json!({})).await.item.status, ItemStatus::Done);
+    let attention = host.operations().overview().await.unwrap().attention;
+    let said =
+        &attention.iter().find(|line| line.job.as_ref().is_some_and(|job| job.as_str() == "lonely")).unwrap().message;
+    assert!(said.contains("needs `fetch`"), "{said}");
+    stop(host).await;
+    let data = world.path("data");
+    let report = tollgate::check(&file, Some(&data), tollgate_sandbox::Compiler::InProcess).await.unwrap();
+    let refused: Vec<_> = report.jobs.iter().filter(|(_, job)| job.is_err()).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(refused, ["lonely"]);
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use tollgate_core::{StageIx, Timestamp, pause::Pause};
-use tollgate_store::{DiscoveryState, Store};
+use tollgate_store::{DiscoveryState, Store, StoreError};
 
 use crate::{
-    EngineError, discovery,
+    discovery,
+    executor::InTheWay,
     plan::{JobPlan, StagePlan},
 };
 
@@ -28,17 +29,51 @@ pub(super) struct LaneState {
     pub(super) may_have_ready: bool,
     /// When the next task is due that wasn't at the last look.
     pub(super) next_due: Option<Timestamp>,
-    /// Tasks in a row that met something that stands in the way as a whole.
-    in_the_way: usize,
+    hold: Hold,
+}
+
+/// Tasks in a row that met one and the same obstacle, and what the lane does about it.
+#[derive(Debug, Default)]
+struct Hold {
+    /// What the last task met, and how many before it in a row met just that.
+    run: Option<(String, usize)>,
     /// Nothing is started before then.
-    held_until: Option<Timestamp>,
+    until: Option<Timestamp>,
 }
 
 /// How many tasks in a row, for each that may run at once, meet the same obstacle before their lane waits it out. Else a
 /// cool-down of one site would send a whole catalogue through its queue, an attempt each, for nothing.
 const IN_THE_WAY_PER_PLACE: usize = 2;
+/// Longest hold, in milliseconds. Behind those that met the obstacle others may wait that it doesn't touch: the lane
+/// looks again this often.
+const HOLD_MS_MAX: u64 = 30_000;
+
+impl Hold {
+    /// A task met something in the way, or nothing of the kind. `places`: tasks that may run at once.
+    fn met(&mut self, obstacle: Option<InTheWay>, places: usize, now: Timestamp) {
+        let Some(InTheWay { about, until }) = obstacle else {
+            self.run = None;
+            return;
+        };
+        let before = self.run.take().filter(|(known, _)| *known == about).map_or(0, |(_, count)| count);
+        if before + 1 < IN_THE_WAY_PER_PLACE * places {
+            self.run = Some((about, before + 1));
+        } else {
+            self.until = Some(until.min(Timestamp(now.0.saturating_add(HOLD_MS_MAX))));
+        }
+    }
+
+    /// Forgets a hold that is over.
+    fn wake(&mut self, now: Timestamp) {
+        self.until = self.until.filter(|until| *until > now);
+    }
+}
 
 impl LaneState {
+    fn new(plan: Arc<StagePlan>) -> Self {
+        Self { plan, running: 0, may_have_ready: true, next_due: None, hold: Hold::default() }
+    }
+
     /// How many more tasks may run.
     pub(super) fn room(&self) -> usize {
         self.plan.spec.concurrency.saturating_sub(self.running)
@@ -46,26 +81,12 @@ impl LaneState {
 
     /// Whether the lane waits something out.
     pub(super) fn is_held(&self, now: Timestamp) -> bool {
-        self.held_until.is_some_and(|until| until > now)
-    }
-
-    /// A task met something in the way until then, or nothing of the kind.
-    fn met(&mut self, until: Option<Timestamp>) {
-        match until {
-            Some(until) => {
-                self.in_the_way += 1;
-                if self.in_the_way >= IN_THE_WAY_PER_PLACE * self.plan.spec.concurrency {
-                    self.in_the_way = 0;
-                    self.held_until = Some(until);
-                }
-            }
-            None => self.in_the_way = 0,
-        }
+        self.hold.until.is_some_and(|until| until > now)
     }
 
     /// When the lane has to be looked at again.
     fn wakes_at(&self) -> Option<Timestamp> {
-        match self.held_until {
+        match self.hold.until {
             Some(until) if self.may_have_ready || self.next_due.is_some() => Some(until),
             _ => self.next_due,
         }
@@ -73,33 +94,29 @@ impl LaneState {
 }
 
 impl JobLanes {
-    pub(super) async fn open(plan: Arc<JobPlan>, store: &dyn Store) -> Result<Self, EngineError> {
-        let stages = plan.stages.iter();
-        let stages = stages
-            .map(|stage| LaneState {
-                plan: stage.clone(),
-                running: 0,
-                may_have_ready: true,
-                next_due: None,
-                in_the_way: 0,
-                held_until: None,
-            })
-            .collect();
+    pub(super) async fn open(plan: Arc<JobPlan>, store: &dyn Store) -> Result<Self, StoreError> {
+        let stages = plan.stages.iter().cloned().map(LaneState::new).collect();
         let mut lanes = Self { plan, pause: None, discovery: DiscoveryState::default(), discovering: false, stages };
         lanes.refresh(store).await?;
         Ok(lanes)
     }
 
     /// Reads pause and discovery again, and looks at every lane anew.
-    pub(super) async fn refresh(&mut self, store: &dyn Store) -> Result<(), EngineError> {
-        let id = self.plan.declared.id;
-        self.discovery = store.discovery(id).await?;
-        self.pause = store.jobs().await?.into_iter().find(|job| job.id == id).and_then(|job| job.pause);
+    pub(super) async fn refresh(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        self.discovery = store.discovery(self.plan.declared.id).await?;
+        self.refresh_pause(store).await?;
         for stage in &mut self.stages {
             stage.may_have_ready = true;
             // A person who resumes or retries wants to see it tried.
-            stage.held_until = None;
+            stage.hold = Hold::default();
         }
+        Ok(())
+    }
+
+    /// Reads the pause again: what a message says of it may be over by now.
+    pub(super) async fn refresh_pause(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        let id = self.plan.declared.id;
+        self.pause = store.jobs().await?.into_iter().find(|job| job.id == id).and_then(|job| job.pause);
         Ok(())
     }
 
@@ -108,18 +125,14 @@ impl JobLanes {
     }
 
     /// A lane that may start tasks: none does while the job is paused.
-    pub(super) fn lane_mut(&mut self, stage: StageIx) -> Option<(&Arc<JobPlan>, &mut LaneState)> {
-        if self.pause.is_some() {
-            return None;
-        }
-        let lane = self.stages.iter_mut().find(|lane| lane.plan.lane.stage == stage)?;
-        Some((&self.plan, lane))
+    pub(super) fn open_stage_mut(&mut self, stage: StageIx) -> Option<&mut LaneState> {
+        if self.pause.is_some() { None } else { self.stage_mut(stage) }
     }
 
-    pub(super) fn task_ended(&mut self, stage: StageIx, due: Option<Timestamp>, in_the_way_until: Option<Timestamp>) {
+    /// A task of the stage has ended; it is due again at `due`.
+    pub(super) fn task_ended(&mut self, stage: StageIx, due: Option<Timestamp>) {
         if let Some(lane) = self.stage_mut(stage) {
             lane.running = lane.running.saturating_sub(1);
-            lane.met(in_the_way_until);
             lane.next_due = match (lane.next_due, due) {
                 (Some(known), Some(due)) => Some(known.min(due)),
                 (known, due) => known.or(due),
@@ -127,17 +140,17 @@ impl JobLanes {
         }
     }
 
-    pub(super) fn page_ended(&mut self, state: DiscoveryState) {
-        self.discovering = false;
-        self.discovery = state;
+    /// What stood in the way of that task, if something as a whole did.
+    pub(super) fn task_met(&mut self, stage: StageIx, obstacle: Option<InTheWay>, now: Timestamp) {
+        if let Some(lane) = self.stage_mut(stage) {
+            lane.hold.met(obstacle, lane.plan.spec.concurrency, now);
+        }
     }
 
     /// Marks the lanes whose next task is due, and names all that may have ready work.
     pub(super) fn wake_due(&mut self, now: Timestamp) -> Vec<StageIx> {
         for lane in &mut self.stages {
-            if lane.held_until.is_some_and(|until| until <= now) {
-                lane.held_until = None;
-            }
+            lane.hold.wake(now);
             if lane.next_due.is_some_and(|due| due <= now) {
                 lane.next_due = None;
                 lane.may_have_ready = true;
@@ -175,5 +188,30 @@ impl JobLanes {
         !discovers
             && !self.discovering
             && self.stages.iter().all(|lane| lane.running == 0 && !lane.may_have_ready && lane.next_due.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn obstacle(about: &str) -> Option<InTheWay> {
+        Some(InTheWay { about: about.to_owned(), until: Timestamp(86_400_000) })
+    }
+
+    #[test]
+    fn r07_a_lane_waits_for_one_obstacle_alone_and_not_for_long() {
+        let mut hold = Hold::default();
+        for _ in 0..10 {
+            hold.met(obstacle("a"), 1, Timestamp(0));
+            hold.met(obstacle("b"), 1, Timestamp(0));
+            hold.met(None, 1, Timestamp(0));
+        }
+        assert_eq!(hold.until, None, "what isn't met twice in a row holds nobody up");
+        hold.met(obstacle("a"), 1, Timestamp(0));
+        hold.met(obstacle("a"), 1, Timestamp(0));
+        assert_eq!(hold.until, Some(Timestamp(HOLD_MS_MAX)));
+        hold.wake(Timestamp(HOLD_MS_MAX));
+        assert_eq!(hold.until, None);
     }
 }

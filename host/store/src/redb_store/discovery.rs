@@ -2,6 +2,7 @@
 
 use super::{
     fault::Fault,
+    settle,
     submit::{self, Prepared},
     writer::Batch,
 };
@@ -10,7 +11,8 @@ use crate::{DiscoveryPage, DiscoveryResult, Submitted};
 /// Settles it in the writer's batch; `items` are those of the page.
 pub(crate) fn settle(batch: &mut Batch<'_>, page: &DiscoveryPage, items: &Prepared) -> Result<Submitted, Fault> {
     let submitted = submit::submit(batch, page.job, items, page.now)?;
-    let state = &mut batch.jobs.get_mut(page.job).map_err(Fault::Refused)?.discovery;
+    let job = batch.jobs.get_mut(page.job).map_err(Fault::Refused)?;
+    let state = &mut job.discovery;
     state.last_page_at = Some(page.now);
     match &page.result {
         DiscoveryResult::Page { cursor, next_round, .. } => {
@@ -29,10 +31,11 @@ pub(crate) fn settle(batch: &mut Batch<'_>, page: &DiscoveryPage, items: &Prepar
                 state.finished = next_round.is_none();
             }
         }
-        DiscoveryResult::Error { error, retry_at } => {
-            state.errors = state.errors.saturating_add(1);
+        DiscoveryResult::Error { error, counted, retry_at, pause } => {
+            state.errors = state.errors.saturating_add(u32::from(*counted));
             state.last_error = Some(error.clone());
             state.due = Some(*retry_at);
+            settle::pause(job, pause.clone());
         }
     }
     Ok(submitted)

@@ -88,6 +88,7 @@ pub(crate) struct LaneFigures {
     pub(crate) breaker: LaneBreaker,
     pub(crate) last_progress_at: Option<Timestamp>,
     pub(crate) last_attempt_at: Option<Timestamp>,
+    pub(crate) later_since: Option<Timestamp>,
 }
 
 /// `core`'s breaker with the list of items that it is stored as.
@@ -275,11 +276,12 @@ impl Job {
         let lanes = key(Figure::Lane, 0)..=key(Figure::Lane, u64::MAX);
         for row in tables.figures.range::<&FigureKey>(&lanes.start()..=&lanes.end())? {
             let (stage, row) = row?;
-            let StoredLane::V1(row) = decode("figures", row.value())?;
+            let (row, later_since_ms) = decode::<StoredLane>("figures", row.value())?.newest();
             let mut figures = LaneFigures {
                 breaker: LaneBreaker::from_failed(row.breaker.into_iter().map(ItemId)),
                 last_progress_at: row.last_progress_at_ms.map(Timestamp),
                 last_attempt_at: row.last_attempt_at_ms.map(Timestamp),
+                later_since: later_since_ms.map(Timestamp),
                 ..LaneFigures::default()
             };
             fill(&mut figures.tasks, &row.tasks);
@@ -309,12 +311,13 @@ impl Job {
         }
         for (&stage, figures) in &self.lanes {
             if before.and_then(|old| old.lanes.get(&stage)) != Some(figures) {
-                let row = StoredLane::V1(StoredLaneV1 {
+                let row = StoredLaneV1 {
                     tasks: figures.tasks.to_vec(),
                     breaker: figures.breaker.failed.iter().map(|item| item.0).collect(),
                     last_progress_at_ms: figures.last_progress_at.map(|at| at.0),
                     last_attempt_at_ms: figures.last_attempt_at.map(|at| at.0),
-                });
+                };
+                let row = StoredLane::V2(row, figures.later_since.map(|at| at.0));
                 let key = figure_key(id, Figure::Lane, u64::from(stage.0));
                 tables.figures.insert(&key, encode(&row)?.as_slice())?;
             }

@@ -3,7 +3,9 @@
 use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tollgate_core::{
-    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp, item::NewItem, pause::Pause,
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp,
+    item::NewItem,
+    pause::{Pause, PauseReason},
 };
 
 use super::{
@@ -215,7 +217,12 @@ impl Store for RedbStore {
 
     fn pause<'a>(&'a self, job: JobId, pause: Pause) -> Reply<'a, ()> {
         self.write(SMALL, move |batch| {
-            batch.jobs.get_mut(job).map_err(super::Fault::Refused)?.pause = Some(pause.clone());
+            let job = batch.jobs.get_mut(job).map_err(super::Fault::Refused)?;
+            if pause.reason == PauseReason::Manual {
+                job.pause = Some(pause.clone());
+            } else {
+                settle::pause(job, Some(pause.clone()));
+            }
             Ok(())
         })
         .boxed()

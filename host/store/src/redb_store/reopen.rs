@@ -10,7 +10,7 @@ use super::{
     fault::Fault,
     jobs::Spec,
     tables::{JobKey, job_key, job_key_number, text_key},
-    tasks::{Head, ItemTasks, Side, apply_change, read_item},
+    tasks::{Head, ItemTasks, Side, apply_change, note, read_item},
     writer::Batch,
 };
 use crate::{Reopened, TaskRef};
@@ -27,10 +27,14 @@ pub(crate) enum Claimed {
     Replaced,
 }
 
-/// Ends the job's pause and resets its breakers.
+/// Ends the job's pause, resets its breakers, and has a failing discovery tried anew.
 pub(crate) fn resume(batch: &mut Batch<'_>, job: JobId) -> Result<Option<tollgate_core::pause::Pause>, Fault> {
     let job = batch.jobs.get_mut(job).map_err(Fault::Refused)?;
     job.lanes.values_mut().for_each(|lane| lane.breaker.reset());
+    if job.discovery.last_error.is_some() {
+        job.discovery.errors = 0;
+        job.discovery.due = None;
+    }
     Ok(job.pause.take())
 }
 
@@ -178,6 +182,12 @@ pub(crate) fn anew(
     }
     after.states.retain(|(stage, _)| !forgotten.contains(stage));
     spec.graph.resolve(&mut after.states, now);
+    if claimed == Claimed::Replaced {
+        // What was ready and claimed is ready anew: its claim ends here, and somebody has to look.
+        let is_ready = |state: &TaskState| matches!(state, TaskState::Ready { .. });
+        let ready = after.states.iter().filter(|(stage, state)| spec.has(*stage) && is_ready(state));
+        ready.for_each(|(stage, _)| note(opened, *stage));
+    }
     let changed = after.states.iter().filter(|(stage, state)| before.state(*stage) != Some(state)).count();
     write(batch, spec, old, priority, &before, &after, opened)?;
     Ok(changed as u64)

@@ -269,6 +269,8 @@ fn count_breaker(job: &mut Job, settlement: &Settlement) -> Result<Option<Pause>
     let lane = job.lanes.entry(task.stage).or_default();
     if let Some(attempt) = &settlement.attempt {
         lane.last_attempt_at = Some(attempt.ended_at);
+        let is_later = matches!(settlement.verdict, Verdict::Later { .. });
+        lane.later_since = is_later.then(|| lane.later_since.unwrap_or(attempt.ended_at));
     }
     if matches!(settlement.verdict, Verdict::Done(_) | Verdict::Nothing(_) | Verdict::Reject(_)) {
         lane.last_progress_at = Some(now);
@@ -287,10 +289,12 @@ fn count_breaker(job: &mut Job, settlement: &Settlement) -> Result<Option<Pause>
     }
 }
 
-/// Pauses the job, unless it is paused already by what only a person ends; answers the pause if it is a new one.
-fn pause(job: &mut Job, pause: Option<Pause>) -> Option<Pause> {
+/// Pauses the job, unless it is paused already by what only a person ends; answers the pause if it is a new one. What
+/// stands against a handler is found anew at each start, so that it replaces nothing and anything replaces it.
+pub(super) fn pause(job: &mut Job, pause: Option<Pause>) -> Option<Pause> {
     let pause = pause?;
-    let stands = |old: &Pause| old.until.is_none() && old.reason != PauseReason::Shutdown;
+    let passes = |old: &Pause| matches!(old.reason, PauseReason::Shutdown | PauseReason::Handler);
+    let stands = |old: &Pause| old.until.is_none() && !passes(old);
     if job.pause.as_ref().is_some_and(stands) {
         return None;
     }

@@ -46,6 +46,7 @@ pub(crate) fn job(job: &Job) -> Result<JobView, StoreError> {
             breaker: figures.breaker.failures(),
             last_progress_at: figures.last_progress_at,
             last_attempt_at: figures.last_attempt_at,
+            later_since: figures.later_since,
         });
     }
     Ok(JobView {

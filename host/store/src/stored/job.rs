@@ -47,6 +47,18 @@ pub(crate) struct StoredDeclaredStage {
 pub(crate) enum StoredLane {
     /// From schema 1.
     V1(StoredLaneV1),
+    /// With the time since when there was nothing but another try.
+    V2(StoredLaneV1, Option<u64>),
+}
+
+impl StoredLane {
+    /// Its figures, and since when there was nothing but another try.
+    pub(crate) fn newest(self) -> (StoredLaneV1, Option<u64>) {
+        match self {
+            Self::V1(row) => (row, None),
+            Self::V2(row, later_since_ms) => (row, later_since_ms),
+        }
+    }
 }
 
 /// See [`StoredLane`].
@@ -85,7 +97,7 @@ pub(crate) enum StoredPause {
     V1 { reason: StoredPauseReason, by: String, at_ms: u64, evidence: String, until_ms: Option<u64> },
 }
 
-/// Twin of [`PauseReason`].
+/// Twin of [`PauseReason`]; append only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum StoredPauseReason {
     Manual,
@@ -94,6 +106,8 @@ pub(crate) enum StoredPauseReason {
     Handler,
     Circuit { site: String },
     Shutdown,
+    Discovery,
+    Host,
 }
 
 /// Where a discovery stands.
@@ -124,6 +138,8 @@ impl From<&Pause> for StoredPause {
             PauseReason::Handler => StoredPauseReason::Handler,
             PauseReason::Circuit { site } => StoredPauseReason::Circuit { site: site.clone() },
             PauseReason::Shutdown => StoredPauseReason::Shutdown,
+            PauseReason::Discovery => StoredPauseReason::Discovery,
+            PauseReason::Host => StoredPauseReason::Host,
         };
         Self::V1 {
             reason,
@@ -149,6 +165,8 @@ impl TryFrom<StoredPause> for Pause {
             StoredPauseReason::Handler => PauseReason::Handler,
             StoredPauseReason::Circuit { site } => PauseReason::Circuit { site },
             StoredPauseReason::Shutdown => PauseReason::Shutdown,
+            StoredPauseReason::Discovery => PauseReason::Discovery,
+            StoredPauseReason::Host => PauseReason::Host,
         };
         Ok(Self { reason, by, at: Timestamp(at_ms), evidence, until: until_ms.map(Timestamp) })
     }

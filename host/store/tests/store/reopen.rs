@@ -102,3 +102,23 @@ async fn an_excluded_item_is_skipped_and_what_its_attempt_brings_is_refused() {
     assert_eq!(fixture.claim(FETCH, 2, 6).await.len(), 1, "a retry takes it in again");
     fixture.sound().await;
 }
+
+#[tokio::test]
+async fn a_pause_of_the_hosts_leaves_one_that_a_person_has_to_end() {
+    let fixture = Fixture::new().await;
+    let pause = |reason: PauseReason| {
+        let (by, evidence) = ("someone".to_owned(), reason.as_str().to_owned());
+        fixture.store.pause(fixture.job, Pause { reason, by, at: Timestamp(1), evidence, until: None })
+    };
+    for (reason, stands) in [
+        (PauseReason::Handler, PauseReason::Handler),
+        (PauseReason::Budget, PauseReason::Budget),
+        (PauseReason::Handler, PauseReason::Budget),
+        (PauseReason::Host, PauseReason::Budget),
+        (PauseReason::Manual, PauseReason::Manual),
+        (PauseReason::Discovery, PauseReason::Manual),
+    ] {
+        pause(reason).await.unwrap();
+        assert_eq!(fixture.view().await.pause.map(|pause| pause.reason), Some(stands));
+    }
+}

@@ -200,3 +200,16 @@ async fn one_bad_settlement_harms_no_other() {
     assert!(fixture.settle(settlement(&claims[0], done("z"), 4)).await.is_ok(), "its claim still stands");
     fixture.sound().await;
 }
+
+#[tokio::test]
+async fn r06_a_lane_knows_since_when_it_had_nothing_but_another_try() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a", "b"], 1).await;
+    let since = async || fixture.view().await.stages[0].later_since;
+    fixture.run(FETCH, later(5, LaterKind::Down), 2).await;
+    fixture.run(FETCH, later(50, LaterKind::Asked), 3).await;
+    assert_eq!(since().await, Some(Timestamp(2)));
+    fixture.run(FETCH, done("page"), 60).await;
+    assert_eq!(since().await, None);
+    fixture.sound().await;
+}

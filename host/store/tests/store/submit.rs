@@ -112,7 +112,7 @@ async fn q07_rounds_that_find_nothing_are_counted() {
     fixture.store.settle_discovery(page(vec![], None, again)).await.unwrap();
     fixture.store.settle_discovery(page(vec![], None, None)).await.unwrap();
     let error = TaskError::new(ErrorKind::Transport, "no such host");
-    let failing = DiscoveryResult::Error { error: error.clone(), retry_at: Timestamp(200) };
+    let failing = DiscoveryResult::Error { error: error.clone(), counted: true, retry_at: Timestamp(200), pause: None };
     fixture
         .store
         .settle_discovery(DiscoveryPage { job: fixture.job, result: failing, now: Timestamp(6) })
@@ -122,4 +122,39 @@ async fn q07_rounds_that_find_nothing_are_counted() {
     let state = fixture.store.discovery(fixture.job).await.unwrap();
     assert_eq!((state.rounds, state.empty_rounds, state.finished, state.errors), (3, 2, true, 1));
     assert_eq!((state.last_error, state.due), (Some(error), Some(Timestamp(200))));
+}
+
+#[tokio::test]
+async fn a_revision_names_the_lane_of_a_task_that_is_ready_and_claimed() {
+    let fixture = Fixture::new().await;
+    let revised = |text: &str| NewItem { revision: Some(text.into()), ..new_item("a") };
+    fixture.store.submit(fixture.job, vec![revised("1")], Timestamp(1)).await.unwrap();
+    let fetching = fixture.claim_one(FETCH, 2).await;
+    // In the same moment too: the task's state is then just what it was.
+    for (revision, now) in [("2", 1), ("3", 9)] {
+        let again = fixture.store.submit(fixture.job, vec![revised(revision)], Timestamp(now)).await.unwrap();
+        assert_eq!((again.reopened, again.opened), (1, vec![FETCH]));
+    }
+    assert!(matches!(fixture.settle(settlement(&fetching, done("old"), 10)).await, Err(StoreError::StaleClaim(_))));
+    fixture.sound().await;
+}
+
+#[tokio::test]
+async fn discovery_counts_what_counts_and_pauses_with_its_last_error() {
+    let fixture = Fixture::new().await;
+    let page = |counted, pause: Option<tollgate_core::pause::Pause>| {
+        let error = TaskError::new(ErrorKind::Failed, "down");
+        let result = DiscoveryResult::Error { error, counted, retry_at: Timestamp(200), pause };
+        fixture.store.settle_discovery(DiscoveryPage { job: fixture.job, result, now: Timestamp(100) })
+    };
+    page(false, None).await.unwrap();
+    page(true, None).await.unwrap();
+    assert_eq!(fixture.view().await.discovery.errors, 1);
+    let (reason, by, evidence) = (tollgate_core::pause::PauseReason::Discovery, "host".into(), "down".into());
+    let pause = tollgate_core::pause::Pause { reason, by, at: Timestamp(100), evidence, until: None };
+    page(true, Some(pause.clone())).await.unwrap();
+    assert_eq!(fixture.view().await.pause, Some(pause));
+    fixture.store.resume(fixture.job).await.unwrap();
+    let discovery = fixture.view().await.discovery;
+    assert_eq!((discovery.errors, discovery.due), (0, None), "it is tried at once");
 }

@@ -1,0 +1,137 @@
+//! A store that fails where a test says so: redb behind it, and one fault before it.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use futures::FutureExt;
+use tokio::sync::Notify;
+use tollgate_core::{
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp, item::NewItem,
+    outcome::BreakerEffect, pause::Pause,
+};
+use tollgate_store::{
+    BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryPage, DiscoveryState, ErrorView, ItemDetail, ItemQuery,
+    ItemView, JobDeclaration, JobView, Page, RedbStore, Reopened, Reply, Selection, Settled, Settlement, StateChange,
+    StateEntry, Store, StoreError, StoreOptions, StoredArtifact, StoredBlob, Submitted, TaskRef,
+};
+
+/// What goes wrong.
+#[derive(Clone)]
+pub(crate) enum Fault {
+    /// Claims of that job find a row that can't be read.
+    Claims(JobId),
+    /// The disk is gone.
+    Disk,
+    /// Settling panics.
+    SettlePanics,
+    /// A settled failure is told only once this is notified.
+    FailuresTold(Arc<Notify>),
+    /// Closing fails.
+    Close,
+}
+
+pub(crate) struct Faulty {
+    store: Arc<RedbStore>,
+    fault: Mutex<Option<Fault>>,
+    closed: Notify,
+}
+
+impl Faulty {
+    pub(crate) fn open(data: &Path) -> Arc<Self> {
+        std::fs::create_dir_all(data).unwrap();
+        let store = RedbStore::open(data, StoreOptions::default()).unwrap();
+        Arc::new(Self { store, fault: Mutex::default(), closed: Notify::new() })
+    }
+
+    /// From now on this goes wrong, and nothing else.
+    pub(crate) fn set(&self, fault: Option<Fault>) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    /// Waits until it has been closed.
+    pub(crate) async fn closed(&self) {
+        self.closed.notified().await;
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        self.fault.lock().unwrap().clone()
+    }
+}
+
+/// Operations that nothing happens to.
+macro_rules! pass {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+        fn $name<'a>(&'a self, $($arg: $type),*) -> Reply<'a, $answer> {
+            self.store.$name($($arg),*)
+        }
+    )*};
+}
+
+impl Store for Faulty {
+    pass! {
+        declare(job: JobDeclaration, now: Timestamp) -> DeclaredJob;
+        submit(job: JobId, items: Vec<NewItem>, now: Timestamp) -> Submitted;
+        settle_discovery(page: DiscoveryPage) -> Submitted;
+        discovery(job: JobId) -> DiscoveryState;
+        next_due(lane: Lane, now: Timestamp) -> Option<Timestamp>;
+        release(claims: Vec<(TaskRef, ClaimToken)>) -> ();
+        put_blob(body: BlobSource) -> StoredBlob;
+        read_blob(digest: Digest, part: Option<BlobPart>) -> Vec<u8>;
+        artifacts(item: ItemId, own: Option<StageIx>) -> Vec<StoredArtifact>;
+        state_get(job: JobId, key: String) -> Option<StateEntry>;
+        state_apply(job: JobId, changes: Vec<StateChange>) -> ();
+        state_keys(job: JobId, prefix: String, cursor: Option<String>, limit: usize) -> Page<String, String>;
+        pause(job: JobId, pause: Pause) -> ();
+        resume(job: JobId) -> Option<Pause>;
+        reopen(job: JobId, what: Selection, now: Timestamp) -> Reopened;
+        exclude(job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reopened;
+        jobs() -> Vec<JobView>;
+        job_id(name: JobName) -> Option<JobId>;
+        items(job: JobId, query: ItemQuery) -> Page<ItemView, ItemId>;
+        item(job: JobId, key: ItemKey) -> Option<ItemDetail>;
+        recent_errors(job: JobId, limit: usize) -> Vec<ErrorView>;
+    }
+
+    fn claim<'a>(&'a self, lane: Lane, limit: usize, now: Timestamp) -> Reply<'a, Vec<Claim>> {
+        async move {
+            match self.fault() {
+                Some(Fault::Claims(job)) if job == lane.job => {
+                    Err(StoreError::Corrupt("items: the test wants it so".to_owned()))
+                }
+                Some(Fault::Disk) => Err(StoreError::Io("the disk is gone".to_owned())),
+                _ => self.store.claim(lane, limit, now).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn settle<'a>(&'a self, settlements: Vec<Settlement>) -> Reply<'a, Vec<Result<Settled, StoreError>>> {
+        async move {
+            let fails = settlements.iter().any(|settlement| settlement.breaker == BreakerEffect::Failure);
+            match self.fault() {
+                Some(Fault::SettlePanics) => panic!("settling, as the test wants it"),
+                Some(Fault::FailuresTold(told)) if fails => {
+                    let settled = self.store.settle(settlements).await;
+                    told.notified().await;
+                    settled
+                }
+                _ => self.store.settle(settlements).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn close<'a>(&'a self) -> Reply<'a, ()> {
+        async move {
+            self.store.close().await?;
+            self.closed.notify_one();
+            match self.fault() {
+                Some(Fault::Close) => Err(StoreError::Io("closing, as the test wants it".to_owned())),
+                _ => Ok(()),
+            }
+        }
+        .boxed()
+    }
+}

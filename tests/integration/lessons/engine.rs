@@ -1,0 +1,321 @@
+//! The engine as a whole: nothing is left lying, nothing spins, and one job's trouble is its own.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use http::{StatusCode, header::RETRY_AFTER};
+use serde_json::json;
+use tokio::sync::Notify;
+use tollgate::{Host, HostError};
+use tollgate_core::{
+    item::{ItemStatus, NewItem},
+    pause::PauseReason,
+    task::TaskKind,
+};
+use tollgate_engine::{Heartbeat, Liveness, operations::JobDetail};
+use tollgate_sim::sites::scripted::{Release, Scripted, Step};
+
+use crate::{
+    clock::TestClock,
+    faulty::{Fault, Faulty},
+    world::{SITE, World, detail, first, item, open_items, outcomes, stop, wait, wait_of},
+};
+
+fn tasks(job: &JobDetail, stage: &str, kind: TaskKind) -> u64 {
+    let stage = job.job.stages.iter().find(|known| known.name.as_str() == stage).unwrap();
+    stage.tasks.get(&kind).copied().unwrap_or(0)
+}
+
+fn revised(key: &str, revision: &str, script: &serde_json::Value) -> NewItem {
+    NewItem { revision: Some(revision.to_owned()), ..item(key, script) }
+}
+
+#[tokio::test]
+async fn a_revision_of_a_running_item_runs_at_once_and_idle_waits_for_it() {
+    let release = Release::new();
+    let site = Scripted::new().path("/old", [Step::ok("old").hang_until(&release)]).path("/new", [Step::ok("new")]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let jobs = outcomes(&format!(
+        "discover = \"once\"\nparams = {{ count = 1, first = \"fetch http://{SITE}/old\" }}\n\
+         [job.test.stage.first]\nconcurrency = 2\n"
+    ));
+    let host = world.host(&world.jobs(&jobs)).await.until_idle().start().await.unwrap();
+    world.sim.wait_for(|counts| counts.in_flight(SITE) == 1).await;
+    let new = revised("item-0", "2", &first(&format!("fetch http://{SITE}/new")));
+    let added = host.operations().add("test", vec![new]).await.unwrap();
+    assert_eq!(added.reopened, 1);
+    world.sim.wait_for(|counts| counts.of(SITE, "/new") == 1).await;
+    release.release();
+    host.wait().await.unwrap();
+    assert_eq!(world.sim.counts().of_host(SITE), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_is_dropped_half_way_is_done_and_told() {
+    let world = World::new(vec![]).await;
+    let host = world.start(&world.jobs(&outcomes(""))).await;
+    let mut progress = host.progress();
+    let dropped = host.operations().add("test", vec![item("one", &json!({}))]).now_or_never();
+    assert!(dropped.is_none(), "it was not answered yet");
+    wait(&mut progress, host.operations(), |job| job.job.items.get(&ItemStatus::Done) == Some(&1)).await;
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn a_pause_that_a_person_has_ended_does_not_come_back_with_a_late_message() {
+    let world = World::new(vec![]).await;
+    let store = Faulty::open(&world.path("data"));
+    let jobs = outcomes("breaker = 1\n[job.test.stage.first]\nattempts = 1\n");
+    let host = world.host(&world.jobs(&jobs)).await.store(store.clone()).start().await.unwrap();
+    let (operations, mut progress) = (host.operations().clone(), host.progress());
+    let told = Arc::new(Notify::new());
+    store.set(Some(Fault::FailuresTold(told.clone())));
+    operations.add("test", vec![item("bad", &first("failed"))]).await.unwrap();
+    wait(&mut progress, &operations, |job| job.job.pause.is_some()).await;
+    operations.resume("test").await.unwrap();
+    operations.add("test", vec![item("good", &json!({}))]).await.unwrap();
+    wait(&mut progress, &operations, |job| tasks(job, "first", TaskKind::Done) == 1).await;
+    told.notify_one();
+    wait(&mut progress, &operations, |_| progress_is_quiet(&host)).await;
+    operations.add("test", vec![item("later", &json!({}))]).await.unwrap();
+    wait(&mut progress, &operations, |job| tasks(job, "first", TaskKind::Done) == 2).await;
+    stop(host).await;
+}
+
+fn progress_is_quiet(host: &Host) -> bool {
+    host.progress().borrow().running == 0
+}
+
+#[tokio::test]
+async fn r07_the_cool_down_of_one_site_holds_no_other_site_up() {
+    let busy = Step::status(StatusCode::TOO_MANY_REQUESTS).header(RETRY_AFTER, "86400");
+    let world = World::new(vec![
+        ("busy.example", Arc::new(Scripted::new().path("/", [busy]))),
+        (SITE, Arc::new(Scripted::new().path("/", [Step::ok("fine")]))),
+    ])
+    .await;
+    let clock = TestClock::new();
+    let jobs = outcomes("[job.test.stage.first]\nconcurrency = 1\n");
+    let host = world.start_at(&world.jobs(&jobs), clock.clone()).await;
+    let (operations, mut progress) = (host.operations().clone(), host.progress());
+    let mut items: Vec<_> =
+        (0..6).map(|number| item(&format!("a-{number}"), &first("fetch http://busy.example/"))).collect();
+    items.extend((0..6).map(|number| item(&format!("b-{number}"), &first(&format!("fetch http://{SITE}/")))));
+    operations.add("test", items).await.unwrap();
+    for met in [2, 4, 6] {
+        wait(&mut progress, &operations, |job| tasks(job, "first", TaskKind::RetryLater) == met).await;
+        clock.advance(Duration::from_secs(31));
+    }
+    wait(&mut progress, &operations, |job| tasks(job, "first", TaskKind::Done) == 6).await;
+    assert_eq!(world.sim.counts().of_host("busy.example"), 1);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn s13_a_broken_handler_leaves_the_pause_that_there_was() {
+    let world = World::new(vec![]).await;
+    let good = outcomes("");
+    let host = world.start(&world.jobs(&good)).await;
+    host.operations().pause("test", "me", "looking").await.unwrap();
+    stop(host).await;
+    let ungranted = "[job.test]\nkind = \"backfill\"\nhandler = \"outcomes\"\n";
+    let host = world.start(&world.jobs(ungranted)).await;
+    let job = host.operations().job("test").await.unwrap();
+    assert_eq!(job.job.pause.unwrap().reason, PauseReason::Manual);
+    assert!(job.attention.iter().any(|line| line.message.starts_with("can't run:")), "{:?}", job.attention);
+    stop(host).await;
+    let host = world.start(&world.jobs(&good)).await;
+    let job = host.operations().job("test").await.unwrap();
+    assert_eq!(job.job.pause.unwrap().evidence, "looking");
+    host.operations().resume("test").await.unwrap();
+    stop(host).await;
+    let host = world.start(&world.jobs(ungranted)).await;
+    assert_eq!(host.operations().job("test").await.unwrap().job.pause.unwrap().reason, PauseReason::Handler);
+    stop(host).await;
+    let host = world.start(&world.jobs(&good)).await;
+    assert_eq!(host.operations().job("test").await.unwrap().job.pause, None, "mended, it goes on by itself");
+    stop(host).await;
+}
+
+fn two_jobs() -> String {
+    outcomes("") + &outcomes("").replace("job.test", "job.other")
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_pauses_its_job_and_no_other() {
+    let world = World::new(vec![]).await;
+    let store = Faulty::open(&world.path("data"));
+    let host = world.host(&world.jobs(&two_jobs())).await.store(store.clone()).start().await.unwrap();
+    let (operations, mut progress) = (host.operations().clone(), host.progress());
+    store.set(Some(Fault::Claims(operations.job("test").await.unwrap().job.id)));
+    operations.add("test", vec![item("one", &json!({}))]).await.unwrap();
+    operations.add("other", vec![item("one", &json!({}))]).await.unwrap();
+    wait(&mut progress, &operations, |job| job.job.pause.is_some()).await;
+    let pause = operations.job("test").await.unwrap().job.pause.unwrap();
+    assert_eq!(pause.reason, PauseReason::Host);
+    assert!(pause.evidence.contains("the test wants it so"), "{pause:?}");
+    wait_of("other", &mut progress, &operations, |job| job.job.items.get(&ItemStatus::Done) == Some(&1)).await;
+    store.set(None);
+    operations.resume("test").await.unwrap();
+    wait(&mut progress, &operations, |job| job.job.items.get(&ItemStatus::Done) == Some(&1)).await;
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn s17_an_executor_that_panics_strands_nothing_and_does_not_spin() {
+    let world = World::new(vec![]).await;
+    let store = Faulty::open(&world.path("data"));
+    let host = world.host(&world.jobs(&two_jobs())).await.store(store.clone()).start().await.unwrap();
+    let (operations, mut progress) = (host.operations().clone(), host.progress());
+    store.set(Some(Fault::SettlePanics));
+    operations.add("test", vec![item("one", &json!({}))]).await.unwrap();
+    wait(&mut progress, &operations, |job| job.job.pause.is_some()).await;
+    let pause = operations.job("test").await.unwrap().job.pause.unwrap();
+    assert_eq!(pause.reason, PauseReason::Host);
+    assert!(pause.evidence.contains("the host panicked: settling"), "{pause:?}");
+    store.set(None);
+    operations.resume("test").await.unwrap();
+    wait(&mut progress, &operations, |job| open_items(job) == 0).await;
+    assert_eq!(detail(&host, "one").await.item.status, ItemStatus::Done);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn q07_a_discovery_that_can_never_succeed_pauses_the_job_and_idle_ends() {
+    let world = World::new(vec![]).await;
+    let jobs = outcomes("discover = \"once\"\nparams = { count = 1, discovery = \"permanent\" }\n");
+    let file = world.jobs(&jobs);
+    world.host(&file).await.until_idle().start().await.unwrap().wait().await.unwrap();
+    let host = world.start(&file).await;
+    let job = host.operations().job("test").await.unwrap();
+    let pause = job.job.pause.unwrap();
+    assert_eq!(pause.reason, PauseReason::Discovery);
+    assert!(pause.evidence.contains("asked to: permanent"), "{pause:?}");
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn q07_a_discovery_that_keeps_trapping_gives_up_and_a_resume_tries_anew() {
+    let world = World::new(vec![]).await;
+    let clock = TestClock::new();
+    let jobs = outcomes("discover = \"once\"\nparams = { count = 1, discovery = \"panic\" }\n");
+    let host = world.start_at(&world.jobs(&jobs), clock.clone()).await;
+    let (operations, mut progress) = (host.operations().clone(), host.progress());
+    for errors in 1..=5 {
+        wait(&mut progress, &operations, |job| job.job.discovery.errors == errors).await;
+        clock.advance(Duration::from_hours(1));
+    }
+    let job = operations.job("test").await.unwrap().job;
+    assert_eq!(job.pause.unwrap().reason, PauseReason::Discovery);
+    operations.resume("test").await.unwrap();
+    wait(&mut progress, &operations, |job| job.job.discovery.errors == 1).await;
+    assert_eq!(operations.job("test").await.unwrap().job.pause, None);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn q07_a_discovery_waits_as_it_asked_to_and_uses_no_try() {
+    let world = World::new(vec![]).await;
+    let clock = TestClock::new();
+    let jobs = outcomes("discover = \"once\"\nparams = { count = 1, discovery = \"retry-later 7200000\" }\n");
+    let host = world.start_at(&world.jobs(&jobs), clock.clone()).await;
+    let (operations, mut progress) = (host.operations().clone(), host.progress());
+    wait(&mut progress, &operations, |job| job.job.discovery.last_error.is_some()).await;
+    let discovery = operations.job("test").await.unwrap().job.discovery;
+    use tollgate_core::Clock;
+    assert!(discovery.due.unwrap() >= clock.now().after(Duration::from_hours(2)));
+    assert_eq!(discovery.errors, 0);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn nothing_is_due_any_more_once_the_limit_is_reached() {
+    let release = Release::new();
+    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let clock = TestClock::new();
+    let jobs = outcomes(
+        "discover = \"once\"\nstages = [\"first\"]\nparams = { count = 1, discovery = \"retry-later 1000\" }\n",
+    );
+    let host = world.host(&world.jobs(&jobs)).await.clock(Arc::new(clock.clone())).tasks_max(1).start().await.unwrap();
+    let mut progress = host.progress();
+    wait(&mut progress, host.operations(), |job| job.job.discovery.last_error.is_some()).await;
+    progress.wait_for(|progress| progress.next_due.is_some()).await.unwrap();
+    host.operations().add("test", vec![item("one", &first(&format!("fetch http://{SITE}/")))]).await.unwrap();
+    world.sim.wait_for(|counts| counts.in_flight(SITE) == 1).await;
+    progress.wait_for(|progress| progress.running == 1).await.unwrap();
+    assert_eq!(progress.borrow().next_due, None, "a time that has passed would wake it again and again");
+    release.release();
+    assert_eq!(host.wait().await.unwrap().settled, 1);
+}
+
+#[tokio::test]
+async fn r06_a_day_of_nothing_but_another_try_needs_attention() {
+    let world = World::new(vec![]).await;
+    let clock = TestClock::new();
+    let host = world.start_at(&world.jobs(&outcomes("")), clock.clone()).await;
+    let (operations, mut progress) = (host.operations().clone(), host.progress());
+    operations.add("test", vec![item("one", &first("retry-later 172800000"))]).await.unwrap();
+    wait(&mut progress, &operations, |job| tasks(job, "first", TaskKind::RetryLater) == 1).await;
+    let says = async |what: &str| {
+        let attention = operations.job("test").await.unwrap().attention;
+        attention.iter().any(|line| line.message.contains(what))
+    };
+    assert!(!says("nothing but another try").await);
+    clock.advance(Duration::from_hours(24));
+    assert!(says("nothing but another try").await);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn items_of_a_job_that_jobs_toml_has_no_more_need_attention() {
+    let world = World::new(vec![]).await;
+    let host = world.start(&world.jobs(&outcomes(""))).await;
+    host.operations().pause("test", "me", "").await.unwrap();
+    host.operations().add("test", vec![item("one", &json!({}))]).await.unwrap();
+    stop(host).await;
+    let host = world.start(&world.jobs(&outcomes("").replace("job.test", "job.other"))).await;
+    let attention = host.operations().overview().await.unwrap().attention;
+    assert!(attention.iter().any(|line| line.message.contains("1 items wait, and jobs.toml")), "{attention:?}");
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn a_host_whose_disk_is_gone_ends_with_that_and_in_good_order() {
+    let world = World::new(vec![]).await;
+    let store = Faulty::open(&world.path("data"));
+    let host = world.host(&world.jobs(&outcomes(""))).await.store(store.clone()).start().await.unwrap();
+    store.set(Some(Fault::Disk));
+    host.operations().add("test", vec![item("one", &json!({}))]).await.unwrap();
+    let Err(HostError::Engine(error)) = host.wait().await else {
+        panic!("it went on");
+    };
+    assert!(error.to_string().contains("the disk is gone"), "{error}");
+    assert!(is_marked_stopped(&world));
+}
+
+#[tokio::test]
+async fn d02_a_host_that_cannot_close_its_store_is_stopped_all_the_same() {
+    let world = World::new(vec![]).await;
+    let store = Faulty::open(&world.path("data"));
+    let host = world.host(&world.jobs(&outcomes(""))).await.store(store.clone()).start().await.unwrap();
+    store.set(Some(Fault::Close));
+    host.stop().await;
+    assert!(matches!(host.wait().await, Err(HostError::Store(_))));
+    assert!(is_marked_stopped(&world));
+    assert!(!world.path("data/host.json").exists());
+}
+
+#[tokio::test]
+async fn a_host_that_is_dropped_stops() {
+    let world = World::new(vec![]).await;
+    let store = Faulty::open(&world.path("data"));
+    let host = world.host(&world.jobs(&outcomes(""))).await.store(store.clone()).start().await.unwrap();
+    drop(host);
+    store.closed().await;
+}
+
+fn is_marked_stopped(world: &World) -> bool {
+    let liveness = Heartbeat::liveness(&world.path("data"), tollgate_core::Timestamp(0)).unwrap();
+    matches!(liveness, Liveness::Stopped { heartbeat, .. } if heartbeat.stopped)
+}
