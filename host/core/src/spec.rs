@@ -229,6 +229,8 @@ pub struct JobSpec {
     pub tuned: Vec<StageSpec>,
     /// Distinct items that may fail in a row in one stage before the job pauses.
     pub breaker: u32,
+    /// Tasks that one instance of the handler serves, one after the other; 1: each has a fresh one.
+    pub reuse: u32,
     /// Where it stands.
     pub at: Place,
     /// Where `handler` stands.

@@ -15,7 +15,7 @@ use tollgate_core::{
     ids::HandlerName,
     spec::{Deployment, Diagnostic, JobSpec, SitePattern, StageSpec},
 };
-use tollgate_sandbox::{Handler, HandlerSet, INSTANCES_MAX, JobStage, job_stages};
+use tollgate_sandbox::{Handler, HandlerSet, INSTANCES_MAX, Instances, JobStage, job_stages};
 use tollgate_store::{DeclaredJob, DeclaredStage, JobDeclaration, Store};
 
 use crate::{EngineError, digest, dispatcher::ends_all};
@@ -61,6 +61,8 @@ pub struct JobPlan {
     pub hosts: Option<Vec<SitePattern>>,
     /// Bytes of memory that one of its guests may have.
     pub guest_memory_max: u64,
+    /// Instances of its handler that are kept between tasks, if it says `reuse`.
+    pub instances: Instances,
 }
 
 impl JobPlan {
@@ -271,6 +273,7 @@ fn job_plan(
     }
     Ok(JobPlan {
         hosts: hosts(spec),
+        instances: Instances::new(spec.reuse),
         spec: spec.clone(),
         declared,
         handler,

@@ -36,6 +36,8 @@ pub(crate) struct Guest {
     pub(crate) table: ResourceTable,
     pub(crate) memory: MemoryLimiter,
     pub(crate) log: Arc<LogBudget>,
+    /// Responses that it holds.
+    pub(crate) responses: usize,
     transfer_left: u64,
     transfer_bytes: u64,
     random_left: u64,
@@ -58,11 +60,27 @@ impl Guest {
             table,
             memory: MemoryLimiter::new(limits.memory_bytes),
             log,
+            responses: 0,
             transfer_left: limits.transfer_bytes,
             transfer_bytes: limits.transfer_bytes,
             random_left: RANDOM_BYTES_MAX,
             wasi: wasi.build(),
         }
+    }
+
+    /// Begins another task of the same job in this instance: nothing of the last one's gates and budgets is left.
+    pub(crate) fn begin(&mut self, gates: Gates, job: Option<JobName>, limits: &CallLimits) {
+        self.log.begin(gates.log.clone(), limits.log_bytes);
+        self.gates = gates;
+        self.job = job;
+        self.memory.begin(limits.memory_bytes);
+        (self.transfer_left, self.transfer_bytes) = (limits.transfer_bytes, limits.transfer_bytes);
+        self.random_left = RANDOM_BYTES_MAX;
+    }
+
+    /// Whether another task may begin in this instance: no response is held, no line of output half written.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.responses == 0 && !self.log.has_partial_line()
     }
 
     /// Takes bytes that cross the border into account.
@@ -125,6 +143,18 @@ impl MemoryLimiter {
     fn new(limit: u64) -> Self {
         Self { limit, used: 0, growing: 0, table_elements: 0, peak: 0, refused: None }
     }
+
+    /// Another task begins with what the instance has.
+    fn begin(&mut self, limit: u64) {
+        self.limit = limit;
+        self.peak = self.used;
+        self.refused = None;
+    }
+
+    /// Bytes of memory that the instance has.
+    pub(crate) fn used(&self) -> u64 {
+        self.used
+    }
 }
 
 impl ResourceLimiter for MemoryLimiter {
@@ -175,13 +205,15 @@ impl ResourceLimiter for MemoryLimiter {
 
 /// The log of one guest, with its budget.
 pub(crate) struct LogBudget {
-    gate: Arc<dyn crate::gates::LogGate>,
     inner: Mutex<LogInner>,
-    limit: u64,
 }
 
 struct LogInner {
+    gate: Arc<dyn crate::gates::LogGate>,
+    limit: u64,
     left: u64,
+    /// Bytes of stdout and stderr that wait for the end of their line.
+    partial: usize,
     /// The end of what went to stderr: a panic's words.
     stderr_tail: Vec<u8>,
 }
@@ -193,7 +225,22 @@ const STDERR_TAIL: usize = 4_000;
 
 impl LogBudget {
     fn new(gate: Arc<dyn crate::gates::LogGate>, limit: u64) -> Self {
-        Self { gate, limit, inner: Mutex::new(LogInner { left: limit, stderr_tail: Vec::new() }) }
+        Self { inner: Mutex::new(LogInner { gate, limit, left: limit, partial: 0, stderr_tail: Vec::new() }) }
+    }
+
+    /// Another task begins, with its own gate and budget.
+    fn begin(&self, gate: Arc<dyn crate::gates::LogGate>, limit: u64) {
+        *self.inner() = LogInner { gate, limit, left: limit, partial: 0, stderr_tail: Vec::new() };
+    }
+
+    /// Takes note of bytes that wait for the end of their line: more of them, or fewer.
+    pub(crate) fn waits(&self, more: usize, fewer: usize) {
+        let inner = &mut *self.inner();
+        inner.partial = (inner.partial + more).saturating_sub(fewer);
+    }
+
+    fn has_partial_line(&self) -> bool {
+        self.inner().partial > 0
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, LogInner> {
@@ -206,13 +253,15 @@ impl LogBudget {
         // A call that ignores the refusal gets no further either: nothing is left.
         let left = inner.left.checked_sub(bytes as u64 + EVENT_BYTES);
         inner.left = left.unwrap_or(0);
-        left.map(drop).ok_or_else(|| LimitReached(format!("it logged more than {} bytes", self.limit)))
+        let limit = inner.limit;
+        left.map(drop).ok_or_else(|| LimitReached(format!("it logged more than {limit} bytes")))
     }
 
     /// Logs an event whose texts have been taken off the budget.
     pub(crate) fn event(&self, mut event: LogEvent) {
         event.message = one_line(&event.message);
-        self.gate.event(event);
+        let gate = self.inner().gate.clone();
+        gate.event(event);
     }
 
     /// Remembers the end of what goes to stderr, for a panic's words.

@@ -1,4 +1,4 @@
-//! A loaded handler: complete, immutable, and a fresh instance for each call.
+//! A loaded handler: complete, immutable, and a fresh instance for each call but where a job says `reuse`.
 
 use std::{collections::BTreeSet, fmt, future::Future, sync::Arc};
 
@@ -20,6 +20,7 @@ use crate::{
     call::{CallFailure, CallLimits, DiscoverCall, DiscoverReport, Discovered, Report, StageCall, StageReport},
     gates::Gates,
     guest::{Guest, HANDLES_MAX, HostFailed, LimitReached},
+    instances::{Instances, Kept},
     meter::{Meter, Metered},
 };
 
@@ -87,6 +88,17 @@ impl Handler {
 
     /// Runs one task in a fresh instance.
     pub async fn run_stage(&self, call: StageCall, gates: Gates, limits: &CallLimits) -> StageReport {
+        self.run_stage_in(&Instances::new(1), call, gates, limits).await
+    }
+
+    /// Runs one task in an instance that `instances` kept, or in a fresh one.
+    pub async fn run_stage_in(
+        &self,
+        instances: &Instances,
+        call: StageCall,
+        gates: Gates,
+        limits: &CallLimits,
+    ) -> StageReport {
         let job = call.job.clone();
         let task = types::Task {
             job: call.job.to_string(),
@@ -101,7 +113,7 @@ impl Handler {
         let run: Run<_> = Box::new(move |handler, store| {
             async move { handler.tollgate_handler_stages().call_process_stage(store, &task).await }.boxed()
         });
-        let report = self.parts.call(Some(job), gates, limits, run).await;
+        let report = self.parts.call(Some(job), gates, limits, instances, run).await;
         report
             .map(|answer| answer.map(output).map_or_else(|error| Ok(Err(stage_error(error))), |output| output.map(Ok)))
     }
@@ -117,7 +129,7 @@ impl Handler {
         let run: Run<_> = Box::new(move |handler, store| {
             async move { handler.tollgate_handler_stages().call_discover(store, &context).await }.boxed()
         });
-        let report = self.parts.call(Some(job), gates, limits, run).await;
+        let report = self.parts.call(Some(job), gates, limits, &Instances::new(1), run).await;
         report.map(|answer| match answer {
             Ok(found) => {
                 let (long, items) = (found.cursor.as_ref().map_or(0, String::len), new_items(found.items)?);
@@ -158,10 +170,17 @@ impl Parts {
         let run: Run<_> = Box::new(|handler, store| {
             async move { handler.tollgate_handler_stages().call_describe(store).await }.boxed()
         });
-        self.call(None, gates, limits, run).await.result
+        self.call(None, gates, limits, &Instances::new(1), run).await.result
     }
 
-    async fn call<T>(&self, job: Option<JobName>, gates: Gates, limits: &CallLimits, run: Run<T>) -> Unchecked<T> {
+    async fn call<T>(
+        &self,
+        job: Option<JobName>,
+        gates: Gates,
+        limits: &CallLimits,
+        instances: &Instances,
+        run: Run<T>,
+    ) -> Unchecked<T> {
         let no_place = |error: tokio::sync::AcquireError| CallFailure::Host(error.to_string());
         let _place = match self.running.places.acquire().await.map_err(no_place) {
             Ok(place) => place,
@@ -169,38 +188,56 @@ impl Parts {
                 return Unchecked { result: Err(failure), guest_us: 0, memory_peak_bytes: 0 };
             }
         };
-        let mut store = Store::new(&self.engine, Guest::new(gates, job, limits));
-        store.limiter(|guest| &mut guest.memory);
-        let (meter, limit) = (Meter::new(), limits.guest_time);
-        let seen = meter.clone();
-        store.set_hostcall_fuel(usize::try_from(limits.transfer_bytes.min(HOST_CALL_BYTES_MAX)).unwrap_or(usize::MAX));
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| {
-            if seen.spent() > limit {
-                return Err(OutOfTime.into());
+        let (mut store, kept, tasks) = match instances.take() {
+            Some(Kept { mut store, handler, tasks }) => {
+                store.data_mut().begin(gates, job, limits);
+                (store, Some(handler), tasks)
             }
-            // Others come first for a moment: a guest that spins wedges nobody (R08). tokio's own yield, since with
-            // any other one its timers and sockets would be looked at but once in 61 polls.
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
-        });
+            None => (Store::new(&self.engine, Guest::new(gates, job, limits)), None, 0),
+        };
+        let meter = Meter::new();
+        set_limits(&mut store, limits, meter.clone());
         let pre = &self.pre;
         let result = {
             let store = &mut store;
             let call = async move {
-                let handler = pre.instantiate_async(&mut *store).await?;
-                run(&handler, store).await
+                let handler = match kept {
+                    Some(handler) => handler,
+                    None => pre.instantiate_async(&mut *store).await?,
+                };
+                run(&handler, store).await.map(|answer| (answer, handler))
             };
             in_time(Metered::new(call, meter.clone(), &self.running.ticker), limits).await
         };
         let guest_us = u64::try_from(meter.spent().as_micros()).unwrap_or(u64::MAX);
-        let guest = store.into_data();
+        let memory_peak_bytes = store.data().memory.peak;
         let result = match result {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(failure(&error, &guest, limits)),
+            Ok(Ok((answer, handler))) => {
+                instances.keep(Kept { store, handler, tasks: tasks + 1 }, limits.memory_bytes);
+                Ok(answer)
+            }
+            // Whatever went wrong, the instance goes with it.
+            Ok(Err(error)) => Err(failure(&error, store.data(), limits)),
             Err(late) => Err(late),
         };
-        Unchecked { result, guest_us, memory_peak_bytes: guest.memory.peak }
+        Unchecked { result, guest_us, memory_peak_bytes }
     }
+}
+
+/// The limits of one call: what it may move at once, and how long it may compute.
+fn set_limits(store: &mut Store<Guest>, limits: &CallLimits, meter: Arc<Meter>) {
+    let limit = limits.guest_time;
+    store.limiter(|guest| &mut guest.memory);
+    store.set_hostcall_fuel(usize::try_from(host_call_bytes(limits)).unwrap_or(usize::MAX));
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        if meter.spent() > limit {
+            return Err(OutOfTime.into());
+        }
+        // Others come first for a moment: a guest that spins wedges nobody (R08). tokio's own yield, since with
+        // any other one its timers and sockets would be looked at but once in 61 polls.
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
 }
 
 /// Ends a call at its wall-clock limit. Dropping it mid-way is safe (trap 19).

@@ -58,6 +58,13 @@ impl Lines {
             // At once: a guest that ends here may not end its line.
             self.output.log.stderr(bytes);
         }
+        let before = self.pending.len();
+        let taken = self.lines(bytes);
+        self.output.log.waits(self.pending.len(), before);
+        taken
+    }
+
+    fn lines(&mut self, bytes: &[u8]) -> StreamResult<()> {
         for &byte in bytes {
             if byte == b'\n' || self.pending.len() >= LINE_BYTES_MAX {
                 self.end_line()?;

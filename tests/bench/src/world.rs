@@ -153,6 +153,7 @@ timeout = "60s"
 kind = "backfill"
 handler = "pages"
 grant = ["http {HOST}", "artifacts"]
+reuse = 1000
 discover = "once"
 params = {{ seeds = ["{seed}"], follow = true, within = ["{bound}"], max-depth = {max_depth} }}
 

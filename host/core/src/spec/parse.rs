@@ -347,6 +347,7 @@ impl Reader<'_> {
             stages,
             tuned,
             breaker: self.count("breaker", job.breaker.as_ref(), (1, 1_000), breaker::THRESHOLD_DEFAULT),
+            reuse: self.count("reuse", job.reuse.as_ref(), (1, 100_000), 1),
             at,
             handler_at: self.place(job.handler.span()),
             grant_at: job.grant.as_ref().map_or(at, |grant| self.place(grant.span())),

@@ -84,6 +84,7 @@ pub(super) struct RawJob {
     pub(super) discover: Option<Spanned<RawDiscover>>,
     pub(super) stages: Option<Vec<Spanned<String>>>,
     pub(super) breaker: Option<Spanned<u32>>,
+    pub(super) reuse: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) stage: BTreeMap<String, Spanned<RawStage>>,
 }

@@ -46,7 +46,11 @@ impl Guest {
         answer: Result<Arc<dyn Fetched>, HttpError>,
     ) -> wasmtime::Result<Result<Resource<GuestResponse>, http::HttpError>> {
         match answer {
-            Ok(fetched) => Ok(Ok(self.table.push(GuestResponse(fetched))?)),
+            Ok(fetched) => {
+                let held = self.table.push(GuestResponse(fetched))?;
+                self.responses += 1;
+                Ok(Ok(held))
+            }
             Err(error) => Ok(Err(http_error(error))),
         }
     }
@@ -166,6 +170,7 @@ impl http::HostResponse for Guest {
 
     async fn drop(&mut self, response: Resource<GuestResponse>) -> wasmtime::Result<()> {
         self.table.delete(response)?;
+        self.responses = self.responses.saturating_sub(1);
         Ok(())
     }
 }

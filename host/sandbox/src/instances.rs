@@ -1,0 +1,66 @@
+//! Instances that are kept between the tasks of one job, where its author says `reuse = N`.
+
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use wasmtime::Store;
+
+use crate::{bindings::v0_1, guest::Guest};
+
+/// Kept side by side: more than there are processors to run them, and few enough that what they hold of memory is small.
+const KEPT_MAX: usize = 8;
+/// Of its limit of memory, an instance that holds more than this part isn't kept: the next task would begin in want.
+const MEMORY_SHARE_MAX: u64 = 4;
+
+/// Instances of one handler for one job. No other job's task comes into them. Without `reuse` nothing is kept: each task
+/// has a fresh one, and none sees what another left.
+pub struct Instances {
+    reuse: u32,
+    kept: Mutex<Vec<Kept>>,
+}
+
+/// An instance between two tasks.
+pub(crate) struct Kept {
+    pub(crate) store: Store<Guest>,
+    pub(crate) handler: v0_1::Handler,
+    /// Tasks that it has served.
+    pub(crate) tasks: u32,
+}
+
+impl fmt::Debug for Instances {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instances").field("reuse", &self.reuse).field("kept", &self.kept().len()).finish()
+    }
+}
+
+impl Instances {
+    /// For the tasks of a job, of which one instance serves `reuse`, one after the other.
+    #[must_use]
+    pub fn new(reuse: u32) -> Self {
+        Self { reuse, kept: Mutex::default() }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
+        // Nothing panics while it holds the lock.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn take(&self) -> Option<Kept> {
+        self.kept().pop()
+    }
+
+    /// Keeps an instance whose task has ended in good order, if it may serve another.
+    pub(crate) fn keep(&self, kept: Kept, memory_bytes: u64) {
+        let guest = kept.store.data();
+        let is_light = guest.memory.used() <= memory_bytes / MEMORY_SHARE_MAX;
+        let has_room = kept.tasks < self.reuse;
+        if has_room && is_light && guest.is_clean() {
+            let mut all = self.kept();
+            if all.len() < KEPT_MAX {
+                all.push(kept);
+            }
+        }
+    }
+}
