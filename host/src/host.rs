@@ -168,6 +168,10 @@ impl Parts {
         };
         let over = over.unwrap_or_else(|error| Err(ended("the dispatcher", error)));
         heartbeat.abort();
+        if !heartbeat.is_finished() {
+            // No beat may come after the mark that it has stopped.
+            drop((&mut heartbeat).await);
+        }
         let result = match (cause, over) {
             (Some(cause), _) => Err(cause),
             (None, over) => over.map_err(HostError::Engine),
