@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use redb::ReadableTable;
-use tollgate_core::{ItemId, JobId, StageIx, Timestamp};
+use tollgate_core::{ItemId, JobId, StageIx, Timestamp, task::TaskState};
 
 use super::{
     fault::Fault,
@@ -96,9 +96,12 @@ fn realign(batch: &mut Batch<'_>, old: &Spec, new: &Spec, now: Timestamp) -> Res
         if has_row && after != before {
             after.write(&mut batch.tables, id)?;
         }
-        for stage in old.declared.iter().filter(|stage| !new.has(stage.ix)) {
+        // What an attempt brings is refused where its stage is gone, or has to wait for a need that it ran without.
+        for stage in &old.declared {
             let task = TaskRef { item: id, stage: stage.ix };
-            if batch.is_claimed(task) {
+            let may_run = |state| matches!(state, &TaskState::Ready { .. } | &TaskState::RetryLater { .. });
+            let stands = new.has(stage.ix) && after.state(stage.ix).is_some_and(may_run);
+            if !stands && batch.is_claimed(task) {
                 batch.revoked.insert(task);
             }
         }

@@ -89,9 +89,18 @@ pub(crate) fn verify(shared: &Shared) -> Result<VerifyReport, Fault> {
         let tasks = ItemTasks::read(&tables.tasks, id, created, graph)?;
         let status = Side { graph, states: &tasks.states, priority: item.priority }.status();
         *counted.items.entry(status as usize).or_default() += 1;
+        // A task that may run though its needs aren't met, or waits for what is there, is out of line (P01).
+        let mut resolved = tasks.states.clone();
+        graph.resolve(&mut resolved, created);
+        let resolved = Side { graph, states: &resolved, priority: item.priority };
         let mut failed = false;
         for (stage, state) in tasks.states.iter().filter(|(stage, _)| job.spec.has(*stage)) {
             report.tasks += 1;
+            if let Some(due) = resolved.state(*stage).filter(|due| due.kind() != state.kind()) {
+                report.problem(|| {
+                    format!("item {}, stage {}: {}, but {}", id.0, stage.0, state.kind().as_str(), due.why())
+                });
+            }
             *counted.tasks.entry((*stage, state.kind().index())).or_default() += 1;
             failed |= matches!(state, TaskState::Failed { .. });
             let lane = Lane { job: job_id, stage: *stage };
