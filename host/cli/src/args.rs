@@ -133,7 +133,8 @@ pub(crate) enum ItemCommand {
     Show { job: String, key: String },
     /// Adds items: keys, or a file of JSON lines with `key`, `data`, `priority`, `revision`.
     Add(ItemAddArgs),
-    /// Opens failed tasks again, and resumes the job.
+    /// Opens failed tasks again, and resumes the job. An item that has ended without a failure begins anew; one in
+    /// progress is left to it.
     Retry {
         job: String,
         /// Which items; or --failed for every failed one.

@@ -223,6 +223,9 @@ pub(crate) async fn exclude(
 fn told(global: &Global, job: &str, done: &Done, what: &str) -> Result<(), CliError> {
     output::one(global.output, done, |done| {
         let mut text = format!("{} items, {} tasks {what}\n", done.items, done.tasks);
+        for key in &done.in_progress {
+            text.push_str(&format!("{key} is in progress and was left to it\n"));
+        }
         if let Some(pause) = &done.resumed {
             text.push_str(&format!("{job} goes on; it had been paused: {}\n", pause.sentence()));
         }

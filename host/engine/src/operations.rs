@@ -13,7 +13,9 @@ use tollgate_core::{
     task::LaterKind,
 };
 use tollgate_egress::{Gate, GateStatus};
-use tollgate_store::{ErrorView, ItemDetail, ItemQuery, ItemView, JobView, Page, Selection, Store, Submitted};
+use tollgate_store::{
+    ErrorView, ItemDetail, ItemQuery, ItemView, JobView, Page, Reopened, Selection, Store, Submitted,
+};
 
 use crate::{
     Dispatcher, EngineError, Heartbeat, Liveness,
@@ -96,6 +98,16 @@ pub struct Done {
     pub resumed: Option<Pause>,
     /// Keys that the job doesn't have.
     pub unknown: Vec<ItemKey>,
+    /// Items that have work to do already, and were left to it.
+    #[serde(default)]
+    pub in_progress: Vec<ItemKey>,
+}
+
+impl From<Reopened> for Done {
+    fn from(reopened: Reopened) -> Self {
+        let Reopened { items, tasks, resumed, unknown, in_progress, opened: _ } = reopened;
+        Self { items, tasks, resumed, unknown, in_progress }
+    }
 }
 
 /// What a submission did.
@@ -247,8 +259,7 @@ impl Operations {
         let job = self.job_id(name).await?;
         let reopened = self.store.reopen(job, what, self.clock.now()).await?;
         self.tell(Event::PauseChanged { job }).await;
-        let tollgate_store::Reopened { items, tasks, resumed, unknown, .. } = reopened;
-        Ok(Done { items, tasks, resumed, unknown })
+        Ok(reopened.into())
     }
 
     /// Leaves items out.
@@ -259,8 +270,7 @@ impl Operations {
         let job = self.job_id(name).await?;
         let excluded = self.store.exclude(job, keys, reason.to_owned(), self.clock.now()).await?;
         self.tell(Event::PauseChanged { job }).await;
-        let tollgate_store::Reopened { items, tasks, resumed, unknown, .. } = excluded;
-        Ok(Done { items, tasks, resumed, unknown })
+        Ok(excluded.into())
     }
 
     /// Asks the dispatcher to stop: tasks that run may finish within the grace time.

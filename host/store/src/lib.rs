@@ -80,7 +80,7 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a job's pause and resets its breakers. Answers the pause that there was.
     fn resume<'a>(&'a self, job: JobId) -> Reply<'a, Option<Pause>>;
 
-    /// Opens ended or waiting tasks again and resumes the job, in one transaction (R12).
+    /// Opens tasks again as the [`Selection`] says and resumes the job, in one transaction (R12).
     fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened>;
 
     /// Leaves items out: what has not ended is skipped with the reason.

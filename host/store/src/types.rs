@@ -66,7 +66,7 @@ pub struct Submitted {
     pub new: u64,
     /// Known items with another revision, opened again.
     pub reopened: u64,
-    /// Known items, left alone.
+    /// Known items, left alone; one that a person left out stays so, whatever its revision.
     pub known: u64,
     /// Stages whose lanes got ready work.
     pub opened: Vec<StageIx>,
@@ -327,7 +327,8 @@ pub struct Page<T, C> {
 /// Which tasks to open again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
-    /// Failed tasks of these items; all their tasks where none failed.
+    /// Tasks of these items that failed, wait to be tried again or were left out; all their tasks where there are none
+    /// and all have ended. An item with work to do already is left to it.
     Items(Vec<ItemKey>),
     /// Every failed task of the job.
     Failed,
@@ -346,6 +347,8 @@ pub struct Reopened {
     pub resumed: Option<Pause>,
     /// Keys that the job doesn't have.
     pub unknown: Vec<ItemKey>,
+    /// Items that have work to do already, and were left to it.
+    pub in_progress: Vec<ItemKey>,
 }
 
 /// A job with its counters.

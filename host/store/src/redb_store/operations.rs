@@ -115,6 +115,7 @@ fn add(total: &mut Reopened, part: Reopened) {
     part.opened.into_iter().for_each(|stage| note(&mut total.opened, stage));
     total.resumed = total.resumed.take().or(part.resumed);
     total.unknown.extend(part.unknown);
+    total.in_progress.extend(part.in_progress);
 }
 
 impl Store for RedbStore {

@@ -221,7 +221,7 @@ fn extend_span(tables: &mut Tables<'_>, job: &mut Job, first: u64, last: u64) ->
     Ok(())
 }
 
-/// Opens a known item again if its revision differs; answers whether it does.
+/// Takes in a known item's new revision and opens the item again; answers whether it did.
 fn revise(
     batch: &mut Batch<'_>,
     spec: &Spec,
@@ -246,6 +246,5 @@ fn revise(
     };
     batch.tables.items.insert(id.0, row.as_slice())?;
     let old = super::tasks::Head { id, created, priority };
-    reopen::anew(batch, spec, old, new.priority, reopen::Claimed::Replaced, now, opened)?;
-    Ok(true)
+    Ok(reopen::anew(batch, spec, old, new.priority, now, opened)? > 0)
 }
