@@ -133,7 +133,11 @@ fn attempt_end(attempt: &AttemptRecord) -> String {
         AttemptEnd::Later(kind) => format!("later, {}", kind.as_str()),
         AttemptEnd::Failed => "failed".to_owned(),
     };
-    attempt.error.as_ref().map_or(word.clone(), |error| format!("{word}: {error}"))
+    match (&attempt.error, &attempt.reason) {
+        (Some(error), _) => format!("{word}: {error}"),
+        (None, Some(reason)) => format!("{word}: {reason}"),
+        (None, None) => word,
+    }
 }
 
 fn took(attempt: &AttemptRecord) -> String {

@@ -3,15 +3,23 @@
 use std::sync::Arc;
 
 use tollgate_core::{
+    Digest,
     outcome::{Refusal, StageError},
     retry::RetryPolicy,
+    spec::JobSpec,
     task::{ErrorKind, TaskError},
 };
-use tollgate_sandbox::call::{CallFailure, CallLimits, DiscoverCall, Report};
-use tollgate_store::{DiscoveryPage, DiscoveryResult, DiscoveryState, StoreError, Submitted};
+use tollgate_sandbox::{
+    Handler,
+    call::{CallFailure, CallLimits, DiscoverCall, Report},
+};
+use tollgate_store::{
+    DeclaredDiscovery, DiscoveryClaim, DiscoveryPage, DiscoveryResult, DiscoveryState, StoreError, Submitted,
+};
 
 use crate::{
     attempt::{Attempt, AttemptLog, AttemptName},
+    digest,
     executor::{Tools, draw},
     plan::{DISCOVERY_TIMEOUT, JobPlan},
     supervise,
@@ -23,8 +31,9 @@ pub(crate) struct PageEnded {
     pub(crate) state: DiscoveryState,
 }
 
-/// Runs one page and settles it. An error is the store's.
-pub(crate) async fn page(tools: &Tools, job: &JobPlan, before: DiscoveryState) -> Result<PageEnded, StoreError> {
+/// Claims the job's discovery, runs one page and settles it. An error is the store's.
+pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, StoreError> {
+    let DiscoveryClaim { token, state: before } = tools.store.claim_discovery(job.declared.id).await?;
     let attempt = Attempt::new(tools.store.clone(), tools.gate.clone(), job, None);
     let log = AttemptLog::new(AttemptName {
         job: job.spec.name.to_string(),
@@ -58,7 +67,14 @@ pub(crate) async fn page(tools: &Tools, job: &JobPlan, before: DiscoveryState) -
     if let DiscoveryResult::Error { error, .. } = &result {
         tracing::warn!(job = %job.spec.name, %error, "discovery failed; it will be tried again");
     }
-    let submitted = tools.store.settle_discovery(DiscoveryPage { job: job.declared.id, result, now }).await?;
+    let page = DiscoveryPage { job: job.declared.id, token, result, now };
+    let submitted = match tools.store.settle_discovery(page).await {
+        Err(StoreError::StaleDiscovery(_)) => {
+            tracing::info!(job = %job.spec.name, "a page of discovery is dropped: its claim no longer holds");
+            Submitted::default()
+        }
+        settled => settled?,
+    };
     let state = tools.store.discovery(job.declared.id).await?;
     warn_of_empty_rounds(job, &before, &state);
     Ok(PageEnded { submitted, state })
@@ -104,6 +120,14 @@ fn call_error(failure: &CallFailure) -> TaskError {
         CallFailure::Host(_) => ErrorKind::Host,
     };
     TaskError::new(kind, failure.to_string())
+}
+
+/// What a job's discovery depends on, if it has one: its params and the handler's code. How often it runs is no part of
+/// what it finds.
+pub(crate) fn declared(spec: &JobSpec, handler: &Handler) -> Option<DeclaredDiscovery> {
+    let every = spec.discover.filter(|_| handler.info().discovers)?.every;
+    let basis = format!("{} {}", handler.digests().code, digest::of_object(&spec.params));
+    Some(DeclaredDiscovery { basis: Digest::of(basis.as_bytes()), every })
 }
 
 /// Whether a job discovers at all, and isn't done with it.

@@ -343,7 +343,7 @@ impl Dispatcher {
         lanes.discovering = true;
         let (tools, plan, before) = (self.tools.clone(), lanes.plan.clone(), lanes.discovery.clone());
         self.executors.spawn(async move {
-            let result = match supervise::catch(discovery::page(&tools, &plan, before.clone())).await {
+            let result = match supervise::catch(discovery::page(&tools, &plan)).await {
                 Ok(result) => result,
                 Err(panic) => {
                     tracing::error!(job = %plan.spec.name, panic, "discovery panicked");

@@ -230,6 +230,7 @@ fn settlement_of(
         ended_at: now,
         handler: job.handler.digests(),
         ended: end_of(&decision.verdict),
+        reason: reason_of(&decision),
         error: decision.error.clone(),
         guest_us: ran.guest_us,
         requests: ran.ended.requests,
@@ -296,6 +297,15 @@ fn end_of(verdict: &Verdict) -> AttemptEnd {
         Verdict::Reject(_) | Verdict::Skipped(_) => AttemptEnd::Rejected,
         Verdict::Failed(_) => AttemptEnd::Failed,
         Verdict::Later { reason, .. } => AttemptEnd::Later(reason.kind),
+    }
+}
+
+/// Why an attempt ended without an output, where no error says so.
+fn reason_of(decision: &Decision) -> Option<String> {
+    match &decision.verdict {
+        Verdict::Nothing(reason) | Verdict::Reject(reason) => Some(reason.clone()),
+        Verdict::Later { reason, .. } if decision.error.is_none() => Some(reason.message.clone()),
+        _ => None,
     }
 }
 

@@ -14,7 +14,7 @@ use tollgate_core::{
 use tollgate_sandbox::{Handler, HandlerSet};
 use tollgate_store::{DeclaredJob, DeclaredStage, JobDeclaration, Store};
 
-use crate::{EngineError, digest};
+use crate::{EngineError, digest, discovery};
 
 /// All jobs of a jobs.toml. Immutable, and replaced whole.
 pub struct Plan {
@@ -108,7 +108,7 @@ impl Plan {
         for spec in &deployment.jobs {
             match check(spec, file, handlers) {
                 Ok(CheckedJob { handler, stages }) => {
-                    let declared = store.declare(declaration(spec, deployment, &stages), now).await?;
+                    let declared = store.declare(declaration(spec, deployment, &handler, &stages), now).await?;
                     plan.jobs.push(Arc::new(job_plan(spec, deployment, declared, handler, stages)?));
                 }
                 Err(error) => {
@@ -193,7 +193,7 @@ fn chosen(spec: &JobSpec, info: &HandlerInfo, code: &str) -> Vec<ChosenStage> {
     stages
 }
 
-fn declaration(spec: &JobSpec, deployment: &Deployment, stages: &[ChosenStage]) -> JobDeclaration {
+fn declaration(spec: &JobSpec, deployment: &Deployment, handler: &Handler, stages: &[ChosenStage]) -> JobDeclaration {
     let named_by = |stage: &ChosenStage| -> Vec<StageName> {
         let condition = stage.spec.when.as_ref().map_or_else(Vec::new, |when| when.names());
         let of_condition = condition.iter().filter_map(|name| StageName::new(name).ok());
@@ -217,6 +217,7 @@ fn declaration(spec: &JobSpec, deployment: &Deployment, stages: &[ChosenStage]) 
             .collect(),
         keep_attempts: deployment.host.keep_attempts,
         breaker: spec.breaker,
+        discovery: discovery::declared(spec, handler),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What goes in and out of the [`Store`](crate::Store): plain data, no type of any database.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,10 +33,21 @@ pub struct JobDeclaration {
     pub kind: JobKind,
     /// Its stages, in the handler's order.
     pub stages: Vec<DeclaredStage>,
-    /// Attempts kept for each task; older ones are dropped.
+    /// Attempts kept for each task, and as many beside them that only had to wait; older ones are dropped.
     pub keep_attempts: u32,
     /// Failures over distinct items after which the job pauses.
     pub breaker: u32,
+    /// Its discovery, where it has one.
+    pub discovery: Option<DeclaredDiscovery>,
+}
+
+/// The discovery of a declaration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeclaredDiscovery {
+    /// Of all that its results depend on. When it is another, a new round begins at once; known items stay known.
+    pub basis: Digest,
+    /// From the end of a round to the beginning of the next; absent: one round.
+    pub every: Option<Duration>,
 }
 
 /// A stage of a declaration.
@@ -77,6 +88,8 @@ pub struct Submitted {
 pub struct DiscoveryPage {
     /// The job.
     pub job: JobId,
+    /// Proof of the claim.
+    pub token: ClaimToken,
     /// What became of the page.
     pub result: DiscoveryResult,
     /// When.
@@ -125,6 +138,18 @@ pub struct DiscoveryState {
     pub last_error: Option<TaskError>,
     /// When the last page ended.
     pub last_page_at: Option<Timestamp>,
+    /// What it depended on when it was last declared. Nobody's business but the store's.
+    #[serde(skip)]
+    pub basis: Option<Digest>,
+}
+
+/// A job's discovery, claimed: one page may be settled with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiscoveryClaim {
+    /// To be presented when settling.
+    pub token: ClaimToken,
+    /// Where it stands: where the page begins.
+    pub state: DiscoveryState,
 }
 
 /// A claimed task with all that running it takes.
@@ -222,12 +247,22 @@ pub struct AttemptRecord {
     pub ended: AttemptEnd,
     /// What went wrong, if anything did.
     pub error: Option<TaskError>,
+    /// Why it ended without an output and without an error: not now, nothing here, rejected (S14).
+    pub reason: Option<String>,
     /// Processor time of the guest, in microseconds.
     pub guest_us: u64,
     /// Requests that left the gate for it.
     pub requests: u32,
     /// Bytes received for it.
     pub bytes_received: u64,
+}
+
+impl AttemptRecord {
+    /// Whether it is held against the task; one that isn't had to wait, and evicts none that is.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        !matches!(self.ended, AttemptEnd::Later(kind) if !kind.is_counted())
+    }
 }
 
 /// How an attempt ended.

@@ -6,6 +6,7 @@ use redb::ReadableTable;
 use tollgate_core::{ItemId, JobId, StageIx, Timestamp, task::TaskState};
 
 use super::{
+    discovery,
     fault::Fault,
     jobs::{Declared, Job, Spec},
     tables,
@@ -37,6 +38,9 @@ pub(crate) fn declare(
             }
         }
         None => drop(batch.jobs.by_id.insert(id, Arc::new(Job::new(spec)))),
+    }
+    if let Some(discovery) = declaration.discovery {
+        discovery::declare(batch, id, discovery)?;
     }
     Ok(declared)
 }

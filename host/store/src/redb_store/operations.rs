@@ -20,9 +20,9 @@ use super::{
     writer::Message,
 };
 use crate::{
-    BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryPage, DiscoveryResult, DiscoveryState, ErrorView, ItemDetail,
-    ItemQuery, ItemView, JobDeclaration, JobView, Page, Reopened, Reply, Selection, Settled, Settlement, StateChange,
-    StateEntry, Store, StoreError, StoredArtifact, StoredBlob, Submitted, TaskRef,
+    BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryClaim, DiscoveryPage, DiscoveryResult, DiscoveryState,
+    ErrorView, ItemDetail, ItemQuery, ItemView, JobDeclaration, JobView, Page, Reopened, Reply, Selection, Settled,
+    Settlement, StateChange, StateEntry, Store, StoreError, StoredArtifact, StoredBlob, Submitted, TaskRef,
 };
 
 /// Items above which packing them is work for the blocking pool.
@@ -127,6 +127,14 @@ impl Store for RedbStore {
         async move {
             let prepared = self.prepare(job, items, now).await?;
             self.write(prepared.bytes, move |batch| submit::submit(batch, job, &prepared, now)).await
+        }
+        .boxed()
+    }
+
+    fn claim_discovery<'a>(&'a self, job: JobId) -> Reply<'a, DiscoveryClaim> {
+        async move {
+            self.open_jobs()?;
+            discovery::claim(&self.shared, job)
         }
         .boxed()
     }

@@ -1,5 +1,6 @@
 //! Settling attempts: one transaction for the output, the attempt, the states and all that follows from them.
 
+use redb::ReadableTable;
 use tollgate_core::{
     Digest, JobId,
     artifact::ARTIFACT_NAME_BYTES_MAX,
@@ -15,15 +16,15 @@ use super::{
     jobs::{Job, Spec},
     json,
     submit::{self, Prepared},
-    tables::{Tables, artifact_key, attempt_key, job_key, task_key},
+    tables::{AttemptKey, Tables, artifact_key, attempt_key, job_key, task_key},
     tasks::{Head, ItemTasks, Side, apply_change, note, read_item},
     writer::Batch,
 };
 use crate::{
-    Settled, Settlement, StoreError, TaskRef,
+    AttemptRecord, Settled, Settlement, StoreError, TaskRef,
     stored::{
         StoredArtifactRow, StoredArtifactV1, StoredAttempt, StoredErrorRow, StoredErrorV1, StoredOutput,
-        StoredOutputV1, encode,
+        StoredOutputV1, decode, encode,
     },
 };
 
@@ -187,9 +188,21 @@ fn write_attempt(tables: &mut Tables<'_>, spec: &Spec, settlement: &Settlement) 
     let row = encode(&StoredAttempt::from(attempt))?;
     tables.attempts.insert(&attempt_key(item, stage, attempt.number), row.as_slice())?;
     // At least one stays, or an item could not say how it ended (S14).
-    if let Some(last_dropped) = attempt.number.checked_sub(spec.keep_attempts.max(1)) {
-        let old = attempt_key(item, stage, 0)..=attempt_key(item, stage, last_dropped);
-        tables.attempts.retain_in::<&[u8; 14], _>(&old.start()..=&old.end(), |_, _| false)?;
+    let keep = spec.keep_attempts.max(1) as usize;
+    if attempt.number as usize <= keep {
+        return Ok(());
+    }
+    // Those that only had to wait have a bound of their own: a site that is down for a day says nothing about failures.
+    let all = attempt_key(item, stage, 0)..=attempt_key(item, stage, u32::MAX);
+    let mut alike = Vec::new();
+    for row in tables.attempts.range::<&AttemptKey>(&all.start()..=&all.end())? {
+        let (key, row) = row?;
+        if AttemptRecord::from(decode::<StoredAttempt>("attempts", row.value())?).is_counted() == attempt.is_counted() {
+            alike.push(*key.value());
+        }
+    }
+    for key in alike.iter().rev().skip(keep) {
+        tables.attempts.remove(key)?;
     }
     Ok(())
 }
