@@ -43,12 +43,7 @@ impl Api {
                 return Ok(Self { reach: Reach::Running { listen: file.listen, client }, token: Token::read(&data)? });
             }
         }
-        if !data.is_dir() {
-            return Err(CliError::not_found(format!(
-                "the data folder {} isn't there; `tollgate run` makes it",
-                data.display()
-            )));
-        }
+        let data = existing_data_folder(program, global)?;
         let token = Token::draw()?;
         let router = tollgate_web::router(program.open(&data)?, token.clone());
         Ok(Self { reach: Reach::Stopped { router }, token })
@@ -106,6 +101,15 @@ pub(crate) fn data_folder(program: &dyn Program, global: &Global) -> Result<Path
         Some(data) => Ok(data.clone()),
         None => program.data_folder(&global.file),
     }
+}
+
+/// The data folder, which must be there.
+pub(crate) fn existing_data_folder(program: &dyn Program, global: &Global) -> Result<PathBuf, CliError> {
+    let data = data_folder(program, global)?;
+    if data.is_dir() {
+        return Ok(data);
+    }
+    Err(CliError::not_found(format!("the data folder {} isn't there; `tollgate run` makes it", data.display())))
 }
 
 /// A text as a part of a path or a query.

@@ -26,3 +26,5 @@ mod settle;
 mod state;
 #[path = "store/submit.rs"]
 mod submit;
+#[path = "store/verify.rs"]
+mod verify;
