@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tollgate_core::{
-    Digest,
+    Digest, JsonObject,
     outcome::{Refusal, StageError},
     retry::RetryPolicy,
     spec::JobSpec,
@@ -19,7 +19,6 @@ use tollgate_store::{
 
 use crate::{
     attempt::{Attempt, AttemptLog, AttemptName},
-    digest,
     executor::{Tools, draw},
     plan::{DISCOVERY_TIMEOUT, JobPlan},
     supervise,
@@ -126,7 +125,7 @@ fn call_error(failure: &CallFailure) -> TaskError {
 /// what it finds.
 pub(crate) fn declared(spec: &JobSpec, handler: &Handler) -> Option<DeclaredDiscovery> {
     let every = spec.discover.filter(|_| handler.info().discovers)?.every;
-    let basis = format!("{} {}", handler.digests().code, digest::of_object(&spec.params));
+    let basis = format!("{} {}", handler.digests().code, JsonObject::of(&spec.params).digest());
     Some(DeclaredDiscovery { basis: Digest::of(basis.as_bytes()), every })
 }
 

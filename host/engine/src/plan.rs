@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tollgate_core::{
-    Digest, JobName, Lane, StageIx, StageName,
+    Digest, JobName, JsonObject, Lane, StageIx, StageName,
     contract::Contract,
     graph::Need,
     handler::{Capability, HandlerInfo},
@@ -83,7 +83,7 @@ pub struct StagePlan {
     /// The handler's contract, then jobs.toml's.
     pub contracts: Vec<Contract>,
     /// The job's params with the stage's laid over them.
-    pub params: Map<String, Value>,
+    pub params: JsonObject,
     /// Source hash where the handler gives one, else the digest of its code.
     pub source: String,
     /// Of `params`.
@@ -255,7 +255,7 @@ fn stage_plan(job: &JobSpec, declared: &DeclaredJob, stage: ChosenStage) -> Resu
     if let Some(tighter) = stage.spec.contract.clone() {
         contracts.push(contract(tighter)?);
     }
-    let params = job.stage_params(&stage.spec);
+    let params = JsonObject::of(&job.stage_params(&stage.spec));
     let schemas = Value::Array(contracts.iter().map(|contract| contract.schema().clone()).collect());
     let mut reads = Vec::with_capacity(stage.reads.len());
     for (maker, artifact) in stage.reads {
@@ -264,7 +264,7 @@ fn stage_plan(job: &JobSpec, declared: &DeclaredJob, stage: ChosenStage) -> Resu
     }
     Ok(StagePlan {
         lane: Lane { job: declared.id, stage: number(name)? },
-        params_digest: digest::of_object(&params),
+        params_digest: params.digest(),
         contract_digest: digest::of_value(&schemas),
         needs: stage.needs,
         reads,

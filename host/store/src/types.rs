@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tollgate_core::{
-    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, StageIx, StageName, Timestamp,
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, JsonObject, StageIx, StageName, Timestamp,
     graph::{Need, StageGraph},
     handler::HandlerDigests,
     item::{ItemStatus, NewItem},
@@ -161,8 +161,8 @@ pub struct Claim {
     pub token: ClaimToken,
     /// Its item's key.
     pub key: ItemKey,
-    /// What discovery said of the item.
-    pub data: Map<String, Value>,
+    /// What discovery said of the item, as stored.
+    pub data: JsonObject,
     /// Outputs of the stages that the declaration names, as far as they are done.
     pub inputs: BTreeMap<StageName, InputOutput>,
     /// What is counted of the task so far.
@@ -172,9 +172,9 @@ pub struct Claim {
 /// An output that a task reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputOutput {
-    /// The output.
-    pub fields: Map<String, Value>,
-    /// Digest of its canonical JSON, for fingerprints.
+    /// The output, as stored.
+    pub fields: JsonObject,
+    /// Its digest, for fingerprints.
     pub digest: Digest,
 }
 

@@ -25,14 +25,12 @@ use crate::{
     Settlement, StateChange, StateEntry, Store, StoreError, StoredArtifact, StoredBlob, Submitted, TaskRef,
 };
 
-/// Items above which packing them is work for the blocking pool.
-const PACK_HERE_MAX: usize = 64;
 /// Bytes of a small operation, about: what a batch counts it as.
 const SMALL: usize = 256;
 
 impl RedbStore {
     async fn prepare(&self, job: JobId, items: Vec<NewItem>, now: Timestamp) -> Result<Prepared, StoreError> {
-        if items.len() <= PACK_HERE_MAX {
+        if items.len() <= submit::PACK_HERE_MAX {
             return Prepared::new(job, &items, now);
         }
         blocking(move || Prepared::new(job, &items, now)).await
@@ -42,7 +40,13 @@ impl RedbStore {
         let mut prepared = Vec::with_capacity(settlements.len());
         for settlement in settlements {
             let claim = self.shared.claims().check(settlement.task, settlement.token);
-            prepared.push(claim.and_then(|job| PreparedSettlement::new(settlement, job)));
+            prepared.push(match claim {
+                Ok(job) if settle::is_large(&settlement) => {
+                    blocking(move || PreparedSettlement::new(settlement, job)).await
+                }
+                Ok(job) => PreparedSettlement::new(settlement, job),
+                Err(stale) => Err(stale),
+            });
         }
         let bytes = prepared.iter().flatten().map(PreparedSettlement::bytes).sum();
         self.write(bytes, move |batch| settle::settle_all(batch, &mut prepared)).await

@@ -110,7 +110,7 @@ async fn a_new_revision_leaves_an_excluded_item_out_until_a_retry_takes_it_in() 
     let reopened = fixture.store.reopen(fixture.job, Selection::Items(vec![key("a")]), Timestamp(6)).await.unwrap();
     assert_eq!((reopened.items, reopened.tasks), (1, 2));
     let claim = fixture.claim_one(FETCH, 7).await;
-    assert_eq!(claim.data["url"], "second");
+    assert_eq!(claim.data.parse().unwrap()["url"], "second");
     fixture.sound().await;
 }
 

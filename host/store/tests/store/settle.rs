@@ -19,8 +19,8 @@ async fn an_output_opens_the_next_stage_and_is_brought_to_it() {
     assert_eq!(settled.opened, [EXTRACT]);
     let claim = fixture.claim_one(EXTRACT, 3).await;
     assert_eq!(claim.key, key("a"));
-    assert_eq!(claim.data["url"], "a");
-    assert_eq!(claim.inputs[&name("fetch")].fields["text"], "page");
+    assert_eq!(claim.data.parse().unwrap()["url"], "a");
+    assert_eq!(claim.inputs[&name("fetch")].fields.parse().unwrap()["text"], "page");
     fixture.settle(settlement(&claim, done("text"), 4)).await.unwrap();
     let view = fixture.view().await;
     assert_eq!(view.items[&ItemStatus::Done], 1);

@@ -38,7 +38,7 @@ async fn another_revision_opens_the_item_with_its_new_data_and_refuses_the_old_a
     let refused = fixture.settle(settlement(&extracting, done("of old data"), 6)).await;
     assert!(matches!(refused, Err(StoreError::StaleClaim(_))));
     let claim = fixture.claim_one(FETCH, 7).await;
-    assert_eq!(claim.data["url"], "new");
+    assert_eq!(claim.data.parse().unwrap()["url"], "new");
     let detail = fixture.detail("a").await;
     assert_eq!(detail.item.outputs[&name("fetch")]["text"], "page", "it serves until the new one is there");
     assert_eq!(detail.item.created_at, Timestamp(1));
