@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tollgate_cli::{Checked, CliError, Program, RunRequest, Running};
 use tollgate_engine::{Operations, Progress, clock::SystemClock};
 use tollgate_sandbox::Compiler;
-use tollgate_store::{RedbStore, StoreError, StoreOptions};
+use tollgate_store::{RedbStore, Store as _, StoreError, StoreOptions, VerifyReport};
 use tollgate_web::HostFile;
 
 use crate::{Host, HostError, check, check::SpecFile};
@@ -60,6 +60,17 @@ impl Program for Tollgate {
         let store = RedbStore::open(data, StoreOptions::default()).map_err(|error| refuse(error.into()))?;
         HostFile::forget(data)?;
         Ok(Arc::new(Operations::new(store, Arc::new(SystemClock), data.to_owned())))
+    }
+
+    fn verify<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>> {
+        async move {
+            let refuse = |error: StoreError| refuse(error.into());
+            let store = RedbStore::open(data, StoreOptions::default()).map_err(refuse)?;
+            let report = store.verify().await.map_err(refuse)?;
+            store.close().await.map_err(refuse)?;
+            Ok(report)
+        }
+        .boxed()
     }
 
     fn data_folder(&self, file: &Path) -> Result<std::path::PathBuf, CliError> {

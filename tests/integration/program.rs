@@ -94,8 +94,11 @@ async fn s04_work_in_flight_at_a_kill_runs_again_and_d02_a_killed_host_shows_as_
         "a second host on the folder: {}",
         String::from_utf8_lossy(&refused.stderr)
     );
+    assert_eq!(run(&world, &["store", "verify"]).await.status.code(), Some(3), "a running host's store isn't opened");
     child.kill().unwrap();
     child.wait().unwrap();
+    let report = json(&world, &["store", "verify"]).await;
+    assert_eq!((&report["items"], &report["problems_total"]), (&1.into(), &0.into()), "{report}");
     // The command reaches no host, and opens the store that the killed one left.
     let item = json(&world, &["item", "show", "test", "item-0"]).await;
     assert_eq!(item["item"]["status"], "queued", "the claim ended with the process");

@@ -43,13 +43,7 @@ enum Reach {
 impl Api {
     /// Finds the running host of the data folder, or opens its store.
     pub(crate) async fn find(program: &dyn Program, global: &Global) -> Result<Self, CliError> {
-        let data = data_folder(program, global)?;
-        if !data.is_dir() {
-            return Err(CliError::not_found(format!(
-                "the data folder {} isn't there; `tollgate run` makes it",
-                data.display()
-            )));
-        }
+        let data = existing_data_folder(program, global)?;
         let deadline = Instant::now() + REACH_TIME;
         loop {
             // The lock says whether a host runs. Where one listened once is no sign of it: a killed host leaves that
@@ -128,6 +122,15 @@ pub(crate) fn data_folder(program: &dyn Program, global: &Global) -> Result<Path
         Some(data) => Ok(data.clone()),
         None => program.data_folder(&global.file),
     }
+}
+
+/// The data folder, which must be there.
+pub(crate) fn existing_data_folder(program: &dyn Program, global: &Global) -> Result<PathBuf, CliError> {
+    let data = data_folder(program, global)?;
+    if data.is_dir() {
+        return Ok(data);
+    }
+    Err(CliError::not_found(format!("the data folder {} isn't there; `tollgate run` makes it", data.display())))
 }
 
 /// A text as a part of a path or a query.

@@ -78,6 +78,11 @@ pub(crate) enum Command {
     },
     /// Writes a job's items with their outputs.
     Export(ExportArgs),
+    /// Looks after the store of a stopped host.
+    Store {
+        #[command(subcommand)]
+        what: StoreCommand,
+    },
     /// Compiles a component; the program calls itself so.
     #[command(name = COMPILE_COMMAND, hide = true)]
     CompileComponent { component: PathBuf, compiled: PathBuf },
@@ -133,7 +138,8 @@ pub(crate) enum ItemCommand {
     Show { job: String, key: String },
     /// Adds items: keys, or a file of JSON lines with `key`, `data`, `priority`, `revision`.
     Add(ItemAddArgs),
-    /// Opens failed tasks again, and resumes the job.
+    /// Opens failed tasks again, and resumes the job. An item that has ended without a failure begins anew; one in
+    /// progress is left to it.
     Retry {
         job: String,
         /// Which items; or --failed for every failed one.
@@ -152,6 +158,12 @@ pub(crate) enum ItemCommand {
         #[arg(long, default_value = "excluded by hand")]
         reason: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Counts everything anew from its rows, and says what disagrees.
+    Verify,
 }
 
 #[derive(Debug, ClapArgs)]

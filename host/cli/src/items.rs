@@ -135,7 +135,11 @@ fn attempt_end(attempt: &AttemptRecord) -> String {
         AttemptEnd::Later(kind) => format!("later, {}", kind.as_str()),
         AttemptEnd::Failed => "failed".to_owned(),
     };
-    attempt.error.as_ref().map_or(word.clone(), |error| format!("{word}: {error}"))
+    match (&attempt.error, &attempt.reason) {
+        (Some(error), _) => format!("{word}: {error}"),
+        (None, Some(reason)) => format!("{word}: {reason}"),
+        (None, None) => word,
+    }
 }
 
 fn took(attempt: &AttemptRecord) -> String {
@@ -247,6 +251,9 @@ pub(crate) async fn exclude(
 fn told(global: &Global, job: &str, done: &Done, what: &str) -> Result<(), CliError> {
     output::one(global.output, done, |done| {
         let mut text = format!("{} items, {} tasks {what}\n", done.items, done.tasks);
+        for key in &done.in_progress {
+            text.push_str(&format!("{key} is in progress and was left to it\n"));
+        }
         if let Some(pause) = &done.resumed {
             text.push_str(&format!("{job} goes on; it had been paused: {}\n", pause.sentence()));
         }

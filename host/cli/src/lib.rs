@@ -1,6 +1,6 @@
 //! The program's commands and what they print.
 //!
-//! Every command but `run`, `check`, `build` and `new` speaks the API: over loopback to a running host, in this process
+//! Every command but `run`, `check`, `build`, `new` and `store` speaks the API: over loopback to a running host, in this process
 //! to the store of a stopped one. stdout is data; everything said beside it goes to stderr.
 
 mod api;
@@ -17,6 +17,7 @@ mod output;
 mod program;
 mod run;
 mod status;
+mod store;
 
 use std::process::ExitCode;
 
@@ -26,7 +27,7 @@ pub use args::COMPILE_COMMAND;
 pub use error::CliError;
 pub use program::{Checked, Program, RunRequest, Running};
 
-use args::{Args, Command, ItemCommand, JobCommand, NewCommand};
+use args::{Args, Command, ItemCommand, JobCommand, NewCommand, StoreCommand};
 
 /// Runs the program. The exit code is documented in `docs/cli.md`.
 pub fn main(program: &dyn Program) -> ExitCode {
@@ -67,6 +68,7 @@ async fn command(program: &dyn Program, args: Args) -> Result<(), CliError> {
             ItemCommand::Exclude { job, keys, reason } => items::exclude(program, &global, &job, keys, reason).await,
         },
         Command::Export(export) => export::export(program, &global, export).await,
+        Command::Store { what: StoreCommand::Verify } => store::verify(program, &global).await,
         Command::Run(_) | Command::CompileComponent { .. } => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tollgate_core::{ids::JobName, spec::Deployment};
 use tollgate_engine::{CheckedJob, Operations, PlanError, Progress};
+use tollgate_store::VerifyReport;
 
 use crate::CliError;
 
@@ -45,6 +46,8 @@ pub trait Program {
     /// # Errors
     /// It is in use, or can't be opened.
     fn open(&self, data: &Path) -> Result<Arc<Operations>, CliError>;
+    /// Verifies the store of a stopped host.
+    fn verify<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>>;
     /// The data folder that a jobs.toml names.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ pub struct Breaker {
 pub enum BreakerState {
     /// Work goes on.
     Closed,
-    /// This very failure opened it: the job pauses.
+    /// As many items have failed as the threshold says, or more: the job pauses.
     Opened,
 }
 
@@ -29,18 +29,18 @@ impl Breaker {
         self.failed.len()
     }
 
-    /// Takes in one attempt of `item`. `threshold` is at least 1; memory is bounded by it.
+    /// Takes in one attempt of `item`. `threshold` is at least 1, and may be another each time. Once it is open only
+    /// what runs already is counted, which bounds its memory.
     pub fn record(&mut self, item: ItemId, effect: BreakerEffect, threshold: u32) -> BreakerState {
         match effect {
             BreakerEffect::Success => self.failed.clear(),
             BreakerEffect::None => {}
             BreakerEffect::Failure => {
-                let limit = threshold.max(1) as usize;
-                if !self.failed.contains(&item) && self.failed.len() < limit {
+                if !self.failed.contains(&item) {
                     self.failed.push(item);
-                    if self.failed.len() == limit {
-                        return BreakerState::Opened;
-                    }
+                }
+                if self.failed.len() >= threshold.max(1) as usize {
+                    return BreakerState::Opened;
                 }
             }
         }
@@ -67,14 +67,23 @@ mod tests {
     }
 
     #[test]
-    fn distinct_items_open_it_once_and_a_success_closes_it() {
+    fn distinct_items_open_it_and_a_success_closes_it() {
         let mut breaker = Breaker::default();
         assert_eq!(breaker.record(ItemId(1), BreakerEffect::Failure, 3), BreakerState::Closed);
         assert_eq!(breaker.record(ItemId(2), BreakerEffect::Failure, 3), BreakerState::Closed);
         assert_eq!(breaker.record(ItemId(2), BreakerEffect::None, 3), BreakerState::Closed);
         assert_eq!(breaker.record(ItemId(3), BreakerEffect::Failure, 3), BreakerState::Opened);
-        assert_eq!(breaker.record(ItemId(4), BreakerEffect::Failure, 3), BreakerState::Closed);
+        assert_eq!(breaker.record(ItemId(4), BreakerEffect::Failure, 3), BreakerState::Opened);
         breaker.record(ItemId(4), BreakerEffect::Success, 3);
         assert_eq!(breaker.failures(), 0);
+    }
+
+    #[test]
+    fn s03_a_threshold_that_was_lowered_opens_it_at_the_next_failure() {
+        let mut breaker = Breaker::default();
+        for item in 1..=5 {
+            assert_eq!(breaker.record(ItemId(item), BreakerEffect::Failure, 10), BreakerState::Closed);
+        }
+        assert_eq!(breaker.record(ItemId(5), BreakerEffect::Failure, 3), BreakerState::Opened);
     }
 }

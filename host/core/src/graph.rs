@@ -151,20 +151,27 @@ impl StageGraph {
         states
     }
 
-    /// Brings every task that has not begun into line with the others: after a settle, a change of stages, or a
-    /// person's retry. Tasks that are ready, retrying or ended with a word of their own stay as they are.
+    /// Brings every task that has not ended with a word of its own into line with the others: after a settle, a change
+    /// of stages, or a person's retry. What is ready or retrying keeps its place while its needs are met; where they
+    /// are no longer, because the graph is another or a need was opened again, it waits for them (P01).
     pub fn resolve(&self, states: &mut TaskStates, now: Timestamp) {
         for (place, stage) in self.stages.iter().enumerate() {
             let found = states.iter().position(|(ix, _)| *ix == stage.ix);
-            let open = match found.map(|at| &states[at].1) {
-                None | Some(TaskState::Waiting { .. } | TaskState::Unreachable { .. }) => true,
-                Some(TaskState::Skipped { reason: SkipReason::Alternative { .. } }) => true,
-                Some(_) => false,
+            let state = match found.map(|at| &states[at].1) {
+                None
+                | Some(
+                    TaskState::Waiting { .. }
+                    | TaskState::Unreachable { .. }
+                    | TaskState::Skipped { reason: SkipReason::Alternative { .. } },
+                ) => self.open_state(place, states, now),
+                Some(TaskState::Ready { .. } | TaskState::RetryLater { .. }) => {
+                    match self.closed_state(place, states) {
+                        Some(state) => state,
+                        None => continue,
+                    }
+                }
+                Some(_) => continue,
             };
-            if !open {
-                continue;
-            }
-            let state = self.open_state(place, states, now);
             match found {
                 Some(at) => states[at].1 = state,
                 None => states.push((stage.ix, state)),
@@ -173,23 +180,28 @@ impl StageGraph {
     }
 
     fn open_state(&self, place: usize, states: &TaskStates, now: Timestamp) -> TaskState {
+        match rejection(states) {
+            Some(reason) => TaskState::Skipped { reason },
+            None => self.closed_state(place, states).unwrap_or(TaskState::Ready { due: now }),
+        }
+    }
+
+    /// What keeps a task from running, if anything does: alternatives before it, and needs.
+    fn closed_state(&self, place: usize, states: &TaskStates) -> Option<TaskState> {
         let stage = &self.stages[place];
         let of = |ix: StageIx| states.iter().find(|(other, _)| *other == ix).map(|(_, state)| state);
-        if let Some(reason) = rejection(states) {
-            return TaskState::Skipped { reason };
-        }
         for &cheaper in &self.fallback_of[place] {
             let cheaper = &self.stages[cheaper];
             match of(cheaper.ix) {
                 Some(TaskState::Done) => {
                     let served_by = cheaper.name.clone();
-                    return TaskState::Skipped { reason: SkipReason::Alternative { served_by } };
+                    return Some(TaskState::Skipped { reason: SkipReason::Alternative { served_by } });
                 }
                 Some(TaskState::Nothing { .. } | TaskState::Skipped { .. }) => {}
                 Some(state) if state.has_ended() => {
-                    return TaskState::Unreachable { needs: vec![cheaper.name.to_string()] };
+                    return Some(TaskState::Unreachable { needs: vec![cheaper.name.to_string()] });
                 }
-                _ => return TaskState::Waiting { on: vec![cheaper.name.to_string()] },
+                _ => return Some(TaskState::Waiting { on: vec![cheaper.name.to_string()] }),
             }
         }
         let (mut waiting, mut closed) = (Vec::new(), Vec::new());
@@ -206,11 +218,11 @@ impl StageGraph {
             }
         }
         if !closed.is_empty() {
-            TaskState::Unreachable { needs: closed }
+            Some(TaskState::Unreachable { needs: closed })
         } else if waiting.is_empty() {
-            TaskState::Ready { due: now }
+            None
         } else {
-            TaskState::Waiting { on: waiting }
+            Some(TaskState::Waiting { on: waiting })
         }
     }
 }
@@ -257,7 +269,7 @@ fn circle(stages: &[GraphStage], before: &[Vec<usize>], ordered: &[usize]) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::{ErrorKind, TaskError};
+    use crate::task::{ErrorKind, LaterKind, LaterReason, TaskError};
 
     fn stage(ix: u16, name: &str, needs: &[&str]) -> GraphStage {
         GraphStage {
@@ -331,6 +343,23 @@ mod tests {
         graph.resolve(&mut states, Timestamp(1));
         assert!(matches!(get(&states, 1), TaskState::Waiting { .. }));
         assert!(matches!(get(&states, 2), TaskState::Waiting { .. }));
+    }
+
+    #[test]
+    fn p01_what_is_ready_or_retrying_waits_again_for_a_need_that_is_not_met() {
+        let graph =
+            StageGraph::new(vec![stage(0, "fetch", &[]), stage(2, "clean", &[]), stage(1, "extract", &["clean"])])
+                .unwrap();
+        let reason = LaterReason { kind: LaterKind::Down, message: "x".into() };
+        let begun = [TaskState::Ready { due: Timestamp(3) }, TaskState::RetryLater { due: Timestamp(3), reason }];
+        for state in begun {
+            let mut states = vec![(StageIx(0), TaskState::Done), (StageIx(1), state.clone())];
+            graph.resolve(&mut states, Timestamp(9));
+            assert_eq!(get(&states, 1), &TaskState::Waiting { on: vec!["clean".into()] });
+            let mut met = vec![(StageIx(2), TaskState::Done), (StageIx(1), state.clone())];
+            graph.resolve(&mut met, Timestamp(9));
+            assert_eq!(get(&met, 1), &state, "it keeps its place");
+        }
     }
 
     #[test]

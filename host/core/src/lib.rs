@@ -13,6 +13,7 @@ pub mod handler;
 pub mod http;
 pub mod ids;
 pub mod item;
+pub mod json;
 pub mod outcome;
 pub mod pause;
 pub mod retry;
@@ -22,4 +23,5 @@ pub mod time;
 
 pub use artifact::{ArtifactRef, Digest};
 pub use ids::{ClaimToken, ItemId, ItemKey, JobId, JobName, Lane, StageIx, StageName};
+pub use json::JsonObject;
 pub use time::{Clock, Timestamp};

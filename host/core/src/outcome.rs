@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     item::NewItem,
-    retry::{ASKED_WAIT, RetryPolicy},
+    retry::{ASKED_WAIT, RetryPolicy, UNCOUNTED_WAIT_MIN},
     task::{ErrorKind, LaterKind, LaterReason, SkipReason, Tally, TaskError, clean_message},
     time::Timestamp,
 };
@@ -113,7 +113,7 @@ pub enum Verdict {
     Failed(TaskError),
     /// It is tried again, not before `due`.
     Later {
-        /// Not before this.
+        /// Not before this, and not after its `retry-for` is over: then the last try decides.
         due: Timestamp,
         /// Why.
         reason: LaterReason,
@@ -176,16 +176,19 @@ pub fn decide(
         Outcome::Stage(StageError::NothingHere(reason)) => return good(Verdict::Nothing(clean_message(&reason))),
         Outcome::Stage(StageError::Reject(reason)) => return good(Verdict::Reject(clean_message(&reason))),
         Outcome::Stage(error) => stage_obstacle(error, refusal),
-        Outcome::Contract(text) => counted(LaterKind::Failed, ErrorKind::Contract, &text),
         Outcome::Limit(text) => counted(LaterKind::Failed, ErrorKind::Limit, &text),
         Outcome::Host(text) => counted(LaterKind::Failed, ErrorKind::Host, &text),
-        Outcome::Trap(text) => crash(&mut tally, before, ErrorKind::Trap, &text),
-        Outcome::Timeout(text) => match refusal {
-            Some(refusal) => refused(refusal, None),
-            None => crash(&mut tally, before, ErrorKind::Timeout, &text),
-        },
+        // A handler that unwraps a refusal, or makes something up in its place, was refused all the same.
+        Outcome::Contract(text) => or_refused(refusal, || counted(LaterKind::Failed, ErrorKind::Contract, &text)),
+        Outcome::Trap(text) => or_refused(refusal, || crash(&mut tally, before, ErrorKind::Trap, &text)),
+        Outcome::Timeout(text) => or_refused(refusal, || crash(&mut tally, before, ErrorKind::Timeout, &text)),
     };
     settle_obstacle(obstacle, tally, policy, now, chance)
+}
+
+/// The refusal, if one stands; else what the attempt ended with.
+fn or_refused(refusal: Option<&Refusal>, other: impl FnOnce() -> Obstacle) -> Obstacle {
+    refusal.map_or_else(other, |refusal| refused(refusal, None))
 }
 
 fn counted(kind: LaterKind, error: ErrorKind, text: &str) -> Obstacle {
@@ -241,7 +244,8 @@ fn settle_obstacle(
     now: Timestamp,
     chance: f64,
 ) -> Decision {
-    let expired = tally.first_at.is_some_and(|first| now.since(first) >= policy.retry_for);
+    let ends_at = tally.first_at.unwrap_or(now).after(policy.retry_for);
+    let expired = now >= ends_at;
     let fail = |error: TaskError, tally, breaker| Decision {
         verdict: Verdict::Failed(error.clone()),
         tally,
@@ -260,9 +264,9 @@ fn settle_obstacle(
             fail(TaskError::new(ErrorKind::Expired, message), tally, BreakerEffect::None)
         }
         Obstacle::Uncounted { kind, message, after } => {
-            let wait = after.unwrap_or(ASKED_WAIT);
+            let wait = after.unwrap_or(ASKED_WAIT).max(UNCOUNTED_WAIT_MIN);
             // Jitter on top: those who wait for the same moment shall not come in one wave.
-            let due = now.after(wait).after(wait.mul_f64(0.1 * chance));
+            let due = now.after(wait).after(wait.mul_f64(0.1 * chance)).min(ends_at);
             let reason = LaterReason { kind, message: clean_message(&message) };
             let error = None;
             Decision { verdict: Verdict::Later { due, reason }, tally, breaker: BreakerEffect::None, error }
@@ -278,9 +282,12 @@ fn settle_obstacle(
                 let message = format!("retried for {:?} without an end, last: {error}", policy.retry_for);
                 return fail(TaskError::new(ErrorKind::Expired, message), tally, breaker);
             }
-            let due = now.after(policy.wait_after(tally.counted, chance));
+            let due = now.after(policy.wait_after(tally.counted, chance)).min(ends_at);
             let reason = LaterReason { kind, message: error.message.clone() };
             Decision { verdict: Verdict::Later { due, reason }, tally, breaker, error: Some(error) }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

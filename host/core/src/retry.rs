@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 const BACKOFF_MAX: Duration = Duration::from_hours(1);
 /// Wait where a stage asked for another try and named no time.
 pub const ASKED_WAIT: Duration = Duration::from_mins(1);
+/// Shortest wait of a try that uses no attempt: nothing else bounds how often a stage may ask for another, and each
+/// costs a durable settlement.
+pub const UNCOUNTED_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// How a stage's tasks are tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,14 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use tollgate_core::{
-    Timestamp,
+    Digest, JsonObject, Timestamp,
     outcome::{Outcome, RefusalKind, StageError, Verdict, decide},
     pause::{Pause, PauseReason},
     retry::{ASKED_WAIT, RetryPolicy},
+    spec::JobSpec,
     task::{ErrorKind, LaterKind, Tally, TaskError},
 };
-use tollgate_sandbox::call::{CallFailure, CallLimits, DiscoverCall, Report};
-use tollgate_store::{DiscoveryPage, DiscoveryResult, DiscoveryState, StoreError, Submitted};
+use tollgate_sandbox::{
+    Handler,
+    call::{CallFailure, CallLimits, DiscoverCall, Report},
+};
+use tollgate_store::{
+    DeclaredDiscovery, DiscoveryClaim, DiscoveryPage, DiscoveryResult, DiscoveryState, StoreError, Submitted,
+};
 
 use crate::{
     attempt::{Attempt, AttemptLog, AttemptName},
@@ -30,8 +36,9 @@ pub(crate) struct PageEnded {
     pub(crate) paused: Option<Pause>,
 }
 
-/// Runs one page and settles it. An error is the store's.
-pub(crate) async fn page(tools: &Tools, job: &JobPlan, before: DiscoveryState) -> Result<PageEnded, StoreError> {
+/// Claims the job's discovery, runs one page and settles it. An error is the store's.
+pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, StoreError> {
+    let DiscoveryClaim { token, state: before } = tools.store.claim_discovery(job.declared.id).await?;
     let attempt = Attempt::new(tools.store.clone(), tools.gate.clone(), job, None);
     let log = AttemptLog::new(AttemptName {
         job: job.spec.name.to_string(),
@@ -69,8 +76,14 @@ pub(crate) async fn page(tools: &Tools, job: &JobPlan, before: DiscoveryState) -
             DiscoveryResult::Error { pause, .. } => pause.clone(),
             DiscoveryResult::Page { .. } => None,
         };
-        let submitted = tools.store.settle_discovery(DiscoveryPage { job: job.declared.id, result, now }).await?;
-        Ok((submitted, paused))
+        let page = DiscoveryPage { job: job.declared.id, token, result, now };
+        match tools.store.settle_discovery(page).await {
+            Err(StoreError::StaleDiscovery(_)) => {
+                tracing::info!(job = %job.spec.name, "a page of discovery is dropped: its claim no longer holds");
+                Ok((Submitted::default(), None))
+            }
+            settled => settled.map(|submitted| (submitted, paused)),
+        }
     };
     let (submitted, paused) = match settle(result).await {
         // What the store can't take is the discovery's fault, which says so.
@@ -139,6 +152,14 @@ fn kind_of(later: LaterKind) -> ErrorKind {
         LaterKind::RateLimited | LaterKind::Down | LaterKind::Transport => ErrorKind::Transport,
         _ => ErrorKind::Failed,
     }
+}
+
+/// What a job's discovery depends on, if it has one: its params and the handler's code. How often it runs is no part of
+/// what it finds.
+pub(crate) fn declared(spec: &JobSpec, handler: &Handler) -> Option<DeclaredDiscovery> {
+    let every = spec.discover.filter(|_| handler.info().discovers)?.every;
+    let basis = format!("{} {}", handler.digests().code, JsonObject::of(&spec.params).digest());
+    Some(DeclaredDiscovery { basis: Digest::of(basis.as_bytes()), every })
 }
 
 /// Whether a job discovers at all, and isn't done with it.

@@ -436,7 +436,7 @@ impl Dispatcher {
         lanes.discovering = true;
         let (tools, plan, before) = (self.tools.clone(), lanes.plan.clone(), lanes.discovery.clone());
         self.executors.spawn(async move {
-            let result = match supervise::catch(discovery::page(&tools, &plan, before)).await {
+            let result = match supervise::catch(discovery::page(&tools, &plan)).await {
                 Ok(result) => result.map_err(Unsettled::Store),
                 Err(panic) => Err(Unsettled::Panicked(panic)),
             };

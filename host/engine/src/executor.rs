@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tollgate_core::{
-    Clock, Timestamp,
-    outcome::{BreakerEffect, Decision, Outcome, Refusal, RefusalKind, StageError, Verdict, decide},
+    Clock, JsonObject, Timestamp,
+    outcome::{BreakerEffect, Decision, Outcome, Refusal, RefusalKind, StageError, StageOutput, Verdict, decide},
     pause::{Pause, PauseReason},
     task::{LaterKind, SkipReason, Tally},
 };
@@ -15,7 +15,6 @@ use tollgate_store::{AttemptEnd, AttemptRecord, Claim, Fingerprint, Settled, Set
 
 use crate::{
     attempt::{Attempt, AttemptEnded, AttemptLog, AttemptName, CallPhase},
-    digest,
     plan::{JobPlan, StagePlan},
     supervise,
 };
@@ -161,9 +160,17 @@ fn condition(stage: &StagePlan, claim: &Claim) -> Result<Option<SkipReason>, Str
     let Some(when) = &stage.spec.when else {
         return Ok(None);
     };
-    let mut names: Map<String, Value> =
-        claim.inputs.iter().map(|(name, output)| (name.to_string(), Value::Object(output.fields.clone()))).collect();
-    names.insert("data".to_owned(), Value::Object(claim.data.clone()));
+    let mut names = Map::new();
+    for name in when.names() {
+        let object = match name.as_str() {
+            "data" => Some(&claim.data),
+            stage => claim.inputs.iter().find(|(name, _)| name.as_str() == stage).map(|(_, output)| &output.fields),
+        };
+        if let Some(object) = object {
+            let object = object.parse().map_err(|error| format!("condition `{}`: {name}: {error}", when.source()))?;
+            names.insert(name, Value::Object(object));
+        }
+    }
     match when.holds(&names) {
         Ok(true) => Ok(None),
         Ok(false) => Ok(Some(SkipReason::Condition { when: when.source().to_owned() })),
@@ -232,20 +239,22 @@ async fn run(job: &JobPlan, stage: &StagePlan, claim: &Claim, attempt: &Arc<Atte
 }
 
 /// The outputs that the handler is given: its needs, among them what it reads artifacts of and its condition names.
-fn inputs(stage: &StagePlan, claim: &Claim) -> Map<String, Value> {
+fn inputs(stage: &StagePlan, claim: &Claim) -> JsonObject {
     let needed = stage.needs.iter().flat_map(|need| need.any_of.iter());
-    let done = needed.filter_map(|name| claim.inputs.get(name).map(|output| (name, output)));
-    done.map(|(name, output)| (name.to_string(), Value::Object(output.fields.clone()))).collect()
+    JsonObject::nest(needed.filter_map(|name| claim.inputs.get(name).map(|output| (name.as_str(), &output.fields))))
 }
 
 /// What the report comes to, once the output is held against the contracts.
 fn outcome(stage: &StagePlan, report: StageReport) -> Outcome {
     match report.result {
         Ok(Ok(output)) => {
-            let breach = stage.contracts.iter().find_map(|contract| contract.check(&output.fields).err());
-            match breach {
-                Some(breach) => Outcome::Contract(breach.to_string()),
-                None => Outcome::Output(output),
+            // Into a value and out again: neither is a copy.
+            let value = Value::Object(output.fields);
+            let breach = stage.contracts.iter().find_map(|contract| contract.check(&value).err());
+            match (breach, value) {
+                (None, Value::Object(fields)) => Outcome::Output(StageOutput { fields, ..output }),
+                (None, other) => Outcome::Contract(format!("the output is no object: {other}")),
+                (Some(breach), _) => Outcome::Contract(breach.to_string()),
             }
         }
         Ok(Err(error)) => Outcome::Stage(error),
@@ -281,6 +290,7 @@ fn settlement_of(
         ended_at: now,
         handler: job.handler.digests(),
         ended: end_of(&decision.verdict),
+        reason: reason_of(&decision),
         error: decision.error.clone(),
         guest_us: ran.guest_us,
         requests: ran.ended.requests,
@@ -365,13 +375,22 @@ fn end_of(verdict: &Verdict) -> AttemptEnd {
     }
 }
 
+/// Why an attempt ended without an output, where no error says so.
+fn reason_of(decision: &Decision) -> Option<String> {
+    match &decision.verdict {
+        Verdict::Nothing(reason) | Verdict::Reject(reason) => Some(reason.clone()),
+        Verdict::Later { reason, .. } if decision.error.is_none() => Some(reason.message.clone()),
+        _ => None,
+    }
+}
+
 fn fingerprint(stage: &StagePlan, claim: &Claim) -> Fingerprint {
     let needed = stage.needs.iter().flat_map(|need| need.any_of.iter());
     Fingerprint {
         source: stage.source.clone(),
         params: stage.params_digest,
         contract: stage.contract_digest,
-        data: digest::of_object(&claim.data),
+        data: claim.data.digest(),
         inputs: needed.filter_map(|name| claim.inputs.get(name).map(|input| (name.clone(), input.digest))).collect(),
     }
 }

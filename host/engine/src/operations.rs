@@ -19,7 +19,7 @@ use tollgate_core::{
 };
 use tollgate_egress::{Gate, GateStatus};
 use tollgate_store::{
-    ErrorView, ItemDetail, ItemQuery, ItemView, JobView, Page, Selection, Store, StoreError, Submitted,
+    ErrorView, ItemDetail, ItemQuery, ItemView, JobView, Page, Reopened, Selection, Store, StoreError, Submitted,
 };
 
 use crate::{
@@ -106,6 +106,16 @@ pub struct Done {
     pub resumed: Option<Pause>,
     /// Keys that the job doesn't have.
     pub unknown: Vec<ItemKey>,
+    /// Items that have work to do already, and were left to it.
+    #[serde(default)]
+    pub in_progress: Vec<ItemKey>,
+}
+
+impl From<Reopened> for Done {
+    fn from(reopened: Reopened) -> Self {
+        let Reopened { items, tasks, resumed, unknown, in_progress, opened: _ } = reopened;
+        Self { items, tasks, resumed, unknown, in_progress }
+    }
 }
 
 /// What a submission did.
@@ -265,8 +275,7 @@ impl Operations {
         let reopened = self
             .change(job, async move { store.reopen(job, what, now).await }, move |_| Event::Changed { job })
             .await?;
-        let tollgate_store::Reopened { items, tasks, resumed, unknown, .. } = reopened;
-        Ok(Done { items, tasks, resumed, unknown })
+        Ok(reopened.into())
     }
 
     /// Leaves items out.
@@ -279,8 +288,7 @@ impl Operations {
         let excluded = self
             .change(job, async move { store.exclude(job, keys, reason, now).await }, move |_| Event::Changed { job })
             .await?;
-        let tollgate_store::Reopened { items, tasks, resumed, unknown, .. } = excluded;
-        Ok(Done { items, tasks, resumed, unknown })
+        Ok(excluded.into())
     }
 
     /// Asks the dispatcher to stop: tasks that run may finish within the grace time.

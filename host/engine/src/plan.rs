@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tollgate_core::{
-    Digest, JobName, Lane, StageIx, StageName,
+    Digest, JobName, JsonObject, Lane, StageIx, StageName,
     contract::Contract,
     graph::Need,
     handler::Capability,
@@ -18,7 +18,7 @@ use tollgate_core::{
 use tollgate_sandbox::{Handler, HandlerSet, INSTANCES_MAX, Instances, JobStage, job_stages};
 use tollgate_store::{DeclaredJob, DeclaredStage, JobDeclaration, Store};
 
-use crate::{EngineError, digest, dispatcher::ends_all};
+use crate::{EngineError, digest, discovery, dispatcher::ends_all};
 
 /// All jobs of a jobs.toml. Immutable, and replaced whole.
 pub struct Plan {
@@ -92,7 +92,7 @@ pub struct StagePlan {
     /// The handler's contract, then jobs.toml's.
     pub contracts: Vec<Contract>,
     /// The job's params with the stage's laid over them.
-    pub params: Map<String, Value>,
+    pub params: JsonObject,
     /// Source hash where the handler gives one, else the digest of its code.
     pub source: String,
     /// Of `params`.
@@ -117,7 +117,7 @@ impl Plan {
         for (spec, checked) in check(deployment, file, handlers) {
             let job = match checked {
                 Ok(CheckedJob { handler, stages }) => {
-                    match store.declare(declaration(spec, deployment, &stages), now).await {
+                    match store.declare(declaration(spec, deployment, &handler, &stages), now).await {
                         Ok(declared) => job_plan(spec, deployment, declared, handler, stages),
                         Err(error) if ends_all(&error) => return Err(error.into()),
                         Err(error) => Err(PlanError::Declaration(error.to_string())),
@@ -239,7 +239,7 @@ fn chosen(handler: &Handler, stage: JobStage<'_>) -> Result<ChosenStage, String>
     })
 }
 
-fn declaration(spec: &JobSpec, deployment: &Deployment, stages: &[ChosenStage]) -> JobDeclaration {
+fn declaration(spec: &JobSpec, deployment: &Deployment, handler: &Handler, stages: &[ChosenStage]) -> JobDeclaration {
     let brings = |stage: &ChosenStage| -> Vec<StageName> {
         let names: BTreeSet<_> = stage.needs.iter().flat_map(|need| need.any_of.iter().cloned()).collect();
         names.into_iter().collect()
@@ -257,6 +257,7 @@ fn declaration(spec: &JobSpec, deployment: &Deployment, stages: &[ChosenStage]) 
             .collect(),
         keep_attempts: deployment.host.keep_attempts,
         breaker: spec.breaker,
+        discovery: discovery::declared(spec, handler),
     }
 }
 
@@ -288,7 +289,7 @@ fn stage_plan(job: &JobSpec, declared: &DeclaredJob, stage: ChosenStage) -> Resu
         let found = declared.graph.by_name(name.as_str()).map(|stage| stage.ix);
         found.ok_or_else(|| PlanError::Declaration(format!("stage {name} has no number in the store")))
     };
-    let params = job.stage_params(&stage.spec);
+    let params = JsonObject::of(&job.stage_params(&stage.spec));
     let schemas = Value::Array(stage.contracts.iter().map(|contract| contract.schema().clone()).collect());
     let mut reads = Vec::with_capacity(stage.reads.len());
     for (maker, artifact) in stage.reads {
@@ -297,7 +298,7 @@ fn stage_plan(job: &JobSpec, declared: &DeclaredJob, stage: ChosenStage) -> Resu
     }
     Ok(StagePlan {
         lane: Lane { job: declared.id, stage: number(name)? },
-        params_digest: digest::of_object(&params),
+        params_digest: params.digest(),
         contract_digest: digest::of_value(&schemas),
         needs: stage.needs,
         reads,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tollgate_core::{
-    ItemKey, JobName, StageName,
+    ItemKey, JobName, JsonObject, StageName,
     item::NewItem,
     outcome::{StageError, StageOutput},
 };
@@ -19,11 +19,11 @@ pub struct StageCall {
     /// The item.
     pub key: ItemKey,
     /// What discovery said of it.
-    pub data: Map<String, Value>,
+    pub data: JsonObject,
     /// Outputs of the stages that this one needs, keyed by stage.
-    pub inputs: Map<String, Value>,
+    pub inputs: JsonObject,
     /// The job's params with the stage's laid over them.
-    pub params: Map<String, Value>,
+    pub params: JsonObject,
     /// From 1.
     pub attempt: u32,
 }

@@ -104,9 +104,9 @@ impl Handler {
             job: call.job.to_string(),
             stage: call.stage.to_string(),
             item_key: call.key.to_string(),
-            data: Value::Object(call.data).to_string(),
-            inputs: Value::Object(call.inputs).to_string(),
-            params: Value::Object(call.params).to_string(),
+            data: call.data.as_str().to_owned(),
+            inputs: call.inputs.as_str().to_owned(),
+            params: call.params.as_str().to_owned(),
             attempt: call.attempt,
             time_left: u64::try_from(limits.wall_time.as_millis()).unwrap_or(u64::MAX),
         };

@@ -3,7 +3,7 @@
 //! Run it with the last program of a version, before the step to the next one is written, and check the folder
 //! `tests/fixtures/vN` in. It refuses to replace a fixture: one that was made by another program is worth nothing.
 
-use std::{collections::BTreeMap, error::Error, path::Path};
+use std::{collections::BTreeMap, error::Error, path::Path, time::Duration};
 
 use tollgate_core::{
     Digest, ItemKey, JobName, Lane, StageIx, StageName, Timestamp,
@@ -16,8 +16,8 @@ use tollgate_core::{
     task::{ErrorKind, LaterKind, LaterReason, TaskError},
 };
 use tollgate_store::{
-    AttemptEnd, AttemptRecord, BlobSource, Claim, DeclaredStage, DiscoveryPage, DiscoveryResult, Fingerprint,
-    JobDeclaration, NewArtifact, RedbStore, Settlement, StateChange, Store, StoreOptions, schema_version,
+    AttemptEnd, AttemptRecord, BlobSource, Claim, DeclaredDiscovery, DeclaredStage, DiscoveryPage, DiscoveryResult,
+    Fingerprint, JobDeclaration, NewArtifact, RedbStore, Settlement, StateChange, Store, StoreOptions, schema_version,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -43,7 +43,8 @@ async fn fill(store: &RedbStore) -> Result<(), Box<dyn Error>> {
         DeclaredStage { name: extract, needs: vec![Need::parse("fetch")?], brings: vec![fetch] },
     ];
     let name = JobName::new("pages")?;
-    let declaration = JobDeclaration { name, kind: JobKind::Monitor, stages, keep_attempts: 5, breaker: 3 };
+    let discovery = Some(DeclaredDiscovery { basis: Digest::of(b"params"), every: Some(Duration::from_secs(900)) });
+    let declaration = JobDeclaration { name, kind: JobKind::Monitor, stages, keep_attempts: 5, breaker: 3, discovery };
     let job = store.declare(declaration, Timestamp(1_000)).await?.id;
     let mut items = Vec::new();
     for key in ["done", "failed", "later", "rejected", "new"] {
@@ -51,8 +52,9 @@ async fn fill(store: &RedbStore) -> Result<(), Box<dyn Error>> {
         let revision = Some("r1".to_owned());
         items.push(NewItem { key: ItemKey::new(key)?, data: data.into_iter().collect(), priority: 0, revision });
     }
-    let page = DiscoveryResult::Page { items, cursor: None, next_round: Some(Timestamp(900_000)) };
-    store.settle_discovery(DiscoveryPage { job, result: page, now: Timestamp(1_500) }).await?;
+    let page = DiscoveryResult::Page { items, cursor: None, next_round: Some(Timestamp(901_500)) };
+    let token = store.claim_discovery(job).await?.token;
+    store.settle_discovery(DiscoveryPage { job, token, result: page, now: Timestamp(1_500) }).await?;
     let claims = store.claim(Lane { job, stage: StageIx(0) }, 4, Timestamp(2_000)).await?;
     let error = TaskError::new(ErrorKind::Failed, "no title on the page");
     let reason = LaterReason { kind: LaterKind::RateLimited, message: "429".to_owned() };
@@ -91,10 +93,14 @@ fn settlement(claim: &Claim, verdict: Verdict) -> Settlement {
     let digest = Digest::of(b"fixture");
     let mut tally = claim.tally;
     tally.attempts += 1;
+    let mut why = None;
     let (ended, error, breaker) = match &verdict {
         Verdict::Done(_) => (AttemptEnd::Done, None, BreakerEffect::Success),
         Verdict::Failed(error) => (AttemptEnd::Failed, Some(error.clone()), BreakerEffect::Failure),
-        Verdict::Later { reason, .. } => (AttemptEnd::Later(reason.kind), None, BreakerEffect::None),
+        Verdict::Later { reason, .. } => {
+            why = Some(reason.message.clone());
+            (AttemptEnd::Later(reason.kind), None, BreakerEffect::None)
+        }
         _ => (AttemptEnd::Rejected, None, BreakerEffect::None),
     };
     let attempt = AttemptRecord {
@@ -104,6 +110,7 @@ fn settlement(claim: &Claim, verdict: Verdict) -> Settlement {
         handler: HandlerDigests { artifact: digest, code: digest },
         ended,
         error,
+        reason: why,
         guest_us: 1_234,
         requests: 1,
         bytes_received: 320,

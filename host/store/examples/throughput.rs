@@ -142,7 +142,7 @@ fn declaration() -> Result<JobDeclaration, Box<dyn Error>> {
         DeclaredStage { name: StageName::new("extract")?, needs: vec![Need::parse("fetch")?], brings: vec![fetch] },
     ];
     let name = JobName::new("pages")?;
-    Ok(JobDeclaration { name, kind: JobKind::Backfill, stages, keep_attempts: 5, breaker: 3 })
+    Ok(JobDeclaration { name, kind: JobKind::Backfill, stages, keep_attempts: 5, breaker: 3, discovery: None })
 }
 
 fn item(chance: &mut u64) -> Result<NewItem, Box<dyn Error>> {
@@ -166,6 +166,7 @@ fn settlement(claim: &Claim) -> Settlement {
         handler: HandlerDigests { artifact: digest, code: digest },
         ended: AttemptEnd::Done,
         error: None,
+        reason: None,
         guest_us: 10,
         requests: 1,
         bytes_received: 500,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tollgate_core::ItemId;
+use tollgate_core::{ItemId, JobId};
 
 /// Errors of the store. Messages are fragments; what to do stands in the variant's own words.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -24,6 +24,9 @@ pub enum StoreError {
     /// The claim was replaced or never was (trap 25).
     #[error("the claim on item {0:?} is stale; another attempt has it")]
     StaleClaim(ItemId),
+    /// The same for a job's discovery: another claim, or another declaration, came after it.
+    #[error("the claim on the discovery of job {} is stale; another page has it", .0.0)]
+    StaleDiscovery(JobId),
     /// Nothing of that name or number.
     #[error("{0} is not in the store")]
     NotFound(String),

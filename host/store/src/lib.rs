@@ -23,13 +23,18 @@ pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// The seam between the host and what keeps its data. redb is the first implementation; a claim is memory there,
 /// and a lease over several hosts.
 pub trait Store: Send + Sync + 'static {
-    /// Makes a job known, gives its numbers, and brings existing items into line with its stages. Idempotent.
+    /// Makes a job known, gives its numbers, and brings existing items into line with its stages, and its discovery with
+    /// what it depends on. Idempotent.
     fn declare<'a>(&'a self, job: JobDeclaration, now: Timestamp) -> Reply<'a, DeclaredJob>;
 
     /// Submits items, in order. A known key is left alone unless its revision differs: then it is reopened.
     fn submit<'a>(&'a self, job: JobId, items: Vec<NewItem>, now: Timestamp) -> Reply<'a, Submitted>;
 
-    /// Settles a page of discovery: its items, and where to go on, in one transaction.
+    /// Claims a job's discovery for one page. The last claim holds; any before it is stale.
+    fn claim_discovery<'a>(&'a self, job: JobId) -> Reply<'a, DiscoveryClaim>;
+
+    /// Settles a page of discovery: its items, and where to go on, in one transaction. A stale claim is refused and
+    /// changes nothing.
     fn settle_discovery<'a>(&'a self, page: DiscoveryPage) -> Reply<'a, Submitted>;
 
     /// Where the discovery of a job stands.
@@ -80,7 +85,7 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a job's pause, resets its breakers, and has a failing discovery tried anew. Answers the pause that there was.
     fn resume<'a>(&'a self, job: JobId) -> Reply<'a, Option<Pause>>;
 
-    /// Opens ended or waiting tasks again and resumes the job, in one transaction (R12).
+    /// Opens tasks again as the [`Selection`] says and resumes the job, in one transaction (R12).
     fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened>;
 
     /// Leaves items out: what has not ended is skipped with the reason.

@@ -1,11 +1,11 @@
 //! What goes in and out of the [`Store`](crate::Store): plain data, no type of any database.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tollgate_core::{
-    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, StageIx, StageName, Timestamp,
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, JsonObject, StageIx, StageName, Timestamp,
     graph::{Need, StageGraph},
     handler::HandlerDigests,
     item::{ItemStatus, NewItem},
@@ -33,10 +33,21 @@ pub struct JobDeclaration {
     pub kind: JobKind,
     /// Its stages, in the handler's order.
     pub stages: Vec<DeclaredStage>,
-    /// Attempts kept for each task; older ones are dropped.
+    /// Attempts kept for each task, and as many beside them that only had to wait; older ones are dropped.
     pub keep_attempts: u32,
     /// Failures over distinct items after which the job pauses.
     pub breaker: u32,
+    /// Its discovery, where it has one.
+    pub discovery: Option<DeclaredDiscovery>,
+}
+
+/// The discovery of a declaration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeclaredDiscovery {
+    /// Of all that its results depend on. When it is another, a new round begins at once; known items stay known.
+    pub basis: Digest,
+    /// From the end of a round to the beginning of the next; absent: one round.
+    pub every: Option<Duration>,
 }
 
 /// A stage of a declaration.
@@ -66,7 +77,7 @@ pub struct Submitted {
     pub new: u64,
     /// Known items with another revision, opened again.
     pub reopened: u64,
-    /// Known items, left alone.
+    /// Known items, left alone; one that a person left out stays so, whatever its revision.
     pub known: u64,
     /// Stages whose lanes got ready work.
     pub opened: Vec<StageIx>,
@@ -77,6 +88,8 @@ pub struct Submitted {
 pub struct DiscoveryPage {
     /// The job.
     pub job: JobId,
+    /// Proof of the claim.
+    pub token: ClaimToken,
     /// What became of the page.
     pub result: DiscoveryResult,
     /// When.
@@ -129,6 +142,18 @@ pub struct DiscoveryState {
     pub last_error: Option<TaskError>,
     /// When the last page ended.
     pub last_page_at: Option<Timestamp>,
+    /// What it depended on when it was last declared. Nobody's business but the store's.
+    #[serde(skip)]
+    pub basis: Option<Digest>,
+}
+
+/// A job's discovery, claimed: one page may be settled with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiscoveryClaim {
+    /// To be presented when settling.
+    pub token: ClaimToken,
+    /// Where it stands: where the page begins.
+    pub state: DiscoveryState,
 }
 
 /// A claimed task with all that running it takes.
@@ -140,8 +165,8 @@ pub struct Claim {
     pub token: ClaimToken,
     /// Its item's key.
     pub key: ItemKey,
-    /// What discovery said of the item.
-    pub data: Map<String, Value>,
+    /// What discovery said of the item, as stored.
+    pub data: JsonObject,
     /// Outputs of the stages that the declaration names, as far as they are done.
     pub inputs: BTreeMap<StageName, InputOutput>,
     /// What is counted of the task so far.
@@ -151,9 +176,9 @@ pub struct Claim {
 /// An output that a task reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputOutput {
-    /// The output.
-    pub fields: Map<String, Value>,
-    /// Digest of its canonical JSON, for fingerprints.
+    /// The output, as stored.
+    pub fields: JsonObject,
+    /// Its digest, for fingerprints.
     pub digest: Digest,
 }
 
@@ -226,12 +251,22 @@ pub struct AttemptRecord {
     pub ended: AttemptEnd,
     /// What went wrong, if anything did.
     pub error: Option<TaskError>,
+    /// Why it ended without an output and without an error: not now, nothing here, rejected (S14).
+    pub reason: Option<String>,
     /// Processor time of the guest, in microseconds.
     pub guest_us: u64,
     /// Requests that left the gate for it.
     pub requests: u32,
     /// Bytes received for it.
     pub bytes_received: u64,
+}
+
+impl AttemptRecord {
+    /// Whether it is held against the task; one that isn't had to wait, and evicts none that is.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        !matches!(self.ended, AttemptEnd::Later(kind) if !kind.is_counted())
+    }
 }
 
 /// How an attempt ended.
@@ -331,7 +366,8 @@ pub struct Page<T, C> {
 /// Which tasks to open again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
-    /// Failed tasks of these items; all their tasks where none failed.
+    /// Tasks of these items that failed, wait to be tried again or were left out; all their tasks where there are none
+    /// and all have ended. An item with work to do already is left to it.
     Items(Vec<ItemKey>),
     /// Every failed task of the job.
     Failed,
@@ -350,6 +386,8 @@ pub struct Reopened {
     pub resumed: Option<Pause>,
     /// Keys that the job doesn't have.
     pub unknown: Vec<ItemKey>,
+    /// Items that have work to do already, and were left to it.
+    pub in_progress: Vec<ItemKey>,
 }
 
 /// A job with its counters.

@@ -10,6 +10,8 @@ mod claims;
 mod counters;
 #[path = "store/declare.rs"]
 mod declare;
+#[path = "store/discovery.rs"]
+mod discovery;
 #[path = "store/fixture.rs"]
 mod fixture;
 #[path = "store/migrations.rs"]
@@ -24,3 +26,5 @@ mod settle;
 mod state;
 #[path = "store/submit.rs"]
 mod submit;
+#[path = "store/verify.rs"]
+mod verify;

@@ -1,4 +1,5 @@
-//! `soak`: SIGKILL at random moments of a crawl, again and again; then it must end complete, with no page twice.
+//! `soak`: SIGKILL at random moments of a crawl, again and again: each leaves a sound store, and then it must end
+//! complete, with no page twice.
 
 use std::{collections::BTreeSet, process::Stdio, thread, time::Duration};
 
@@ -28,7 +29,7 @@ pub(crate) async fn kills(kills: u32, seed: u64, max_depth: u32) -> Result<()> {
     }
     let pages = expected.len();
     println!(
-        "{hits} kills hit a running crawl, in {rounds} rounds. Each ended complete: {pages} pages, none twice in the export."
+        "{hits} kills hit a running crawl, in {rounds} rounds. Each left a sound store, and each round ended complete: {pages} pages, none twice in the export."
     );
     println!("{again} pages were requested again, because a kill came between answer and settlement.");
     Ok(())
@@ -44,6 +45,8 @@ fn round(world: &World, data: &str, most: u32, chance: &mut u64) -> Result<u32> 
         let was_running = program.try_wait()?.is_none();
         program.kill()?;
         program.wait()?;
+        // What a kill leaves must be whole at once, not only after the next run has mended it.
+        world.run(data, &["store", "verify"])?;
         if !was_running {
             return Ok(hits);
         }

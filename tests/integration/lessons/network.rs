@@ -61,6 +61,40 @@ async fn r06_a_handler_that_swallows_a_refusal_is_judged_by_it() {
 }
 
 #[tokio::test]
+async fn r07_a_handler_that_panics_at_a_refusal_or_makes_something_up_is_judged_by_it() {
+    for (action, answer, kind, counted) in [
+        (
+            "fetch-panic",
+            Step::status(StatusCode::TOO_MANY_REQUESTS).header(RETRY_AFTER, "3600"),
+            LaterKind::RateLimited,
+            0,
+        ),
+        (
+            "fetch-breach",
+            Step::status(StatusCode::TOO_MANY_REQUESTS).header(RETRY_AFTER, "3600"),
+            LaterKind::RateLimited,
+            0,
+        ),
+        ("fetch-panic", Step::reset(), LaterKind::Transport, 1),
+    ] {
+        let world = World::new(vec![(SITE, Arc::new(Scripted::new().path("/", [answer])))]).await;
+        let host = world.start_at(&world.jobs(&outcomes("breaker = 1\n")), TestClock::new()).await;
+        let mut progress = host.progress();
+        let items = vec![item("one", &first(&format!("{action} http://{SITE}/")))];
+        host.operations().add("test", items).await.unwrap();
+        wait(&mut progress, host.operations(), |job| job.job.items[&ItemStatus::Retrying] == 1).await;
+        let one = detail(&host, "one").await;
+        let tally = one.item.tasks[0].tally;
+        assert_eq!((later(state(&one, "first")), tally.counted, tally.crashes), (kind, counted, 0), "{action}");
+        let attempts = &one.attempts[&tollgate_core::StageName::new("first").unwrap()];
+        let attempt = &attempts[0];
+        assert!(attempt.reason.is_some() || attempt.error.is_some(), "s14: it says why: {attempt:?}");
+        assert!(host.operations().job("test").await.unwrap().job.pause.is_none());
+        stop(host).await;
+    }
+}
+
+#[tokio::test]
 async fn r07_a_429_cools_the_site_for_everyone_and_then_all_is_done() {
     let busy = Step::status(StatusCode::TOO_MANY_REQUESTS).header(RETRY_AFTER, "5");
     let site = Scripted::new().path("/busy", [busy, Step::ok("x")]).path("/other", [Step::ok("x")]);

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Map, Value};
 use tempfile::TempDir;
-use tollgate_core::{ItemKey, JobName, StageName, ids::HandlerName};
+use tollgate_core::{ItemKey, JobName, JsonObject, StageName, ids::HandlerName};
 use tollgate_sandbox::{
     Compiler, Handler, LoadError, Sandbox, SandboxOptions,
     call::StageCall,
@@ -244,9 +244,9 @@ pub(crate) fn task() -> StageCall {
         job: JobName::new("trial").unwrap(),
         stage: StageName::new("only").unwrap(),
         key: ItemKey::new("item-1").unwrap(),
-        data: Map::new(),
-        inputs: Map::new(),
-        params: Map::new(),
+        data: JsonObject::nest([]),
+        inputs: JsonObject::nest([]),
+        params: JsonObject::nest([]),
         attempt: 1,
     }
 }
@@ -254,5 +254,5 @@ pub(crate) fn task() -> StageCall {
 /// A task of the `first` stage of `outcomes`, to do as told.
 pub(crate) fn first(action: &str) -> StageCall {
     let data = Map::from_iter([("first".to_owned(), Value::from(action))]);
-    StageCall { stage: StageName::new("first").unwrap(), data, ..task() }
+    StageCall { stage: StageName::new("first").unwrap(), data: JsonObject::of(&data), ..task() }
 }

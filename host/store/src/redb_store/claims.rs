@@ -23,23 +23,45 @@ struct Held {
 #[derive(Debug)]
 pub(crate) struct Claims {
     held: HashMap<TaskRef, Held>,
+    discoveries: HashMap<JobId, ClaimToken>,
     next: u64,
 }
 
 impl Claims {
     /// For the store's `opened`-th opening.
     pub(crate) fn new(opened: u64) -> Self {
-        Self { held: HashMap::new(), next: opened << COUNT_BITS }
+        Self { held: HashMap::new(), discoveries: HashMap::new(), next: opened << COUNT_BITS }
     }
 
     pub(crate) fn is_held(&self, task: TaskRef) -> bool {
         self.held.contains_key(&task)
     }
 
+    fn token(&mut self) -> ClaimToken {
+        self.next += 1;
+        ClaimToken(self.next - 1)
+    }
+
+    /// Takes a job's discovery, from whoever has it: a page that panicked never gives it back.
+    pub(crate) fn take_discovery(&mut self, job: JobId) -> ClaimToken {
+        let token = self.token();
+        self.discoveries.insert(job, token);
+        token
+    }
+
+    /// Whether a job's discovery may be settled with `token`.
+    pub(crate) fn check_discovery(&self, job: JobId, token: ClaimToken) -> Result<(), StoreError> {
+        if self.discoveries.get(&job) == Some(&token) { Ok(()) } else { Err(StoreError::StaleDiscovery(job)) }
+    }
+
+    /// Ends whatever claim there is on a job's discovery; one taken meanwhile has seen what is no more.
+    pub(crate) fn end_discovery(&mut self, job: JobId) {
+        self.discoveries.remove(&job);
+    }
+
     /// Takes a task that nobody holds.
     pub(crate) fn take(&mut self, task: TaskRef, job: JobId) -> ClaimToken {
-        let token = ClaimToken(self.next);
-        self.next += 1;
+        let token = self.token();
         self.held.insert(task, Held { token, job, settling: false });
         token
     }

@@ -245,6 +245,26 @@ fn commit(
     Ok(())
 }
 
+/// What blobs there are, without reading them.
+pub(crate) struct Kept<'s> {
+    folder: &'s Path,
+    rows: redb::ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+}
+
+impl<'s> Kept<'s> {
+    pub(crate) fn open(shared: &'s Shared) -> Result<Self, Fault> {
+        Ok(Self { folder: &shared.folder, rows: shared.begin_read_content()?.open_table(BLOBS)? })
+    }
+
+    /// Whether a blob of that digest and size is there.
+    pub(crate) fn has(&self, digest: Digest, size: u64) -> Result<bool, Fault> {
+        if let Some(row) = self.rows.get(&digest.0)? {
+            return Ok(row.value().get(1..HEAD_BYTES) == Some(size.to_le_bytes().as_slice()));
+        }
+        Ok(fs::metadata(file_of(self.folder, digest)).is_ok_and(|file| file.len() == size))
+    }
+}
+
 /// Reads a blob or a part of it. Blocks.
 pub(crate) fn read(shared: &Shared, digest: Digest, part: Option<BlobPart>) -> Result<Vec<u8>, Fault> {
     let row = shared.begin_read_content()?.open_table(BLOBS)?.get_owned(&digest.0)?;

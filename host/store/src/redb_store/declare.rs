@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use redb::ReadableTable;
-use tollgate_core::{ItemId, JobId, StageIx, Timestamp};
+use tollgate_core::{ItemId, JobId, StageIx, Timestamp, task::TaskState};
 
 use super::{
+    discovery,
     fault::Fault,
     jobs::{Declared, Job, Spec},
     tables,
@@ -37,6 +38,9 @@ pub(crate) fn declare(
             }
         }
         None => drop(batch.jobs.by_id.insert(id, Arc::new(Job::new(spec)))),
+    }
+    if let Some(discovery) = declaration.discovery {
+        discovery::declare(batch, id, discovery)?;
     }
     Ok(declared)
 }
@@ -96,9 +100,12 @@ fn realign(batch: &mut Batch<'_>, old: &Spec, new: &Spec, now: Timestamp) -> Res
         if has_row && after != before {
             after.write(&mut batch.tables, id)?;
         }
-        for stage in old.declared.iter().filter(|stage| !new.has(stage.ix)) {
+        // What an attempt brings is refused where its stage is gone, or has to wait for a need that it ran without.
+        for stage in &old.declared {
             let task = TaskRef { item: id, stage: stage.ix };
-            if batch.is_claimed(task) {
+            let may_run = |state| matches!(state, &TaskState::Ready { .. } | &TaskState::RetryLater { .. });
+            let stands = new.has(stage.ix) && after.state(stage.ix).is_some_and(may_run);
+            if !stands && batch.is_claimed(task) {
                 batch.revoked.insert(task);
             }
         }

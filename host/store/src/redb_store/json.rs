@@ -1,59 +1,14 @@
-//! JSON objects as they are stored: canonical, so that equal objects have equal bytes and digests.
+//! JSON objects as they are stored: [`JsonObject`]'s canonical text.
 
 use serde_json::{Map, Value};
+use tollgate_core::JsonObject;
 
 use crate::{StoreError, stored::corrupt};
 
-/// Writes an object with its keys sorted, at every depth, and no spaces.
-pub(crate) fn canonical(object: &Map<String, Value>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(128);
-    write_object(object, &mut bytes);
-    bytes
-}
-
-fn write_object(object: &Map<String, Value>, into: &mut Vec<u8>) {
-    // serde_json's map is sorted unless some crate of the build turns on `preserve_order`: don't rely on it.
-    let mut entries: Vec<_> = object.iter().collect();
-    entries.sort_unstable_by_key(|(key, _)| key.as_str());
-    into.push(b'{');
-    for (place, (key, value)) in entries.into_iter().enumerate() {
-        if place > 0 {
-            into.push(b',');
-        }
-        write_text(key, into);
-        into.push(b':');
-        write_value(value, into);
-    }
-    into.push(b'}');
-}
-
-fn write_value(value: &Value, into: &mut Vec<u8>) {
-    match value {
-        Value::Object(object) => write_object(object, into),
-        Value::Array(values) => {
-            into.push(b'[');
-            for (place, value) in values.iter().enumerate() {
-                if place > 0 {
-                    into.push(b',');
-                }
-                write_value(value, into);
-            }
-            into.push(b']');
-        }
-        Value::String(text) => write_text(text, into),
-        plain => into.extend_from_slice(plain.to_string().as_bytes()),
-    }
-}
-
-fn write_text(text: &str, into: &mut Vec<u8>) {
-    // `Value`'s own Display quotes and escapes; only texts that need no escape are copied directly.
-    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
-        into.push(b'"');
-        into.extend_from_slice(text.as_bytes());
-        into.push(b'"');
-    } else {
-        into.extend_from_slice(Value::from(text).to_string().as_bytes());
-    }
+/// Takes an object of the table `table` as it is.
+pub(crate) fn text(table: &str, bytes: &[u8]) -> Result<JsonObject, StoreError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| corrupt(format!("{table}: {error}")))?;
+    Ok(JsonObject::from_canonical(text))
 }
 
 /// Reads an object of the table `table`.
@@ -61,16 +16,38 @@ pub(crate) fn object(table: &str, bytes: &[u8]) -> Result<Map<String, Value>, St
     serde_json::from_slice(bytes).map_err(|error| corrupt(format!("{table}: {error}")))
 }
 
+/// Whether an object's text has more than about `most` bytes; looks no further than that.
+pub(crate) fn is_longer(object: &Map<String, Value>, most: usize) -> bool {
+    let mut left = Some(most);
+    object.iter().for_each(|(key, value)| spend(&mut left, key, value));
+    left.is_none()
+}
+
+fn spend(left: &mut Option<usize>, key: &str, value: &Value) {
+    // Quotes, colon and comma, or a short number.
+    let own = key.len() + 8 + value.as_str().map_or(0, str::len);
+    *left = left.and_then(|left| left.checked_sub(own));
+    if left.is_none() {
+        return;
+    }
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| spend(left, "", value)),
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| spend(left, key, value)),
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn what_is_written_is_sorted_and_reads_back() {
-        let text = r#"{"b":[1,{"z":null,"a":"é\"\n"}],"a":1.5e300,"c":true,"":-3}"#;
-        let value: Map<String, Value> = serde_json::from_str(text).unwrap();
-        let bytes = canonical(&value);
-        assert!(bytes.starts_with(br#"{"":-3,"a":1.5e+300,"b":[1,{"a":"#));
-        assert_eq!(object("test", &bytes).unwrap(), value);
+    fn long_objects_are_known_without_writing_them() {
+        let long = |value: Value| is_longer(value.as_object().unwrap(), 100);
+        assert!(!long(json!({"a": "x".repeat(50), "b": [1, 2]})));
+        assert!(long(json!({"a": "x".repeat(150)})));
+        assert!(long(json!({"a": {"b": vec![0; 50]}})));
     }
 }

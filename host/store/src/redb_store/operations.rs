@@ -22,19 +22,17 @@ use super::{
     writer::Message,
 };
 use crate::{
-    BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryPage, DiscoveryResult, DiscoveryState, ErrorView, ItemDetail,
-    ItemQuery, ItemView, JobDeclaration, JobView, Page, Reopened, Reply, Selection, Settled, Settlement, StateChange,
-    StateEntry, Store, StoreError, StoredArtifact, StoredBlob, Submitted, TaskRef,
+    BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryClaim, DiscoveryPage, DiscoveryResult, DiscoveryState,
+    ErrorView, ItemDetail, ItemQuery, ItemView, JobDeclaration, JobView, Page, Reopened, Reply, Selection, Settled,
+    Settlement, StateChange, StateEntry, Store, StoreError, StoredArtifact, StoredBlob, Submitted, TaskRef,
 };
 
-/// Items above which packing them is work for the blocking pool.
-const PACK_HERE_MAX: usize = 64;
 /// Bytes of a small operation, about: what a batch counts it as.
 const SMALL: usize = 256;
 
 impl RedbStore {
     async fn prepare(&self, job: JobId, items: Vec<NewItem>, now: Timestamp) -> Result<Prepared, StoreError> {
-        if items.len() <= PACK_HERE_MAX {
+        if items.len() <= submit::PACK_HERE_MAX {
             return Prepared::new(job, &items, now);
         }
         blocking(move || Prepared::new(job, &items, now)).await
@@ -44,7 +42,13 @@ impl RedbStore {
         let mut prepared = Vec::with_capacity(settlements.len());
         for settlement in settlements {
             let claim = self.shared.claims().check(settlement.task, settlement.token);
-            prepared.push(claim.and_then(|job| PreparedSettlement::new(settlement, job)));
+            prepared.push(match claim {
+                Ok(job) if settle::is_large(&settlement) => {
+                    blocking(move || PreparedSettlement::new(settlement, job)).await
+                }
+                Ok(job) => PreparedSettlement::new(settlement, job),
+                Err(stale) => Err(stale),
+            });
         }
         let bytes = prepared.iter().flatten().map(PreparedSettlement::bytes).sum();
         self.write(bytes, move |batch| settle::settle_all(batch, &mut prepared)).await
@@ -117,6 +121,7 @@ fn add(total: &mut Reopened, part: Reopened) {
     part.opened.into_iter().for_each(|stage| note(&mut total.opened, stage));
     total.resumed = total.resumed.take().or(part.resumed);
     total.unknown.extend(part.unknown);
+    total.in_progress.extend(part.in_progress);
 }
 
 impl Store for RedbStore {
@@ -128,6 +133,14 @@ impl Store for RedbStore {
         async move {
             let prepared = self.prepare(job, items, now).await?;
             self.write(prepared.bytes, move |batch| submit::submit(batch, job, &prepared, now)).await
+        }
+        .boxed()
+    }
+
+    fn claim_discovery<'a>(&'a self, job: JobId) -> Reply<'a, DiscoveryClaim> {
+        async move {
+            self.open_jobs()?;
+            discovery::claim(&self.shared, job)
         }
         .boxed()
     }

@@ -126,7 +126,7 @@ impl Reader {
     fn claim(&self, spec: &Spec, task: TaskRef, token: tollgate_core::ClaimToken) -> Result<Claim, Fault> {
         let (head, key, data) = read_item(&self.items, task.item, |head, row| {
             let key = tollgate_core::ItemKey::new(row.key).map_err(crate::stored::corrupt)?;
-            Ok((head, key, json::object("items", row.data)?))
+            Ok((head, key, json::text("items", row.data)?))
         })?;
         let tasks = ItemTasks::read(&self.tasks, task.item, head.created, &spec.graph)?;
         let mut inputs = BTreeMap::new();
@@ -138,7 +138,7 @@ impl Reader {
                 StoreError::Corrupt(format!("item {} has no output of stage {}, which is done", task.item.0, stage.0))
             })?;
             let StoredOutput::V1(output) = decode("outputs", row.value())?;
-            let input = InputOutput { fields: json::object("outputs", output.fields)?, digest: Digest(output.digest) };
+            let input = InputOutput { fields: json::text("outputs", output.fields)?, digest: Digest(output.digest) };
             inputs.insert(spec.stage_name(stage)?.clone(), input);
         }
         Ok(Claim { task, token, key, data, inputs, tally: tasks.tally(task.stage) })

@@ -18,15 +18,6 @@ use crate::{Reopened, TaskRef};
 /// Items opened in one transaction: the writer serves nobody else meanwhile. More are opened in several.
 pub(crate) const REOPEN_ITEMS_PER_TRANSACTION: usize = 5_000;
 
-/// What becomes of tasks that are claimed at the moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claimed {
-    /// They are left alone and settle as they do.
-    Left,
-    /// They are opened as well, and what their attempts bring is refused: it stands on what is no more.
-    Replaced,
-}
-
 /// Ends the job's pause, resets its breakers, and has a failing discovery tried anew.
 pub(crate) fn resume(batch: &mut Batch<'_>, job: JobId) -> Result<Option<tollgate_core::pause::Pause>, Fault> {
     let job = batch.jobs.get_mut(job).map_err(Fault::Refused)?;
@@ -56,15 +47,16 @@ pub(crate) fn failed(
     };
     for &id in &ids {
         let head = read_item(&batch.tables.items, id, |head, _| Ok(head))?;
-        let opened =
-            open_ended(batch, &spec, head, |state| matches!(state, TaskState::Failed { .. }), now, &mut into.opened)?;
+        let failed = |state: &TaskState| matches!(state, TaskState::Failed { .. });
+        let opened = open(batch, &spec, head, failed, now, &mut into.opened)?;
         into.tasks += opened;
         into.items += u64::from(opened > 0);
     }
     Ok(ids.last().copied().filter(|_| ids.len() == REOPEN_ITEMS_PER_TRANSACTION))
 }
 
-/// Opens items by key: what failed or waits to be tried again; where nothing did, all their tasks.
+/// Opens items by key: what failed, waits to be tried again or was left out; where nothing did and all has ended, all
+/// their tasks. An item that has work to do already goes on with that: nothing is done twice.
 pub(crate) fn items(
     batch: &mut Batch<'_>,
     job: JobId,
@@ -78,10 +70,17 @@ pub(crate) fn items(
             into.unknown.push(key.clone());
             continue;
         };
-        let stuck = |state: &TaskState| matches!(state, TaskState::Failed { .. } | TaskState::RetryLater { .. });
-        let mut opened = open_ended(batch, &spec, head, stuck, now, &mut into.opened)?;
+        let stuck = |state: &TaskState| {
+            matches!(state, TaskState::Failed { .. } | TaskState::RetryLater { .. }) || exclusion(state).is_some()
+        };
+        let mut opened = open(batch, &spec, head, stuck, now, &mut into.opened)?;
         if opened == 0 {
-            opened = anew(batch, &spec, head, head.priority, Claimed::Left, now, &mut into.opened)?;
+            let tasks = ItemTasks::read(&batch.tables.tasks, head.id, head.created, &spec.graph)?;
+            if tasks.states.iter().any(|(stage, state)| spec.has(*stage) && !state.has_ended()) {
+                into.in_progress.push(key.clone());
+                continue;
+            }
+            opened = anew(batch, &spec, head, head.priority, now, &mut into.opened)?;
         }
         into.tasks += opened;
         into.items += u64::from(opened > 0);
@@ -124,8 +123,16 @@ pub(crate) fn exclude(
     Ok(done)
 }
 
+/// The reason why a person left the task's item out, if one did.
+fn exclusion(state: &TaskState) -> Option<&SkipReason> {
+    match state {
+        TaskState::Skipped { reason: reason @ SkipReason::Excluded { .. } } => Some(reason),
+        _ => None,
+    }
+}
+
 /// Opens those tasks of an item whose state `is_meant`; answers how many.
-fn open_ended(
+fn open(
     batch: &mut Batch<'_>,
     spec: &Spec,
     head: Head,
@@ -136,9 +143,14 @@ fn open_ended(
     let before = ItemTasks::read(&batch.tables.tasks, head.id, head.created, &spec.graph)?;
     let mut after = before.clone();
     let mut count = 0;
-    for (stage, state) in &before.states {
+    for (stage, state) in before.states.iter().filter(|(_, state)| is_meant(state)) {
         let task = TaskRef { item: head.id, stage: *stage };
-        if spec.has(*stage) && is_meant(state) && !batch.is_claimed(task) {
+        if !spec.has(*stage) {
+            // An exclusion that stands for a stage which is gone would go on holding for the others.
+            if exclusion(state).is_some() {
+                after.set_state(*stage, TaskState::Waiting { on: Vec::new() });
+            }
+        } else if !batch.is_claimed(task) {
             after.set_state(*stage, TaskState::Ready { due: now });
             after.set_tally(*stage, before.tally(*stage).reopened());
             count += 1;
@@ -151,46 +163,46 @@ fn open_ended(
     Ok(count)
 }
 
-/// Opens all tasks of an item from its roots; its outputs serve until new ones are settled. Answers how many changed.
+/// Opens all tasks of an item from its roots; its outputs serve until new ones are settled, and what attempts under
+/// way bring is refused, as it stands on what is no more. An item that a person left out stays so, as a whole: its
+/// results are of what it was. Answers how many tasks were opened.
 pub(crate) fn anew(
     batch: &mut Batch<'_>,
     spec: &Spec,
     old: Head,
     priority: i32,
-    claimed: Claimed,
     now: Timestamp,
     opened: &mut Vec<StageIx>,
 ) -> Result<u64, Fault> {
     let before = ItemTasks::read(&batch.tables.tasks, old.id, old.created, &spec.graph)?;
+    let live = before.states.iter().filter(|(stage, _)| spec.has(*stage));
+    let excluded = live.clone().find_map(|(_, state)| exclusion(state)).cloned();
     let mut after = before.clone();
-    let mut forgotten = Vec::new();
-    for (stage, _) in &before.states {
-        let task = TaskRef { item: old.id, stage: *stage };
-        if !spec.has(*stage) {
-            // Were the stage to come back, it would begin anew as well; until then it stands still.
-            after.set_state(*stage, TaskState::Waiting { on: Vec::new() });
-            continue;
+    for (stage, state) in &before.states {
+        // Were a stage that is gone to come back, it would begin anew as well; until then it stands still.
+        let begun = match &excluded {
+            Some(reason) if spec.has(*stage) => TaskState::Skipped { reason: reason.clone() },
+            _ => TaskState::Waiting { on: Vec::new() },
+        };
+        after.set_state(*stage, begun);
+        if spec.has(*stage) {
+            after.set_tally(*stage, before.tally(*stage).reopened());
         }
-        if claimed == Claimed::Left && batch.is_claimed(task) {
-            continue;
+        // What had ended has no claim yet; one that comes as soon as this is durable is to stand.
+        if !state.has_ended() {
+            batch.revoked.insert(TaskRef { item: old.id, stage: *stage });
         }
-        if claimed == Claimed::Replaced {
-            batch.revoked.insert(task);
-        }
-        after.set_tally(*stage, before.tally(*stage).reopened());
-        forgotten.push(*stage);
     }
-    after.states.retain(|(stage, _)| !forgotten.contains(stage));
     spec.graph.resolve(&mut after.states, now);
-    if claimed == Claimed::Replaced {
+    if excluded.is_none() {
         // What was ready and claimed is ready anew: its claim ends here, and somebody has to look.
         let is_ready = |state: &TaskState| matches!(state, TaskState::Ready { .. });
         let ready = after.states.iter().filter(|(stage, state)| spec.has(*stage) && is_ready(state));
         ready.for_each(|(stage, _)| note(opened, *stage));
     }
-    let changed = after.states.iter().filter(|(stage, state)| before.state(*stage) != Some(state)).count();
+    let changed = live.filter(|(stage, state)| after.state(*stage) != Some(state)).count();
     write(batch, spec, old, priority, &before, &after, opened)?;
-    Ok(changed as u64)
+    Ok(if excluded.is_some() { 0 } else { changed as u64 })
 }
 
 fn write(

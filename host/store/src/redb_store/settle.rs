@@ -1,7 +1,8 @@
 //! Settling attempts: one transaction for the output, the attempt, the states and all that follows from them.
 
+use redb::ReadableTable;
 use tollgate_core::{
-    Digest, JobId,
+    Digest, JobId, JsonObject,
     artifact::ARTIFACT_NAME_BYTES_MAX,
     breaker::BreakerState,
     graph::STAGES_MAX,
@@ -15,20 +16,22 @@ use super::{
     jobs::{Job, Spec},
     json,
     submit::{self, Prepared},
-    tables::{Tables, artifact_key, attempt_key, job_key, task_key},
+    tables::{AttemptKey, Tables, artifact_key, attempt_key, job_key, task_key},
     tasks::{Head, ItemTasks, Side, apply_change, note, read_item},
     writer::Batch,
 };
 use crate::{
-    Settled, Settlement, StoreError, TaskRef,
+    AttemptRecord, Settled, Settlement, StoreError, TaskRef,
     stored::{
         StoredArtifactRow, StoredArtifactV1, StoredAttempt, StoredErrorRow, StoredErrorV1, StoredOutput,
-        StoredOutputV1, encode,
+        StoredOutputV1, decode, encode,
     },
 };
 
 /// Most bytes of one output, as JSON: outputs are read with claims and listed. Larger things are artifacts.
 pub const OUTPUT_BYTES_MAX: usize = 8 << 20;
+/// Bytes of an output above which packing it is work for the blocking pool: a fraction of a millisecond.
+const PACK_HERE_BYTES_MAX: usize = 64 << 10;
 /// Most artifacts of one attempt: an album of a page's images, not a crawl.
 pub const ARTIFACTS_PER_ATTEMPT_MAX: usize = 1_000;
 /// Longest media type of an artifact, in bytes.
@@ -36,13 +39,21 @@ pub const CONTENT_TYPE_BYTES_MAX: usize = 1_024;
 /// Errors kept for the list of a job's latest ones; each attempt keeps its own beside that.
 pub const ERRORS_KEPT: u64 = 1_000;
 
+/// Whether packing a settlement takes a while: a large output, or many items found.
+pub(crate) fn is_large(settlement: &Settlement) -> bool {
+    let Verdict::Done(output) = &settlement.verdict else {
+        return false;
+    };
+    output.found.len() > submit::PACK_HERE_MAX || json::is_longer(&output.fields, PACK_HERE_BYTES_MAX)
+}
+
 /// A settlement packed for the writer.
 #[derive(Debug)]
 pub(crate) struct PreparedSettlement {
     settlement: Settlement,
     job: JobId,
     /// With [`Verdict::Done`]: the output and its digest.
-    output: Option<(Vec<u8>, Digest)>,
+    output: Option<(JsonObject, Digest)>,
     found: Prepared,
     /// What the writer found it to be impossible with.
     broken: Option<StoreError>,
@@ -53,10 +64,10 @@ impl PreparedSettlement {
     pub(crate) fn new(settlement: Settlement, job: JobId) -> Result<Self, StoreError> {
         let (output, found) = match &settlement.verdict {
             Verdict::Done(output) => {
-                let fields = json::canonical(&output.fields);
+                let fields = JsonObject::of(&output.fields);
                 let flags: usize = output.quality_flags.iter().map(String::len).sum();
-                limit("an output", fields.len() + flags, OUTPUT_BYTES_MAX)?;
-                let digest = Digest::of(&fields);
+                limit("an output", fields.as_str().len() + flags, OUTPUT_BYTES_MAX)?;
+                let digest = fields.digest();
                 (Some((fields, digest)), Prepared::new(job, &output.found, settlement.now)?)
             }
             _ => (None, Prepared::new(job, &[], settlement.now)?),
@@ -71,7 +82,7 @@ impl PreparedSettlement {
 
     /// About its bytes in the writer's batch.
     pub(crate) fn bytes(&self) -> usize {
-        self.output.as_ref().map_or(0, |(bytes, _)| bytes.len()) + self.found.bytes + 256
+        self.output.as_ref().map_or(0, |(fields, _)| fields.as_str().len()) + self.found.bytes + 256
     }
 }
 
@@ -187,9 +198,21 @@ fn write_attempt(tables: &mut Tables<'_>, spec: &Spec, settlement: &Settlement) 
     let row = encode(&StoredAttempt::from(attempt))?;
     tables.attempts.insert(&attempt_key(item, stage, attempt.number), row.as_slice())?;
     // At least one stays, or an item could not say how it ended (S14).
-    if let Some(last_dropped) = attempt.number.checked_sub(spec.keep_attempts.max(1)) {
-        let old = attempt_key(item, stage, 0)..=attempt_key(item, stage, last_dropped);
-        tables.attempts.retain_in::<&[u8; 14], _>(&old.start()..=&old.end(), |_, _| false)?;
+    let keep = spec.keep_attempts.max(1) as usize;
+    if attempt.number as usize <= keep {
+        return Ok(());
+    }
+    // Those that only had to wait have a bound of their own: a site that is down for a day says nothing about failures.
+    let all = attempt_key(item, stage, 0)..=attempt_key(item, stage, u32::MAX);
+    let mut alike = Vec::new();
+    for row in tables.attempts.range::<&AttemptKey>(&all.start()..=&all.end())? {
+        let (key, row) = row?;
+        if AttemptRecord::from(decode::<StoredAttempt>("attempts", row.value())?).is_counted() == attempt.is_counted() {
+            alike.push(*key.value());
+        }
+    }
+    for key in alike.iter().rev().skip(keep) {
+        tables.attempts.remove(key)?;
     }
     Ok(())
 }
@@ -207,7 +230,7 @@ fn write_output(tables: &mut Tables<'_>, prepared: &PreparedSettlement) -> Resul
         handler,
         fingerprint: settlement.fingerprint.as_ref().map(Into::into),
         quality_flags: output.quality_flags.clone(),
-        fields,
+        fields: fields.as_str().as_bytes(),
     }))?;
     tables.outputs.insert(&task_key(settlement.task.item, settlement.task.stage), row.as_slice())?;
     Ok(())

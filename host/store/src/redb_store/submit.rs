@@ -3,12 +3,14 @@
 use std::ops::Bound;
 
 use redb::ReadableTable;
-use tollgate_core::{ItemId, JobId, Lane, StageIx, Timestamp, graph::TaskStates, item::NewItem, task::TaskState};
+use tollgate_core::{
+    ItemId, JobId, JsonObject, Lane, StageIx, Timestamp, graph::TaskStates, item::NewItem, task::TaskState,
+};
 
 use super::{
     fault::Fault,
     jobs::{Job, Spec},
-    json, reopen,
+    reopen,
     tables::{Figure, Tables, figure_key, ready_key, text_key},
     tasks::{Side, note},
     writer::Batch,
@@ -18,6 +20,8 @@ use crate::{
     stored::{StoredItem, StoredItemV1, decode, encode},
 };
 
+/// Items above which packing them is work for the blocking pool.
+pub(crate) const PACK_HERE_MAX: usize = 64;
 /// Most items of one submission: they share a transaction, and the writer serves nobody else meanwhile.
 pub const SUBMIT_ITEMS_MAX: usize = 100_000;
 /// Most bytes of one item's data, as JSON: it is read with every claim. Documents belong into artifacts.
@@ -56,9 +60,10 @@ impl Prepared {
         }
         let mut prepared = Self { rows: Vec::with_capacity(items.len()), by_key: (0..items.len()).collect(), bytes: 0 };
         for item in items {
-            let data = json::canonical(&item.data);
-            if data.len() > ITEM_DATA_BYTES_MAX {
-                return Err(too_large("the data of an item", data.len(), ITEM_DATA_BYTES_MAX));
+            let data = JsonObject::of(&item.data);
+            let bytes = data.as_str().as_bytes();
+            if bytes.len() > ITEM_DATA_BYTES_MAX {
+                return Err(too_large("the data of an item", bytes.len(), ITEM_DATA_BYTES_MAX));
             }
             let revision = item.revision.as_ref().map_or(0, String::len);
             if revision > REVISION_BYTES_MAX {
@@ -70,7 +75,7 @@ impl Prepared {
                 priority: item.priority,
                 key: item.key.as_str(),
                 revision: item.revision.as_deref(),
-                data: &data,
+                data: bytes,
             }))?;
             let key = text_key(job, item.key.as_str());
             prepared.bytes += row.len() + key.len();
@@ -221,8 +226,9 @@ fn extend_span(tables: &mut Tables<'_>, job: &mut Job, first: u64, last: u64) ->
     Ok(())
 }
 
-/// Opens a known item again if its revision differs; answers whether it does. An item that came without a revision takes
-/// its first one as it is: nothing says that it has changed since (a page that a link led to, and a sitemap lists later).
+/// Takes in a known item's new revision and opens the item again; answers whether it did. An item that came without a
+/// revision takes its first one as it is: nothing says that it has changed since (a page that a link led to, and a
+/// sitemap lists later).
 fn revise(
     batch: &mut Batch<'_>,
     spec: &Spec,
@@ -257,6 +263,5 @@ fn revise(
         return Ok(false);
     }
     let old = super::tasks::Head { id, created, priority };
-    reopen::anew(batch, spec, old, new.priority, reopen::Claimed::Replaced, now, opened)?;
-    Ok(true)
+    Ok(reopen::anew(batch, spec, old, new.priority, now, opened)? > 0)
 }

@@ -111,7 +111,7 @@ pub(crate) struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn state(&self, stage: StageIx) -> Option<&'a TaskState> {
+    pub(crate) fn state(&self, stage: StageIx) -> Option<&'a TaskState> {
         self.states.iter().find(|(ix, _)| *ix == stage).map(|(_, state)| state)
     }
 

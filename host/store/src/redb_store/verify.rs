@@ -1,30 +1,35 @@
-//! Counting everything anew from the rows, and holding it against counters and queues.
+//! Counting everything anew from the rows, and holding it against counters, queues and what the rows name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
+use serde::{Deserialize, Serialize};
 use tollgate_core::{
-    ItemId, JobId, Lane, StageIx,
+    Digest, ItemId, JobId, Lane, StageIx,
     item::ItemStatus,
     task::{TaskKind, TaskState},
 };
 
 use super::{
     Shared,
+    content::Kept,
     fault::Fault,
     tables::{
-        self, FAILED, FIGURES, ITEMS, JobKey, KEYS, LATER, QueueKey, READY, TASKS, job_key, later_key, ready_key,
-        text_key,
+        self, ARTIFACTS, ATTEMPTS, FAILED, FIGURES, ITEMS, JobKey, KEYS, LATER, OUTPUTS, QueueKey, READY, TASKS,
+        TaskKey, job_key, later_key, ready_key, task_key, text_key,
     },
     tasks::{ItemTasks, Side},
 };
-use crate::stored::{StoredItem, decode};
+use crate::{
+    StoreError,
+    stored::{StoredArtifactRow, StoredItem, corrupt, decode},
+};
 
 /// Problems that are listed; more are counted.
 pub const PROBLEMS_LISTED_MAX: usize = 100;
 
 /// What a recount found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct VerifyReport {
     /// Items counted.
     pub items: u64,
@@ -89,11 +94,23 @@ pub(crate) fn verify(shared: &Shared) -> Result<VerifyReport, Fault> {
         let tasks = ItemTasks::read(&tables.tasks, id, created, graph)?;
         let status = Side { graph, states: &tasks.states, priority: item.priority }.status();
         *counted.items.entry(status as usize).or_default() += 1;
+        // A task that may run though its needs aren't met, or waits for what is there, is out of line (P01).
+        let mut resolved = tasks.states.clone();
+        graph.resolve(&mut resolved, created);
+        let resolved = Side { graph, states: &resolved, priority: item.priority };
         let mut failed = false;
         for (stage, state) in tasks.states.iter().filter(|(stage, _)| job.spec.has(*stage)) {
             report.tasks += 1;
+            if let Some(due) = resolved.state(*stage).filter(|due| due.kind() != state.kind()) {
+                report.problem(|| {
+                    format!("item {}, stage {}: {}, but {}", id.0, stage.0, state.kind().as_str(), due.why())
+                });
+            }
             *counted.tasks.entry((*stage, state.kind().index())).or_default() += 1;
             failed |= matches!(state, TaskState::Failed { .. });
+            if matches!(state, TaskState::Done) && tables.outputs.get(&task_key(id, *stage))?.is_none() {
+                report.problem(|| format!("item {}, stage {}: done, but it has no output", id.0, stage.0));
+            }
             let lane = Lane { job: job_id, stage: *stage };
             let queued = match state {
                 TaskState::Ready { due } => {
@@ -115,6 +132,7 @@ pub(crate) fn verify(shared: &Shared) -> Result<VerifyReport, Fault> {
             report.problem(|| format!("item {} is wrongly listed, or not, as failed", id.0));
         }
     }
+    belongings(shared, &snapshot, &tables, &mut report)?;
     tables.lengths(&mut report, ready, later, counted.values().map(|counted| counted.failed).sum())?;
     for (id, job) in &jobs.by_id {
         let counted = counted.remove(id).unwrap_or_default();
@@ -142,8 +160,55 @@ pub(crate) fn verify(shared: &Shared) -> Result<VerifyReport, Fault> {
     Ok(report)
 }
 
+/// Tasks, outputs, attempts and artifacts are of items that are there, and the blobs that artifacts name are kept.
+fn belongings(
+    shared: &Shared,
+    snapshot: &ReadTransaction,
+    tables: &Checked,
+    report: &mut VerifyReport,
+) -> Result<(), Fault> {
+    let items = snapshot.open_table(ITEMS)?;
+    // Rows of one item are neighbours, so each item is looked up once a table.
+    let mut last = None;
+    let mut owned = |table: &'static str, item: ItemId, report: &mut VerifyReport| -> Result<(), Fault> {
+        if last != Some((table, item)) && items.get(item.0)?.is_none() {
+            report.problem(|| format!("{table} has a row of item {}, which isn't there", item.0));
+        }
+        last = Some((table, item));
+        Ok(())
+    };
+    for row in tables.tasks.iter()? {
+        owned("tasks", ItemId(row?.0.value()), report)?;
+    }
+    for row in tables.outputs.iter()? {
+        owned("outputs", key_item(row?.0.value())?, report)?;
+    }
+    for row in snapshot.open_table(ATTEMPTS)?.iter()? {
+        owned("attempts", key_item(row?.0.value())?, report)?;
+    }
+    let kept = Kept::open(shared)?;
+    for row in snapshot.open_table(ARTIFACTS)?.iter()? {
+        let (key, row) = row?;
+        let item = key_item(key.value())?;
+        owned("artifacts", item, report)?;
+        let StoredArtifactRow::V1(artifact) = decode("artifacts", row.value())?;
+        let digest = Digest(artifact.digest);
+        if !kept.has(digest, artifact.size)? {
+            report.problem(|| format!("an artifact of item {} names {digest}, which isn't kept", item.0));
+        }
+    }
+    Ok(())
+}
+
+/// The item that a key begins with.
+fn key_item(key: &[u8]) -> Result<ItemId, StoreError> {
+    let item = key.first_chunk::<8>().ok_or_else(|| corrupt("a key is too short for an item"))?;
+    Ok(ItemId(u64::from_be_bytes(*item)))
+}
+
 /// Tables that items are held against.
 struct Checked {
+    outputs: redb::ReadOnlyTable<&'static TaskKey, &'static [u8]>,
     keys: redb::ReadOnlyTable<&'static [u8], u64>,
     figures: redb::ReadOnlyTable<&'static tables::FigureKey, &'static [u8]>,
     tasks: redb::ReadOnlyTable<u64, &'static [u8]>,
@@ -155,6 +220,7 @@ struct Checked {
 impl Checked {
     fn open(snapshot: &ReadTransaction) -> Result<Self, Fault> {
         Ok(Self {
+            outputs: snapshot.open_table(OUTPUTS)?,
             keys: snapshot.open_table(KEYS)?,
             figures: snapshot.open_table(FIGURES)?,
             tasks: snapshot.open_table(TASKS)?,

@@ -8,7 +8,7 @@ use std::{
 
 use redb::{Durability, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
-use tollgate_core::ClaimToken;
+use tollgate_core::{ClaimToken, JobId};
 
 use super::{Shared, fault::Fault, jobs::Jobs, tables::Tables};
 use crate::{StoreError, TaskRef};
@@ -92,6 +92,8 @@ pub(crate) struct Batch<'t> {
     pub(crate) jobs: Jobs,
     /// Tasks whose claims end with the transaction, because what they stand for is no more.
     pub(crate) revoked: HashSet<TaskRef>,
+    /// The same for claims on discoveries.
+    pub(crate) discoveries_ended: HashSet<JobId>,
     settling: Vec<TaskRef>,
     shared: &'t Shared,
 }
@@ -108,6 +110,14 @@ impl Batch<'_> {
             return Err(StoreError::StaleClaim(task.item));
         }
         self.shared.claims().check(task, token).map(drop)
+    }
+
+    /// Whether that claim on a job's discovery may settle.
+    pub(crate) fn check_discovery(&self, job: JobId, token: ClaimToken) -> Result<(), StoreError> {
+        if self.discoveries_ended.contains(&job) {
+            return Err(StoreError::StaleDiscovery(job));
+        }
+        self.shared.claims().check_discovery(job, token)
     }
 
     /// Keeps a claim from being given back or settled again while this batch is under way.
@@ -187,6 +197,7 @@ fn commit(shared: &Arc<Shared>, operations: &mut [Box<dyn Operation>]) -> Result
                 shared.publish(jobs);
                 let mut claims = shared.claims();
                 ending.settling.iter().chain(&ending.revoked).for_each(|task| claims.end(*task));
+                ending.discoveries.iter().for_each(|job| claims.end_discovery(*job));
                 return Ok(());
             }
             Err(fault) => {
@@ -207,6 +218,7 @@ fn commit(shared: &Arc<Shared>, operations: &mut [Box<dyn Operation>]) -> Result
 struct Ending {
     settling: Vec<TaskRef>,
     revoked: HashSet<TaskRef>,
+    discoveries: HashSet<JobId>,
 }
 
 /// Does the operations within `transaction`; answers the jobs as they then are.
@@ -218,10 +230,16 @@ fn work(
 ) -> Result<Jobs, Fault> {
     let before = shared.jobs();
     let tables = Tables::open(transaction)?;
-    let (revoked, settling) = (HashSet::new(), Vec::new());
-    let mut batch = Batch { tables, jobs: Jobs::clone(&before), revoked, settling, shared };
+    let mut batch = Batch {
+        tables,
+        jobs: Jobs::clone(&before),
+        revoked: HashSet::new(),
+        discoveries_ended: HashSet::new(),
+        settling: Vec::new(),
+        shared,
+    };
     let outcome = apply_all(&mut batch, operations).and_then(|()| batch.jobs.save(&before, &mut batch.tables));
-    *ending = Ending { settling: batch.settling, revoked: batch.revoked };
+    *ending = Ending { settling: batch.settling, revoked: batch.revoked, discoveries: batch.discoveries_ended };
     outcome.map(|()| batch.jobs)
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tollgate_core::{
-    StageName, Timestamp,
+    Digest, StageName, Timestamp,
     pause::{Pause, PauseReason},
     spec::JobKind,
     task::TaskError,
@@ -114,17 +114,23 @@ pub(crate) enum StoredPauseReason {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum StoredDiscovery {
     /// From schema 1.
-    V1 {
-        cursor: Option<String>,
-        rounds: u64,
-        found_in_round: u64,
-        empty_rounds: u32,
-        due_ms: Option<u64>,
-        finished: bool,
-        errors: u32,
-        last_error: Option<StoredTaskError>,
-        last_page_at_ms: Option<u64>,
-    },
+    V1(StoredDiscoveryV1),
+    /// From schema 2: with the digest of what it depends on.
+    V2(StoredDiscoveryV1, Option<[u8; 32]>),
+}
+
+/// See [`StoredDiscovery`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoredDiscoveryV1 {
+    cursor: Option<String>,
+    rounds: u64,
+    found_in_round: u64,
+    empty_rounds: u32,
+    due_ms: Option<u64>,
+    finished: bool,
+    errors: u32,
+    last_error: Option<StoredTaskError>,
+    last_page_at_ms: Option<u64>,
 }
 
 impl From<&Pause> for StoredPause {
@@ -174,7 +180,7 @@ impl TryFrom<StoredPause> for Pause {
 
 impl From<&DiscoveryState> for StoredDiscovery {
     fn from(state: &DiscoveryState) -> Self {
-        Self::V1 {
+        let row = StoredDiscoveryV1 {
             cursor: state.cursor.clone(),
             rounds: state.rounds,
             found_in_round: state.found_in_round,
@@ -184,33 +190,28 @@ impl From<&DiscoveryState> for StoredDiscovery {
             errors: state.errors,
             last_error: state.last_error.as_ref().map(Into::into),
             last_page_at_ms: state.last_page_at.map(|at| at.0),
-        }
+        };
+        Self::V2(row, state.basis.map(|digest| digest.0))
     }
 }
 
 impl From<StoredDiscovery> for DiscoveryState {
     fn from(stored: StoredDiscovery) -> Self {
-        let StoredDiscovery::V1 {
-            cursor,
-            rounds,
-            found_in_round,
-            empty_rounds,
-            due_ms,
-            finished,
-            errors,
-            last_error,
-            last_page_at_ms,
-        } = stored;
+        let (row, basis) = match stored {
+            StoredDiscovery::V1(row) => (row, None),
+            StoredDiscovery::V2(row, basis) => (row, basis),
+        };
         Self {
-            cursor,
-            rounds,
-            found_in_round,
-            empty_rounds,
-            due: due_ms.map(Timestamp),
-            finished,
-            errors,
-            last_error: last_error.map(TaskError::from),
-            last_page_at: last_page_at_ms.map(Timestamp),
+            cursor: row.cursor,
+            rounds: row.rounds,
+            found_in_round: row.found_in_round,
+            empty_rounds: row.empty_rounds,
+            due: row.due_ms.map(Timestamp),
+            finished: row.finished,
+            errors: row.errors,
+            last_error: row.last_error.map(TaskError::from),
+            last_page_at: row.last_page_at_ms.map(Timestamp),
+            basis: basis.map(Digest),
         }
     }
 }

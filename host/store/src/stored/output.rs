@@ -46,17 +46,23 @@ pub(crate) struct StoredFingerprint {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum StoredAttempt {
     /// From schema 1.
-    V1 {
-        number: u32,
-        started_at_ms: u64,
-        ended_at_ms: u64,
-        handler: ([u8; 32], [u8; 32]),
-        ended: StoredAttemptEnd,
-        error: Option<StoredTaskError>,
-        guest_us: u64,
-        requests: u32,
-        bytes_received: u64,
-    },
+    V1(StoredAttemptV1),
+    /// From schema 2: with the reason of an end without an error.
+    V2(StoredAttemptV1, Option<String>),
+}
+
+/// See [`StoredAttempt`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoredAttemptV1 {
+    number: u32,
+    started_at_ms: u64,
+    ended_at_ms: u64,
+    handler: ([u8; 32], [u8; 32]),
+    ended: StoredAttemptEnd,
+    error: Option<StoredTaskError>,
+    guest_us: u64,
+    requests: u32,
+    bytes_received: u64,
 }
 
 /// Twin of [`AttemptEnd`].
@@ -171,7 +177,7 @@ impl From<StoredAttemptEnd> for AttemptEnd {
 
 impl From<&AttemptRecord> for StoredAttempt {
     fn from(attempt: &AttemptRecord) -> Self {
-        Self::V1 {
+        let row = StoredAttemptV1 {
             number: attempt.number,
             started_at_ms: attempt.started_at.0,
             ended_at_ms: attempt.ended_at.0,
@@ -181,33 +187,29 @@ impl From<&AttemptRecord> for StoredAttempt {
             guest_us: attempt.guest_us,
             requests: attempt.requests,
             bytes_received: attempt.bytes_received,
-        }
+        };
+        Self::V2(row, attempt.reason.clone())
     }
 }
 
 impl From<StoredAttempt> for AttemptRecord {
     fn from(stored: StoredAttempt) -> Self {
-        let StoredAttempt::V1 {
-            number,
-            started_at_ms,
-            ended_at_ms,
-            handler: (artifact, code),
-            ended,
-            error,
-            guest_us,
-            requests,
-            bytes_received,
-        } = stored;
+        let (row, reason) = match stored {
+            StoredAttempt::V1(row) => (row, None),
+            StoredAttempt::V2(row, reason) => (row, reason),
+        };
+        let (artifact, code) = row.handler;
         Self {
-            number,
-            started_at: Timestamp(started_at_ms),
-            ended_at: Timestamp(ended_at_ms),
+            number: row.number,
+            started_at: Timestamp(row.started_at_ms),
+            ended_at: Timestamp(row.ended_at_ms),
             handler: HandlerDigests { artifact: Digest(artifact), code: Digest(code) },
-            ended: ended.into(),
-            error: error.map(Into::into),
-            guest_us,
-            requests,
-            bytes_received,
+            ended: row.ended.into(),
+            error: row.error.map(Into::into),
+            reason,
+            guest_us: row.guest_us,
+            requests: row.requests,
+            bytes_received: row.bytes_received,
         }
     }
 }

@@ -1,9 +1,13 @@
 //! Declaring: numbers that stay, items that follow a changed stage list.
 
-use tollgate_core::{StageIx, Timestamp, item::ItemStatus, task::TaskState};
-use tollgate_store::{Store, StoreError};
+use tollgate_core::{
+    StageIx, Timestamp,
+    item::ItemStatus,
+    task::{LaterKind, TaskState},
+};
+use tollgate_store::{Selection, Store, StoreError};
 
-use crate::fixture::{EXTRACT, FETCH, Fixture, declaration, done, name, settlement, stage};
+use crate::fixture::{EXTRACT, FETCH, Fixture, declaration, done, failed, key, later, name, settlement, stage};
 
 #[tokio::test]
 async fn declaring_again_changes_nothing() {
@@ -40,6 +44,35 @@ async fn a_new_stage_reaches_items_that_are_done_and_a_removed_one_leaves_no_tra
     fixture.store.declare(back, Timestamp(10)).await.unwrap();
     assert_eq!(fixture.state("done", "fetch").await, TaskState::Done, "what a stage came to stays known");
     assert_eq!(fixture.view().await.items[&ItemStatus::Done], 1);
+    fixture.sound().await;
+}
+
+#[tokio::test]
+async fn p01_a_need_that_is_declared_later_holds_for_what_was_ready() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["ready", "later", "claimed", "failed", "new"], 1).await;
+    for _ in 0..4 {
+        fixture.run(FETCH, done("page"), 2).await;
+    }
+    let claims = fixture.claim(EXTRACT, 4, 3).await;
+    let of = |text: &str| claims.iter().find(|claim| claim.key == key(text)).unwrap();
+    fixture.store.release(vec![(of("ready").task, of("ready").token)]).await.unwrap();
+    fixture.settle(settlement(of("later"), later(50, LaterKind::Down), 4)).await.unwrap();
+    fixture.settle(settlement(of("failed"), failed("x"), 4)).await.unwrap();
+    let wider =
+        || declaration(vec![stage("fetch", &[]), stage("clean", &["fetch"]), stage("extract", &["fetch", "clean"])]);
+    fixture.store.declare(wider(), Timestamp(5)).await.unwrap();
+    fixture.sound().await;
+    let refused = fixture.settle(settlement(of("claimed"), done("x"), 6)).await;
+    assert!(matches!(refused, Err(StoreError::StaleClaim(_))), "it ran without what it needs");
+    fixture.store.reopen(fixture.job, Selection::Failed, Timestamp(7)).await.unwrap();
+    assert!(fixture.claim(EXTRACT, 9, 60).await.is_empty());
+    fixture.sound().await;
+    let clean = StageIx(2);
+    for _ in 0..4 {
+        fixture.run(clean, done("clean"), 70).await;
+    }
+    assert_eq!(fixture.claim(EXTRACT, 9, 71).await.len(), 4);
     fixture.sound().await;
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn stage(text: &str, needs: &[&str]) -> DeclaredStage {
 
 pub(crate) fn declaration(stages: Vec<DeclaredStage>) -> JobDeclaration {
     let name = JobName::new("pages").unwrap();
-    JobDeclaration { name, kind: JobKind::Backfill, stages, keep_attempts: 3, breaker: 3 }
+    JobDeclaration { name, kind: JobKind::Backfill, stages, keep_attempts: 3, breaker: 3, discovery: None }
 }
 
 pub(crate) fn handler() -> HandlerDigests {
@@ -108,6 +108,7 @@ pub(crate) fn settlement(claim: &Claim, verdict: Verdict, now: u64) -> Settlemen
         handler: handler(),
         ended,
         error,
+        reason: None,
         guest_us: 10,
         requests: 1,
         bytes_received: 100,

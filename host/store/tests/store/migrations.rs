@@ -34,6 +34,9 @@ async fn s10_a_store_of_every_version_is_readable_and_goes_on() {
         assert_eq!(detail.quality_flags[&name("fetch")], ["short"]);
         assert_eq!(detail.fingerprints[&name("extract")].inputs[0].0, name("fetch"));
         assert_eq!(detail.attempts[&name("fetch")][0].ended, AttemptEnd::Done);
+        let waited = &fixture.detail("later").await.attempts[&name("fetch")][0];
+        assert_eq!(waited.reason.as_deref(), (version > 1).then_some("429"), "kept from version 2 on");
+        assert_eq!(view.discovery.basis.is_some(), version > 1);
         assert_eq!(detail.artifacts.len(), 1);
         let raw = fixture.store.read_blob(detail.artifacts[0].artifact.digest, None).await.unwrap();
         assert_eq!(raw, "<html>raw</html>".repeat(20).into_bytes());

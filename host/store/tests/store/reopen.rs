@@ -2,14 +2,14 @@
 
 use tollgate_core::{
     Timestamp,
-    item::ItemStatus,
+    item::{ItemStatus, NewItem},
     outcome::Verdict,
     pause::{Pause, PauseReason},
     task::{LaterKind, SkipReason, TaskKind, TaskState},
 };
 use tollgate_store::{Selection, Store, StoreError};
 
-use crate::fixture::{EXTRACT, FETCH, Fixture, done, failed, key, later, settlement};
+use crate::fixture::{EXTRACT, FETCH, Fixture, done, failed, key, later, new_item, settlement};
 
 #[tokio::test]
 async fn r12_a_retry_resumes_the_job_and_says_so() {
@@ -65,20 +65,52 @@ async fn an_item_that_waits_to_be_tried_again_is_ready_at_once() {
 }
 
 #[tokio::test]
-async fn an_item_that_did_not_fail_begins_anew_but_for_what_is_claimed() {
+async fn an_item_that_has_ended_begins_anew_and_one_in_progress_is_left_to_it() {
     let fixture = Fixture::new().await;
-    fixture.submit(&["a", "b"], 1).await;
-    fixture.run(FETCH, done("x"), 2).await;
-    fixture.run(FETCH, done("x"), 2).await;
+    fixture.submit(&["ended", "claimed", "queued", "new"], 1).await;
+    for _ in 0..3 {
+        fixture.run(FETCH, done("x"), 2).await;
+    }
     fixture.run(EXTRACT, done("x"), 3).await;
     let claimed = fixture.claim_one(EXTRACT, 4).await;
-    let what = Selection::Items(vec![key("a"), key("b")]);
-    let reopened = fixture.store.reopen(fixture.job, what, Timestamp(5)).await.unwrap();
-    assert_eq!((reopened.items, reopened.tasks), (2, 3));
-    assert_eq!(fixture.state("a", "fetch").await, TaskState::Ready { due: Timestamp(5) });
-    assert!(matches!(fixture.state("a", "extract").await, TaskState::Waiting { .. }));
+    let all = ["ended", "claimed", "queued", "new"].map(key);
+    let reopened = fixture.store.reopen(fixture.job, Selection::Items(all.to_vec()), Timestamp(5)).await.unwrap();
+    assert_eq!((reopened.items, reopened.tasks), (1, 2));
+    assert_eq!(reopened.in_progress, all[1..]);
+    assert_eq!(fixture.state("ended", "fetch").await, TaskState::Ready { due: Timestamp(5) });
+    assert!(
+        matches!(fixture.state("ended", "extract").await, TaskState::Waiting { .. }),
+        "it stands on what runs again"
+    );
+    for text in ["claimed", "queued"] {
+        assert_eq!(fixture.state(text, "fetch").await, TaskState::Done, "{text}: paid work isn't done again");
+    }
     fixture.settle(settlement(&claimed, done("x"), 6)).await.unwrap();
-    assert_eq!(fixture.state("b", "extract").await, TaskState::Done);
+    assert_eq!(fixture.state("claimed", "extract").await, TaskState::Done);
+    fixture.sound().await;
+}
+
+#[tokio::test]
+async fn a_new_revision_leaves_an_excluded_item_out_until_a_retry_takes_it_in() {
+    let fixture = Fixture::new().await;
+    let revision = |text: &str| {
+        let data = crate::fixture::object(serde_json::json!({ "url": text }));
+        vec![NewItem { revision: Some(text.into()), data, ..new_item("a") }]
+    };
+    let submit =
+        async |text: &str, now| fixture.store.submit(fixture.job, revision(text), Timestamp(now)).await.unwrap();
+    submit("first", 1).await;
+    fixture.run(FETCH, done("of the first"), 2).await;
+    fixture.store.exclude(fixture.job, vec![key("a")], "not ours".into(), Timestamp(3)).await.unwrap();
+    let submitted = submit("second", 4).await;
+    assert_eq!((submitted.reopened, submitted.known, submitted.opened), (0, 1, vec![]));
+    assert_eq!(fixture.view().await.items[&ItemStatus::Skipped], 1);
+    assert!(fixture.claim(FETCH, 9, 5).await.is_empty());
+    fixture.sound().await;
+    let reopened = fixture.store.reopen(fixture.job, Selection::Items(vec![key("a")]), Timestamp(6)).await.unwrap();
+    assert_eq!((reopened.items, reopened.tasks), (1, 2));
+    let claim = fixture.claim_one(FETCH, 7).await;
+    assert_eq!(claim.data.parse().unwrap()["url"], "second");
     fixture.sound().await;
 }
 

@@ -1,9 +1,9 @@
 //! Restarts, crashes, and a second opener.
 
-use tollgate_core::{Timestamp, item::ItemStatus};
-use tollgate_store::{BlobSource, RedbStore, Store, StoreError, StoreOptions};
+use tollgate_core::{Timestamp, item::ItemStatus, outcome::Verdict};
+use tollgate_store::{BlobSource, ItemQuery, RedbStore, Store, StoreError, StoreOptions};
 
-use crate::fixture::{EXTRACT, FETCH, Fixture, copy, done, settlement};
+use crate::fixture::{EXTRACT, FETCH, Fixture, copy, done, new_item, settlement, stage};
 
 #[tokio::test]
 async fn s04_work_in_flight_at_a_crash_runs_again() {
@@ -67,17 +67,39 @@ async fn s12_a_closed_store_says_so_and_breaks_nothing() {
     assert!(matches!(blob, Err(StoreError::Closed)));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s12_readers_see_one_snapshot_while_others_write() {
-    let fixture = Fixture::new().await;
-    for round in 0..20 {
-        let text = format!("item {round}");
-        let texts = [text.as_str()];
-        let (_, view) = tokio::join!(fixture.submit(&texts, round), fixture.view());
-        let total: u64 = view.items.values().sum();
-        let tasks: u64 = view.stages[0].tasks.values().sum();
-        assert_eq!(total, tasks, "items and tasks of one moment");
+    const ITEMS: u64 = 200;
+    let fixture = std::sync::Arc::new(Fixture::with(vec![stage("fetch", &[])]).await);
+    fixture.submit(&["item 0"], 1).await;
+    let writer = tokio::spawn({
+        let fixture = fixture.clone();
+        async move {
+            // Each settlement writes an output, a state and the next item: rows of five tables, one transaction.
+            for round in 1..=ITEMS {
+                let Verdict::Done(mut output) = done("page") else { unreachable!() };
+                output.found = vec![new_item(&format!("item {round}"))];
+                fixture.run(FETCH, Verdict::Done(output), round).await;
+            }
+        }
+    });
+    let mut reads_midway = 0;
+    loop {
+        let is_last = writer.is_finished();
+        let query = ItemQuery { limit: 1_000, outputs: true, ..ItemQuery::default() };
+        let items = fixture.store.items(fixture.job, query).await.unwrap().entries;
+        let (newest, before) = items.split_last().unwrap();
+        assert_eq!((newest.status, newest.outputs.len()), (ItemStatus::Queued, 0), "{}", newest.key);
+        for item in before {
+            assert_eq!((item.status, item.outputs.len()), (ItemStatus::Done, 1), "{}", item.key);
+        }
+        reads_midway += u64::from(items.len() > 1 && (items.len() as u64) <= ITEMS);
+        if is_last {
+            break;
+        }
     }
+    writer.await.unwrap();
+    assert!(reads_midway > 0, "nothing was read while it was written");
 }
 
 #[tokio::test]

@@ -19,8 +19,8 @@ async fn an_output_opens_the_next_stage_and_is_brought_to_it() {
     assert_eq!(settled.opened, [EXTRACT]);
     let claim = fixture.claim_one(EXTRACT, 3).await;
     assert_eq!(claim.key, key("a"));
-    assert_eq!(claim.data["url"], "a");
-    assert_eq!(claim.inputs[&name("fetch")].fields["text"], "page");
+    assert_eq!(claim.data.parse().unwrap()["url"], "a");
+    assert_eq!(claim.inputs[&name("fetch")].fields.parse().unwrap()["text"], "page");
     fixture.settle(settlement(&claim, done("text"), 4)).await.unwrap();
     let view = fixture.view().await;
     assert_eq!(view.items[&ItemStatus::Done], 1);
@@ -68,6 +68,28 @@ async fn s14_every_attempt_keeps_its_error_as_far_as_policy_says() {
     let listed = fixture.store.recent_errors(fixture.job, 10).await.unwrap();
     let listed: Vec<_> = listed.iter().map(|one| one.error.message.as_str()).collect();
     assert_eq!(listed, ["error 5", "error 4", "error 3", "error 2", "error 1"]);
+}
+
+#[tokio::test]
+async fn s14_attempts_that_only_had_to_wait_keep_their_reason_and_evict_no_failure() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a"], 1).await;
+    for round in 1..=12 {
+        let claim = fixture.claim_one(FETCH, round * 10).await;
+        let kind = match round {
+            1 | 2 => LaterKind::Failed,
+            _ if round % 2 == 0 => LaterKind::Down,
+            _ => LaterKind::RateLimited,
+        };
+        let mut one = settlement(&claim, later(round * 10 + 5, kind), round * 10);
+        one.attempt.as_mut().unwrap().reason = Some(format!("reason {round}"));
+        fixture.settle(one).await.unwrap();
+    }
+    let fixture = fixture.restart().await;
+    let detail = fixture.detail("a").await;
+    let kept: Vec<_> = detail.attempts[&name("fetch")].iter().map(|one| (one.number, one.reason.as_deref())).collect();
+    let reasons = ["reason 1", "reason 2", "reason 10", "reason 11", "reason 12"].map(Some);
+    assert_eq!(kept, [1, 2, 10, 11, 12].into_iter().zip(reasons).collect::<Vec<_>>(), "keep_attempts is 3");
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ async fn another_revision_opens_the_item_with_its_new_data_and_refuses_the_old_a
     let refused = fixture.settle(settlement(&extracting, done("of old data"), 6)).await;
     assert!(matches!(refused, Err(StoreError::StaleClaim(_))));
     let claim = fixture.claim_one(FETCH, 7).await;
-    assert_eq!(claim.data["url"], "new");
+    assert_eq!(claim.data.parse().unwrap()["url"], "new");
     let detail = fixture.detail("a").await;
     assert_eq!(detail.item.outputs[&name("fetch")]["text"], "page", "it serves until the new one is there");
     assert_eq!(detail.item.created_at, Timestamp(1));
@@ -98,26 +98,26 @@ async fn items_of_two_jobs_interleaved_are_listed_apart_in_pages() {
 #[tokio::test]
 async fn q07_rounds_that_find_nothing_are_counted() {
     let fixture = Fixture::new().await;
-    let page = |items, cursor: Option<&str>, next_round| DiscoveryPage {
-        job: fixture.job,
-        result: DiscoveryResult::Page { items, cursor: cursor.map(str::to_owned), next_round },
-        now: Timestamp(5),
+    let settle = async |result, now| {
+        let token = fixture.store.claim_discovery(fixture.job).await.unwrap().token;
+        let page = DiscoveryPage { job: fixture.job, token, result, now: Timestamp(now) };
+        fixture.store.settle_discovery(page).await.unwrap();
+        fixture.store.discovery(fixture.job).await.unwrap()
+    };
+    let page = |items, cursor: Option<&str>, next_round| DiscoveryResult::Page {
+        items,
+        cursor: cursor.map(str::to_owned),
+        next_round,
     };
     let again = Some(Timestamp(100));
-    fixture.store.settle_discovery(page(vec![new_item("a")], Some("p2"), None)).await.unwrap();
-    assert_eq!(fixture.store.discovery(fixture.job).await.unwrap().cursor.as_deref(), Some("p2"));
-    fixture.store.settle_discovery(page(vec![], None, again)).await.unwrap();
-    let state = fixture.store.discovery(fixture.job).await.unwrap();
+    let state = settle(page(vec![new_item("a")], Some("p2"), None), 5).await;
+    assert_eq!(state.cursor.as_deref(), Some("p2"));
+    let state = settle(page(vec![], None, again), 5).await;
     assert_eq!((state.rounds, state.empty_rounds, state.due, state.finished), (1, 0, again, false));
-    fixture.store.settle_discovery(page(vec![], None, again)).await.unwrap();
-    fixture.store.settle_discovery(page(vec![], None, None)).await.unwrap();
+    settle(page(vec![], None, again), 5).await;
+    settle(page(vec![], None, None), 5).await;
     let error = TaskError::new(ErrorKind::Transport, "no such host");
-    let failing = DiscoveryResult::Error { error: error.clone(), counted: true, retry_at: Timestamp(200), pause: None };
-    fixture
-        .store
-        .settle_discovery(DiscoveryPage { job: fixture.job, result: failing, now: Timestamp(6) })
-        .await
-        .unwrap();
+    settle(DiscoveryResult::Error { error: error.clone(), counted: true, retry_at: Timestamp(200), pause: None }, 6).await;
     let fixture = fixture.restart().await;
     let state = fixture.store.discovery(fixture.job).await.unwrap();
     assert_eq!((state.rounds, state.empty_rounds, state.finished, state.errors), (3, 2, true, 1));

@@ -25,6 +25,7 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 /// | `post URL TEXT` | sends TEXT by POST; `text` is the address that answered |
 /// | `fetch-then WORD URL` | asks for a page, then ends with the error WORD |
 /// | `fetch-swallow URL` | asks, swallows the error and ends with `failed` |
+/// | `fetch-panic URL`, `fetch-breach URL` | asks, and panics at an error or makes an output that breaks its contract |
 /// | `fetch-past URL URL` | asks for the first, gets past its error by the second |
 /// | `fetch-all URL …` | asks for all at once; `text` says how many answered |
 /// | `put TEXT`, `get`, `read-back` | keeps an artifact; reads one that nobody made; reads what `put` kept |
@@ -68,6 +69,11 @@ pub(crate) fn act<T: From<Done> + OutputExt>(action: &str, attempt: u32) -> Resu
             Ok(_) => end(word.into()),
             Err(_) => Err(StageError::failed("something went wrong")),
         },
+        "fetch-panic" => match http::get(rest) {
+            Ok(_) => end(word.into()),
+            Err(error) => panic!("it expected a page: {error:?}"),
+        },
+        "fetch-breach" => end(http::get(rest).map_or_else(|_| String::new(), |_| word.into())),
         "fetch-past" => {
             let (one, other) = rest.split_once(' ').or_permanent("fetch-past takes two addresses")?;
             end(http::get(one).or_else(|_| http::get(other))?.url())

@@ -1,0 +1,80 @@
+//! Verifying: what a crash or a bug could break is seen.
+
+use redb::{Database, TableDefinition, WriteTransaction};
+use tollgate_store::{BLOB_ROW_BYTES_MAX, BlobSource, NewArtifact, Store};
+
+use crate::fixture::{EXTRACT, FETCH, Fixture, done, settlement};
+
+type Rows<'k, K> = TableDefinition<'k, K, &'static [u8]>;
+const ITEMS: Rows<'_, u64> = TableDefinition::new("items");
+const OUTPUTS: Rows<'_, &[u8; 10]> = TableDefinition::new("outputs");
+const BLOBS: Rows<'_, &[u8; 32]> = TableDefinition::new("blobs");
+
+/// A sound store with an item that is done, its attempts, and an artifact as a row and one as a file.
+async fn fixture() -> Fixture {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a"], 1).await;
+    let claim = fixture.claim_one(FETCH, 2).await;
+    let mut fetched = settlement(&claim, done("page"), 2);
+    let large = BlobSource::Bytes(vec![7; BLOB_ROW_BYTES_MAX as usize + 1].into());
+    let blob = fixture.store.put_blob(large).await.unwrap();
+    let large = NewArtifact { name: "audio".into(), content_type: "audio/ogg".into(), blob };
+    fetched.artifacts = vec![fixture.artifact("page.html", "raw").await, large];
+    fixture.settle(fetched).await.unwrap();
+    fixture.run(EXTRACT, done("text"), 3).await;
+    fixture.sound().await;
+    fixture
+}
+
+/// Breaks one of the closed store's databases; gives what is then found.
+async fn broken(fixture: Fixture, database: &str, breaks: impl FnOnce(&WriteTransaction)) -> Vec<String> {
+    fixture.store.close().await.unwrap();
+    {
+        let database = Database::open(fixture.folder.path().join(database)).unwrap();
+        let transaction = database.begin_write().unwrap();
+        breaks(&transaction);
+        transaction.commit().unwrap();
+    }
+    let report = fixture.restart_closed().store.verify().await.unwrap();
+    assert!(!report.is_sound());
+    report.problems
+}
+
+fn says(problems: &[String], text: &str) {
+    assert!(problems.iter().any(|problem| problem.contains(text)), "{text:?} is not among {problems:?}");
+}
+
+#[tokio::test]
+async fn s04_a_task_that_is_done_without_an_output_is_seen() {
+    let problems = broken(fixture().await, "queue.redb", |transaction| {
+        transaction.open_table(OUTPUTS).unwrap().retain(|_, _| false).unwrap();
+    })
+    .await;
+    says(&problems, "stage 1: done, but it has no output");
+}
+
+#[tokio::test]
+async fn s04_rows_without_their_item_are_seen() {
+    let problems = broken(fixture().await, "queue.redb", |transaction| {
+        transaction.open_table(ITEMS).unwrap().retain(|_, _| false).unwrap();
+    })
+    .await;
+    for table in ["tasks", "outputs", "attempts", "artifacts"] {
+        says(&problems, &format!("{table} has a row of item 1"));
+    }
+}
+
+#[tokio::test]
+async fn s04_a_blob_that_is_named_and_not_kept_is_seen() {
+    let problems = broken(fixture().await, "content.redb", |transaction| {
+        transaction.open_table(BLOBS).unwrap().retain(|_, _| false).unwrap();
+    })
+    .await;
+    assert_eq!(problems.len(), 1);
+    says(&problems, "which isn't kept");
+    let fixture = fixture().await;
+    std::fs::remove_dir_all(fixture.folder.path().join("blobs")).unwrap();
+    let problems = broken(fixture, "content.redb", |_| {}).await;
+    assert_eq!(problems.len(), 1);
+    says(&problems, "which isn't kept");
+}
