@@ -220,7 +220,8 @@ mod tests {
     }
 
     fn next_turn(site: &Site, spec: &SiteSpec) -> Duration {
-        site.state().rate.clone().take(spec.rate.unwrap(), NOW)
+        let mut rate = site.state().rate;
+        rate.take(spec.rate.unwrap(), NOW)
     }
 
     #[tokio::test]
