@@ -12,9 +12,9 @@ use tollgate_core::{
     outcome::BreakerEffect, pause::Pause,
 };
 use tollgate_store::{
-    BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryPage, DiscoveryState, ErrorView, ItemDetail, ItemQuery,
-    ItemView, JobDeclaration, JobView, Page, RedbStore, Reopened, Reply, Selection, Settled, Settlement, StateChange,
-    StateEntry, Store, StoreError, StoreOptions, StoredArtifact, StoredBlob, Submitted, TaskRef,
+    BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryClaim, DiscoveryPage, DiscoveryState, ErrorView, ItemDetail,
+    ItemQuery, ItemView, JobDeclaration, JobView, Page, RedbStore, Reopened, Reply, Selection, Settled, Settlement,
+    StateChange, StateEntry, Store, StoreError, StoreOptions, StoredArtifact, StoredBlob, Submitted, TaskRef,
 };
 
 /// What goes wrong.
@@ -73,6 +73,7 @@ impl Store for Faulty {
     pass! {
         declare(job: JobDeclaration, now: Timestamp) -> DeclaredJob;
         submit(job: JobId, items: Vec<NewItem>, now: Timestamp) -> Submitted;
+        claim_discovery(job: JobId) -> DiscoveryClaim;
         settle_discovery(page: DiscoveryPage) -> Submitted;
         discovery(job: JobId) -> DiscoveryState;
         next_due(lane: Lane, now: Timestamp) -> Option<Timestamp>;

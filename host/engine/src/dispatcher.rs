@@ -434,7 +434,7 @@ impl Dispatcher {
             return;
         }
         lanes.discovering = true;
-        let (tools, plan, before) = (self.tools.clone(), lanes.plan.clone(), lanes.discovery.clone());
+        let (tools, plan) = (self.tools.clone(), lanes.plan.clone());
         self.executors.spawn(async move {
             let result = match supervise::catch(discovery::page(&tools, &plan)).await {
                 Ok(result) => result.map_err(Unsettled::Store),

@@ -117,7 +117,8 @@ async fn q07_rounds_that_find_nothing_are_counted() {
     settle(page(vec![], None, again), 5).await;
     settle(page(vec![], None, None), 5).await;
     let error = TaskError::new(ErrorKind::Transport, "no such host");
-    settle(DiscoveryResult::Error { error: error.clone(), counted: true, retry_at: Timestamp(200), pause: None }, 6).await;
+    settle(DiscoveryResult::Error { error: error.clone(), counted: true, retry_at: Timestamp(200), pause: None }, 6)
+        .await;
     let fixture = fixture.restart().await;
     let state = fixture.store.discovery(fixture.job).await.unwrap();
     assert_eq!((state.rounds, state.empty_rounds, state.finished, state.errors), (3, 2, true, 1));

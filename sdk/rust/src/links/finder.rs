@@ -9,7 +9,8 @@ use super::{LINKS_MAX, Links, absolute};
 
 /// Reads a page of that address. `skip_nofollow`: without the links that the site asks crawlers not to follow.
 pub(super) fn find(page: &[u8], base: Url, skip_nofollow: bool) -> Links {
-    let mut found = Found { base, has_base: false, seen: HashSet::new(), known: HashSet::new(), links: Links::default() };
+    let mut found =
+        Found { base, has_base: false, seen: HashSet::new(), known: HashSet::new(), links: Links::default() };
     let finder = Finder { found: &mut found, skip_nofollow, tag: Tag::default(), last_start_tag: Vec::new() };
     let Ok(()) = Tokenizer::new_with_emitter(page, finder).finish();
     found.links
