@@ -20,6 +20,7 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 /// | `panic`, `spin`, `allocate` | traps, never ends, takes memory without end |
 /// | `found N`, `flag TEXT` | is done, with N items or a quality flag |
 /// | `fetch URL`, `status URL` | asks for a page; any status is fine for `status` |
+/// | `status-then URL ACTION` | asks for a page, and does ACTION whatever the status |
 /// | `save URL`, `bytes URL` | keeps the body as `page.html`, or reads it without keeping it |
 /// | `fetch-swallow URL` | asks, swallows the error and ends with `failed` |
 /// | `fetch-past URL URL` | asks for the first, gets past its error by the second |
@@ -44,6 +45,11 @@ pub(crate) fn act<T: From<Done> + OutputExt>(action: &str, attempt: u32) -> Resu
         "allocate" => allocate(),
         "fetch" => end(http::get(rest)?.status().to_string()),
         "status" => end(http::request("GET", rest).send()?.status().to_string()),
+        "status-then" => {
+            let (url, then) = rest.split_once(' ').or_permanent("status-then takes an address and an action")?;
+            http::request("GET", url).send()?;
+            act(then, attempt)
+        }
         "save" => end(http::get(rest)?.save("page.html")?.size.to_string()),
         "bytes" => end(http::get(rest)?.bytes()?.len().to_string()),
         "fetch-swallow" => match http::get(rest) {
