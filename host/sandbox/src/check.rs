@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use tollgate_core::{
     StageIx, StageName,
     graph::{GraphStage, Need, StageGraph},
-    handler::Capability,
-    spec::{Diagnostic, JobSpec, Place},
+    handler::{Capability, StageInfo},
+    spec::{Diagnostic, JobSpec, Place, diagnostic::did_you_mean},
 };
 
 use crate::Handler;
@@ -24,8 +24,10 @@ pub fn check_job(handler: &Handler, job: &JobSpec, file: &str) -> Result<(), Vec
     let known: Vec<&str> = handler.info().stages.iter().map(|stage| stage.name.as_str()).collect();
     let stages_known = stages(job, &known, &mut say);
     if stages_known {
-        graph(handler, job, &mut say);
-        conditions(job, &known, &mut say);
+        covered(handler, job, &mut say);
+        if let Some(graph) = graph(handler, job, &mut say) {
+            conditions(handler, job, &graph, &mut say);
+        }
     }
     params(handler, job, &mut say);
     if job.discover.is_some() && !handler.info().discovers {
@@ -69,9 +71,6 @@ fn grants(handler: &Handler, job: &JobSpec, say: Say<'_>) {
     say(job.grant_at, message, Some(format!("write: grant = [{}]", all.join(", "))));
 }
 
-/// Names that are less alike than this aren't offered: a slip of the finger, not another word.
-const LIKENESS_MIN: f64 = 0.75;
-
 /// Stages that jobs.toml names and the handler lacks.
 fn stages(job: &JobSpec, known: &[&str], say: Say<'_>) -> bool {
     let chosen = job.stages.iter().flatten().map(|name| (name, job.at));
@@ -81,26 +80,47 @@ fn stages(job: &JobSpec, known: &[&str], say: Say<'_>) -> bool {
         if !known.contains(&name.as_str()) {
             all_known = false;
             let message = format!("handler {} has no stage `{name}`", job.handler);
-            let likeness = |other: &&str| strsim::jaro_winkler(name.as_str(), other);
-            let nearest = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-            let meant = match nearest.filter(|nearest| likeness(nearest) > LIKENESS_MIN) {
-                Some(nearest) => format!("did you mean `{nearest}`? "),
-                None => String::new(),
-            };
-            say(at, message, Some(format!("{meant}its stages are {}", known.join(", "))));
+            say(at, message, Some(did_you_mean(name.as_str(), known, "its stages are")));
         }
     }
     all_known
 }
 
+/// The stages that run.
+fn running<'a>(handler: &'a Handler, job: &'a JobSpec) -> impl Iterator<Item = (usize, &'a StageInfo)> {
+    let runs = |stage: &StageInfo| job.stages.as_ref().is_none_or(|only| only.contains(&stage.name));
+    handler.info().stages.iter().enumerate().filter(move |(_, stage)| runs(stage))
+}
+
+/// What a stage of the handler takes must come from its needs, whatever jobs.toml says of them: the same stages, or
+/// some of the alternatives.
+fn covered(handler: &Handler, job: &JobSpec, say: Say<'_>) {
+    for (_, stage) in running(handler, job) {
+        let tuned = job.stage(&stage.name);
+        let (Some(own), Some(written)) = (&stage.needs, &tuned.needs) else {
+            continue;
+        };
+        let is_covered = |need: &&Need| {
+            let suits = |other: &Need| other.any_of.iter().all(|name| need.any_of.contains(name));
+            written.iter().any(suits)
+        };
+        let missing: Vec<String> =
+            own.iter().filter(|need| !is_covered(need)).map(|need| format!("`{need}`")).collect();
+        if !missing.is_empty() {
+            let message =
+                format!("stage `{}` takes what {} makes, and `needs` leaves it out", stage.name, missing.join(", "));
+            let all = own.iter().chain(written.iter().filter(|need| !own.contains(need)));
+            let all: Vec<String> = all.map(|need| format!("\"{need}\"")).collect();
+            say(tuned.needs_at, message, Some(format!("write: needs = [{}], or leave `needs` out", all.join(", "))));
+        }
+    }
+}
+
 /// The stages that run with their needs, as far as unknown names and circles go.
-fn graph(handler: &Handler, job: &JobSpec, say: Say<'_>) {
+fn graph(handler: &Handler, job: &JobSpec, say: Say<'_>) -> Option<StageGraph> {
     let mut before: Option<StageName> = None;
     let mut stages = Vec::new();
-    for (place, stage) in handler.info().stages.iter().enumerate() {
-        if job.stages.as_ref().is_some_and(|only| !only.contains(&stage.name)) {
-            continue;
-        }
+    for (place, stage) in running(handler, job) {
         let tuned = job.stage(&stage.name);
         let needs = tuned.needs.or_else(|| stage.needs.clone());
         let needs = needs.unwrap_or_else(|| before.iter().map(|name| Need { any_of: vec![name.clone()] }).collect());
@@ -108,17 +128,42 @@ fn graph(handler: &Handler, job: &JobSpec, say: Say<'_>) {
         let ix = StageIx(u16::try_from(place).unwrap_or(u16::MAX));
         stages.push(GraphStage { ix, name: stage.name.clone(), needs });
     }
-    if let Err(error) = StageGraph::new(stages) {
-        say(job.at, error.to_string(), Some("correct `needs`, or add the stage to `stages`".to_owned()));
+    match StageGraph::new(stages) {
+        Ok(graph) => Some(graph),
+        Err(error) => {
+            say(job.at, error.to_string(), Some("correct `needs`, or add the stage to `stages`".to_owned()));
+            None
+        }
     }
 }
 
-fn conditions(job: &JobSpec, known: &[&str], say: Say<'_>) {
+/// Conditions against the stages before theirs, and the contracts of those.
+fn conditions(handler: &Handler, job: &JobSpec, graph: &StageGraph, say: Say<'_>) {
     for stage in &job.tuned {
-        if let Some(when) = &stage.when
-            && let Err(error) = when.check_names(known.iter().copied())
-        {
-            say(stage.at, error.to_string(), Some(format!("names are data and {}", known.join(", "))));
+        let Some(when) = &stage.when else {
+            continue;
+        };
+        let before = graph.before(stage.name.as_str());
+        let known: Vec<&str> = before.iter().map(|name| name.as_str()).chain(["data"]).collect();
+        let names = when.names();
+        let mut unknown = names.iter().filter(|name| !known.contains(&name.as_str())).peekable();
+        if unknown.peek().is_none() {
+            let schema_of = |name: &str| handler.info().stage(name).map(|stage| &stage.produces);
+            if let Err(misfit) = when.check(&schema_of) {
+                say(stage.when_at, format!("`{}` can never hold: {misfit}", when.source()), misfit.help);
+            }
+        }
+        for name in unknown {
+            let (why, help) = if name == stage.name.as_str() {
+                let help = format!("a condition is looked at before its stage runs; it may name {}", known.join(", "));
+                ("this stage itself", help)
+            } else if graph.by_name(name).is_some() {
+                let help = format!("add \"{name}\" to the needs of `{}`, or name {}", stage.name, known.join(", "));
+                ("a stage that doesn't come before this one", help)
+            } else {
+                ("neither `data` nor a stage before this one", did_you_mean(name, &known, "it may name"))
+            };
+            say(stage.when_at, format!("`{}` names `{name}`, {why}", when.source()), Some(help));
         }
     }
 }
@@ -153,8 +198,7 @@ fn params(handler: &Handler, job: &JobSpec, say: Say<'_>) {
     if job.discover.is_some() && handler.info().discovers {
         check(job.at, format!("job {}", job.name), job.params.clone());
     }
-    let runs = |name: &StageName| job.stages.as_ref().is_none_or(|only| only.contains(name));
-    for info in handler.info().stages.iter().filter(|info| runs(&info.name)) {
+    for (_, info) in running(handler, job) {
         let stage = job.stage(&info.name);
         let params = job.stage_params(&stage);
         if stage.params.is_empty() {
