@@ -1,6 +1,6 @@
 //! Discovery and fetch, against the mock host.
 
-use tollgate_sdk::mock;
+use tollgate_sdk::{mock, sitemap::ENTRIES_A_PAGE};
 
 use super::*;
 
@@ -64,10 +64,10 @@ fn sitemaps_are_read_and_indexes_unfolded() {
 fn a_long_sitemap_is_paged() {
     let crawl = Crawl { seeds: Vec::new(), sitemap: vec!["https://a.example/s.xml".into()], ..crawl() };
     let entry = |n| format!("<url><loc>https://a.example/{n}</loc><lastmod>2026-01-0{}</lastmod></url>", n % 9);
-    let long: String = (0..ITEMS_A_PAGE + 1).map(entry).collect();
+    let long: String = (0..ENTRIES_A_PAGE + 1).map(entry).collect();
     let host = mock::Host::new().page("https://a.example/s.xml", &format!("<urlset>{long}</urlset>"));
     let (keys, pages) = round(&host, &crawl);
-    assert_eq!((keys.len(), pages), (ITEMS_A_PAGE + 1, 3));
+    assert_eq!((keys.len(), pages), (ENTRIES_A_PAGE + 1, 3));
 }
 
 #[test]
