@@ -37,12 +37,20 @@ pub(crate) async fn run(program: &dyn Program, global: &Global, args: RunArgs) -
     let (overview, settled) = end?;
     output::print(&status::text(&overview))?;
     eprintln!("{settled} tasks run");
-    let standing: Vec<&str> =
-        overview.jobs.iter().filter(|job| job.pause.is_some()).map(|job| job.name.as_str()).collect();
-    if args.until_idle && !standing.is_empty() {
-        return Err(CliError::standing(format!("paused: {}; see `tollgate job show`", standing.join(", "))));
+    match standing(&overview) {
+        Some(why) if args.until_idle => Err(CliError::standing(why)),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// The jobs that stand still: paused, or refused and unknown to the store but for the reason.
+fn standing(overview: &Overview) -> Option<String> {
+    let paused = overview.jobs.iter().filter(|job| job.pause.is_some()).map(|job| &job.name);
+    let unknown = overview.attention.iter().filter_map(|attention| attention.job.as_ref());
+    let unknown = unknown.filter(|name| overview.jobs.iter().all(|job| job.name != **name));
+    let standing: Vec<&str> = paused.chain(unknown).map(|name| name.as_str()).collect();
+    (!standing.is_empty())
+        .then(|| format!("at a standstill: {}; `tollgate status` and `tollgate check` say why", standing.join(", ")))
 }
 
 /// Waits for the host's end. The overview is read before the store closes with it.
