@@ -155,6 +155,11 @@ mod tests {
         assert_eq!(check(schema.clone(), json!({"tags": []})), Err(Breach::Empty { field: "/tags".into() }));
         assert_eq!(check(schema.clone(), json!({"tags": ["a", ""]})), Err(Breach::Empty { field: "/tags/1".into() }));
         assert_eq!(check(schema, json!({})), Err(Breach::Empty { field: String::new() }));
+        let said = Breach::Empty { field: "/tags".into() }.to_string();
+        assert!(said.contains("`Option` or `#[may_be_empty]`") && said.contains("`minItems: 0`"), "{said}");
+        let map = json!({"type": "object", "properties": {"specs": {"type": "object"}}});
+        assert_eq!(check(map.clone(), json!({"specs": {}})), Ok(()), "a map may be empty");
+        assert!(check(map, json!({"specs": {"a": ""}})).is_err(), "its values may not");
     }
 
     #[test]
