@@ -6,7 +6,7 @@ use tollgate_sandbox::{Handler, check_job};
 use crate::guests::Bench;
 
 async fn said(jobs: &str) -> Vec<String> {
-    said_of(&*Bench::new().outcomes().await, jobs)
+    said_of(&Bench::new().outcomes().await, jobs)
 }
 
 fn said_of(outcomes: &Handler, jobs: &str) -> Vec<String> {
