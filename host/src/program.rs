@@ -5,12 +5,16 @@ use std::{path::Path, sync::Arc};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 use tollgate_cli::{Checked, CliError, Program, RunRequest, Running};
+use tollgate_core::ids::HandlerName;
 use tollgate_engine::{Operations, Progress, clock::SystemClock};
-use tollgate_sandbox::Compiler;
+use tollgate_sandbox::{Compiler, Sandbox, SandboxOptions};
 use tollgate_store::{RedbStore, Store as _, StoreError, StoreOptions, VerifyReport};
 use tollgate_web::HostFile;
 
-use crate::{Host, HostError, check, check::SpecFile};
+use crate::{
+    Host, HostError, check,
+    check::{SpecFile, make_folder},
+};
 
 /// The program `tollgate` over this crate's host.
 #[derive(Debug, Clone, Copy, Default)]
@@ -86,6 +90,21 @@ impl Program for Tollgate {
         async move {
             let report = check(file, data, compiler()?).await.map_err(refuse)?;
             Ok(Checked { deployment: report.deployment, jobs: report.jobs })
+        }
+        .boxed()
+    }
+
+    fn load<'a>(
+        &'a self,
+        name: &'a HandlerName,
+        component: &'a Path,
+        data: &'a Path,
+    ) -> BoxFuture<'a, Result<(), CliError>> {
+        async move {
+            make_folder(data).map_err(refuse)?;
+            let options = SandboxOptions::new(data.join("compiled"), compiler()?);
+            let sandbox = Sandbox::new(options).map_err(|error| refuse(error.into()))?;
+            sandbox.load(name, component).await.map(drop).map_err(|error| CliError::configuration(error.to_string()))
         }
         .boxed()
     }

@@ -242,3 +242,41 @@ async fn files_of_items_are_added_whatever_their_size() {
     let added = json(&world, &["item", "add", "test", "--from", lines.to_str().unwrap()]).await;
     assert_eq!((&added["new"], &added["known"]), (&Value::from(12), &Value::from(0)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_only_job_is_refused_says_so_by_its_exit_code() {
+    let world = World::new(vec![]).await;
+    world.jobs("[job.test]\nkind = \"backfill\"\nhandler = \"nowhere\"\n");
+    let output = run(&world, &["run", "--until-idle"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("at a standstill: test"), "{said}");
+}
+
+/// A crate that makes a component of its own at once: cargo has nothing to fetch for it.
+fn lay_crate(world: &World, source: &str) -> String {
+    let folder = world.path("odd");
+    fs::create_dir_all(folder.join("src")).unwrap();
+    let manifest = "[package]\nname = \"odd\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[lib]\ncrate-type = [\"cdylib\"]\n\n[workspace]\n";
+    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    fs::write(folder.join("src/lib.rs"), source).unwrap();
+    folder.display().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn build_takes_no_handler_that_a_host_would_refuse() {
+    let world = World::new(vec![]).await;
+    let handlers = world.path("drop");
+    fs::write(world.path("jobs.toml"), format!("[host]\nhandlers = {:?}\n", handlers.display().to_string())).unwrap();
+    let odd = lay_crate(&world, "");
+    let output = run(&world, &["build", &odd]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("builds, but no host would take it: it exports no"), "{said}");
+    assert_eq!(fs::read_dir(&handlers).unwrap().count(), 0, "nothing is left of it");
+
+    lay_crate(&world, "fn broken( {}");
+    let output = run(&world, &["build", &odd]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("doesn't build\n") && !said.contains("rustup"), "{said}");
+}

@@ -1,14 +1,8 @@
 //! Discovery from seeds and sitemaps, and the stage that keeps a page and follows its links.
 
-use tollgate_sdk::{prelude::*, sitemap::Sitemap};
+use tollgate_sdk::prelude::*;
 
 use crate::bounds::Crawl;
-
-/// Items that one page of discovery gives at most, as the host takes them. The largest sitemap that the protocol allows
-/// lists half as many, so each is read once.
-const ITEMS_A_PAGE: usize = 100_000;
-/// Sitemaps of one round at most, those of indexes included: an index that lists itself must end.
-const SITEMAPS_MAX: usize = 1_000;
 
 /// A page of the crawl.
 #[data]
@@ -41,18 +35,6 @@ impl Page {
     }
 }
 
-/// Where discovery goes on.
-#[part]
-#[derive(Default)]
-struct Cursor {
-    /// Sitemaps still to read; the first is being read.
-    open: Vec<String>,
-    /// Entries of the first that are done, where it is larger than the protocol allows: it is read again for the rest.
-    skip: usize,
-    /// Sitemaps read so far.
-    read: usize,
-}
-
 /// Seeds first, then the sitemaps, a bounded number of items a page. An index of sitemaps is unfolded where it stands.
 #[discover]
 pub(crate) fn seeds(round: &Round, crawl: &Crawl) -> Result<Found> {
@@ -66,49 +48,11 @@ pub(crate) fn seeds(round: &Round, crawl: &Crawl) -> Result<Found> {
             Ok(Link { url, depth: 0 })
         };
         let seeds = crawl.seeds.iter().map(seed).collect::<Result<Vec<_>>>()?;
-        return found(seeds, &Cursor { open: crawl.sitemap.clone(), ..Cursor::default() });
+        return Ok(Found::page(seeds, sitemap::start(&crawl.sitemap)?));
     };
-    let mut cursor: Cursor = tollgate_sdk::serde_json::from_str(cursor)?;
-    let Some(address) = cursor.open.first() else {
-        return Ok(Found::default());
-    };
-    let entries = match sitemap::parse(&http::get(address)?.bytes()?)? {
-        Sitemap::Pages(entries) => entries,
-        Sitemap::Index(entries) => {
-            cursor.open.splice(..1, entries.into_iter().map(|entry| entry.url));
-            cursor.read += 1;
-            if cursor.read + cursor.open.len() > SITEMAPS_MAX {
-                return Err(StageError::permanent(format!("more than {SITEMAPS_MAX} sitemaps in one round")));
-            }
-            return found(Vec::<Link>::new(), &cursor);
-        }
-    };
-    let is_last = entries.len() <= cursor.skip + ITEMS_A_PAGE;
-    let page = entries.into_iter().skip(cursor.skip).take(ITEMS_A_PAGE);
-    let links = page.filter(|entry| crawl.takes(&entry.url)).map(|entry| {
-        let item = NewItem::from(Link { url: entry.url, depth: 0 });
-        // A page that changed since is read again.
-        match entry.last_modified {
-            Some(at) => item.revision(at),
-            None => item,
-        }
-    });
-    let links: Vec<NewItem> = links.collect();
-    if is_last {
-        cursor.open.remove(0);
-        (cursor.skip, cursor.read) = (0, cursor.read + 1);
-    } else {
-        cursor.skip += ITEMS_A_PAGE;
-    }
-    found(links, &cursor)
-}
-
-/// Items, and where to go on if sitemaps are still open.
-fn found(items: Vec<impl Into<NewItem>>, cursor: &Cursor) -> Result<Found> {
-    if cursor.open.is_empty() {
-        return Ok(Found::all(items));
-    }
-    Ok(Found::more(items, tollgate_sdk::serde_json::to_string(cursor)?))
+    let page = sitemap::page(&crawl.sitemap, Some(cursor))?;
+    let entries = page.entries.iter().filter(|entry| crawl.takes(&entry.url));
+    Ok(Found::page(entries.map(|entry| entry.item(Link { url: entry.url.clone(), depth: 0 })), page.cursor))
 }
 
 /// Keeps the raw page, then finds links within bounds: each is an item of its own.

@@ -95,7 +95,7 @@ impl SelectRule {
         };
         match self.parse {
             _ if text.is_empty() => None,
-            Parse::Number => number(&text).map(|number| json!(number)),
+            Parse::Number => text::number(&text).map(|number| json!(number)),
             Parse::Text => Some(Value::from(text)),
         }
     }
@@ -122,27 +122,9 @@ fn table(element: &Element<'_>) -> Option<Value> {
     Some(Value::Object(rows.into_iter().filter_map(pair).collect::<Map<String, Value>>()))
 }
 
-/// The first number of a text: `1,234.50 EUR` is 1234.5. A comma parts thousands, a point the fraction.
-fn number(text: &str) -> Option<f64> {
-    let start = text.find(|c: char| c.is_ascii_digit())?;
-    let sign = if text[..start].ends_with(['-', '\u{2212}']) { -1.0 } else { 1.0 };
-    let is_of_number = |c: char| c.is_ascii_digit() || matches!(c, ',' | '.');
-    let end = text[start..].find(|c| !is_of_number(c)).map_or(text.len(), |at| start + at);
-    let digits = text[start..end].trim_end_matches(['.', ',']).replace(',', "");
-    digits.parse::<f64>().ok().map(|number| sign * number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_read_as_people_write_them() {
-        assert_eq!(number("EUR 1,234.50 each"), Some(1234.5));
-        assert_eq!(number("\u{2212}3."), Some(-3.0));
-        assert_eq!(number("none"), None);
-        assert_eq!(number("1.2.3"), None);
-    }
 
     #[test]
     fn tables_become_objects_where_their_names_are_unique() {

@@ -1,4 +1,4 @@
-//! `tollgate build`: compiles handler crates into the handlers folder.
+//! `tollgate build`: compiles handler crates into the handlers folder, and takes none that a host wouldn't.
 
 use std::{
     fs,
@@ -7,24 +7,45 @@ use std::{
 };
 
 use serde_json::Value;
+use tollgate_core::ids::HandlerName;
 
 use crate::{CliError, Program, args::Global};
 
 const TARGET: &str = "wasm32-wasip2";
 
-pub(crate) fn build(program: &dyn Program, global: &Global, crates: &[PathBuf]) -> Result<(), CliError> {
+pub(crate) async fn build(program: &dyn Program, global: &Global, crates: &[PathBuf]) -> Result<(), CliError> {
     let folder = program.handlers_folder(&global.file)?;
     fs::create_dir_all(&folder)?;
+    let data = match &global.data {
+        Some(data) => data.clone(),
+        None => program.data_folder(&global.file)?,
+    };
     for path in crates {
         let (name, wasm) = compile(path)?;
         let target = folder.join(format!("{name}.wasm"));
         // Beside and renamed: a running host never sees half a handler.
         let beside = folder.join(format!(".{name}.wasm.new"));
         fs::copy(&wasm, &beside)?;
+        let handler = HandlerName::new(&name);
+        let handler = handler.map_err(|error| CliError::configuration(format!("the name {name:?}: {error}")))?;
+        if let Err(error) = program.load(&handler, &beside, &data).await {
+            fs::remove_file(&beside)?;
+            let text = format!("{} builds, but no host would take it: {error}", path.display());
+            return Err(CliError::configuration(text));
+        }
         fs::rename(&beside, &target)?;
         println!("{}", target.display());
     }
     Ok(())
+}
+
+/// Whether the compiler has the target's standard library. Where it can't be asked, the target may be what is missing.
+fn has_target() -> bool {
+    let asked = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
+    let Ok(answer) = asked else {
+        return false;
+    };
+    answer.status.success() && Path::new(String::from_utf8_lossy(&answer.stdout).trim()).is_dir()
 }
 
 /// Compiles a crate; gives its name and the component's path.
@@ -44,10 +65,8 @@ fn compile(path: &Path) -> Result<(String, PathBuf), CliError> {
         .output()
         .map_err(|error| CliError::failed(format!("cargo can't be run: {error}; install Rust with rustup")))?;
     if !output.status.success() {
-        return Err(CliError::failed(format!(
-            "{} doesn't build; if the target is missing, run `rustup target add {TARGET}`",
-            path.display()
-        )));
+        let advice = if has_target() { String::new() } else { format!("; run `rustup target add {TARGET}`") };
+        return Err(CliError::failed(format!("{} doesn't build{advice}", path.display())));
     }
     let manifest = fs::canonicalize(&manifest)?;
     let artifacts = String::from_utf8_lossy(&output.stdout);

@@ -97,7 +97,7 @@ fn detail_text(detail: &ItemDetail) -> String {
         text.push_str(&format!("output of {stage}: {fields}\n"));
     }
     for (stage, flags) in &detail.quality_flags {
-        text.push_str(&format!("doubts of {stage}: {}\n", flags.join(", ")));
+        text.push_str(&format!("flags of {stage}: {}\n", flags.join(", ")));
     }
     let rows = detail.attempts.iter().flat_map(|(stage, attempts)| {
         attempts.iter().map(move |attempt| {

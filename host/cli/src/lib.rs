@@ -51,7 +51,7 @@ async fn command(program: &dyn Program, args: Args) -> Result<(), CliError> {
     }
     match args.command {
         Command::Check => check::check(program, &global).await,
-        Command::Build { crates } => build::build(program, &global, &crates),
+        Command::Build { crates } => build::build(program, &global, &crates).await,
         Command::New { what: NewCommand::Handler { name, sdk } } => new_handler::new_handler(&name, sdk.as_deref()),
         Command::Status { watch } => status::status(program, &global, watch).await,
         Command::Job { what } => match what {

@@ -42,7 +42,7 @@ pub(crate) fn new_handler(name: &str, sdk: Option<&Path>) -> Result<(), CliError
         },
     };
     fs::write(folder.join("Cargo.toml"), manifest(&name, &sdk))?;
-    fs::write(folder.join("src/lib.rs"), TEMPLATE_LIB.replace("HANDLER", name.as_str()))?;
+    fs::write(folder.join("src/lib.rs"), library(&name))?;
     fs::write(folder.join("jobs.toml"), TEMPLATE_JOBS.replace("HANDLER", name.as_str()))?;
     fs::write(folder.join(".gitignore"), "/target\n/data\n/handlers\n")?;
     println!(
@@ -58,10 +58,23 @@ fn checkout() -> Result<Option<PathBuf>, CliError> {
     Ok(found)
 }
 
+/// The handler's source, with a type for its items that bears its name.
+fn library(name: &HandlerName) -> String {
+    let words = name.as_str().split(['-', '_']).filter(|word| !word.is_empty());
+    let mut item: String = words
+        .flat_map(|word| word.chars().take(1).map(|first| first.to_ascii_uppercase()).chain(word.chars().skip(1)))
+        .collect();
+    // Types that the template has already.
+    if ["Page", "Title", "Settings", "Result", "Found", "Artifact"].contains(&item.as_str()) {
+        item.insert_str(0, "Item");
+    }
+    TEMPLATE_LIB.replace("HANDLER", name.as_str()).replace("ITEM", &item).replace("FIELD", "item")
+}
+
 /// A crate and a workspace of its own, whatever workspace it is made in.
 fn manifest(name: &HandlerName, sdk: &Path) -> String {
     format!(
-        "[package]\nname = \"{name}\"\ndescription = \"Says here what it does, in one line.\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+        "[package]\nname = \"{name}\"\ndescription = \"Keeps pages and takes their titles.\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
          [lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n\n\
          [dependencies]\ntollgate-sdk = {{ path = {:?} }}\n\n\
          [profile.release]\ncodegen-units = 1\nlto = true\npanic = \"abort\"\n\n\
@@ -91,6 +104,18 @@ fn sdk_workspace() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_item_s_type_bears_the_handler_s_name() {
+        let library = |name| library(&HandlerName::new(name).unwrap());
+        assert!(
+            library("book-shops").contains("fn fetch(item: &BookShops) -> Result<Page>"),
+            "{}",
+            library("book-shops")
+        );
+        assert!(library("page").contains("struct ItemPage {"));
+        assert!(!library("books").contains("HANDLER"));
+    }
 
     #[test]
     fn the_sdk_s_workspace_names_its_own_crates_alone() {

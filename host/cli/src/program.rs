@@ -8,7 +8,10 @@ use std::{
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
-use tollgate_core::{ids::JobName, spec::Deployment};
+use tollgate_core::{
+    ids::{HandlerName, JobName},
+    spec::Deployment,
+};
 use tollgate_engine::{CheckedJob, Operations, PlanError, Progress};
 use tollgate_store::VerifyReport;
 
@@ -60,6 +63,13 @@ pub trait Program {
     fn handlers_folder(&self, file: &Path) -> Result<PathBuf, CliError>;
     /// Checks a jobs.toml with its handlers.
     fn check<'a>(&'a self, file: &'a Path, data: Option<&'a Path>) -> BoxFuture<'a, Result<Checked, CliError>>;
+    /// Loads a component as a host would, to see whether it is a handler. `data` is where compiled code is kept.
+    fn load<'a>(
+        &'a self,
+        name: &'a HandlerName,
+        component: &'a Path,
+        data: &'a Path,
+    ) -> BoxFuture<'a, Result<(), CliError>>;
     /// Compiles a component, under limits that the process sets itself.
     ///
     /// # Errors

@@ -44,19 +44,20 @@ pub(crate) async fn run(program: &dyn Program, global: &Global, args: RunArgs) -
     let (overview, settled) = end?;
     output::print(&status::text(&overview))?;
     eprintln!("{settled} tasks run");
-    let standing = standing(&overview);
-    if args.until_idle && !standing.is_empty() {
-        return Err(CliError::standing(format!("these jobs stand still: {}; why is said above", standing.join(", "))));
+    match standing(&overview) {
+        Some(why) if args.until_idle => Err(CliError::standing(why)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-/// Jobs that are paused, and those that could not even begin: of these the store knows nothing yet.
-fn standing(overview: &Overview) -> Vec<&str> {
-    let paused = overview.jobs.iter().filter(|job| job.pause.is_some()).map(|job| job.name.as_str());
-    let is_known = |name: &str| overview.jobs.iter().any(|job| job.name.as_str() == name);
-    let of_attention = overview.attention.iter().filter_map(|attention| attention.job.as_ref().map(|job| job.as_str()));
-    paused.chain(of_attention.filter(|name| !is_known(name))).collect()
+/// The jobs that stand still: paused, or refused and unknown to the store but for the reason.
+fn standing(overview: &Overview) -> Option<String> {
+    let paused = overview.jobs.iter().filter(|job| job.pause.is_some()).map(|job| &job.name);
+    let unknown = overview.attention.iter().filter_map(|attention| attention.job.as_ref());
+    let unknown = unknown.filter(|name| overview.jobs.iter().all(|job| job.name != **name));
+    let standing: Vec<&str> = paused.chain(unknown).map(|name| name.as_str()).collect();
+    (!standing.is_empty())
+        .then(|| format!("at a standstill: {}; `tollgate status` and `tollgate check` say why", standing.join(", ")))
 }
 
 /// Starts the host, once commands that look at the data folder have let go of it.

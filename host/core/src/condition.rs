@@ -1,9 +1,13 @@
 //! `when` conditions: small expressions over an item's data and its outputs, parsed at load.
 
+mod fit;
+
 use std::sync::Arc;
 
 use cel::{Context, Program};
 use serde_json::{Map, Value};
+
+pub use fit::Misfit;
 
 /// Longest condition, in bytes: one line a person can read.
 pub const CONDITION_BYTES_MAX: usize = 1_000;
@@ -21,9 +25,6 @@ pub enum ConditionError {
     /// It doesn't parse.
     #[error("`{0}` is not an expression: {1}")]
     Parse(String, String),
-    /// It names what is neither `data` nor a stage.
-    #[error("`{0}` names `{1}`, which is neither `data` nor a stage before it")]
-    UnknownName(String, String),
     /// It failed on this item.
     #[error("`{0}` can't be evaluated: {1}")]
     Evaluate(String, String),
@@ -68,19 +69,15 @@ impl Condition {
     /// The names that it uses, `data` among them.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.program.references().variables().into_iter().map(ToOwned::to_owned).collect()
+        fit::names(self.program.expression())
     }
 
-    /// Refuses names other than `data` and `known`.
+    /// Holds it against the schemas of what it names, as far as `schema_of` knows them.
     ///
     /// # Errors
-    /// Names the first unknown one.
-    pub fn check_names<'a>(&self, known: impl IntoIterator<Item = &'a str>) -> Result<(), ConditionError> {
-        let known: Vec<&str> = known.into_iter().chain(["data"]).collect();
-        match self.names().into_iter().find(|name| !known.contains(&name.as_str())) {
-            Some(name) => Err(ConditionError::UnknownName(self.source.to_string(), name)),
-            None => Ok(()),
-        }
+    /// It names a field that isn't there, compares what can't be compared, or gives neither true nor false.
+    pub fn check<'a>(&self, schema_of: &dyn Fn(&str) -> Option<&'a Value>) -> Result<(), Misfit> {
+        fit::check(self.program.expression(), schema_of)
     }
 
     /// Evaluates it for one item. `names` holds `data` and one object a stage that is done.
@@ -134,9 +131,19 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_and_bad_syntax_are_refused_at_load() {
+    fn bad_syntax_is_refused_at_load() {
         assert!(matches!(Condition::parse("score.value >="), Err(ConditionError::Parse(..))));
-        let when = Condition::parse("scroe.value >= 6").unwrap();
-        assert!(matches!(when.check_names(["score"]), Err(ConditionError::UnknownName(_, name)) if name == "scroe"));
+    }
+
+    #[test]
+    fn absent_options_and_numbers_behave_as_docs_jobs_md_says() {
+        let holds = |source: &str, item: Value| Condition::parse(source).unwrap().holds(&names(item));
+        let item = json!({"offer": {"price": null, "count": 3, "weight": 3.0}, "data": {}});
+        assert!(holds("offer.price > 1", item.clone()).is_err());
+        assert_eq!(holds("offer.price != null && offer.price > 1", item.clone()), Ok(false));
+        assert_eq!(holds("has(data.tag) && data.tag == \"a\"", item.clone()), Ok(false));
+        assert_eq!(holds("offer.count >= 2.5 && offer.weight >= 3 && offer.count == 3.0", item.clone()), Ok(true));
+        assert!(holds("offer.count + 0.5 > 3", item.clone()).is_err());
+        assert_eq!(holds("double(offer.count) + 0.5 > 3.0", item), Ok(true));
     }
 }

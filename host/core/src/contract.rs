@@ -30,7 +30,8 @@ pub enum Breach {
     },
     /// Empty where the contract doesn't say that it may be.
     #[error(
-        "field `{field}` is empty; a field that may be empty says so in the stage's schema (`minLength: 0`, `minItems: 0`)"
+        "field `{field}` is empty; leave it out, or allow it: `Option` or `#[may_be_empty]` on the field in Rust, \
+         `minLength: 0` or `minItems: 0` in its schema"
     )]
     Empty {
         /// Where, as a JSON pointer.
@@ -107,7 +108,7 @@ fn first_empty(value: &Value, schema: &Value, root: &Value, depth: usize) -> Opt
 }
 
 /// Follows local references, and the one non-null branch of an `anyOf` as `Option<T>` makes it.
-fn follow<'a>(mut schema: &'a Value, root: &'a Value) -> &'a Value {
+pub(crate) fn follow<'a>(mut schema: &'a Value, root: &'a Value) -> &'a Value {
     for _ in 0..DEPTH_MAX {
         if let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix('#')) {
             match root.pointer(target) {
@@ -153,6 +154,11 @@ mod tests {
         assert_eq!(check(schema.clone(), json!({"tags": []})), Err(Breach::Empty { field: "/tags".into() }));
         assert_eq!(check(schema.clone(), json!({"tags": ["a", ""]})), Err(Breach::Empty { field: "/tags/1".into() }));
         assert_eq!(check(schema, json!({})), Err(Breach::Empty { field: String::new() }));
+        let said = Breach::Empty { field: "/tags".into() }.to_string();
+        assert!(said.contains("`Option` or `#[may_be_empty]`") && said.contains("`minItems: 0`"), "{said}");
+        let map = json!({"type": "object", "properties": {"specs": {"type": "object"}}});
+        assert_eq!(check(map.clone(), json!({"specs": {}})), Ok(()), "a map may be empty");
+        assert!(check(map, json!({"specs": {"a": ""}})).is_err(), "its values may not");
     }
 
     #[test]

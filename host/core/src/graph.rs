@@ -137,6 +137,22 @@ impl StageGraph {
         self.stages.iter().find(|stage| stage.name.as_str() == name)
     }
 
+    /// All that comes before a stage: what it needs, and what that needs.
+    #[must_use]
+    pub fn before(&self, name: &str) -> Vec<&StageName> {
+        let mut before: Vec<&StageName> = Vec::new();
+        let mut open = vec![name];
+        while let Some(stage) = open.pop().and_then(|name| self.by_name(name)) {
+            for needed in stage.needs.iter().flat_map(|need| &need.any_of) {
+                if !before.contains(&needed) {
+                    before.push(needed);
+                    open.push(needed.as_str());
+                }
+            }
+        }
+        before
+    }
+
     /// The stage of that number.
     #[must_use]
     pub fn by_ix(&self, ix: StageIx) -> Option<&GraphStage> {
@@ -298,6 +314,16 @@ mod tests {
         set(&mut states, 1, TaskState::Done);
         graph.resolve(&mut states, Timestamp(9));
         assert_eq!(get(&states, 0), &TaskState::Ready { due: Timestamp(9) });
+    }
+
+    #[test]
+    fn p03_what_comes_before_a_stage_is_all_that_it_stands_on() {
+        let stages = vec![stage(0, "a", &[]), stage(1, "b", &["a"]), stage(2, "c", &["b|d"]), stage(3, "d", &[])];
+        let graph = StageGraph::new(stages).unwrap();
+        let mut before = graph.before("c");
+        before.sort();
+        assert_eq!(before.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["a", "b", "d"]);
+        assert!(graph.before("a").is_empty());
     }
 
     #[test]

@@ -75,8 +75,10 @@ pub enum RefusalKind {
     Blocked,
     /// The site wants a session. Uncounted.
     LoginRequired,
-    /// Connect, TLS, reset, timeout or a 5xx of one address. Counted, but no breaker's business.
+    /// Connect, TLS, reset or timeout of one address. Counted, but no breaker's business.
     Transport,
+    /// A 5xx. As `Transport` if the stage failed of it; but the stage has seen an answer, and its own word for it counts.
+    ServerError,
 }
 
 /// How an attempt ended.
@@ -209,9 +211,11 @@ fn stage_obstacle(error: StageError, refusal: Option<&Refusal>) -> Obstacle {
     let uncounted = |kind, message: String, after| Obstacle::Uncounted { kind, message, after };
     match (error, refusal) {
         (StageError::Permanent(text), _) => Obstacle::Final(TaskError::new(ErrorKind::Permanent, text)),
-        (StageError::RetryLater { after, .. }, Some(refusal)) => refused(refusal, after),
+        (StageError::RetryLater { after, .. }, Some(refusal)) if refusal.kind != RefusalKind::ServerError => {
+            refused(refusal, after)
+        }
         (StageError::Failed(_), Some(refusal)) => refused(refusal, None),
-        (StageError::RetryLater { reason, after }, None) => uncounted(LaterKind::Asked, reason, after),
+        (StageError::RetryLater { reason, after }, _) => uncounted(LaterKind::Asked, reason, after),
         (StageError::Blocked(text), refusal) => {
             uncounted(LaterKind::Blocked, text, refusal.and_then(|refusal| refusal.after))
         }
@@ -232,7 +236,9 @@ fn refused(refusal: &Refusal, asked: Option<Duration>) -> Obstacle {
         RefusalKind::Down => LaterKind::Down,
         RefusalKind::Blocked => LaterKind::Blocked,
         RefusalKind::LoginRequired => LaterKind::LoginRequired,
-        RefusalKind::Transport => return counted(LaterKind::Transport, ErrorKind::Transport, &refusal.message),
+        RefusalKind::Transport | RefusalKind::ServerError => {
+            return counted(LaterKind::Transport, ErrorKind::Transport, &refusal.message);
+        }
     };
     Obstacle::Uncounted { kind, message: refusal.message.clone(), after: refusal.after.max(asked) }
 }

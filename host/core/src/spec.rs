@@ -277,8 +277,12 @@ pub struct StageSpec {
     pub concurrency: usize,
     /// Runs only where this holds.
     pub when: Option<Condition>,
+    /// Where `when` stands, or the stage.
+    pub when_at: Place,
     /// In place of the handler's own.
     pub needs: Option<Vec<Need>>,
+    /// Where `needs` stands, or the stage.
+    pub needs_at: Place,
     /// Laid over the job's.
     pub params: Map<String, Value>,
     /// How it is tried again.
@@ -301,7 +305,9 @@ impl StageSpec {
             name,
             concurrency: CONCURRENCY_DEFAULT,
             when: None,
+            when_at: at,
             needs: None,
+            needs_at: at,
             params: Map::new(),
             retry: RetryPolicy::default(),
             timeout: TASK_TIMEOUT_DEFAULT,

@@ -275,7 +275,7 @@ impl Gate {
         let status = incoming.status;
         let failed = || {
             let text = format!("{} answered {status}", address.url);
-            refusal(RefusalKind::Transport, &address.authority, &text, None)
+            refusal(RefusalKind::ServerError, &address.authority, &text, None)
         };
         Response {
             status,

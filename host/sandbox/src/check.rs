@@ -6,7 +6,7 @@ use tollgate_core::{
     StageIx, StageName,
     graph::{GraphError, GraphStage, Need, StageGraph},
     handler::{Capability, HandlerInfo, StageInfo},
-    spec::{Diagnostic, JobSpec, Place, StageSpec},
+    spec::{Diagnostic, JobSpec, Place, StageSpec, diagnostic::did_you_mean},
 };
 
 use crate::Handler;
@@ -25,8 +25,10 @@ pub fn check_job(handler: &Handler, job: &JobSpec, file: &str) -> Result<(), Vec
     let stages_known = stages(job, &known, &mut say);
     if stages_known {
         let stages = job_stages(handler.info(), job);
-        graph(&stages, job, &mut say);
-        conditions(&stages, &mut say);
+        covered(&stages, &mut say);
+        if let Some(graph) = graph(&stages, job, &mut say) {
+            conditions(handler, &stages, &graph, &mut say);
+        }
     }
     params(handler, job, &mut say);
     if job.discover.is_some() && !handler.info().discovers {
@@ -70,9 +72,6 @@ fn grants(handler: &Handler, job: &JobSpec, say: Say<'_>) {
     say(job.grant_at, message, Some(format!("write: grant = [{}]", all.join(", "))));
 }
 
-/// Names that are less alike than this aren't offered: a slip of the finger, not another word.
-const LIKENESS_MIN: f64 = 0.75;
-
 /// Stages that jobs.toml names and the handler lacks.
 fn stages(job: &JobSpec, known: &[&str], say: Say<'_>) -> bool {
     let chosen = job.stages.iter().flatten().map(|name| (name, job.at));
@@ -82,13 +81,7 @@ fn stages(job: &JobSpec, known: &[&str], say: Say<'_>) -> bool {
         if !known.contains(&name.as_str()) {
             all_known = false;
             let message = format!("handler {} has no stage `{name}`", job.handler);
-            let likeness = |other: &&str| strsim::jaro_winkler(name.as_str(), other);
-            let nearest = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-            let meant = match nearest.filter(|nearest| likeness(nearest) > LIKENESS_MIN) {
-                Some(nearest) => format!("did you mean `{nearest}`? "),
-                None => String::new(),
-            };
-            say(at, message, Some(format!("{meant}its stages are {}", known.join(", "))));
+            say(at, message, Some(did_you_mean(name.as_str(), known, "its stages are")));
         }
     }
     all_known
@@ -132,35 +125,77 @@ pub fn job_stages<'a>(info: &'a HandlerInfo, job: &JobSpec) -> Vec<JobStage<'a>>
     stages
 }
 
-/// Unknown names and circles among the needs of the stages that run.
-fn graph(stages: &[JobStage<'_>], job: &JobSpec, say: Say<'_>) {
+/// What a stage of the handler takes must come from its needs, whatever jobs.toml says of them: the same stages, or
+/// some of the alternatives.
+fn covered(stages: &[JobStage<'_>], say: Say<'_>) {
+    for JobStage { spec, info, .. } in stages {
+        let (Some(own), Some(written)) = (&info.needs, &spec.needs) else {
+            continue;
+        };
+        let is_covered = |need: &&Need| {
+            let suits = |other: &Need| other.any_of.iter().all(|name| need.any_of.contains(name));
+            written.iter().any(suits)
+        };
+        let missing: Vec<String> =
+            own.iter().filter(|need| !is_covered(need)).map(|need| format!("`{need}`")).collect();
+        if !missing.is_empty() {
+            let message =
+                format!("stage `{}` takes what {} makes, and `needs` leaves it out", spec.name, missing.join(", "));
+            let all = own.iter().chain(written.iter().filter(|need| !own.contains(need)));
+            let all: Vec<String> = all.map(|need| format!("\"{need}\"")).collect();
+            say(spec.needs_at, message, Some(format!("write: needs = [{}], or leave `needs` out", all.join(", "))));
+        }
+    }
+}
+
+/// The graph of the stages that run, as far as unknown names and circles go.
+fn graph(stages: &[JobStage<'_>], job: &JobSpec, say: Say<'_>) -> Option<StageGraph> {
     let of_graph = stages.iter().zip(0..).map(|(stage, place)| GraphStage {
         ix: StageIx(place),
         name: stage.spec.name.clone(),
         needs: stage.needs.clone(),
     });
-    if let Err(error) = StageGraph::new(of_graph.collect()) {
-        let tuned = match &error {
-            GraphError::UnknownNeed { stage, .. } => Some(stage),
-            GraphError::Cycle(path) => path.iter().find(|name| job.stage(name).at != job.at),
-            GraphError::Twice(_) | GraphError::TooMany(_) => None,
-        };
-        let at = tuned.map_or(job.at, |name| job.stage(name).at);
-        say(at, error.to_string(), Some("correct `needs` or `when`, or add the stage to `stages`".to_owned()));
+    match StageGraph::new(of_graph.collect()) {
+        Ok(graph) => Some(graph),
+        Err(error) => {
+            let tuned = match &error {
+                GraphError::UnknownNeed { stage, .. } => Some(stage),
+                GraphError::Cycle(path) => path.iter().find(|name| job.stage(name).at != job.at),
+                GraphError::Twice(_) | GraphError::TooMany(_) => None,
+            };
+            let at = tuned.map_or(job.at, |name| job.stage(name).at);
+            say(at, error.to_string(), Some("correct `needs` or `when`, or add the stage to `stages`".to_owned()));
+            None
+        }
     }
 }
 
-/// Names that a condition can't decide on: unknown ones, its own stage, stages that don't run.
-fn conditions(stages: &[JobStage<'_>], say: Say<'_>) {
+/// Conditions against the stages before theirs, those that they name among them, and the contracts of those.
+fn conditions(handler: &Handler, stages: &[JobStage<'_>], graph: &StageGraph, say: Say<'_>) {
     for JobStage { spec, .. } in stages {
         let Some(when) = &spec.when else {
             continue;
         };
-        let may_name: Vec<&str> =
-            stages.iter().map(|other| other.spec.name.as_str()).filter(|name| *name != spec.name.as_str()).collect();
-        if let Err(error) = when.check_names(may_name.iter().copied()) {
-            let help = format!("names are data and the other stages that run: {}", may_name.join(", "));
-            say(spec.at, error.to_string(), Some(help));
+        let before = graph.before(spec.name.as_str());
+        let known: Vec<&str> = before.iter().map(|name| name.as_str()).chain(["data"]).collect();
+        let names = when.names();
+        let mut unknown = names.iter().filter(|name| !known.contains(&name.as_str())).peekable();
+        if unknown.peek().is_none() {
+            let schema_of = |name: &str| handler.info().stage(name).map(|stage| &stage.produces);
+            if let Err(misfit) = when.check(&schema_of) {
+                say(spec.when_at, format!("`{}` can never hold: {misfit}", when.source()), misfit.help);
+            }
+        }
+        for name in unknown {
+            let (why, help) = if name == spec.name.as_str() {
+                let help = format!("a condition is looked at before its stage runs; it may name {}", known.join(", "));
+                ("this stage itself", help)
+            } else if handler.info().stage(name).is_some() {
+                ("a stage that doesn't run", format!("add \"{name}\" to `stages`, or name {}", known.join(", ")))
+            } else {
+                ("neither `data` nor a stage that runs", did_you_mean(name, &known, "it may name"))
+            };
+            say(spec.when_at, format!("`{}` names `{name}`, {why}", when.source()), Some(help));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
 use tollgate_core::{
     StageIx, StageName,
     contract::Contract,
-    graph::{GraphStage, Need, STAGES_MAX, StageGraph},
+    graph::{GraphError, GraphStage, Need, STAGES_MAX, StageGraph},
     handler::{HandlerInfo, StageInfo},
     ids::HandlerName,
     task::clean_message,
@@ -122,11 +122,28 @@ fn graph(infos: &[StageInfo]) -> Result<(), LoadError> {
         });
         before = Some(info.name.clone());
         if let Some((stage, name)) = info.reads.iter().find(|(of, _)| infos.iter().all(|other| &other.name != of)) {
-            let text = format!("stage {} reads {stage}/{name}, and there is no stage {stage}", info.name);
+            let text = format!(
+                "stage `{}` reads {stage}/{name}, and no stage is named `{stage}`; correct the name, or add the stage to \
+                 the handler's list (`handler!` in Rust)",
+                info.name
+            );
             return Err(LoadError::BadDescription(text));
         }
     }
-    StageGraph::new(stages).map(drop).map_err(|error| LoadError::BadDescription(error.to_string()))
+    StageGraph::new(stages).map(drop).map_err(|error| {
+        let remedy = match &error {
+            GraphError::UnknownNeed { stage, need } => {
+                return LoadError::BadDescription(format!(
+                    "stage `{stage}` needs `{need}`, which is not among the handler's stages; add it to their list \
+                     (`handler!` in Rust)"
+                ));
+            }
+            GraphError::Cycle(_) => "; one of them must do without another's output",
+            GraphError::Twice(_) => "; each stage has a name of its own",
+            GraphError::TooMany(_) => "",
+        };
+        LoadError::BadDescription(format!("{error}{remedy}"))
+    })
 }
 
 fn stage_info(stage: stages::StageInfo) -> Result<StageInfo, LoadError> {

@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{
     Attribute, Error, Expr, ExprLit, FnArg, GenericArgument, ItemFn, Lit, LitStr, Meta, PathArguments, Result,
-    ReturnType, Type, parse::Parser, parse2, punctuated::Punctuated, spanned::Spanned, token::Comma,
+    ReturnType, Stmt, Type, parse::Parser, parse2, punctuated::Punctuated, spanned::Spanned, token::Comma,
 };
 
 /// A parameter: its type without the reference, and whether there was one.
@@ -114,7 +114,19 @@ pub(crate) fn stage(attributes: TokenStream, item: TokenStream) -> Result<TokenS
     let types: Vec<&Type> = params.iter().filter(|param| param.reads.is_none()).map(|param| &param.ty).collect();
     let (takes, passes) = calls(&params, &quote!(::tollgate_sdk::stage::StageParam), &quote!(task));
     let visibility = &function.vis;
+    // Natively, the mock host finds what the function puts under its name.
+    let running: Stmt = syn::parse_quote! {
+        #[cfg(not(target_family = "wasm"))]
+        let _running = ::tollgate_sdk::mock::running(#text);
+    };
+    let mut function = function.clone();
+    function.block.stmts.insert(0, running);
+    // The constant is there for the compiler to refuse a second one, in words that say why.
     let made_by = quote_spanned! {made.span()=>
+        impl #made {
+            #[doc(hidden)]
+            const _EACH_STAGE_RETURNS_A_TYPE_OF_ITS_OWN: () = ();
+        }
         impl ::tollgate_sdk::stage::MadeBy for #made {
             const STAGE: &'static str = #text;
         }

@@ -17,13 +17,14 @@ pub fn data(attributes: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Marks a struct as a stage's output. The JSON Schema of its fields is the stage's contract: strings and lists are
-/// not empty, unless the field says `#[may_be_empty]`.
+/// not empty, unless the field says `#[may_be_empty]` or is an absent `Option`; a map may be empty. One stage returns it.
 #[proc_macro_attribute]
 pub fn output(attributes: TokenStream, item: TokenStream) -> TokenStream {
     finish(shape::output(attributes.into(), item.into()))
 }
 
-/// Marks a struct as params of jobs.toml. Names are kebab-case there; serde's `default` attributes work.
+/// Marks a struct as params of jobs.toml. Names are kebab-case there; serde's `default` attributes work. A stage or a
+/// discovery may take several such structs side by side, each with the params that it reads.
 #[proc_macro_attribute]
 pub fn params(attributes: TokenStream, item: TokenStream) -> TokenStream {
     finish(shape::params(attributes.into(), item.into()))
@@ -43,7 +44,8 @@ pub fn stage(attributes: TokenStream, item: TokenStream) -> TokenStream {
     finish(function::stage(attributes.into(), item.into()))
 }
 
-/// Marks a function as the discovery.
+/// Marks a function as the discovery: it takes `&Round` and `#[params]` structs, none or several, and returns
+/// `Result<Found>`.
 #[proc_macro_attribute]
 pub fn discover(attributes: TokenStream, item: TokenStream) -> TokenStream {
     finish(function::discover(attributes.into(), item.into()))

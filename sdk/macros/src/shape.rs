@@ -1,8 +1,10 @@
 //! `#[data]`, `#[output]`, `#[params]`, `#[part]`: serde and schema derives by way of the SDK, and the traits on top.
 
-use proc_macro2::TokenStream;
-use quote::quote;
-use syn::{Attribute, Error, Fields, Ident, Item, ItemStruct, Result, parse_quote, parse2};
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{quote, quote_spanned};
+use syn::{
+    Attribute, Error, Field, Fields, Ident, Item, ItemStruct, Meta, Result, parse_quote, parse2, spanned::Spanned,
+};
 
 fn refuse_attributes(attributes: &TokenStream, name: &str) -> Result<()> {
     if attributes.is_empty() {
@@ -24,12 +26,29 @@ fn structure(item: TokenStream, name: &str) -> Result<ItemStruct> {
     Ok(found)
 }
 
-fn derives() -> TokenStream {
+/// The derives of a type, `Debug` among them unless it has that.
+fn derives(attributes: &[Attribute]) -> TokenStream {
+    let has_debug = attributes.iter().any(|attribute| {
+        let Meta::List(list) = &attribute.meta else {
+            return false;
+        };
+        list.path.is_ident("derive")
+            && list.tokens.clone().into_iter().any(|token| matches!(token, TokenTree::Ident(name) if name == "Debug"))
+    });
+    let debug = (!has_debug).then(|| quote!(#[derive(::core::fmt::Debug)]));
     quote! {
+        #debug
         #[derive(::tollgate_sdk::serde::Serialize, ::tollgate_sdk::serde::Deserialize, ::tollgate_sdk::schemars::JsonSchema)]
         #[serde(crate = "::tollgate_sdk::serde")]
         #[schemars(crate = "::tollgate_sdk::schemars")]
     }
+}
+
+/// Asks of each field's type whether it may stand there: without it the first thing said would be that serde's traits
+/// are missing.
+fn parts<'a>(fields: impl Iterator<Item = &'a Field>) -> TokenStream {
+    let asked = fields.map(|Field { ty, .. }| quote_spanned! {ty.span()=> ::tollgate_sdk::stage::is_part::<#ty>(); });
+    quote! { const _: () = { #(#asked)* }; }
 }
 
 /// Turns `#[may_be_empty]` on fields into the schema's word for it.
@@ -65,7 +84,7 @@ pub(crate) fn data(attributes: TokenStream, item: TokenStream) -> Result<TokenSt
     refuse_attributes(&attributes, "data")?;
     let mut item = structure(item, "data")?;
     let key = take_key(&mut item.fields)?;
-    let (name, derives) = (&item.ident, derives());
+    let (name, derives, parts) = (&item.ident, derives(&item.attrs), parts(item.fields.iter()));
     let keyed = key.map(|key| {
         quote! {
             impl ::std::convert::From<#name> for ::tollgate_sdk::items::NewItem {
@@ -76,6 +95,7 @@ pub(crate) fn data(attributes: TokenStream, item: TokenStream) -> Result<TokenSt
         }
     });
     Ok(quote! {
+        #parts
         #derives
         #item
         #keyed
@@ -92,8 +112,9 @@ pub(crate) fn output(attributes: TokenStream, item: TokenStream) -> Result<Token
     refuse_attributes(&attributes, "output")?;
     let mut item = structure(item, "output")?;
     allow_empty(&mut item.fields);
-    let (name, derives) = (&item.ident, derives());
+    let (name, derives, parts) = (&item.ident, derives(&item.attrs), parts(item.fields.iter()));
     Ok(quote! {
+        #parts
         #derives
         #item
         impl ::tollgate_sdk::stage::Output for #name {}
@@ -103,8 +124,9 @@ pub(crate) fn output(attributes: TokenStream, item: TokenStream) -> Result<Token
 pub(crate) fn params(attributes: TokenStream, item: TokenStream) -> Result<TokenStream> {
     refuse_attributes(&attributes, "params")?;
     let item = structure(item, "params")?;
-    let (name, derives) = (&item.ident, derives());
+    let (name, derives, parts) = (&item.ident, derives(&item.attrs), parts(item.fields.iter()));
     Ok(quote! {
+        #parts
         #derives
         #[serde(rename_all = "kebab-case")]
         #item
@@ -129,15 +151,17 @@ pub(crate) fn params(attributes: TokenStream, item: TokenStream) -> Result<Token
 
 pub(crate) fn part(attributes: TokenStream, item: TokenStream) -> Result<TokenStream> {
     refuse_attributes(&attributes, "part")?;
-    let derives = derives();
     match parse2(item)? {
         Item::Struct(mut item) => {
             allow_empty(&mut item.fields);
-            Ok(quote! { #derives #item })
+            let (derives, parts) = (derives(&item.attrs), parts(item.fields.iter()));
+            Ok(quote! { #parts #derives #item })
         }
         Item::Enum(mut item) => {
             item.variants.iter_mut().for_each(|variant| allow_empty(&mut variant.fields));
-            Ok(quote! { #derives #[serde(rename_all = "kebab-case")] #item })
+            let parts = parts(item.variants.iter().flat_map(|variant| variant.fields.iter()));
+            let derives = derives(&item.attrs);
+            Ok(quote! { #parts #derives #[serde(rename_all = "kebab-case")] #item })
         }
         other => Err(Error::new_spanned(other, "#[part] goes on a struct or an enum")),
     }
@@ -162,6 +186,13 @@ mod tests {
         .to_string();
         assert!(made.contains("length (min = 0)"), "{made}");
         assert!(!made.contains("may_be_empty"), "{made}");
+    }
+
+    #[test]
+    fn debug_is_derived_once() {
+        let made = |attributes| output(quote!(), quote!(#attributes struct Page { size: u64 })).unwrap().to_string();
+        assert_eq!(made(quote!()).matches("Debug").count(), 1);
+        assert_eq!(made(quote!(#[derive(Clone, Debug)])).matches("Debug").count(), 1);
     }
 
     #[test]

@@ -35,6 +35,26 @@ impl StageError {
         Self::RetryLater { reason: reason.into(), after: None }
     }
 
+    /// With a time to wait, for what comes later: `StageError::retry_later("no specs yet").after(WAIT)`. Other errors
+    /// have none, and stay as they are.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        match self {
+            Self::RetryLater { reason, .. } => Self::RetryLater { reason, after: Some(wait) },
+            other => other,
+        }
+    }
+
+    /// The site refuses us.
+    pub fn blocked(reason: impl Into<String>) -> Self {
+        Self::Blocked(reason.into())
+    }
+
+    /// The site wants a session that we don't have.
+    pub fn login_required(reason: impl Into<String>) -> Self {
+        Self::LoginRequired(reason.into())
+    }
+
     /// Something went wrong; worth another try.
     pub fn failed(reason: impl Into<String>) -> Self {
         Self::Failed(reason.into())
@@ -326,5 +346,18 @@ impl From<serde_json::Error> for StageError {
 impl From<std::str::Utf8Error> for StageError {
     fn from(error: std::str::Utf8Error) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_later_may_name_its_time() {
+        let wait = Duration::from_secs(3);
+        let later = StageError::retry_later("no specs yet").after(wait);
+        assert_eq!(later, StageError::RetryLater { reason: "no specs yet".to_owned(), after: Some(wait) });
+        assert_eq!(StageError::failed("x").after(wait), StageError::failed("x"));
     }
 }

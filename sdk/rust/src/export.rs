@@ -75,7 +75,7 @@ pub fn process(handler: &Handler, task: types::Task) -> std::result::Result<type
     Ok(types::Output {
         fields: made.fields.to_string(),
         found: made.found.into_iter().map(new_item).collect(),
-        quality_flags: made.quality_flags,
+        quality_flags: made.flags,
     })
 }
 

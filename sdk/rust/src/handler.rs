@@ -9,6 +9,7 @@ use crate::{
 };
 
 /// A stage as `#[stage]` makes it.
+#[doc(hidden)]
 pub trait Stage {
     /// The function's name.
     const NAME: &'static str;
@@ -30,6 +31,7 @@ pub trait Stage {
 }
 
 /// A discovery as `#[discover]` makes it.
+#[doc(hidden)]
 pub trait Discover {
     /// JSON Schemas of the params that it reads.
     fn params() -> Vec<Value>;
@@ -41,6 +43,7 @@ pub trait Discover {
 }
 
 /// A stage of a [`Handler`].
+#[doc(hidden)]
 pub struct StageDef {
     /// Its name.
     pub name: &'static str,
@@ -78,6 +81,7 @@ impl StageDef {
 }
 
 /// The discovery of a [`Handler`].
+#[doc(hidden)]
 pub struct DiscoverDef {
     /// JSON Schemas of its params.
     pub params: fn() -> Vec<Value>,

@@ -29,9 +29,10 @@ pub struct Element<'a> {
 /// Parses a CSS selector.
 ///
 /// # Errors
-/// It is none: permanent, with what is wrong with it.
+/// It is none, says what is wrong with it. A failure, not the item's end: every item meets it, and the breaker pauses
+/// the job.
 pub fn selector(text: &str) -> Result<Selector> {
-    Selector::parse(text).map_err(|error| StageError::Permanent(format!("{text:?} is no CSS selector: {error}")))
+    Selector::parse(text).map_err(|error| StageError::Failed(format!("{text:?} is no CSS selector: {error}")))
 }
 
 impl Html {
@@ -229,9 +230,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_selector_is_permanent_and_named() {
+    fn a_bad_selector_is_a_failure_and_named() {
         assert!(
-            matches!(Html::parse("", None).text_of("h1["), Err(StageError::Permanent(reason)) if reason.contains("h1["))
+            matches!(Html::parse("", None).text_of("h1["), Err(StageError::Failed(reason)) if reason.contains("h1["))
         );
     }
 }

@@ -62,6 +62,24 @@ impl NewItem {
     }
 }
 
+/// What is an item by itself: [`NewItem`], and `#[data]` structs with a `#[key]` field.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no item by itself",
+    label = "no item: it has no key",
+    note = "write `#[key]` above the field of the `#[data]` struct that is unique in the job, or make items with `NewItem::new(key, &data)`"
+)]
+pub trait IntoItem {
+    /// The item.
+    fn into_item(self) -> NewItem;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Into<NewItem>> IntoItem for T {
+    fn into_item(self) -> NewItem {
+        self.into()
+    }
+}
+
 /// One page of discovery, as asked for.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Round {
@@ -117,6 +135,7 @@ impl RoundParam for Round {
 ///
 /// # Errors
 /// They don't have the shape of `T`: names the param.
+#[doc(hidden)]
 pub fn take_round_params<T: DeserializeOwned>(round: &Round) -> Result<T> {
     take_params(&round.params)
 }
@@ -132,12 +151,17 @@ pub struct Found {
 
 impl Found {
     /// These items, and the round is complete.
-    pub fn all(items: impl IntoIterator<Item = impl Into<NewItem>>) -> Self {
-        Self { items: items.into_iter().map(Into::into).collect(), cursor: None }
+    pub fn all(items: impl IntoIterator<Item = impl IntoItem>) -> Self {
+        Self { items: items.into_iter().map(IntoItem::into_item).collect(), cursor: None }
+    }
+
+    /// These items; the next page goes on from `cursor`, and without one the round is complete.
+    pub fn page(items: impl IntoIterator<Item = impl IntoItem>, cursor: Option<String>) -> Self {
+        Self { cursor, ..Self::all(items) }
     }
 
     /// These items, and the next page goes on from `cursor`: a number, a token of the site, whatever leads on.
-    pub fn more(items: impl IntoIterator<Item = impl Into<NewItem>>, cursor: impl ToString) -> Self {
+    pub fn more(items: impl IntoIterator<Item = impl IntoItem>, cursor: impl ToString) -> Self {
         Self { cursor: Some(cursor.to_string()), ..Self::all(items) }
     }
 }

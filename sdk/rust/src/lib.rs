@@ -40,30 +40,39 @@
 //! | `book: &Book` | a `#[data]` struct | what discovery said of the item |
 //! | `page: Page` | the `#[output]` of another stage | this stage needs that one, and runs after it |
 //! | `text: Either<Captions, Whisper>` | one of two outputs | whichever is done; the second stage runs only where the first says `nothing-here` |
-//! | `shop: &Shop` | a `#[params]` struct | `params` of jobs.toml, the stage's own laid over the job's; names are kebab-case there |
+//! | `shop: &Shop` | a `#[params]` struct | `params` of jobs.toml, the stage's own laid over the job's; names are kebab-case there. A stage may take several such structs, each with the params that it reads |
 //! | `#[reads("fetch/page.html")] raw: Artifact` | an artifact of another stage | this stage needs that one, and the artifact is kept until it is done |
 //! | `all: &Artifacts` | the item's artifacts | put your own, list them all |
 //! | `task: &Task` | everything | key, attempt, time left |
 //!
-//! Structs and enums inside of those bear `#[part]`. A param that no struct of the handler has is refused when jobs.toml
+//! Each may be taken owned or by reference: `page: Page` and `page: &Page` are the same to the host.
+//!
+//! Structs and enums inside of those bear `#[part]`; all of them derive `Debug`. A param that no struct of the handler has is refused when jobs.toml
 //! is loaded, so that a typo is found.
 //!
 //! # What a stage returns
 //!
 //! `Result<T>` with `T` an `#[output]` struct, one for each stage. Its JSON Schema is the stage's contract: the host
-//! refuses an output that breaks it, and one in which a string or a list is empty, unless the field says
-//! `#[may_be_empty]`. What may be absent is an `Option`.
+//! refuses an output that breaks it, and one in which a string or a list is empty, at whatever depth, unless the field
+//! says `#[may_be_empty]`. A map may be empty, its values may not. What may be absent is an `Option`.
 //!
 //! A stage that comes upon new items, such as the links of a page, returns `Result<With<T>>`:
-//! `Ok(Page { size }.found(items))`. They are submitted in the same step as the output. `.flag("…")` adds a doubt
-//! that is shown to people.
+//! `Ok(Page { size }.found(items))`. They are submitted in the same step as the output. `.flag("…")` adds a flag: a
+//! doubt that `tollgate item show` shows to people.
 //!
 //! # Items
 //!
 //! A `#[data]` struct with a `#[key]` field is an item by itself; the key is unique in its job, and one that is known
 //! already is left alone. `NewItem::from(book).revision(changed_at)` reopens it when the revision differs,
-//! `.priority(1)` puts it before others. A discovery gives a page at a time: `Found::all(books)` ends the round,
-//! `Found::more(books, cursor)` goes on, with the cursor in [`Round::cursor`](items::Round::cursor).
+//! `.priority(1)` puts it before others.
+//!
+//! # Discovery
+//!
+//! A `#[discover]` function takes [`&Round`](items::Round) and `#[params]` structs, several if it likes, and returns
+//! `Result<Found>`. It gives a page at a time: `Found::all(books)` ends the round, `Found::more(books, cursor)` goes on, with
+//! the cursor in [`Round::cursor`](items::Round::cursor), or [`Round::page`](items::Round::page) for a number. Each page is
+//! durable before the next one is asked for. [`sitemap::page`] reads all that a shop's sitemaps list; its module shows
+//! a whole discovery.
 //!
 //! # How a stage ends without an output
 //!
@@ -76,6 +85,13 @@
 //! | [`StageError::LoginRequired`] | pauses the job for a person | a stage that sees a login page |
 //! | [`StageError::Permanent`] | fails the task at once | `.or_permanent("…")`, a 404 or 410 |
 //! | [`StageError::Failed`] | tries again up to the stage's bound, then fails | `.or_fail("…")`, any other status from 400 up, missing artifacts, bad JSON, bad params |
+//!
+//! `StageError::retry_later("…").after(wait)` names a time. A stage that has seen a 5xx by [`http::Request::send`] and ends
+//! with an error of its own is taken at its word; only `Failed` then counts as the site's failure.
+//!
+//! In a discovery, which has no item and no bound of attempts, all of them mean one thing: the job shows the error, and
+//! the same page is asked for again, when the site's cool-down is over or after a wait that doubles up to an hour. Items of
+//! earlier pages stay.
 //!
 //! `?` turns the errors of [`http`], [`Artifact`], [`state`] and the services into the one that fits: an exhausted
 //! budget comes later as well. A panic is a failure too; a task that panics twice in a row isn't tried again.
@@ -115,15 +131,24 @@
 //! # }
 //! ```
 //!
+//! What a stage puts or saves is found under its function's name: `host.artifact_body("fetch", "page.html")`.
+//!
+//! # A stage may run twice
+//!
+//! A stage runs again after a failure, a lost connection or a kill of the host, and when somebody asks for it. Its output,
+//! its artifacts' names and what it found are settled in one step at its end; what it wrote into [`state`] before that stays,
+//! even if it fails afterwards. So keep sets of keys in `state`, not counters, and let a second run write the same again.
+//!
 //! # State and logs
 //!
 //! [`state`] is a key-value store of the job, shared by its items: [`state::update`] changes an entry safely beside
-//! others. [`log::info!`] and its kin log a message with fields: `log::info!("saved", size = page.size)`.
+//! others. Writes are durable at once, and don't wait for the output. [`log::info!`] and its kin log a message with fields: `log::info!("saved", size = page.size)`.
 //!
 //! # Pages
 //!
 //! [`html`] takes pages apart by CSS selectors; [`links`] finds links in one pass, for stages that fetch; [`sitemap`]
-//! reads sitemaps. They are the feature `html`, on by default.
+//! reads sitemaps. They are the feature `html`, on by default. [`text`] makes values of words: [`text::number`] of a price,
+//! [`text::pairs`] of a table's rows.
 //!
 //! # Models, search, speech, tools
 //!
@@ -164,12 +189,15 @@ pub mod log;
 #[cfg(not(target_family = "wasm"))]
 pub mod mock;
 mod or_end;
+#[cfg(doctest)]
+mod refused;
 pub mod search;
 #[cfg(feature = "html")]
 pub mod sitemap;
 pub mod speech;
 pub mod stage;
 pub mod state;
+pub mod text;
 pub mod tools;
 
 pub use artifacts::{Artifact, Artifacts};
@@ -191,7 +219,7 @@ pub mod prelude {
         items::{Found, NewItem, Round},
         llm, log, search, speech,
         stage::{Either, OutputExt, Task, With},
-        state, tools,
+        state, text, tools,
     };
     #[cfg(feature = "html")]
     pub use crate::{links, sitemap};

@@ -34,6 +34,7 @@ pub fn event(level: Level, message: &str, fields: Vec<(String, Value)>) {
 }
 
 /// Logs at a level: `log_at!(Level::Info, "saved", size = 12, url = page.url())`.
+#[doc(hidden)]
 #[macro_export]
 macro_rules! log_at {
     ($level:expr, $message:expr $(, $key:ident = $value:expr)* $(,)?) => {

@@ -44,6 +44,13 @@ pub struct Page {
     pub body: Vec<u8>,
 }
 
+impl Default for Page {
+    /// Status 200, and nothing else.
+    fn default() -> Self {
+        Self { status: 200, headers: Vec::new(), body: Vec::new() }
+    }
+}
+
 /// An event that a handler logged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logged {
@@ -59,7 +66,10 @@ pub struct Logged {
 struct World {
     answers: BTreeMap<String, VecDeque<Result<Page, HttpError>>>,
     requests: Vec<Request>,
-    stage: String,
+    /// What `.stage(…)` said.
+    stage: Option<String>,
+    /// The stage functions that are running, the innermost last.
+    running: Vec<&'static str>,
     artifacts: BTreeMap<(String, String), (String, Vec<u8>)>,
     state: BTreeMap<String, Entry>,
     conflicts: u32,
@@ -105,6 +115,13 @@ impl Host {
         self.answer(url, Ok(Page { status, headers: Vec::new(), body: Vec::new() }))
     }
 
+    /// Answers `url` with bytes of a media type, status 200: an image, an archive, a gzipped sitemap.
+    #[must_use]
+    pub fn bytes(self, url: &str, media_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        let headers = vec![("content-type".to_owned(), media_type.to_owned())];
+        self.answer(url, Ok(Page { headers, body: body.into(), ..Page::default() }))
+    }
+
     /// Refuses `url` as the gate would.
     #[must_use]
     pub fn refuse(self, url: &str, error: HttpError) -> Self {
@@ -126,10 +143,11 @@ impl Host {
         self
     }
 
-    /// Runs as this stage: what it puts is found under that name. Without it the stage is called `stage`.
+    /// Runs as this stage: what is put is found under that name. A `#[stage]` function needs no such word, what it puts
+    /// is found under its own name; outside of one, the stage is called `stage`.
     #[must_use]
     pub fn stage(self, stage: &str) -> Self {
-        stage.clone_into(&mut self.0.borrow_mut().stage);
+        self.0.borrow_mut().stage = Some(stage.to_owned());
         self
     }
 
@@ -232,6 +250,29 @@ impl Host {
     #[must_use]
     pub fn logged(&self) -> Vec<Logged> {
         self.0.borrow().log.clone()
+    }
+}
+
+/// A stage function begins; it ends where the value is dropped. `#[stage]` calls it.
+#[doc(hidden)]
+#[must_use]
+pub fn running(stage: &'static str) -> RunningStage {
+    let host = CURRENT.with(|current| current.borrow().clone());
+    if let Some(host) = &host {
+        host.0.borrow_mut().running.push(stage);
+    }
+    RunningStage(host)
+}
+
+/// A stage function that is running.
+#[doc(hidden)]
+pub struct RunningStage(Option<Host>);
+
+impl Drop for RunningStage {
+    fn drop(&mut self) {
+        if let Some(host) = &self.0 {
+            host.0.borrow_mut().running.pop();
+        }
     }
 }
 

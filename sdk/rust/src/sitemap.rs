@@ -1,14 +1,58 @@
-//! Sitemaps: `urlset` and `sitemapindex` files, plain or gzipped.
+//! Sitemaps: `urlset` and `sitemapindex` files, plain or gzipped, read one by one or all that an index leads to.
+//!
+//! A discovery of all items in a shop's sitemaps; one that has changed since is opened again:
+//!
+//! ```
+//! # fn main() {
+//! use tollgate_sdk::prelude::*;
+//!
+//! #[data]
+//! struct Item {
+//!     #[key]
+//!     url: String,
+//! }
+//!
+//! #[params]
+//! struct Shop {
+//!     /// Address of the sitemap, or of an index of sitemaps.
+//!     sitemap: String,
+//! }
+//!
+//! #[discover]
+//! fn items(round: &Round, shop: &Shop) -> Result<Found> {
+//!     let page = sitemap::page([&shop.sitemap], round.cursor())?;
+//!     let items = page.entries.iter().filter(|entry| entry.url.contains("/item/"));
+//!     Ok(Found::page(items.map(|entry| entry.item(Item { url: entry.url.clone() })), page.cursor))
+//! }
+//! # use tollgate_sdk::mock;
+//! # let index = "<sitemapindex><sitemap><loc>https://shop.example/1.xml</loc></sitemap></sitemapindex>";
+//! # let pages = "<urlset><url><loc>https://shop.example/item/1</loc></url></urlset>";
+//! # let host = mock::Host::new()
+//! #     .page("https://shop.example/s.xml", index).page("https://shop.example/1.xml", pages);
+//! # let shop = Shop { sitemap: "https://shop.example/s.xml".into() };
+//! # let first = host.run(|| items(&Round::default(), &shop)).unwrap();
+//! # let second = host.run(|| items(&Round { cursor: first.cursor, ..Round::default() }, &shop)).unwrap();
+//! # assert_eq!((second.items[0].key.as_str(), second.cursor), ("https://shop.example/item/1", None));
+//! # }
+//! ```
 
 use std::io::Read;
 
 use crate::{
     error::{Result, StageError},
+    http,
+    items::{IntoItem, NewItem},
     links,
 };
 
 /// Largest sitemap once unpacked: the protocol's own limit of 50 MB. A gzipped one could be a bomb.
 pub const SITEMAP_BYTES_MAX: u64 = 50 * 1024 * 1024;
+
+/// Entries of one [`Page`] at most, as the host takes them. The largest sitemap that the protocol allows lists half as
+/// many, so each is read once.
+pub const ENTRIES_A_PAGE: usize = 100_000;
+/// Sitemaps that one round reads at most, those of indexes included: an index that lists itself must end.
+pub const SITEMAPS_MAX: usize = 1_000;
 
 /// What a sitemap file lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +70,90 @@ pub struct Entry {
     pub url: String,
     /// When it last changed, in the site's own words: a good revision of its item.
     pub last_modified: Option<String>,
+}
+
+impl Entry {
+    /// An item, with `last_modified` as its revision: a page that changed since is opened again.
+    #[must_use]
+    pub fn item(&self, item: impl IntoItem) -> NewItem {
+        let item = item.into_item();
+        match &self.last_modified {
+            Some(at) => item.revision(at),
+            None => item,
+        }
+    }
+}
+
+/// A part of what all sitemaps list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// In the order of the sitemaps; none where a file was an index.
+    pub entries: Vec<Entry>,
+    /// Where the next page goes on; absent: all has been read.
+    pub cursor: Option<String>,
+}
+
+/// Where a reading goes on.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Cursor {
+    /// Sitemaps still to read; the first is being read.
+    open: Vec<String>,
+    /// Entries of the first that are done.
+    skip: usize,
+    /// Sitemaps read so far.
+    read: usize,
+}
+
+impl Cursor {
+    fn page(self, entries: Vec<Entry>) -> Result<Page> {
+        let cursor = if self.open.is_empty() { None } else { Some(serde_json::to_string(&self)?) };
+        Ok(Page { entries, cursor })
+    }
+}
+
+/// Reads on in `sitemaps` and in all that they lead to, one file a call and at most [`ENTRIES_A_PAGE`] entries of it. An
+/// index is unfolded where it stands. Without a cursor it begins, and `sitemaps` count only then.
+///
+/// # Errors
+/// A file can't be had or is no sitemap, there are more than [`SITEMAPS_MAX`], or the cursor is not from here.
+pub fn page(sitemaps: impl IntoIterator<Item = impl Into<String>>, cursor: Option<&str>) -> Result<Page> {
+    let mut cursor: Cursor = match cursor {
+        Some(cursor) => serde_json::from_str(cursor)?,
+        None => Cursor { open: sitemaps.into_iter().map(Into::into).collect(), ..Cursor::default() },
+    };
+    let Some(address) = cursor.open.first() else {
+        return Ok(Page::default());
+    };
+    match parse(&http::get(address)?.bytes()?)? {
+        Sitemap::Index(entries) => {
+            cursor.open.splice(..1, entries.into_iter().map(|entry| entry.url));
+            cursor.read += 1;
+            if cursor.read + cursor.open.len() > SITEMAPS_MAX {
+                return Err(StageError::permanent(format!("more than {SITEMAPS_MAX} sitemaps in one round")));
+            }
+            cursor.page(Vec::new())
+        }
+        Sitemap::Pages(entries) => {
+            let is_last = entries.len() <= cursor.skip + ENTRIES_A_PAGE;
+            let page = entries.into_iter().skip(cursor.skip).take(ENTRIES_A_PAGE).collect();
+            if is_last {
+                cursor.open.remove(0);
+                (cursor.skip, cursor.read) = (0, cursor.read + 1);
+            } else {
+                cursor.skip += ENTRIES_A_PAGE;
+            }
+            cursor.page(page)
+        }
+    }
+}
+
+/// Where [`page`] begins, for a discovery that gives other items first; absent without sitemaps.
+///
+/// # Errors
+/// None that a list of addresses could cause.
+pub fn start(sitemaps: impl IntoIterator<Item = impl Into<String>>) -> Result<Option<String>> {
+    let open = sitemaps.into_iter().map(Into::into).collect();
+    Ok(Cursor { open, ..Cursor::default() }.page(Vec::new())?.cursor)
 }
 
 /// Reads a sitemap's bytes.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     error::{Result, StageError},
-    items::NewItem,
+    items::{IntoItem, NewItem},
 };
 
 /// One piece of work: this stage, for this item.
@@ -67,6 +67,22 @@ impl StageParam for Task {
 /// What discovery knows of an item: made by `#[data]`.
 pub trait Data: Serialize + DeserializeOwned {}
 
+/// What a field of data, outputs or params may be: made by `#[part]`, and there for what serde and schemars know.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a field of data, outputs or params",
+    label = "no part of an item, an output or params",
+    note = "write `#[part]` above `{Self}`; a type of another crate must implement serde's traits and schemars' `JsonSchema`"
+)]
+pub trait Part {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + JsonSchema> Part for T {}
+
+/// Asks whether a field's type is a [`Part`]: the compiler's answer says what to do.
+#[doc(hidden)]
+pub const fn is_part<T: Part>() {}
+
 /// A stage's output: made by `#[output]`.
 pub trait Output: Serialize + DeserializeOwned + JsonSchema {}
 
@@ -84,6 +100,7 @@ pub trait MadeBy: Output {
 ///
 /// # Errors
 /// It doesn't have the shape of `T`: names the field.
+#[doc(hidden)]
 pub fn take_data<T: DeserializeOwned>(task: &Task) -> Result<T> {
     T::deserialize(&task.data).map_err(|error| StageError::Permanent(format!("the item's data: {error}")))
 }
@@ -92,6 +109,7 @@ pub fn take_data<T: DeserializeOwned>(task: &Task) -> Result<T> {
 ///
 /// # Errors
 /// The host didn't give it, or it doesn't have the shape of `T`.
+#[doc(hidden)]
 pub fn take_input<T: MadeBy>(task: &Task) -> Result<T> {
     let input = task.inputs.get(T::STAGE);
     let input = input.ok_or_else(|| StageError::Failed(format!("the output of stage {} is missing", T::STAGE)))?;
@@ -103,6 +121,7 @@ pub fn take_input<T: MadeBy>(task: &Task) -> Result<T> {
 /// # Errors
 /// They don't have the shape of `T`: names the param. It is a failure, not the item's end: every item meets it, and the
 /// breaker pauses the job.
+#[doc(hidden)]
 pub fn take_params<T: DeserializeOwned>(params: &Value) -> Result<T> {
     T::deserialize(params).map_err(|error| StageError::Failed(format!("params in jobs.toml: {error}")))
 }
@@ -137,40 +156,40 @@ pub struct With<T> {
     pub output: T,
     /// New items, submitted in the same step as the output.
     pub found: Vec<NewItem>,
-    /// Doubts worth showing to a person.
-    pub quality_flags: Vec<String>,
+    /// Flags: doubts that a person should see.
+    pub flags: Vec<String>,
 }
 
 impl<T> With<T> {
     /// Adds items that the stage came upon.
     #[must_use]
-    pub fn found(mut self, items: impl IntoIterator<Item = impl Into<NewItem>>) -> Self {
-        self.found.extend(items.into_iter().map(Into::into));
+    pub fn found(mut self, items: impl IntoIterator<Item = impl IntoItem>) -> Self {
+        self.found.extend(items.into_iter().map(IntoItem::into_item));
         self
     }
 
-    /// Adds a doubt worth showing to a person.
+    /// Adds a flag: a doubt that a person should see.
     #[must_use]
     pub fn flag(mut self, flag: impl Into<String>) -> Self {
-        self.quality_flags.push(flag.into());
+        self.flags.push(flag.into());
         self
     }
 }
 
 impl<T: Output> From<T> for With<T> {
     fn from(output: T) -> Self {
-        Self { output, found: Vec::new(), quality_flags: Vec::new() }
+        Self { output, found: Vec::new(), flags: Vec::new() }
     }
 }
 
 /// Adds found items or flags to an output.
 pub trait OutputExt: Output {
     /// The output, with items that the stage came upon.
-    fn found(self, items: impl IntoIterator<Item = impl Into<NewItem>>) -> With<Self> {
+    fn found(self, items: impl IntoIterator<Item = impl IntoItem>) -> With<Self> {
         With::from(self).found(items)
     }
 
-    /// The output, with a doubt worth showing to a person.
+    /// The output, with a flag: a doubt that a person should see.
     fn flag(self, flag: impl Into<String>) -> With<Self> {
         With::from(self).flag(flag)
     }
@@ -204,14 +223,15 @@ impl<T: Output> StageReturn for With<T> {
 }
 
 /// An output on its way to the host.
+#[doc(hidden)]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Made {
     /// The output's fields.
     pub fields: Value,
     /// New items.
     pub found: Vec<NewItem>,
-    /// Doubts.
-    pub quality_flags: Vec<String>,
+    /// Flags.
+    pub flags: Vec<String>,
 }
 
 impl Made {
@@ -220,13 +240,13 @@ impl Made {
     /// # Errors
     /// The output can't be written as a JSON object.
     pub fn of<R: StageReturn>(returned: R) -> Result<Self> {
-        let With { output, found, quality_flags } = returned.with();
+        let With { output, found, flags } = returned.with();
         let fields = serde_json::to_value(output)?;
         if !fields.is_object() {
             return Err(StageError::Failed(format!("an output must be a JSON object, this one is {}", Kind(&fields))));
         }
         found.iter().try_for_each(NewItem::check)?;
-        Ok(Self { fields, found, quality_flags })
+        Ok(Self { fields, found, flags })
     }
 }
 
@@ -246,6 +266,7 @@ impl fmt::Display for Kind<'_> {
 }
 
 /// Writes the schema of a stage's output or params: self-contained, so that schemas of several types can be merged.
+#[doc(hidden)]
 #[must_use]
 pub fn schema_of<T: JsonSchema>() -> Value {
     let settings =
@@ -254,6 +275,7 @@ pub fn schema_of<T: JsonSchema>() -> Value {
 }
 
 /// Needs of a stage: those of its parameters, and the stages whose artifacts it reads.
+#[doc(hidden)]
 #[must_use]
 pub fn needs_of(name: &str, needs: Vec<String>, reads: &[&str]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();

@@ -1,4 +1,5 @@
-//! Key-value state of the job, shared by its items: cursors, registries, aliases. Writes are durable at once.
+//! Key-value state of the job, shared by its items: cursors, registries, aliases. Writes are durable at once,
+//! whatever becomes of the stage's output: a stage that runs twice writes twice. Keep sets, not counters.
 
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -119,7 +119,7 @@ fn a_stage_runs_as_a_function_and_as_a_task() {
     let task = Task { stage: "read".into(), params: json!({"max-pages": 4}), ..Task::default() };
     let made = host.run(|| <read as Stage>::run(&task)).unwrap();
     assert_eq!((made.fields, made.found[0].key.as_str()), (json!({"words": 3}), "4"));
-    assert_eq!(made.quality_flags, ["short"]);
+    assert_eq!(made.flags, ["short"]);
 }
 
 #[test]

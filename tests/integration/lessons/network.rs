@@ -94,6 +94,36 @@ async fn r07_a_handler_that_panics_at_a_refusal_or_makes_something_up_is_judged_
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn r06_a_stage_that_saw_a_5xx_has_the_last_word() {
+    let site = Scripted::new().path("/", [Step::status(StatusCode::INTERNAL_SERVER_ERROR)]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let host = world.start_at(&world.jobs(&outcomes("")), TestClock::new()).await;
+    let mut progress = host.progress();
+    let scripts = ["retry-later 3600000", "nothing", "reject", "permanent", "failed"];
+    let script = |end: &&str| item(end, &first(&format!("status-then http://{SITE}/ {end}")));
+    host.operations().add("test", scripts.iter().map(script).collect()).await.unwrap();
+    wait(&mut progress, host.operations(), |job| {
+        job.job.items.get(&ItemStatus::Queued).is_none_or(|queued| *queued == 0)
+            && job.job.items.get(&ItemStatus::Retrying) == Some(&2)
+    })
+    .await;
+    let asked = detail(&host, "retry-later 3600000").await;
+    let TaskState::RetryLater { due, reason } = state(&asked, "first") else {
+        panic!("{asked:?}");
+    };
+    assert_eq!((reason.kind, reason.message.as_str()), (LaterKind::Asked, "asked to: retry-later"));
+    let attempts = asked.attempts.values().next().unwrap();
+    assert!(due.since(attempts[0].ended_at) >= Duration::from_hours(1), "its own time counts");
+    assert_eq!(asked.item.tasks[0].tally.counted, 0);
+    let failed = detail(&host, "failed").await;
+    assert_eq!((later(state(&failed, "first")), failed.item.tasks[0].tally.counted), (LaterKind::Transport, 1));
+    assert!(matches!(state(&detail(&host, "nothing").await, "first"), TaskState::Nothing { .. }));
+    assert!(matches!(state(&detail(&host, "reject").await, "first"), TaskState::Skipped { .. }));
+    assert!(matches!(state(&detail(&host, "permanent").await, "first"), TaskState::Failed { .. }));
+    stop(host).await;
+}
+
 #[tokio::test]
 async fn r07_a_429_cools_the_site_for_everyone_and_then_all_is_done() {
     let busy = Step::status(StatusCode::TOO_MANY_REQUESTS).header(RETRY_AFTER, "5");

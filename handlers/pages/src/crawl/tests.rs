@@ -1,6 +1,6 @@
 //! Discovery and fetch, against the mock host.
 
-use tollgate_sdk::mock;
+use tollgate_sdk::{mock, sitemap::ENTRIES_A_PAGE};
 
 use super::*;
 
@@ -77,7 +77,7 @@ fn the_longest_sitemap_allowed_is_asked_for_once() {
 
 #[test]
 fn a_sitemap_longer_than_allowed_is_paged() {
-    assert_eq!(long_sitemap(ITEMS_A_PAGE + 1), (ITEMS_A_PAGE + 1, 2));
+    assert_eq!(long_sitemap(ENTRIES_A_PAGE + 1), (ENTRIES_A_PAGE + 1, 2));
 }
 
 #[test]

@@ -48,3 +48,18 @@ impl fmt::Display for Diagnostic {
         Ok(())
     }
 }
+
+/// Names that are less alike than this aren't offered: a slip of the finger, not another word.
+const LIKENESS_MIN: f64 = 0.75;
+
+/// What to do about a name that isn't known: the nearest one, then all, which `are` introduces.
+#[must_use]
+pub fn did_you_mean(unknown: &str, known: &[&str], are: &str) -> String {
+    let likeness = |name: &str| strsim::jaro_winkler(unknown, name);
+    let nearest = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let meant = match nearest.filter(|nearest| likeness(nearest) > LIKENESS_MIN) {
+        Some(nearest) => format!("did you mean `{nearest}`? "),
+        None => String::new(),
+    };
+    format!("{meant}{are} {}", known.join(", "))
+}

@@ -8,7 +8,7 @@ use serde_spanned::Spanned;
 use super::{
     CONCURRENCY_DEFAULT, CONCURRENCY_MAX, Deployment, DiscoverSpec, HostSpec, JobKind, JobSpec, ProxySpec, Route,
     Secret, SitePattern, SiteSpec, StageSpec, TASK_TIMEOUT_DEFAULT,
-    diagnostic::{Diagnostic, Place},
+    diagnostic::{Diagnostic, Place, did_you_mean},
     raw::{RawDiscover, RawFile, RawHost, RawJob, RawProxy, RawSecret, RawSite, RawStage},
     values::{parse_bytes, parse_grant, parse_rate},
 };
@@ -73,16 +73,7 @@ impl Reader<'_> {
                 (format!("[{unknown}] is not supported by this version yet"), Some("remove the section".to_owned()))
             }
             (true, Some((unknown, known))) => {
-                let nearest = known
-                    .iter()
-                    .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
-                let help = match nearest {
-                    Some(nearest) if strsim::jaro_winkler(unknown, nearest) > 0.75 => {
-                        format!("did you mean `{nearest}`? Known here: {}", known.join(", "))
-                    }
-                    _ => format!("known here: {}", known.join(", ")),
-                };
-                (format!("unknown key `{unknown}`"), Some(help))
+                (format!("unknown key `{unknown}`"), Some(did_you_mean(unknown, known, "known here:")))
             }
             _ => (message, None),
         };
@@ -384,7 +375,11 @@ impl Reader<'_> {
         let when = stage.when.as_ref();
         let when = when.and_then(|when| self.or_say(when.span(), "when", Condition::parse(when.as_ref())));
         let needs = stage.needs.as_ref().map(|needs| {
-            needs.iter().filter_map(|need| self.or_say(need.span(), "needs", Need::parse(need.as_ref()))).collect()
+            needs
+                .as_ref()
+                .iter()
+                .filter_map(|need| self.or_say(need.span(), "needs", Need::parse(need.as_ref())))
+                .collect()
         });
         let usual = RetryPolicy::default();
         let contract = stage.contract.as_ref().map(|contract| {
@@ -401,7 +396,9 @@ impl Reader<'_> {
                 CONCURRENCY_DEFAULT,
             ),
             when,
+            when_at: stage.when.as_ref().map_or(at, |when| self.place(when.span())),
             needs,
+            needs_at: stage.needs.as_ref().map_or(at, |needs| self.place(needs.span())),
             params: self.object(&stage.params, raw.span()),
             retry: RetryPolicy {
                 attempts_max: self.count("attempts", stage.attempts.as_ref(), (1, 1_000), usual.attempts_max),
@@ -427,3 +424,6 @@ impl Reader<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,15 +2,18 @@
 //!
 //! Every key that a jobs.toml may have stands here, and nowhere else; `docs/jobs.md` is held against it by a test.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_spanned::Spanned;
 use toml::Table;
 
 /// A whole file.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a jobs.toml")]
 pub(super) struct RawFile {
     #[serde(default)]
     pub(super) host: RawHost,
@@ -24,7 +27,7 @@ pub(super) struct RawFile {
 
 /// `[host]`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "the table [host]")]
 pub(super) struct RawHost {
     pub(super) data: Option<String>,
     pub(super) handlers: Option<String>,
@@ -35,16 +38,22 @@ pub(super) struct RawHost {
 }
 
 /// A text, or where it lives.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub(super) enum RawSecret {
     Literal(String),
     Elsewhere(RawElsewhere),
 }
 
+impl<'de> Deserialize<'de> for RawSecret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let expected = "a text, { env = \"NAME\" } or { file = \"PATH\" }";
+        from.deserialize_any(TextOr { text: Self::Literal, table: Self::Elsewhere, expected })
+    }
+}
+
 /// Where a secret lives.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "{ env = \"NAME\" } or { file = \"PATH\" }")]
 pub(super) struct RawElsewhere {
     pub(super) env: Option<String>,
     pub(super) file: Option<String>,
@@ -52,7 +61,7 @@ pub(super) struct RawElsewhere {
 
 /// `[proxy.NAME]`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table [proxy.NAME]")]
 pub(super) struct RawProxy {
     pub(super) url: Spanned<RawSecret>,
     pub(super) ca: Option<Spanned<RawSecret>>,
@@ -60,7 +69,7 @@ pub(super) struct RawProxy {
 
 /// `[site."PATTERN"]`.
 #[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [site.\"PATTERN\"]")]
 pub(super) struct RawSite {
     pub(super) proxy: Option<Spanned<String>>,
     pub(super) direct: Option<Spanned<bool>>,
@@ -74,7 +83,7 @@ pub(super) struct RawSite {
 
 /// `[job.NAME]`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [job.NAME]")]
 pub(super) struct RawJob {
     pub(super) kind: Spanned<String>,
     pub(super) handler: Spanned<String>,
@@ -90,16 +99,46 @@ pub(super) struct RawJob {
 }
 
 /// `discover = "once"`, or `discover = { every = "6h" }`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub(super) enum RawDiscover {
     Word(String),
     Rounds(RawRounds),
 }
 
+impl<'de> Deserialize<'de> for RawDiscover {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let expected = "\"once\" or { every = \"6h\" }";
+        from.deserialize_any(TextOr { text: Self::Word, table: Self::Rounds, expected })
+    }
+}
+
+/// Reads a text or a table. Serde's untagged enums read into a buffer first, where places in the file are lost, and
+/// their errors name the enum.
+struct TextOr<T, R> {
+    text: fn(String) -> T,
+    table: fn(R) -> T,
+    expected: &'static str,
+}
+
+impl<'de, T, R: Deserialize<'de>> Visitor<'de> for TextOr<T, R> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok((self.text)(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        R::deserialize(MapAccessDeserializer::new(map)).map(self.table)
+    }
+}
+
 /// The rounds of a discovery.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "{ every = \"6h\" }")]
 pub(super) struct RawRounds {
     pub(super) every: Option<Spanned<String>>,
     pub(super) empty_rounds: Option<u32>,
@@ -107,11 +146,11 @@ pub(super) struct RawRounds {
 
 /// `[job.NAME.stage.STAGE]`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [job.NAME.stage.STAGE]")]
 pub(super) struct RawStage {
     pub(super) concurrency: Option<Spanned<usize>>,
     pub(super) when: Option<Spanned<String>>,
-    pub(super) needs: Option<Vec<Spanned<String>>>,
+    pub(super) needs: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
     pub(super) params: Table,
     pub(super) attempts: Option<Spanned<u32>>,

@@ -1,14 +1,17 @@
 //! A handler held against jobs.toml: everything that doesn't fit, with its line and what to write.
 
 use tollgate_core::spec;
-use tollgate_sandbox::check_job;
+use tollgate_sandbox::{Handler, check_job};
 
 use crate::guests::{Bench, Guest};
 
 async fn said(jobs: &str) -> Vec<String> {
-    let outcomes = Bench::new().outcomes().await;
+    said_of(&Bench::new().outcomes().await, jobs)
+}
+
+fn said_of(outcomes: &Handler, jobs: &str) -> Vec<String> {
     let deployment = spec::parse(jobs, "jobs.toml").unwrap();
-    let checked = check_job(&outcomes, deployment.job("trial").unwrap(), "jobs.toml");
+    let checked = check_job(outcomes, deployment.job("trial").unwrap(), "jobs.toml");
     checked.err().unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
@@ -69,4 +72,40 @@ async fn what_a_stage_must_be_given_is_missed_where_it_runs() {
     assert_eq!(mistyped.len(), 1, "{mistyped:?}");
     assert!(mistyped[0].starts_with("jobs.toml:4:") && mistyped[0].contains("at /seeds"), "{mistyped:?}");
     assert_eq!(said("[job.trial.stage.only.params]\nseeds = []"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn p03_conditions_and_needs_that_can_not_work_are_refused_with_their_lines() {
+    let outcomes = Bench::new().outcomes().await;
+    let head =
+        "[job.trial]\nkind = \"backfill\"\nhandler = \"outcomes\"\ngrant = [\"http\", \"artifacts\", \"state\"]\n";
+    for (stage, line, message, help) in [
+        ("second", "when = \"first.grad >= 6\"", "`first` has no field `grad`", "did you mean `grade`?"),
+        ("second", "when = \"first.text >= 6\"", "a text is compared with a number", ""),
+        ("second", "when = \"first.grade\"", "neither true nor false", "compare it"),
+        ("second", "when = \"second.grade > 1\"", "names `second`, this stage itself", "it may name first, data"),
+        (
+            "second",
+            "when = \"frist.grade > 1\"",
+            "neither `data` nor a stage that runs",
+            "did you mean `first`? it may name first, data",
+        ),
+        ("second", "needs = []", "`needs` leaves it out", "write: needs = [\"first\"]"),
+        ("last", "needs = [\"first\", \"left|second\"]", "takes what `left|right` makes", "\"left|right\", \"first\""),
+    ] {
+        let all = said_of(&outcomes, &format!("{head}[job.trial.stage.{stage}]\nattempts = 2\n{line}\n"));
+        assert_eq!(all.len(), 1, "{line}: {all:?}");
+        assert!(all[0].starts_with("jobs.toml:7:"), "{}", all[0]);
+        assert!(all[0].contains(message) && all[0].contains(help), "{}", all[0]);
+    }
+    for (stage, line) in [
+        ("last", "needs = [\"left\", \"first\"]\nwhen = \"first.grade > 1 && data.first != null\""),
+        ("second", "when = \"first.list.exists(word, word == 'done')\""),
+    ] {
+        assert_eq!(
+            said_of(&outcomes, &format!("{head}[job.trial.stage.{stage}]\n{line}\n")),
+            Vec::<String>::new(),
+            "{line}"
+        );
+    }
 }

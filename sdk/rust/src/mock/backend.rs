@@ -128,7 +128,8 @@ fn no_answer(what: &str) -> String {
 
 pub(crate) fn artifact_put(name: &str, content_type: &str, body: &[u8]) -> Result<Saved, ArtifactError> {
     world(|world| {
-        let stage = if world.stage.is_empty() { "stage".to_owned() } else { world.stage.clone() };
+        let running = || (*world.running.last().unwrap_or(&"stage")).to_owned();
+        let stage = world.stage.clone().unwrap_or_else(running);
         let value = (content_type.to_owned(), body.to_vec());
         let artifact = describe(&stage, name, &value);
         world.artifacts.insert((stage, name.to_owned()), value);

@@ -20,6 +20,7 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 /// | `panic`, `spin`, `allocate` | traps, never ends, takes memory without end |
 /// | `found N`, `flag TEXT` | is done, with N items or a quality flag |
 /// | `fetch URL`, `status URL` | asks for a page; any status is fine for `status` |
+/// | `status-then URL ACTION` | asks for a page, and does ACTION whatever the status |
 /// | `save URL`, `bytes URL` | keeps the body as `page.html`, or reads it without keeping it |
 /// | `save-as NAME URL` | tries to keep the body under NAME, whatever the host says to that, and reads it |
 /// | `post URL TEXT` | sends TEXT by POST; `text` is the address that answered |
@@ -48,6 +49,11 @@ pub(crate) fn act<T: From<Done> + OutputExt>(action: &str, attempt: u32) -> Resu
         "allocate" => allocate(),
         "fetch" => end(http::get(rest)?.status().to_string()),
         "status" => end(http::request("GET", rest).send()?.status().to_string()),
+        "status-then" => {
+            let (url, then) = rest.split_once(' ').or_permanent("status-then takes an address and an action")?;
+            http::request("GET", url).send()?;
+            act(then, attempt)
+        }
         "save" => end(http::get(rest)?.save("page.html")?.size.to_string()),
         "bytes" => end(http::get(rest)?.bytes()?.len().to_string()),
         "save-as" => {

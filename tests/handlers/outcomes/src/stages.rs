@@ -200,7 +200,7 @@ mod tests {
         for side in ["left", "right"] {
             let inputs = Map::from_iter([(side.to_owned(), done.clone())]);
             let made = handler().process(&Task { inputs, ..task("last", "done") }).unwrap();
-            assert_eq!(made.quality_flags, [format!("took-{side}")]);
+            assert_eq!(made.flags, [format!("took-{side}")]);
         }
         assert!(matches!(handler().process(&task("last", "done")), Err(StageError::Failed(_))));
     }
