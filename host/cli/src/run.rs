@@ -150,6 +150,8 @@ mod tests {
     };
 
     use futures::{FutureExt, future::BoxFuture};
+    use tollgate_core::ids::HandlerName;
+    use tollgate_store::VerifyReport;
 
     use super::*;
     use crate::{Checked, api::Api, args::Format};
@@ -174,6 +176,19 @@ mod tests {
 
         fn open(&self, _data: &Path) -> Result<Arc<Operations>, CliError> {
             Err(self.answer())
+        }
+
+        fn verify<'a>(&'a self, _data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>> {
+            async { Err(self.answer()) }.boxed()
+        }
+
+        fn load<'a>(
+            &'a self,
+            _name: &'a HandlerName,
+            _component: &'a Path,
+            _data: &'a Path,
+        ) -> BoxFuture<'a, Result<(), CliError>> {
+            async { Err(self.answer()) }.boxed()
         }
 
         fn data_folder(&self, _file: &Path) -> Result<PathBuf, CliError> {
