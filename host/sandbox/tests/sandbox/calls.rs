@@ -10,6 +10,7 @@ use tollgate_core::{
     outcome::StageError,
 };
 use tollgate_sandbox::{
+    Instances,
     call::{CallFailure, CallLimits, DiscoverCall},
     gates::{Fetched, Gates, HttpGate},
 };
@@ -108,4 +109,30 @@ async fn a_hundred_tasks_share_eight_places() {
     for report in futures::future::join_all(calls).await {
         assert_eq!(report.result.unwrap().unwrap().found, Vec::new());
     }
+}
+
+#[tokio::test]
+async fn reuse_keeps_an_instance_for_so_many_tasks_and_none_that_failed() {
+    let outcomes = Bench::new().outcomes().await;
+    let call = async |instances: &Instances, action: &str| {
+        let report = outcomes.run_stage_in(instances, first(action), no_gates(), &CallLimits::default()).await;
+        report.result.ok().map(|answer| answer.map(|output| output.fields["text"].clone()))
+    };
+    let counts = async |reuse| {
+        let instances = Instances::new(reuse);
+        let mut counts = Vec::new();
+        for action in ["count", "count", "nothing", "count", "panic", "count"] {
+            if let Some(Ok(count)) = call(&instances, action).await {
+                counts.push(count.as_str().unwrap().to_owned());
+            }
+        }
+        counts
+    };
+    assert_eq!(counts(1).await, ["1", "1", "1", "1"], "trap20: each task has a fresh one");
+    assert_eq!(
+        counts(3).await,
+        ["1", "2", "1", "1"],
+        "the third task was the last of its instance, and a panic ends one"
+    );
+    assert_eq!(counts(100).await, ["1", "2", "3", "1"]);
 }

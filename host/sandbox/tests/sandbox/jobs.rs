@@ -6,7 +6,8 @@ use tollgate_sandbox::{Handler, check_job};
 use crate::guests::{Bench, Guest};
 
 async fn said(jobs: &str) -> Vec<String> {
-    said_of(&Bench::new().outcomes().await, jobs)
+    let outcomes = Bench::new().outcomes().await;
+    said_of(&outcomes, jobs)
 }
 
 fn said_of(outcomes: &Handler, jobs: &str) -> Vec<String> {

@@ -80,7 +80,7 @@ pub(crate) fn items(
                 into.in_progress.push(key.clone());
                 continue;
             }
-            opened = anew(batch, &spec, head, head.priority, now, &mut into.opened)?;
+            opened = anew(batch, &spec, head, head.priority, now, &mut into.opened)?.unwrap_or(0);
         }
         into.tasks += opened;
         into.items += u64::from(opened > 0);
@@ -165,7 +165,7 @@ fn open(
 
 /// Opens all tasks of an item from its roots; its outputs serve until new ones are settled, and what attempts under
 /// way bring is refused, as it stands on what is no more. An item that a person left out stays so, as a whole: its
-/// results are of what it was. Answers how many tasks were opened.
+/// results are of what it was. Answers how many tasks were opened; absent: the item is left out.
 pub(crate) fn anew(
     batch: &mut Batch<'_>,
     spec: &Spec,
@@ -173,7 +173,7 @@ pub(crate) fn anew(
     priority: i32,
     now: Timestamp,
     opened: &mut Vec<StageIx>,
-) -> Result<u64, Fault> {
+) -> Result<Option<u64>, Fault> {
     let before = ItemTasks::read(&batch.tables.tasks, old.id, old.created, &spec.graph)?;
     let live = before.states.iter().filter(|(stage, _)| spec.has(*stage));
     let excluded = live.clone().find_map(|(_, state)| exclusion(state)).cloned();
@@ -202,7 +202,7 @@ pub(crate) fn anew(
     }
     let changed = live.filter(|(stage, state)| after.state(*stage) != Some(state)).count();
     write(batch, spec, old, priority, &before, &after, opened)?;
-    Ok(if excluded.is_some() { 0 } else { changed as u64 })
+    Ok(excluded.is_none().then_some(changed as u64))
 }
 
 fn write(

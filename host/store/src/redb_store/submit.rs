@@ -263,5 +263,5 @@ fn revise(
         return Ok(false);
     }
     let old = super::tasks::Head { id, created, priority };
-    Ok(reopen::anew(batch, spec, old, new.priority, now, opened)? > 0)
+    Ok(reopen::anew(batch, spec, old, new.priority, now, opened)?.is_some())
 }

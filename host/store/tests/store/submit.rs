@@ -143,10 +143,11 @@ async fn a_revision_names_the_lane_of_a_task_that_is_ready_and_claimed() {
 #[tokio::test]
 async fn discovery_counts_what_counts_and_pauses_with_its_last_error() {
     let fixture = Fixture::new().await;
-    let page = |counted, pause: Option<tollgate_core::pause::Pause>| {
+    let page = async |counted, pause: Option<tollgate_core::pause::Pause>| {
+        let token = fixture.store.claim_discovery(fixture.job).await?.token;
         let error = TaskError::new(ErrorKind::Failed, "down");
         let result = DiscoveryResult::Error { error, counted, retry_at: Timestamp(200), pause };
-        fixture.store.settle_discovery(DiscoveryPage { job: fixture.job, result, now: Timestamp(100) })
+        fixture.store.settle_discovery(DiscoveryPage { job: fixture.job, token, result, now: Timestamp(100) }).await
     };
     page(false, None).await.unwrap();
     page(true, None).await.unwrap();

@@ -1,6 +1,10 @@
 //! Actions: what a script may ask of a stage.
 
-use std::{hint::black_box, time::Duration};
+use std::{
+    hint::black_box,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use tollgate_sdk::prelude::*;
 
@@ -8,6 +12,9 @@ use crate::stages::{Done, Script};
 
 /// What `allocate` takes at a time.
 const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Calls of `count` in this instance.
+static CALLS: AtomicU32 = AtomicU32::new(0);
 
 /// Does what `action` says.
 ///
@@ -31,6 +38,7 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 /// | `fetch-all URL …` | asks for all at once; `text` says how many answered |
 /// | `put TEXT`, `get`, `read-back` | keeps an artifact; reads one that nobody made; reads what `put` kept |
 /// | `state KEY` | adds one to a counter |
+/// | `count` | `text` says which call of this instance it is |
 /// | `log TEXT`, `log-flood N` | logs an event, or N of 1 KiB |
 pub(crate) fn act<T: From<Done> + OutputExt>(action: &str, attempt: u32) -> Result<With<T>> {
     let (word, rest) = action.split_once(' ').unwrap_or((action, ""));
@@ -42,6 +50,7 @@ pub(crate) fn act<T: From<Done> + OutputExt>(action: &str, attempt: u32) -> Resu
         "empty-string" => end(String::new()),
         "empty-list" => Ok(T::from(Done { list: Vec::new(), ..done(word) }).into()),
         "breach" => Ok(T::from(Done { grade: 11, ..done(word) }).into()),
+        "count" => end((CALLS.fetch_add(1, Ordering::Relaxed) + 1).to_string()),
         "found" => Ok(T::from(done(rest)).found((0..number(rest)?).map(found))),
         "flag" => Ok(T::from(done(word)).flag(rest)),
         "panic" => panic!("asked to"),
