@@ -13,7 +13,8 @@ use tokio::{
 use tollgate_core::Clock;
 use tollgate_egress::{Gate, GateOptions};
 use tollgate_engine::{
-    Dispatcher, EngineError, HeartbeatWriter, Operations, Plan, Progress, RunMode, clock::SystemClock,
+    Dispatcher, EngineError, Heartbeat, HeartbeatWriter, Operations, Plan, Progress, RunEnded, RunMode,
+    clock::SystemClock,
 };
 use tollgate_sandbox::Compiler;
 use tollgate_store::{RedbStore, Store, StoreOptions};
@@ -40,7 +41,7 @@ pub struct Host {
     operations: Arc<Operations>,
     progress: watch::Receiver<Progress>,
     listen: SocketAddr,
-    running: JoinHandle<Result<Progress, HostError>>,
+    running: JoinHandle<Result<RunEnded, HostError>>,
 }
 
 impl HostBuilder {
@@ -149,7 +150,7 @@ struct Parts {
 impl Parts {
     /// Runs until the dispatcher has ended, or something else has that should not have. Then each is ended, whatever
     /// the one before came to; the first cause is the answer.
-    async fn run(self) -> Result<Progress, HostError> {
+    async fn run(self) -> Result<RunEnded, HostError> {
         let Self { operations, data, clock, store, mut server, heartbeat, dispatcher } = self;
         let mut dispatcher = tokio::spawn(dispatcher.run());
         let mut heartbeat = tokio::spawn(heartbeat.run());
@@ -176,16 +177,21 @@ impl Parts {
             (Some(cause), _) => Err(cause),
             (None, over) => over.map_err(HostError::Engine),
         };
+        let overview = operations.overview().await.map_err(HostError::Engine);
         let stopped = server.stop().await.map_err(HostError::Listen);
         let closed = store.close().await.map_err(HostError::Store);
         let marked = HeartbeatWriter::stopped(&data, clock.now()).map_err(HostError::Engine);
-        [stopped, closed, marked].into_iter().fold(result, |result, step| match (result, step) {
+        let result = result.and_then(|progress| Ok((progress, overview?)));
+        let result = [stopped, closed, marked].into_iter().fold(result, |result, step| match (result, step) {
             (Err(first), Err(error)) => {
                 tracing::error!(%error, "and the host did not stop in good order");
                 Err(first)
             }
-            (result, step) => result.and_then(|progress| step.map(|()| progress)),
-        })
+            (result, step) => result.and_then(|ended| step.map(|()| ended)),
+        });
+        let (progress, mut overview) = result?;
+        overview.liveness = Heartbeat::liveness(&data, clock.now()).map_err(HostError::Engine)?;
+        Ok(RunEnded { progress, overview })
     }
 }
 
@@ -235,7 +241,7 @@ impl Host {
     ///
     /// # Errors
     /// The store failed, or something that runs with it ended. What wasn't settled runs again at the next start.
-    pub async fn wait(mut self) -> Result<Progress, HostError> {
+    pub async fn wait(mut self) -> Result<RunEnded, HostError> {
         match (&mut self.running).await {
             Ok(ended) => ended,
             Err(error) => Err(HostError::Engine(ended("the host", error))),

@@ -6,7 +6,7 @@ use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 use tollgate_cli::{Checked, CliError, Program, RunRequest, Running};
 use tollgate_core::ids::HandlerName;
-use tollgate_engine::{Operations, Progress, clock::SystemClock};
+use tollgate_engine::{Operations, Progress, RunEnded, clock::SystemClock};
 use tollgate_sandbox::{Compiler, Sandbox, SandboxOptions};
 use tollgate_store::{RedbStore, Store as _, StoreError, StoreOptions, VerifyReport};
 use tollgate_web::HostFile;
@@ -127,7 +127,7 @@ impl Running for Host {
         Self::listen(self)
     }
 
-    fn wait(self: Box<Self>) -> BoxFuture<'static, Result<Progress, CliError>> {
+    fn wait(self: Box<Self>) -> BoxFuture<'static, Result<RunEnded, CliError>> {
         async move { Self::wait(*self).await.map_err(refuse) }.boxed()
     }
 }

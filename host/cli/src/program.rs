@@ -12,7 +12,7 @@ use tollgate_core::{
     ids::{HandlerName, JobName},
     spec::Deployment,
 };
-use tollgate_engine::{CheckedJob, Operations, PlanError, Progress};
+use tollgate_engine::{CheckedJob, Operations, PlanError, Progress, RunEnded};
 use tollgate_store::VerifyReport;
 
 use crate::CliError;
@@ -86,5 +86,5 @@ pub trait Running: Send {
     /// Where it listens.
     fn listen(&self) -> SocketAddr;
     /// Waits for its end.
-    fn wait(self: Box<Self>) -> BoxFuture<'static, Result<Progress, CliError>>;
+    fn wait(self: Box<Self>) -> BoxFuture<'static, Result<RunEnded, CliError>>;
 }

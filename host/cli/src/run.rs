@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tollgate_core::item::ItemStatus;
-use tollgate_engine::{Operations, operations::Overview};
+use tollgate_engine::{Operations, RunEnded, operations::Overview};
 
 use crate::{
     CliError, Program,
@@ -38,12 +38,12 @@ pub(crate) async fn run(program: &dyn Program, global: &Global, args: RunArgs) -
     eprintln!("running; the overview is at http://{}/ , Ctrl-C stops in good order", host.listen());
     let watching = tokio::spawn(watch(operations.clone(), host.progress()));
     let stopping = tokio::spawn(stop_on_signal(operations.clone()));
-    let end = finish(host, &operations).await;
+    let end = host.wait().await;
     watching.abort();
     stopping.abort();
-    let (overview, settled) = end?;
+    let RunEnded { overview, progress } = end?;
     output::print(&status::text(&overview))?;
-    eprintln!("{settled} tasks run");
+    eprintln!("{} tasks run", progress.settled);
     match standing(&overview) {
         Some(why) if args.until_idle => Err(CliError::standing(why)),
         _ => Ok(()),
@@ -69,17 +69,6 @@ async fn start(program: &dyn Program, request: RunRequest) -> Result<Box<dyn Run
             started => return started,
         }
     }
-}
-
-/// Waits for the host's end. The overview is read before the store closes with it.
-async fn finish(host: Box<dyn Running>, operations: &Operations) -> Result<(Overview, u64), CliError> {
-    let mut progress = host.progress();
-    // The sender goes when the dispatcher has ended; the store is still open then.
-    while progress.changed().await.is_ok() {}
-    let overview = operations.overview().await;
-    let ended = host.wait().await?;
-    let overview = overview.map_err(|error| CliError::failed(error.to_string()))?;
-    Ok((overview, ended.settled))
 }
 
 async fn stop_on_signal(operations: Arc<Operations>) {

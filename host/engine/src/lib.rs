@@ -18,5 +18,5 @@ mod supervise;
 pub use dispatcher::{Dispatcher, Progress, RunMode};
 pub use error::EngineError;
 pub use heartbeat::{HEARTBEAT_FILE, Heartbeat, HeartbeatWriter, Liveness};
-pub use operations::Operations;
+pub use operations::{Operations, RunEnded};
 pub use plan::{CheckedJob, JobPlan, Plan, PlanError, StagePlan, check};

@@ -23,7 +23,7 @@ use tollgate_store::{
 };
 
 use crate::{
-    Dispatcher, EngineError, Heartbeat, Liveness,
+    Dispatcher, EngineError, Heartbeat, Liveness, Progress,
     dispatcher::{Event, Notifier},
     supervise,
 };
@@ -63,6 +63,15 @@ pub struct Overview {
     pub errors: Vec<JobError>,
     /// Sites and proxies; absent while the host is stopped.
     pub gate: Option<GateStatus>,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunEnded {
+    /// How far it came.
+    pub progress: Progress,
+    /// Everything as it stood at the end, the host stopped.
+    pub overview: Overview,
 }
 
 /// Something that a person should look at, in one sentence.

@@ -79,7 +79,7 @@ async fn a_description_that_cannot_be_is_refused() {
         (Guest { needs: Some("other"), ..Guest::default() }, "other"),
         (Guest { needs: Some("only"), ..Guest::default() }, "only"),
         (Guest { reads: Some("only"), ..Guest::default() }, "stage/artifact"),
-        (Guest { reads: Some("other/page.html"), ..Guest::default() }, "there is no stage other"),
+        (Guest { reads: Some("other/page.html"), ..Guest::default() }, "no stage is named `other`"),
         (Guest { params: "[]", ..Guest::default() }, "must be a JSON object"),
         (Guest { params: r#"{"type": 7}"#, ..Guest::default() }, "the schema of params"),
     ] {
