@@ -180,11 +180,10 @@ fn section(component: &[u8], name: &str, data: &str) -> Vec<u8> {
     with
 }
 
-/// The example that is the child: cargo builds it with the tests, and this makes sure when one test is run alone.
+/// The child that compiles, which cargo builds as an example beside the tests.
 fn compile_component() -> PathBuf {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "tollgate-sandbox", "--example", "compile-component"]);
-    assert!(cargo.status().unwrap().success());
     let program = std::env::current_exe().unwrap();
-    program.ancestors().nth(2).unwrap().join("examples/compile-component")
+    let child = program.ancestors().nth(2).unwrap().join("examples/compile-component");
+    assert!(child.is_file(), "{} isn't built: `cargo build --workspace --all-targets`", child.display());
+    child
 }
