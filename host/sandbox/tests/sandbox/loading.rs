@@ -1,6 +1,6 @@
 //! Loading: what is refused and with which words, what is kept (traps 21 and 22; I01, I04, D03, S13).
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf};
 
 use tollgate_core::{handler::Capability, ids::HandlerName};
 use tollgate_sandbox::{Compiler, HandlerSet, LoadError, call::CallLimits};
