@@ -9,10 +9,11 @@ use wasmtime::Store;
 
 use crate::{bindings::v0_1, guest::Guest};
 
-/// Kept side by side: more than there are processors to run them, and few enough that what they hold of memory is small.
-const KEPT_MAX: usize = 8;
+/// Kept side by side: a commit answers for as many tasks at once, whose followers begin together. What they hold of
+/// memory is small, or they aren't kept.
+const KEPT_MAX: usize = 32;
 /// Of its limit of memory, an instance that holds more than this part isn't kept: the next task would begin in want.
-const MEMORY_SHARE_MAX: u64 = 4;
+const MEMORY_SHARE_MAX: u64 = 32;
 
 /// Instances of one handler for one job. No other job's task comes into them. Without `reuse` nothing is kept: each task
 /// has a fresh one, and none sees what another left.

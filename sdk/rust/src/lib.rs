@@ -186,6 +186,8 @@ pub mod items;
 pub mod links;
 pub mod llm;
 pub mod log;
+#[cfg(feature = "html")]
+mod markup;
 #[cfg(not(target_family = "wasm"))]
 pub mod mock;
 mod or_end;

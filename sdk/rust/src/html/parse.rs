@@ -14,10 +14,12 @@ use html5ever::{
 use html5gum::{Emitter, Error, State, Tokenizer};
 use scraper::{Html, HtmlTreeSink};
 
+use crate::markup::Bytes;
+
 /// Parses a page as browsers do, scripts left aside.
 pub(super) fn parse(text: &str) -> Html {
     let builder = TreeBuilder::new(HtmlTreeSink::new(Html::new_document()), TreeBuilderOpts::default());
-    let Ok(()) = Tokenizer::new_with_emitter(text, Feed::new(&builder)).finish();
+    let Ok(()) = Tokenizer::new_with_emitter(Bytes::new(text.as_bytes()), Feed::new(&builder)).finish();
     builder.sink.finish()
 }
 
@@ -55,11 +57,14 @@ struct PendingDoctype {
 
 /// Text of a run that has come to its end: html5gum gives it in pieces that may part a character.
 fn tendril(bytes: &[u8]) -> StrTendril {
-    StrTendril::from_slice(&String::from_utf8_lossy(bytes))
+    match str::from_utf8(bytes) {
+        Ok(text) => StrTendril::from_slice(text),
+        Err(_) => StrTendril::from_slice(&String::from_utf8_lossy(bytes)),
+    }
 }
 
 fn local_name(bytes: &[u8]) -> LocalName {
-    LocalName::from(String::from_utf8_lossy(bytes))
+    str::from_utf8(bytes).map_or_else(|_| LocalName::from(String::from_utf8_lossy(bytes)), LocalName::from)
 }
 
 impl PendingTag {
@@ -159,7 +164,7 @@ impl<S: TokenSink> Emitter for Feed<'_, S> {
     }
 
     fn emit_string(&mut self, bytes: &[u8]) {
-        if bytes == b"\0" {
+        if matches!(bytes, [0]) {
             self.flush();
             self.give(Token::NullCharacterToken);
         } else {

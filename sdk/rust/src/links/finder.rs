@@ -6,13 +6,14 @@ use html5gum::{Emitter, Error, State, Tokenizer};
 use url::Url;
 
 use super::{LINKS_MAX, Links, absolute};
+use crate::markup::Bytes;
 
 /// Reads a page of that address. `skip_nofollow`: without the links that the site asks crawlers not to follow.
 pub(super) fn find(page: &[u8], base: Url, skip_nofollow: bool) -> Links {
     let mut found =
         Found { base, has_base: false, seen: HashSet::new(), known: HashSet::new(), links: Links::default() };
     let finder = Finder { found: &mut found, skip_nofollow, tag: Tag::default(), last_start_tag: Vec::new() };
-    let Ok(()) = Tokenizer::new_with_emitter(page, finder).finish();
+    let Ok(()) = Tokenizer::new_with_emitter(Bytes::new(page), finder).finish();
     found.links
 }
 
