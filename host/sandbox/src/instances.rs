@@ -9,11 +9,12 @@ use wasmtime::Store;
 
 use crate::{bindings::v0_1, guest::Guest};
 
-/// Kept side by side: a commit answers for as many tasks at once, whose followers begin together. What they hold of
-/// memory is small, or they aren't kept.
+/// Kept side by side: a commit answers for as many tasks at once, whose followers begin together.
 const KEPT_MAX: usize = 32;
+/// Bytes of memory of all that a job keeps: some pages' trees, and no more than a few guests at their limit would take.
+const KEPT_BYTES_MAX: u64 = 256 << 20;
 /// Of its limit of memory, an instance that holds more than this part isn't kept: the next task would begin in want.
-const MEMORY_SHARE_MAX: u64 = 32;
+const MEMORY_SHARE_MAX: u64 = 4;
 
 /// Instances of one handler for one job. No other job's task comes into them. Without `reuse` nothing is kept: each task
 /// has a fresh one, and none sees what another left.
@@ -59,7 +60,8 @@ impl Instances {
         let has_room = kept.tasks < self.reuse;
         if has_room && is_light && guest.is_clean() {
             let mut all = self.kept();
-            if all.len() < KEPT_MAX {
+            let bytes: u64 = all.iter().map(|other| other.store.data().memory.used()).sum();
+            if all.len() < KEPT_MAX && bytes + guest.memory.used() <= KEPT_BYTES_MAX {
                 all.push(kept);
             }
         }
