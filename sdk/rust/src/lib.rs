@@ -89,9 +89,10 @@
 //! `StageError::retry_later("…").after(wait)` names a time. A stage that has seen a 5xx by [`http::Request::send`] and ends
 //! with an error of its own is taken at its word; only `Failed` then counts as the site's failure.
 //!
-//! In a discovery, which has no item and no bound of attempts, all of them mean one thing: the job shows the error, and
-//! the same page is asked for again, when the site's cool-down is over or after a wait that doubles up to an hour. Items of
-//! earlier pages stay.
+//! A discovery, which has no item, fails as a stage does: `RetryLater` and cool-downs wait as long as they say, `Blocked`
+//! and `LoginRequired` mean what they mean there, and a failure is tried again. `Permanent`, or five failures in a row,
+//! pause the job with the error. `NothingHere` and `Reject` are failures: there is no item that they could be true of.
+//! Items of earlier pages stay.
 //!
 //! `?` turns the errors of [`http`], [`Artifact`], [`state`] and the services into the one that fits: an exhausted
 //! budget comes later as well. A panic is a failure too; a task that panics twice in a row isn't tried again.
