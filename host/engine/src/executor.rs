@@ -227,7 +227,7 @@ async fn run(job: &JobPlan, stage: &StagePlan, claim: &Claim, attempt: &Arc<Atte
         params: stage.params.clone(),
         attempt: number,
     };
-    let running = job.handler.run_stage_in(&job.instances, call, attempt.gates(job, log), &limits);
+    let running = job.handler.run_stage_in(&stage.instances, call, attempt.gates(job, log), &limits);
     match supervise::catch(running).await {
         Ok(report) => report,
         Err(panic) => {

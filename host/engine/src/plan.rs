@@ -61,8 +61,6 @@ pub struct JobPlan {
     pub hosts: Option<Vec<SitePattern>>,
     /// Bytes of memory that one of its guests may have.
     pub guest_memory_max: u64,
-    /// Instances of its handler that are kept between tasks, if it says `reuse`.
-    pub instances: Instances,
 }
 
 impl JobPlan {
@@ -99,6 +97,8 @@ pub struct StagePlan {
     pub params_digest: Digest,
     /// Of all contracts.
     pub contract_digest: Digest,
+    /// Instances of the handler that are kept between its tasks, if the job says `reuse`.
+    pub instances: Instances,
 }
 
 impl Plan {
@@ -274,7 +274,6 @@ fn job_plan(
     }
     Ok(JobPlan {
         hosts: hosts(spec),
-        instances: Instances::new(spec.reuse),
         spec: spec.clone(),
         declared,
         handler,
@@ -300,6 +299,7 @@ fn stage_plan(job: &JobSpec, declared: &DeclaredJob, stage: ChosenStage) -> Resu
         lane: Lane { job: declared.id, stage: number(name)? },
         params_digest: params.digest(),
         contract_digest: digest::of_value(&schemas),
+        instances: Instances::new(job.reuse),
         needs: stage.needs,
         reads,
         contracts: stage.contracts,

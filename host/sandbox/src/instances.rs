@@ -1,4 +1,4 @@
-//! Instances that are kept between the tasks of one job, where its author says `reuse = N`.
+//! Instances that are kept between the tasks of one stage, where its author says `reuse = N`.
 
 use std::{
     fmt,
@@ -11,13 +11,14 @@ use crate::{bindings::v0_1, guest::Guest};
 
 /// Kept side by side: a commit answers for as many tasks at once, whose followers begin together.
 const KEPT_MAX: usize = 32;
-/// Bytes of memory of all that a job keeps: some pages' trees, and no more than a few guests at their limit would take.
+/// Bytes of memory of all that a stage keeps: some pages' trees, and no more than a few guests at their limit would take.
 const KEPT_BYTES_MAX: u64 = 256 << 20;
 /// Of its limit of memory, an instance that holds more than this part isn't kept: the next task would begin in want.
 const MEMORY_SHARE_MAX: u64 = 4;
 
-/// Instances of one handler for one job. No other job's task comes into them. Without `reuse` nothing is kept: each task
-/// has a fresh one, and none sees what another left.
+/// Instances of one handler for one stage of a job: no other's task comes into them, and what a stage that reads whole
+/// pages takes of memory isn't taken by those that don't. Without `reuse` nothing is kept: each task has a fresh one,
+/// and none sees what another left.
 pub struct Instances {
     reuse: u32,
     kept: Mutex<Vec<Kept>>,
@@ -38,7 +39,7 @@ impl fmt::Debug for Instances {
 }
 
 impl Instances {
-    /// For the tasks of a job, of which one instance serves `reuse`, one after the other.
+    /// For the tasks of a stage, of which one instance serves `reuse`, one after the other.
     #[must_use]
     pub fn new(reuse: u32) -> Self {
         Self { reuse, kept: Mutex::default() }

@@ -1,6 +1,7 @@
 //! Links found in one streaming pass, for stages that fetch: no tree is built.
 
 mod finder;
+mod tags;
 
 use std::borrow::Cow;
 

@@ -6,13 +6,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
 use redb::{Database, Durability, ReadableTable as _, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 use tollgate_core::Digest;
 
-use super::{Shared, fault::Fault};
+use super::{Shared, fault::Fault, writer::COMPANY_WAIT};
 use crate::{BlobPart, BlobSource, StoreError, StoredBlob, stored::corrupt};
 
 /// Blobs up to this many bytes are rows, larger ones files: pages of text stay together, audio doesn't swell a database.
@@ -189,10 +190,14 @@ pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<ContentMessage
 }
 
 fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Result<(), StoreError> {
+    let mut is_shared = false;
     while let Some(message) = inbox.blocking_recv() {
         let ContentMessage::Keep(packed, reply) = message else {
             return Ok(());
         };
+        if is_shared {
+            thread::sleep(COMPANY_WAIT);
+        }
         let mut bytes = packed.row.len();
         let (mut batch, mut closing) = (vec![(packed, reply)], false);
         while bytes < BATCH_BYTES_MAX && batch.len() < QUEUE_BLOBS_MAX {
@@ -208,6 +213,7 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Re
                 Err(_) => break,
             }
         }
+        is_shared = batch.len() > 1;
         let outcome = shared.with_content(|content| commit(content, &batch)).map_err(StoreError::from);
         for (packed, reply) in batch {
             // Who asked may have gone; the blob is kept all the same.
