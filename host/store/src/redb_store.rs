@@ -1,6 +1,7 @@
 //! The store in redb: one writer thread a database, snapshots for readers, claims in memory.
 
 mod claims;
+mod company;
 mod content;
 mod declare;
 mod discovery;

@@ -55,12 +55,12 @@ pub fn discover(handler: &Handler, context: DiscoverContext) -> std::result::Res
 /// # Errors
 /// As the stage says.
 pub fn process(handler: &Handler, task: types::Task) -> std::result::Result<types::Output, types::StageError> {
-    let run = || {
+    let run = || -> Result<types::Output> {
         let inputs = match json(&task.inputs, "inputs")? {
             Value::Object(inputs) => inputs,
             other => return Err(StageError::Failed(format!("inputs are no JSON object: {other}"))),
         };
-        handler.process(&Task {
+        let made = handler.process(&Task {
             data: json(&task.data, "data")?,
             inputs,
             params: json(&task.params, "params")?,
@@ -69,14 +69,15 @@ pub fn process(handler: &Handler, task: types::Task) -> std::result::Result<type
             item_key: task.item_key,
             attempt: task.attempt,
             time_left_ms: task.time_left,
+        })?;
+        Ok(types::Output {
+            fields: serde_json::to_string(&made.fields)
+                .map_err(|error| StageError::Failed(format!("the output can't be written as JSON: {error}")))?,
+            found: made.found.into_iter().map(new_item).collect(),
+            quality_flags: made.flags,
         })
     };
-    let made = run().map_err(stage_error)?;
-    Ok(types::Output {
-        fields: made.fields.to_string(),
-        found: made.found.into_iter().map(new_item).collect(),
-        quality_flags: made.flags,
-    })
+    run().map_err(stage_error)
 }
 
 fn json(text: &str, what: &str) -> Result<Value> {

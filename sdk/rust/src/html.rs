@@ -2,10 +2,12 @@
 
 mod parse;
 
-use std::{cell::RefCell, collections::HashMap};
+use std::cell::RefCell;
 
+use foldhash::{HashMap, HashSet, HashSetExt as _};
 use scraper::{ElementRef, Node, Selector};
 
+use self::parse::Parsed;
 use crate::{
     error::{Result, StageError},
     links::absolute,
@@ -39,9 +41,9 @@ impl Html {
     /// Parses a page. Relative links are resolved against its own `<base>`, else against `base`.
     #[must_use]
     pub fn parse(text: &str, base: Option<&str>) -> Self {
-        let page = parse::parse(text);
+        let Parsed { page, has_base } = parse::parse(text);
         let address = base.and_then(|base| url::Url::parse(base).ok());
-        let own = Selector::parse("base[href]").ok().and_then(|selector| {
+        let own = Selector::parse("base[href]").ok().filter(|_| has_base).and_then(|selector| {
             page.select(&selector).next().and_then(|element| element.value().attr("href").map(ToOwned::to_owned))
         });
         let base = match (address, own) {
@@ -87,7 +89,7 @@ impl Html {
     #[must_use]
     pub fn links(&self) -> Vec<String> {
         let mut links = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for element in self.select("a[href]").unwrap_or_default() {
             if let Some(link) = element.link("href")
                 && seen.insert(link.clone())
@@ -124,7 +126,8 @@ impl<'a> Element<'a> {
     /// An attribute as an absolute http or https address without a fragment.
     #[must_use]
     pub fn link(&self, name: &str) -> Option<String> {
-        let link = self.attr(name)?;
+        // A mere fragment is no link, and the most frequent of all.
+        let link = self.attr(name).filter(|link| !link.starts_with('#'))?;
         let mut known = self.page.absolute.borrow_mut();
         if let Some(known) = known.get(link) {
             return known.clone();

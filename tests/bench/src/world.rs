@@ -161,7 +161,7 @@ params = {{ seeds = ["{seed}"], follow = true, within = ["{bound}"], max-depth =
 concurrency = {CONCURRENCY}
 
 [job.docs.stage.extract]
-concurrency = 12
+concurrency = 16
 
 [job.docs.stage.extract.params.fields]
 title = "title"

@@ -6,14 +6,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
 };
 
 use redb::{Database, Durability, ReadableTable as _, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 use tollgate_core::Digest;
 
-use super::{Shared, fault::Fault, writer::COMPANY_WAIT};
+use super::{Shared, company, fault::Fault};
 use crate::{BlobPart, BlobSource, StoreError, StoredBlob, stored::corrupt};
 
 /// Blobs up to this many bytes are rows, larger ones files: pages of text stay together, audio doesn't swell a database.
@@ -190,14 +189,12 @@ pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<ContentMessage
 }
 
 fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Result<(), StoreError> {
-    let mut is_shared = false;
+    let mut together = 0;
     while let Some(message) = inbox.blocking_recv() {
         let ContentMessage::Keep(packed, reply) = message else {
             return Ok(());
         };
-        if is_shared {
-            thread::sleep(COMPANY_WAIT);
-        }
+        company::wait(inbox, together);
         let mut bytes = packed.row.len();
         let (mut batch, mut closing) = (vec![(packed, reply)], false);
         while bytes < BATCH_BYTES_MAX && batch.len() < QUEUE_BLOBS_MAX {
@@ -213,7 +210,7 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Re
                 Err(_) => break,
             }
         }
-        is_shared = batch.len() > 1;
+        together = batch.len();
         let outcome = shared.with_content(|content| commit(content, &batch)).map_err(StoreError::from);
         for (packed, reply) in batch {
             // Who asked may have gone; the blob is kept all the same.

@@ -4,15 +4,13 @@ use std::{
     collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError},
-    thread,
-    time::Duration,
 };
 
 use redb::{Durability, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 use tollgate_core::{ClaimToken, JobId};
 
-use super::{Shared, fault::Fault, jobs::Jobs, tables::Tables};
+use super::{Shared, company, fault::Fault, jobs::Jobs, tables::Tables};
 use crate::{StoreError, TaskRef};
 
 /// Operations that may wait for the writer; who comes after waits to be let in.
@@ -21,10 +19,6 @@ pub(crate) const QUEUE_OPERATIONS_MAX: usize = 4_096;
 const BATCH_OPERATIONS_MAX: usize = 1_024;
 /// Bytes of one transaction, about; an operation larger than that has one of its own.
 const BATCH_BYTES_MAX: usize = 16 << 20;
-/// How long the writer waits for company before a commit, once the last one was shared: several write at a time, and a
-/// commit costs the same for one as for many. Who writes alone is never kept.
-pub(crate) const COMPANY_WAIT: Duration = Duration::from_micros(1000);
-
 /// What the writer is sent.
 pub(crate) enum Message {
     /// Do it.
@@ -158,14 +152,12 @@ pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<Message>) {
 }
 
 fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<Message>) -> Result<(), StoreError> {
-    let mut is_shared = false;
+    let mut together = 0;
     while let Some(message) = inbox.blocking_recv() {
         let Message::Do(first) = message else {
             return Ok(());
         };
-        if is_shared {
-            thread::sleep(COMPANY_WAIT);
-        }
+        company::wait(inbox, together);
         let (mut bytes, mut operations, mut closing) = (first.bytes(), vec![first], false);
         while operations.len() < BATCH_OPERATIONS_MAX && bytes < BATCH_BYTES_MAX {
             match inbox.try_recv() {
@@ -180,7 +172,7 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<Message>) -> Result<()
                 Err(_) => break,
             }
         }
-        is_shared = operations.len() > 1;
+        together = operations.len();
         let outcome = commit(shared, &mut operations);
         if let Err(error) = &outcome {
             operations.iter_mut().for_each(|operation| operation.fail(error.clone()));

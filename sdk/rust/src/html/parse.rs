@@ -3,10 +3,10 @@
 //! html5ever's own tokenizer goes character by character; html5gum takes whole runs, which halves the time of a parse
 //! in wasm. The trees are the same: a test holds one against the other.
 
-use std::convert::Infallible;
+use std::{cell::Cell, convert::Infallible};
 
 use html5ever::{
-    Attribute, LocalName, QualName, ns,
+    Attribute, LocalName, QualName, local_name, ns,
     tendril::StrTendril,
     tokenizer::{Doctype, Tag, TagKind, Token, TokenSink, TokenSinkResult, states::RawKind},
     tree_builder::{TreeBuilder, TreeBuilderOpts, TreeSink},
@@ -16,16 +16,26 @@ use scraper::{Html, HtmlTreeSink};
 
 use crate::markup::Bytes;
 
+/// A page as a tree.
+pub(super) struct Parsed {
+    pub(super) page: Html,
+    /// Whether there is a `<base>`: few pages have one, and it is looked for by a walk over the whole tree.
+    pub(super) has_base: bool,
+}
+
 /// Parses a page as browsers do, scripts left aside.
-pub(super) fn parse(text: &str) -> Html {
+pub(super) fn parse(text: &str) -> Parsed {
     let builder = TreeBuilder::new(HtmlTreeSink::new(Html::new_document()), TreeBuilderOpts::default());
-    let Ok(()) = Tokenizer::new_with_emitter(Bytes::new(text.as_bytes()), Feed::new(&builder)).finish();
-    builder.sink.finish()
+    let has_base = Cell::new(false);
+    let feed = Feed::new(&builder, &has_base);
+    let Ok(()) = Tokenizer::new_with_emitter(Bytes::new(text.as_bytes()), feed).finish();
+    Parsed { page: builder.sink.finish(), has_base: has_base.get() }
 }
 
 /// Gives html5gum's tokens to a tree builder.
 struct Feed<'a, S> {
     builder: &'a S,
+    has_base: &'a Cell<bool>,
     text: Vec<u8>,
     tag: PendingTag,
     last_start_tag: Vec<u8>,
@@ -106,9 +116,10 @@ impl PendingTag {
 }
 
 impl<'a, S: TokenSink> Feed<'a, S> {
-    fn new(builder: &'a S) -> Self {
+    fn new(builder: &'a S, has_base: &'a Cell<bool>) -> Self {
         Self {
             builder,
+            has_base,
             text: Vec::new(),
             tag: PendingTag::default(),
             last_start_tag: Vec::new(),
@@ -190,6 +201,9 @@ impl<S: TokenSink> Emitter for Feed<'_, S> {
             self.last_start_tag.clone_from(&self.tag.name);
         }
         let tag = self.tag.take();
+        if tag.name == local_name!("base") {
+            self.has_base.set(true);
+        }
         self.give(Token::TagToken(tag))
     }
 
@@ -329,7 +343,7 @@ mod tests {
         #[test]
         fn trees_are_those_of_html5ever_s_own_tokenizer(pieces in prop::collection::vec(0..PIECES.len(), 0..40)) {
             let page: String = pieces.into_iter().map(|piece| PIECES[piece]).collect();
-            prop_assert!(parse(&page) == Html::parse_document(&page), "{page}");
+            prop_assert!(parse(&page).page == Html::parse_document(&page), "{page}");
         }
     }
 
@@ -343,7 +357,7 @@ mod tests {
             "<!DOCTYPE>",
             "<p><table>",
         ] {
-            assert_eq!(parse(page), Html::parse_document(page), "{page}");
+            assert_eq!(parse(page).page, Html::parse_document(page), "{page}");
         }
     }
 }
