@@ -1,10 +1,12 @@
 //! Links found in one streaming pass, for stages that fetch: no tree is built.
 
+mod absolute;
 mod finder;
 mod tags;
 
 use std::borrow::Cow;
 
+pub use self::absolute::absolute;
 use crate::error::{Result, StageError};
 
 /// Most links taken of one page: more than any page made for people has.
@@ -42,27 +44,6 @@ fn find(page: &[u8], address: &str, skip_nofollow: bool) -> Result<Links> {
     let base = url::Url::parse(address)
         .map_err(|error| StageError::Permanent(format!("{address:?} is no address: {error}")))?;
     Ok(finder::find(page, base, skip_nofollow))
-}
-
-/// A link made absolute and normal: http or https only, without its fragment. A mere fragment is none.
-#[must_use]
-pub fn absolute(link: &str, base: Option<&url::Url>) -> Option<String> {
-    let link = link.trim();
-    // A mere fragment leads to the page itself: most links of a reference page, known without joining.
-    if link.starts_with('#') {
-        return None;
-    }
-    let mut url = match base {
-        Some(base) => base.join(link).ok()?,
-        None => url::Url::parse(link).ok()?,
-    };
-    if !matches!(url.scheme(), "http" | "https") {
-        return None;
-    }
-    if url.fragment().is_some() {
-        url.set_fragment(None);
-    }
-    Some(url.into())
 }
 
 /// Decodes what stands escaped in addresses: the five named entities of XML, and numbers.
