@@ -299,7 +299,7 @@ fn stage_plan(job: &JobSpec, declared: &DeclaredJob, stage: ChosenStage) -> Resu
         lane: Lane { job: declared.id, stage: number(name)? },
         params_digest: params.digest(),
         contract_digest: digest::of_value(&schemas),
-        instances: Instances::new(job.reuse),
+        instances: Instances::new(job.reuse, stage.spec.concurrency),
         needs: stage.needs,
         reads,
         contracts: stage.contracts,

@@ -88,7 +88,7 @@ impl Handler {
 
     /// Runs one task in a fresh instance.
     pub async fn run_stage(&self, call: StageCall, gates: Gates, limits: &CallLimits) -> StageReport {
-        self.run_stage_in(&Instances::new(1), call, gates, limits).await
+        self.run_stage_in(&Instances::none(), call, gates, limits).await
     }
 
     /// Runs one task in an instance that `instances` kept, or in a fresh one.
@@ -129,7 +129,7 @@ impl Handler {
         let run: Run<_> = Box::new(move |handler, store| {
             async move { handler.tollgate_handler_stages().call_discover(store, &context).await }.boxed()
         });
-        let report = self.parts.call(Some(job), gates, limits, &Instances::new(1), run).await;
+        let report = self.parts.call(Some(job), gates, limits, &Instances::none(), run).await;
         report.map(|answer| match answer {
             Ok(found) => {
                 let (long, items) = (found.cursor.as_ref().map_or(0, String::len), new_items(found.items)?);
@@ -170,7 +170,7 @@ impl Parts {
         let run: Run<_> = Box::new(|handler, store| {
             async move { handler.tollgate_handler_stages().call_describe(store).await }.boxed()
         });
-        self.call(None, gates, limits, &Instances::new(1), run).await.result
+        self.call(None, gates, limits, &Instances::none(), run).await.result
     }
 
     async fn call<T>(

@@ -9,8 +9,6 @@ use wasmtime::Store;
 
 use crate::{bindings::v0_1, guest::Guest};
 
-/// Kept side by side: a commit answers for as many tasks at once, whose followers begin together.
-const KEPT_MAX: usize = 32;
 /// Bytes of memory of all that a stage keeps: some pages' trees, and no more than a few guests at their limit would take.
 const KEPT_BYTES_MAX: u64 = 256 << 20;
 /// Of its limit of memory, an instance that holds more than this part isn't kept: the next task would begin in want.
@@ -21,6 +19,7 @@ const MEMORY_SHARE_MAX: u64 = 4;
 /// and none sees what another left.
 pub struct Instances {
     reuse: u32,
+    kept_max: usize,
     kept: Mutex<Vec<Kept>>,
 }
 
@@ -39,10 +38,17 @@ impl fmt::Debug for Instances {
 }
 
 impl Instances {
-    /// For the tasks of a stage, of which one instance serves `reuse`, one after the other.
+    /// For the tasks of a stage, of which `concurrency` run side by side, and one instance serves `reuse`, one after the
+    /// other.
     #[must_use]
-    pub fn new(reuse: u32) -> Self {
-        Self { reuse, kept: Mutex::default() }
+    pub fn new(reuse: u32, concurrency: usize) -> Self {
+        // All of them: a commit answers for many tasks at once, whose followers begin together.
+        Self { reuse, kept_max: concurrency, kept: Mutex::default() }
+    }
+
+    /// For one task alone.
+    pub(crate) fn none() -> Self {
+        Self::new(1, 0)
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
@@ -62,7 +68,7 @@ impl Instances {
         if has_room && is_light && guest.is_clean() {
             let mut all = self.kept();
             let bytes: u64 = all.iter().map(|other| other.store.data().memory.used()).sum();
-            if all.len() < KEPT_MAX && bytes + guest.memory.used() <= KEPT_BYTES_MAX {
+            if all.len() < self.kept_max && bytes + guest.memory.used() <= KEPT_BYTES_MAX {
                 all.push(kept);
             }
         }

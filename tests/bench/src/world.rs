@@ -98,6 +98,11 @@ impl World {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Removes a data folder.
+    pub(crate) fn forget(&self, data: &str) -> Result<()> {
+        fs::remove_dir_all(self.scratch.path().join(data)).context("a run's data can't be removed")
+    }
+
     /// Rows of the export by key; a key that stands twice is an error.
     pub(crate) fn exported(&self, data: &str) -> Result<BTreeMap<String, Value>> {
         let lines = self.run(data, &["export", "docs", "--stage", "extract", "-o", "jsonl"])?;

@@ -119,7 +119,7 @@ async fn reuse_keeps_an_instance_for_so_many_tasks_and_none_that_failed() {
         report.result.ok().map(|answer| answer.map(|output| output.fields["text"].clone()))
     };
     let counts = async |reuse| {
-        let instances = Instances::new(reuse);
+        let instances = Instances::new(reuse, 1);
         let mut counts = Vec::new();
         for action in ["count", "count", "nothing", "count", "panic", "count"] {
             if let Some(Ok(count)) = call(&instances, action).await {
