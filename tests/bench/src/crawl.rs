@@ -39,7 +39,11 @@ pub(crate) async fn crawl(max_depth: u32, runs: usize) -> Result<()> {
     println!("{} pages of std, title, headings and links of each; none lost, none requested twice", expected.len());
     println!("tollgate   {own:>6.0} pages/s  ({:.0} to {:.0})", ours[0], ours[ours.len() - 1]);
     println!("bare loop  {bare:>6.0} pages/s  ({:.0} to {:.0})", theirs[0], theirs[theirs.len() - 1]);
-    println!("ratio      {ratio:>6.2}          ({:.2} to {:.2}; bar: {RATIO_MIN})", ratios[0], ratios[ratios.len() - 1]);
+    println!(
+        "ratio      {ratio:>6.2}          ({:.2} to {:.2}; bar: {RATIO_MIN})",
+        ratios[0],
+        ratios[ratios.len() - 1]
+    );
     Ok(())
 }
 

@@ -40,8 +40,8 @@ fn plain(link: &str, base: &Url) -> Option<String> {
     }
     let (origin, base_path) = (&base[..Position::BeforePath], &base[Position::BeforePath..Position::AfterPath]);
     let (mut folder, mut rest) = (&base_path[..=base_path.rfind('/')?], path);
-    if path.starts_with('/') {
-        (folder, rest) = ("/", &path[1..]);
+    if let Some(from_root) = path.strip_prefix('/') {
+        (folder, rest) = ("/", from_root);
     }
     while let Some(behind) = rest.strip_prefix("../") {
         rest = behind;
@@ -78,10 +78,7 @@ mod tests {
 
     use super::*;
 
-    const PIECES: [&str; 30] = [
-        "..", ".", "/", "../", "./", "//", "a", "B", "x.html", "..c", "d.", "#f", "#", "?q", ":", "http:", "https://", "%41",
-        "%2e", "é", " ", "\t", "\\", "@", "~", "=", "&", "'", "\"", "|",
-    ];
+    const PIECES: &str = "..;.;/;../;./;//;a;B;x.html;..c;d.;#f;#;?q;:;http:;https://;%41;%2e;é; ;\t;\\;@;~;=;&;';\";|";
     const BASES: [&str; 7] = [
         "https://a.example/",
         "https://a.example/d/e/page.html?x=/y#z",
@@ -97,10 +94,10 @@ mod tests {
         #[test]
         fn a_plain_link_is_what_it_would_be_resolved_to(
             base in 0..BASES.len(),
-            pieces in prop::collection::vec(0..PIECES.len(), 0..8),
+            pieces in prop::collection::vec(prop::sample::select(PIECES.split(';').collect::<Vec<_>>()), 0..8),
         ) {
             let base = Url::parse(BASES[base]).unwrap();
-            let link: String = pieces.into_iter().map(|piece| PIECES[piece]).collect();
+            let link = pieces.concat();
             let link = link.trim();
             if let Some(plain) = plain(link, &base) {
                 prop_assert_eq!(Some(plain), resolved(link, Some(&base)), "{} on {}", link, base);

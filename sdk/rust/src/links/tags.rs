@@ -357,20 +357,19 @@ mod tests {
         }
     }
 
-    const PIECES: [&str; 66] = [
-        "<a ", "<A", "<area ", "<base ", "<ax ", "<b ", "<br/", "</a", "</b ", "</", "<", ">", "/>", "/", " ", "\n",
-        "\r\n", "\0", "=", "\"", "'", "href", "HREF", " href=", " rel=", "x", "x&amp;y", "&lt", "&copy", "\"y\"", "'z'",
-        "é", "#", "<!--", "<!-", "<!", "--", "-->", "--!>", "->", "-", "!", "<!doctype html>", "<![CDATA[", "]]>", "<?",
-        "<script", "<script>", "</script", "</script>", "<scripty>", "</scripty>", "<style>", "</style>", "</STYLE ",
-        "<title>", "</title>", "</titles>", "<textarea/>", "</textarea/x>", "<noscript>", "</noscript>", "<noframes>",
-        "</noframes>", "<plaintext>", "<a href=/x>",
-    ];
+    /// Pieces from which pages are made that no author would write, parted by `|`.
+    const PIECES: &str = "<a |<A|<area |<base |<ax |<b |<br/|</a|</b |</|<|>|/>|/| |\n|\r\n|\0|=|\"|'|href|HREF| href=|\
+        | rel=|x|x&amp;y|&lt|&copy|\"y\"|'z'|é|#|<!--|<!-|<!|--|-->|--!>|->|-|!|<!doctype html>|<![CDATA[|]]>|<?|\
+        <script|<script>|</script|</script>|<scripty>|</scripty>|<style>|</style>|</STYLE |<title>|</title>|</titles>|\
+        <textarea/>|</textarea/x>|<noscript>|</noscript>|<noframes>|</noframes>|<plaintext>|<a href=/x>";
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(5_000))]
         #[test]
-        fn what_is_walked_over_is_what_html5gum_tokenises(pieces in prop::collection::vec(0..PIECES.len(), 0..40)) {
-            let page: String = pieces.into_iter().map(|piece| PIECES[piece]).collect();
+        fn what_is_walked_over_is_what_html5gum_tokenises(
+            pieces in prop::collection::vec(prop::sample::select(PIECES.split('|').collect::<Vec<_>>()), 0..40),
+        ) {
+            let page = pieces.concat();
             prop_assert_eq!(walked(page.as_bytes()), tokenised(page.as_bytes()), "{:?}", page);
         }
     }
