@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     Claims(JobId),
     /// The disk is gone.
     Disk,
+    /// The content's disk is full: no blob can be kept.
+    Blobs,
     /// Settling panics.
     SettlePanics,
     /// A settled failure is told only once this is notified.
@@ -78,7 +80,6 @@ impl Store for Faulty {
         discovery(job: JobId) -> DiscoveryState;
         next_due(lane: Lane, now: Timestamp) -> Option<Timestamp>;
         release(claims: Vec<(TaskRef, ClaimToken)>) -> ();
-        put_blob(body: BlobSource) -> StoredBlob;
         read_blob(digest: Digest, part: Option<BlobPart>) -> Vec<u8>;
         artifacts(item: ItemId, own: Option<StageIx>) -> Vec<StoredArtifact>;
         state_get(job: JobId, key: String) -> Option<StateEntry>;
@@ -103,6 +104,16 @@ impl Store for Faulty {
                 }
                 Some(Fault::Disk) => Err(StoreError::Io("the disk is gone".to_owned())),
                 _ => self.store.claim(lane, limit, now).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn put_blob<'a>(&'a self, body: BlobSource) -> Reply<'a, StoredBlob> {
+        async move {
+            match self.fault() {
+                Some(Fault::Blobs) => Err(StoreError::Io("no space is left".to_owned())),
+                _ => self.store.put_blob(body).await,
             }
         }
         .boxed()

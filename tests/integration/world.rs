@@ -153,6 +153,9 @@ pub(crate) async fn wait(
     wait_of("test", progress, operations, is).await;
 }
 
+/// A test in which nothing has happened for so long has failed, and would hold up all the others.
+const STUCK_TIME: std::time::Duration = std::time::Duration::from_secs(120);
+
 /// Waits until a job is as `is` says.
 pub(crate) async fn wait_of(
     name: &str,
@@ -166,7 +169,9 @@ pub(crate) async fn wait_of(
         if is(&job) {
             return;
         }
-        assert!(progress.changed().await.is_ok(), "the host ended before it came to that: {job:#?}");
+        let changed = tokio::time::timeout(STUCK_TIME, progress.changed()).await;
+        let changed = changed.unwrap_or_else(|_| panic!("nothing moves any more: {job:#?}"));
+        assert!(changed.is_ok(), "the host ended before it came to that: {job:#?}");
     }
 }
 

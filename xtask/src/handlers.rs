@@ -7,10 +7,14 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use self::handler_profile::HANDLER_PROFILE;
 use crate::{
     run::{cargo, root, step, target},
     setup::TARGET,
 };
+
+#[path = "../../host/cli/src/handler_profile.rs"]
+mod handler_profile;
 
 /// Compiles all of them.
 pub(crate) fn build() -> Result<()> {
@@ -19,7 +23,8 @@ pub(crate) fn build() -> Result<()> {
     // One at a time: built together, the features that one asks of a dependency would be in the others' code too.
     for name in reference.iter().chain(&of_tests) {
         let mut command = cargo();
-        command.args(["build", "--profile", "handler", "--target", TARGET, "--package", name]);
+        command.args(["build", "--release", "--target", TARGET, "--package", name]);
+        command.args(HANDLER_PROFILE.into_iter().flat_map(|setting| ["--config", setting]));
         step(&format!("compile handler {name}"), &mut command, "Read the compiler's message above.")?;
     }
     let drop_folder = root().join("handlers");
@@ -35,7 +40,7 @@ pub(crate) fn build() -> Result<()> {
 
 /// Copies a component beside its place, then renames: nobody sees half of it.
 fn copy(name: &str, folder: &Path) -> Result<()> {
-    let built = target().join(TARGET).join("handler").join(format!("{}.wasm", name.replace('-', "_")));
+    let built = target().join(TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")));
     let (beside, place) = (folder.join(format!(".{name}.wasm.new")), folder.join(format!("{name}.wasm")));
     fs::copy(&built, &beside).with_context(|| format!("{} can't be copied", built.display()))?;
     fs::rename(&beside, &place).with_context(|| format!("{} can't be written", place.display()))

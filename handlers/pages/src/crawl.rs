@@ -66,10 +66,13 @@ pub(crate) fn fetch(link: &Link, crawl: &Crawl) -> Result<With<Page>> {
     if !page.is_html() || !crawl.follows(link.depth) || is_led_away {
         return Ok(page.into());
     }
-    let found = links::of(&response.bytes()?, &page.url)?;
+    let found = links::of(response.text()?.as_bytes(), &page.url)?;
     let is_new = |url: &String| *url != link.url && *url != page.url && crawl.takes(url);
-    let items: Vec<Link> =
-        found.urls.into_iter().filter(is_new).map(|url| Link { url, depth: link.depth + 1 }).collect();
+    let depth = link.depth + 1;
+    // Breadth first, so that a page is found by a short way before it is found by a longer one.
+    let priority = 0_i32.saturating_sub_unsigned(depth);
+    let item = |url: String| NewItem::new(url.clone(), &Link { url, depth }).priority(priority);
+    let items: Vec<NewItem> = found.urls.into_iter().filter(is_new).map(item).collect();
     page.links = items.len() as u64;
     let page = page.found(items);
     Ok(if found.left_out == 0 { page } else { page.flag(format!("{} links left out", found.left_out)) })

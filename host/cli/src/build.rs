@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use tollgate_core::ids::HandlerName;
 
-use crate::{CliError, Program, args::Global};
+use crate::{CliError, Program, args::Global, handler_profile::HANDLER_PROFILE};
 
 const TARGET: &str = "wasm32-wasip2";
 
@@ -22,12 +22,12 @@ pub(crate) async fn build(program: &dyn Program, global: &Global, crates: &[Path
     };
     for path in crates {
         let (name, wasm) = compile(path)?;
+        let handler = HandlerName::new(&name);
+        let handler = handler.map_err(|error| CliError::configuration(format!("the name {name:?}: {error}")))?;
         let target = folder.join(format!("{name}.wasm"));
         // Beside and renamed: a running host never sees half a handler.
         let beside = folder.join(format!(".{name}.wasm.new"));
         fs::copy(&wasm, &beside)?;
-        let handler = HandlerName::new(&name);
-        let handler = handler.map_err(|error| CliError::configuration(format!("the name {name:?}: {error}")))?;
         if let Err(error) = program.load(&handler, &beside, &data).await {
             fs::remove_file(&beside)?;
             let text = format!("{} builds, but no host would take it: {error}", path.display());
@@ -61,6 +61,7 @@ fn compile(path: &Path) -> Result<(String, PathBuf), CliError> {
     let output = Command::new("cargo")
         .args(["build", "--release", "--target", TARGET, "--message-format=json-render-diagnostics", "--manifest-path"])
         .arg(&manifest)
+        .args(HANDLER_PROFILE.into_iter().flat_map(|setting| ["--config", setting]))
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| CliError::failed(format!("cargo can't be run: {error}; install Rust with rustup")))?;

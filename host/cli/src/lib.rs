@@ -9,6 +9,7 @@ mod build;
 mod check;
 mod error;
 mod export;
+mod handler_profile;
 mod items;
 mod jobs;
 mod logging;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tollgate_core::item::ItemStatus;
+use tollgate_core::{JobName, item::ItemStatus};
 use tollgate_engine::{Operations, RunEnded, operations::Overview};
 
 use crate::{
@@ -50,9 +50,11 @@ pub(crate) async fn run(program: &dyn Program, global: &Global, args: RunArgs) -
     }
 }
 
-/// The jobs that stand still: paused, or refused and unknown to the store but for the reason.
+/// The jobs that stand still: paused, or refused and unknown to the store but for the reason. What jobs.toml doesn't
+/// name isn't meant to run.
 fn standing(overview: &Overview) -> Option<String> {
-    let paused = overview.jobs.iter().filter(|job| job.pause.is_some()).map(|job| &job.name);
+    let is_meant = |name: &&JobName| !overview.unnamed.contains(name);
+    let paused = overview.jobs.iter().filter(|job| job.pause.is_some()).map(|job| &job.name).filter(is_meant);
     let unknown = overview.attention.iter().filter_map(|attention| attention.job.as_ref());
     let unknown = unknown.filter(|name| overview.jobs.iter().all(|job| job.name != **name));
     let standing: Vec<&str> = paused.chain(unknown).map(|name| name.as_str()).collect();

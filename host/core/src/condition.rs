@@ -53,7 +53,7 @@ impl Condition {
     pub fn parse(source: &str) -> Result<Self, ConditionError> {
         if source.len() > CONDITION_BYTES_MAX {
             let message = format!("longer than {CONDITION_BYTES_MAX} bytes");
-            return Err(ConditionError::Parse(source[..40.min(source.len())].to_owned(), message));
+            return Err(ConditionError::Parse(source.chars().take(40).collect(), message));
         }
         let program = Program::compile(source)
             .map_err(|error| ConditionError::Parse(source.to_owned(), first_line(&error.to_string())))?;

@@ -243,6 +243,11 @@ impl Gate {
 
     async fn refuse(&self, address: &Address, proxy: Option<&Admitted<'_>>, error: ExchangeError) -> Refused {
         let about = &address.authority;
+        let has_answered =
+            !matches!(error, ExchangeError::Proxy(_) | ExchangeError::Transport(_) | ExchangeError::NoAnswer(_));
+        if let Some(proxy) = proxy.filter(|_| has_answered) {
+            proxy.up();
+        }
         match (error, proxy) {
             (ExchangeError::Proxy(reason), Some(proxy)) => proxy.failed(&reason, self.options.clock.now()),
             (ExchangeError::Proxy(reason), None) => Refused::transport(about, reason),

@@ -196,8 +196,15 @@ impl Proxy {
 }
 
 impl Admitted<'_> {
-    /// The proxy did its part.
+    /// The proxy did its part of this request. One that began before an outage says nothing of how it is now.
     pub(crate) fn up(&self) {
+        let is_down = self.proxy.state().down.is_some();
+        if self.is_probe || !is_down {
+            self.is_up();
+        }
+    }
+
+    fn is_up(&self) {
         let mut state = self.proxy.state();
         if state.down.take().is_some() {
             state.era += 1;
@@ -209,10 +216,14 @@ impl Admitted<'_> {
     /// connections and says nothing, or wants other credentials, is of no use either.
     pub(crate) async fn answers(&self) -> bool {
         let made = self.proxy.state().client.as_ref().map(|(_, made)| made.client.clone());
-        match made {
+        let answers = match made {
             Some(client) => exchange::proxy_answers(&client, PROBE_URL, PROBE_TIME).await,
             None => false,
+        };
+        if answers {
+            self.is_up();
         }
+        answers
     }
 
     /// The proxy failed: gives what the request is refused with. However many requests an outage meets, it counts once;

@@ -13,9 +13,12 @@ use std::{
 use tollgate_core::{ItemId, StageName, handler::Capability, outcome::Refusal};
 use tollgate_egress::{Caller, Gate, Held, Hop};
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, StateGate};
-use tollgate_store::{NewArtifact, Store, TaskRef};
+use tollgate_store::{BlobSource, NewArtifact, Store, StoreError, StoredBlob, TaskRef};
 
-use crate::plan::{JobPlan, StagePlan};
+use crate::{
+    dispatcher::ends_all,
+    plan::{JobPlan, StagePlan},
+};
 
 pub(crate) use log::AttemptLog;
 
@@ -70,6 +73,8 @@ pub(crate) struct AttemptLedger {
     pub(crate) artifacts: Vec<NewArtifact>,
     /// Raw bodies kept without a name of the stage's.
     raw_bodies: u32,
+    /// What it had to keep could not be kept, and nothing else will be.
+    store_gone: Option<StoreError>,
 }
 
 /// How far a call to the gate is.
@@ -92,6 +97,8 @@ pub(crate) struct AttemptEnded {
     pub(crate) requests: u32,
     pub(crate) bytes_received: u64,
     pub(crate) artifacts: Vec<NewArtifact>,
+    /// The store is gone: no fault of the attempt's.
+    pub(crate) store_gone: Option<StoreError>,
 }
 
 impl Attempt {
@@ -142,7 +149,19 @@ impl Attempt {
             requests: ledger.requests,
             bytes_received: ledger.bytes_received,
             artifacts: ledger.artifacts,
+            store_gone: ledger.store_gone,
         }
+    }
+
+    /// Keeps a blob. A store that keeps nothing any more is the host's end, whatever the handler makes of it.
+    async fn put_blob(&self, body: BlobSource) -> Result<StoredBlob, StoreError> {
+        let kept = self.store.put_blob(body).await;
+        if let Err(error) = kept.as_ref().map_err(Clone::clone)
+            && ends_all(&error)
+        {
+            self.ledger().store_gone.get_or_insert(error);
+        }
+        kept
     }
 }
 
@@ -166,7 +185,10 @@ impl AttemptLedger {
                 *phase = CallPhase::Waits;
                 self.last_url = Some(url.to_owned());
             }
-            Hop::Runs => *phase = CallPhase::Runs,
+            Hop::Runs => {
+                *phase = CallPhase::Runs;
+                self.requests += 1;
+            }
         }
     }
 

@@ -206,6 +206,8 @@ impl Dispatcher {
         self.so_far.next_due = self.next_due();
         self.so_far.running = self.executors.len() as u64;
         self.so_far.idle = self.is_idle();
+        // Who has nothing to do keeps no memory for it.
+        self.jobs.values().filter(|lanes| lanes.is_idle()).for_each(JobLanes::let_instances_go);
         let so_far = self.so_far;
         self.progress.send_if_modified(|shown| std::mem::replace(shown, so_far) != so_far);
         so_far.next_due

@@ -118,8 +118,16 @@ async fn attempt(
                 }
                 None => run(job, stage, claim, &attempt).await,
             };
-            let guest_us = report.guest_us;
-            Ran { outcome: outcome(stage, report), ended: attempt.end(), guest_us }
+            let (guest_us, mut ended) = (report.guest_us, attempt.end());
+            if let Some(gone) = ended.store_gone.take() {
+                return Err(gone);
+            }
+            let outcome = outcome(stage, report);
+            if matches!(outcome, Outcome::Contract(_)) {
+                // Perhaps it is what one of its instances has kept.
+                stage.instances.clear();
+            }
+            Ran { outcome, ended, guest_us }
         }
     };
     Ok(settlement_of(tools, job, stage, claim, started_at, ran))

@@ -61,6 +61,9 @@ pub struct Overview {
     pub jobs: Vec<JobView>,
     /// The latest errors of all jobs, newest first.
     pub errors: Vec<JobError>,
+    /// Jobs that were declared once and that jobs.toml doesn't name any more; empty while the host is stopped.
+    #[serde(default)]
+    pub unnamed: Vec<JobName>,
     /// Sites and proxies; absent while the host is stopped.
     pub gate: Option<GateStatus>,
 }
@@ -192,7 +195,9 @@ impl Operations {
         );
         let liveness = Heartbeat::liveness(&self.data, at)?;
         let gate = self.gate.as_ref().map(|gate| gate.status());
-        Ok(Overview { at, liveness, attention, jobs, errors, gate })
+        let is_unnamed = |name: &JobName| self.named.as_ref().is_some_and(|named| !named.contains(name));
+        let unnamed = jobs.iter().map(|job| job.name.clone()).filter(is_unnamed).collect();
+        Ok(Overview { at, liveness, attention, jobs, errors, unnamed, gate })
     }
 
     /// One job with its latest errors.

@@ -15,7 +15,7 @@ use tollgate_core::{
     ids::HandlerName,
     spec::{Deployment, Diagnostic, JobSpec, SitePattern, StageSpec},
 };
-use tollgate_sandbox::{Handler, HandlerSet, INSTANCES_MAX, Instances, JobStage, job_stages};
+use tollgate_sandbox::{Handler, HandlerSet, INSTANCES_MAX, Instances, JobStage, KeptMemory, job_stages};
 use tollgate_store::{DeclaredJob, DeclaredStage, JobDeclaration, Store};
 
 use crate::{EngineError, digest, discovery, dispatcher::ends_all};
@@ -114,11 +114,12 @@ impl Plan {
         now: tollgate_core::Timestamp,
     ) -> Result<Self, EngineError> {
         let mut plan = Self { jobs: Vec::new(), refused: BTreeMap::new() };
+        let kept = KeptMemory::default();
         for (spec, checked) in check(deployment, file, handlers) {
             let job = match checked {
                 Ok(CheckedJob { handler, stages }) => {
                     match store.declare(declaration(spec, deployment, &handler, &stages), now).await {
-                        Ok(declared) => job_plan(spec, deployment, declared, handler, stages),
+                        Ok(declared) => job_plan(spec, deployment, declared, handler, stages, &kept),
                         Err(error) if ends_all(&error) => return Err(error.into()),
                         Err(error) => Err(PlanError::Declaration(error.to_string())),
                     }
@@ -267,10 +268,11 @@ fn job_plan(
     declared: DeclaredJob,
     handler: Arc<Handler>,
     stages: Vec<ChosenStage>,
+    kept: &KeptMemory,
 ) -> Result<JobPlan, PlanError> {
     let mut plans = Vec::with_capacity(stages.len());
     for stage in stages {
-        plans.push(Arc::new(stage_plan(spec, &declared, stage)?));
+        plans.push(Arc::new(stage_plan(spec, &declared, stage, kept)?));
     }
     Ok(JobPlan {
         hosts: hosts(spec),
@@ -282,7 +284,12 @@ fn job_plan(
     })
 }
 
-fn stage_plan(job: &JobSpec, declared: &DeclaredJob, stage: ChosenStage) -> Result<StagePlan, PlanError> {
+fn stage_plan(
+    job: &JobSpec,
+    declared: &DeclaredJob,
+    stage: ChosenStage,
+    kept: &KeptMemory,
+) -> Result<StagePlan, PlanError> {
     let name = &stage.spec.name;
     let number = |name: &StageName| {
         let found = declared.graph.by_name(name.as_str()).map(|stage| stage.ix);
@@ -299,7 +306,7 @@ fn stage_plan(job: &JobSpec, declared: &DeclaredJob, stage: ChosenStage) -> Resu
         lane: Lane { job: declared.id, stage: number(name)? },
         params_digest: params.digest(),
         contract_digest: digest::of_value(&schemas),
-        instances: Instances::new(job.reuse, stage.spec.concurrency),
+        instances: Instances::new(job.reuse, stage.spec.concurrency, kept.clone()),
         needs: stage.needs,
         reads,
         contracts: stage.contracts,

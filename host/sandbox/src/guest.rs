@@ -15,6 +15,8 @@ use crate::{
 
 /// Handles that a guest may hold: responses, streams and pollables.
 pub(crate) const HANDLES_MAX: usize = 2_000;
+/// Of them, an instance that is kept may still hold one in so many.
+const HANDLES_SHARE_MAX: usize = 20;
 /// Random bytes of one call of a handler: keys and seeds take a few dozen.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
@@ -68,7 +70,7 @@ impl Guest {
         }
     }
 
-    /// Begins another task of the same job in this instance: nothing of the last one's gates and budgets is left.
+    /// Begins another task of the same stage in this instance: nothing of the last one's gates and budgets is left.
     pub(crate) fn begin(&mut self, gates: Gates, job: Option<JobName>, limits: &CallLimits) {
         self.log.begin(gates.log.clone(), limits.log_bytes);
         self.gates = gates;
@@ -78,9 +80,11 @@ impl Guest {
         self.random_left = RANDOM_BYTES_MAX;
     }
 
-    /// Whether another task may begin in this instance: no response is held, no line of output half written.
-    pub(crate) fn is_clean(&self) -> bool {
-        self.responses == 0 && !self.log.has_partial_line()
+    /// Whether another task may begin in this instance: no response is held, no line of output half written, and few
+    /// handles are left, which later tasks would have to pay for.
+    pub(crate) fn is_clean(&mut self) -> bool {
+        let handles = self.table.iter_mut().count();
+        self.responses == 0 && !self.log.has_partial_line() && handles <= HANDLES_MAX / HANDLES_SHARE_MAX
     }
 
     /// Takes bytes that cross the border into account.

@@ -20,12 +20,12 @@ use crate::{
     call::{CallFailure, CallLimits, DiscoverCall, DiscoverReport, Discovered, Report, StageCall, StageReport},
     gates::Gates,
     guest::{Guest, HANDLES_MAX, HostFailed, LimitReached},
-    instances::{Instances, Kept},
+    instances::Instances,
     meter::{Meter, Metered},
 };
 
 /// Longest cursor of a discovery, in bytes: a place in a list, not the list.
-const CURSOR_BYTES_MAX: usize = 64 << 10;
+const CURSOR_BYTES_MAX: usize = 1 << 20;
 /// Bytes that one call of the host may lift out of the guest: the largest body, or answer, a few times over.
 const HOST_CALL_BYTES_MAX: u64 = 128 << 20;
 
@@ -113,9 +113,11 @@ impl Handler {
         let run: Run<_> = Box::new(move |handler, store| {
             async move { handler.tollgate_handler_stages().call_process_stage(store, &task).await }.boxed()
         });
-        let report = self.parts.call(Some(job), gates, limits, instances, run).await;
-        report
-            .map(|answer| answer.map(output).map_or_else(|error| Ok(Err(stage_error(error))), |output| output.map(Ok)))
+        let check = |answer: Result<types::Output, types::StageError>| match answer {
+            Ok(made) => output(made).map(Ok),
+            Err(error) => Ok(Err(stage_error(error))),
+        };
+        self.parts.call(Some(job), gates, limits, instances, run, check).await
     }
 
     /// Runs one page of discovery in a fresh instance.
@@ -129,8 +131,7 @@ impl Handler {
         let run: Run<_> = Box::new(move |handler, store| {
             async move { handler.tollgate_handler_stages().call_discover(store, &context).await }.boxed()
         });
-        let report = self.parts.call(Some(job), gates, limits, &Instances::none(), run).await;
-        report.map(|answer| match answer {
+        let check = |answer: Result<stages::Discovery, types::StageError>| match answer {
             Ok(found) => {
                 let (long, items) = (found.cursor.as_ref().map_or(0, String::len), new_items(found.items)?);
                 if long > CURSOR_BYTES_MAX {
@@ -140,7 +141,8 @@ impl Handler {
                 Ok(Ok(Discovered { items, cursor: found.cursor }))
             }
             Err(error) => Ok(Err(stage_error(error))),
-        })
+        };
+        self.parts.call(Some(job), gates, limits, &Instances::none(), run, check).await
     }
 }
 
@@ -148,21 +150,10 @@ impl Handler {
 type Run<T> =
     Box<dyn for<'a> FnOnce(&'a v0_1::Handler, &'a mut Store<Guest>) -> BoxFuture<'a, wasmtime::Result<T>> + Send>;
 
-/// A report whose answer still has to be checked.
-struct Unchecked<T> {
-    result: Result<T, CallFailure>,
-    guest_us: u64,
-    memory_peak_bytes: u64,
-}
-
-impl<T> Unchecked<T> {
-    fn map<U>(self, check: impl FnOnce(T) -> Result<Result<U, StageError>, CallFailure>) -> Report<U> {
-        Report {
-            result: self.result.and_then(check),
-            guest_us: self.guest_us,
-            memory_peak_bytes: self.memory_peak_bytes,
-        }
-    }
+/// Whether an instance has done nothing that speaks against it: what it answered can be used, or says that there was
+/// nothing to do.
+fn is_good<U>(answer: &Result<Result<U, StageError>, CallFailure>) -> bool {
+    matches!(answer, Ok(Ok(_) | Err(StageError::NothingHere(_) | StageError::Reject(_))))
 }
 
 impl Parts {
@@ -170,26 +161,29 @@ impl Parts {
         let run: Run<_> = Box::new(|handler, store| {
             async move { handler.tollgate_handler_stages().call_describe(store).await }.boxed()
         });
-        self.call(None, gates, limits, &Instances::none(), run).await.result
+        let report = self.call(None, gates, limits, &Instances::none(), run, |info| Ok(Ok(info))).await;
+        report.result.and_then(|answer| answer.map_err(|error| CallFailure::Invalid(format!("{error:?}"))))
     }
 
-    async fn call<T>(
+    /// Makes a call, and checks what it answers.
+    async fn call<T, U>(
         &self,
         job: Option<JobName>,
         gates: Gates,
         limits: &CallLimits,
         instances: &Instances,
         run: Run<T>,
-    ) -> Unchecked<T> {
+        check: impl FnOnce(T) -> Result<Result<U, StageError>, CallFailure>,
+    ) -> Report<U> {
         let no_place = |error: tokio::sync::AcquireError| CallFailure::Host(error.to_string());
         let _place = match self.running.places.acquire().await.map_err(no_place) {
             Ok(place) => place,
             Err(failure) => {
-                return Unchecked { result: Err(failure), guest_us: 0, memory_peak_bytes: 0 };
+                return Report { result: Err(failure), guest_us: 0, memory_peak_bytes: 0 };
             }
         };
         let (mut store, kept, tasks) = match instances.take() {
-            Some(Kept { mut store, handler, tasks }) => {
+            Some((mut store, handler, tasks)) => {
                 store.data_mut().begin(gates, job, limits);
                 (store, Some(handler), tasks)
             }
@@ -213,14 +207,17 @@ impl Parts {
         let memory_peak_bytes = store.data().memory.peak;
         let result = match result {
             Ok(Ok((answer, handler))) => {
-                instances.keep(Kept { store, handler, tasks: tasks + 1 }, limits.memory_bytes);
-                Ok(answer)
+                let answer = check(answer);
+                if is_good(&answer) {
+                    instances.keep(store, handler, tasks + 1, limits.memory_bytes);
+                }
+                answer
             }
             // Whatever went wrong, the instance goes with it.
             Ok(Err(error)) => Err(failure(&error, store.data(), limits)),
             Err(late) => Err(late),
         };
-        Unchecked { result, guest_us, memory_peak_bytes }
+        Report { result, guest_us, memory_peak_bytes }
     }
 }
 

@@ -31,7 +31,7 @@ pub use check::{JobStage, check_job, job_stages};
 pub use compile::Compiler;
 pub use error::{LoadError, SandboxError};
 pub use handler::Handler;
-pub use instances::Instances;
+pub use instances::{Instances, KeptMemory};
 pub use set::HandlerSet;
 
 /// Guests that may be alive side by side: as many places as all lanes of a plan may ask for together, so that none

@@ -5,6 +5,7 @@ mod company;
 mod content;
 mod declare;
 mod discovery;
+mod disk;
 mod fault;
 mod job_state;
 mod jobs;
@@ -34,11 +35,13 @@ use tokio::sync::mpsc;
 
 use claims::Claims;
 use content::ContentMessage;
+use disk::Place;
 use fault::Fault;
 use jobs::Jobs;
 use writer::{Batch, Message, unpoisoned};
 
 pub use content::{BLOB_READ_BYTES_MAX, BLOB_ROW_BYTES_MAX};
+pub use disk::{Disk, DiskFile};
 pub use job_state::{
     STATE_CHANGES_BYTES_MAX, STATE_CHANGES_MAX, STATE_KEY_BYTES_MAX, STATE_KEYS_PAGE_MAX, STATE_VALUE_BYTES_MAX,
 };
@@ -161,7 +164,18 @@ impl RedbStore {
     /// # Errors
     /// Another process has it, a newer Tollgate wrote it, or the disk refuses.
     pub fn open(folder: &Path, options: StoreOptions) -> Result<Arc<Self>, StoreError> {
-        let opened = open::open(folder, options)?;
+        Self::start(folder, open::open(folder, options, Place::Folder(folder))?)
+    }
+
+    /// As [`RedbStore::open`], with the databases on another disk than the folder's.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`].
+    pub fn open_on(disk: &dyn Disk, folder: &Path, options: StoreOptions) -> Result<Arc<Self>, StoreError> {
+        Self::start(folder, open::open(folder, options, Place::Disk(disk))?)
+    }
+
+    fn start(folder: &Path, opened: open::Opened) -> Result<Arc<Self>, StoreError> {
         let shared = Arc::new(Shared {
             folder: folder.to_owned(),
             queue: RwLock::new(Some(opened.queue)),

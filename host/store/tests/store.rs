@@ -12,6 +12,8 @@ mod counters;
 mod declare;
 #[path = "store/discovery.rs"]
 mod discovery;
+#[path = "store/disk.rs"]
+mod disk;
 #[path = "store/fixture.rs"]
 mod fixture;
 #[path = "store/migrations.rs"]
@@ -26,5 +28,7 @@ mod settle;
 mod state;
 #[path = "store/submit.rs"]
 mod submit;
+#[path = "store/trouble.rs"]
+mod trouble;
 #[path = "store/verify.rs"]
 mod verify;

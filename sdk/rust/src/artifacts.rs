@@ -72,12 +72,14 @@ impl Artifact {
     /// # Errors
     /// As [`Artifact::bytes`].
     pub fn text(&self) -> Result<String, ArtifactError> {
+        let bytes = match String::from_utf8(self.bytes()?) {
+            Ok(text) if !text.starts_with('\u{feff}') => return Ok(text),
+            Ok(text) => text.into_bytes(),
+            Err(error) => error.into_bytes(),
+        };
         // Most pages are UTF-8: only the others cost a second call, for the media type.
-        String::from_utf8(self.bytes()?).or_else(|error| {
-            let saved = Artifacts.list().into_iter().find(|saved| saved.stage == self.stage && saved.name == self.name);
-            let content_type = saved.map(|saved| saved.content_type);
-            Ok(charset::decode(error.into_bytes(), content_type.as_deref()))
-        })
+        let saved = Artifacts.list().into_iter().find(|saved| saved.stage == self.stage && saved.name == self.name);
+        Ok(charset::decode(bytes, saved.map(|saved| saved.content_type).as_deref()))
     }
 
     /// It as a parsed page; relative links are resolved against `base`, the page's address.

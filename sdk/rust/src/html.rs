@@ -90,7 +90,7 @@ impl Html {
     pub fn links(&self) -> Vec<String> {
         let mut links = Vec::new();
         let mut seen = HashSet::new();
-        for element in self.select("a[href]").unwrap_or_default() {
+        for element in self.select("a[href], area[href]").unwrap_or_default() {
             if let Some(link) = element.link("href")
                 && seen.insert(link.clone())
             {

@@ -24,7 +24,8 @@ pub struct Links {
     pub left_out: u64,
 }
 
-/// Finds the links of a page, whose address is `address`. Follows the page's `<base>`.
+/// Finds the links of a page, whose address is `address`. Follows the page's `<base>`. The page is UTF-8, as
+/// [`Response::text`](crate::http::Response::text) makes it; what is none is replaced.
 ///
 /// # Errors
 /// The page's address is none.
@@ -107,6 +108,13 @@ mod tests {
     fn the_base_and_entities_count() {
         let page = r#"<base href="/b/"><base href="/c/"><a href="?a=1&amp;b=2&#38;c=3&x;">x</a>"#;
         assert_eq!(urls(page), ["https://a.example/b/?a=1&b=2&c=3&x;"]);
+    }
+
+    #[test]
+    fn an_icon_hides_no_link_behind_it() {
+        for icon in ["<svg><title/><path/></svg>", "<svg/>", "<svg><style>a{}</style></svg>", "<math><mi/></math>"] {
+            assert_eq!(urls(&format!("{icon}<a href=x>x</a>")), ["https://a.example/d/x"], "{icon}");
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ use crate::docs;
 pub(crate) const HOST: &str = "docs.example";
 /// Requests side by side, for the program and for the bare loop alike.
 pub(crate) const CONCURRENCY: usize = 64;
+/// Tasks that one instance of the handler serves.
+pub(crate) const REUSE: u32 = 1_000;
 const START_TIME: Duration = Duration::from_secs(20);
 
 /// The first page.
@@ -158,7 +160,7 @@ timeout = "60s"
 kind = "backfill"
 handler = "pages"
 grant = ["http {HOST}", "artifacts"]
-reuse = 1000
+reuse = {REUSE}
 discover = "once"
 params = {{ seeds = ["{seed}"], follow = true, within = ["{bound}"], max-depth = {max_depth} }}
 

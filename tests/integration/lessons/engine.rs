@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tollgate::{Host, HostError};
 use tollgate_core::{
-    Clock,
+    Clock, StageName,
     item::{ItemStatus, NewItem},
     pause::PauseReason,
     task::TaskKind,
@@ -19,7 +19,7 @@ use tollgate_sim::sites::scripted::{Release, Scripted, Step};
 use crate::{
     clock::TestClock,
     faulty::{Fault, Faulty},
-    world::{SITE, World, detail, first, item, open_items, outcomes, stop, wait, wait_of},
+    world::{SITE, World, detail, first, item, open_items, outcomes, run_items, stop, wait, wait_of},
 };
 
 fn tasks(job: &JobDetail, stage: &str, kind: TaskKind) -> u64 {
@@ -298,6 +298,45 @@ async fn a_host_whose_disk_is_gone_ends_with_that_and_in_good_order() {
     };
     assert!(error.to_string().contains("the disk is gone"), "{error}");
     assert!(is_marked_stopped(&world));
+}
+
+#[tokio::test]
+async fn r06_a_store_that_keeps_no_pages_is_no_fault_of_the_handlers() {
+    let site = Scripted::new().path("/", [Step::ok("a page")]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let store = Faulty::open(&world.path("data"));
+    let jobs = world.jobs(&outcomes("breaker = 1\n"));
+    let host = world.host(&jobs).await.store(store.clone()).start().await.unwrap();
+    store.set(Some(Fault::Blobs));
+    host.operations().add("test", vec![item("one", &first(&format!("bytes http://{SITE}/")))]).await.unwrap();
+    let Err(HostError::Engine(error)) = host.wait().await else {
+        panic!("it went on");
+    };
+    assert!(error.to_string().contains("no space is left"), "{error}");
+    let host = world.start(&jobs).await;
+    let mut progress = host.progress();
+    wait(&mut progress, host.operations(), |job| job.job.items.get(&ItemStatus::Done) == Some(&1)).await;
+    assert_eq!(
+        detail(&host, "one").await.attempts.values().map(Vec::len).max(),
+        Some(1),
+        "the first one doesn't count"
+    );
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn reuse_in_jobs_toml_keeps_an_instance_for_so_many_tasks_of_a_stage() {
+    let world = World::new(vec![]).await;
+    let jobs = outcomes("reuse = 2\n[job.test.stage.first]\nconcurrency = 1\n");
+    let host = world.start(&world.jobs(&jobs)).await;
+    // All at once: between two tasks with nothing to do in between, nothing is kept.
+    run_items(&host, ["a", "b", "c"].map(|key| item(key, &first("count"))).to_vec()).await;
+    let mut counts = Vec::new();
+    for key in ["a", "b", "c"] {
+        counts.push(detail(&host, key).await.item.outputs[&StageName::new("first").unwrap()]["text"].clone());
+    }
+    stop(host).await;
+    assert_eq!(counts, ["1", "2", "1"]);
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ use tokio::sync::watch;
 /// Paths kept apart for one host. More than any test asks for; beyond it requests still count for the host, so
 /// that a runaway crawl can't fill the memory.
 pub const PATHS_PER_HOST_MAX: usize = 200_000;
+/// A test in which nothing has happened for so long has failed, and would hold up all the others.
+const STUCK_TIME: std::time::Duration = std::time::Duration::from_secs(120);
 /// Methods kept apart for one path: HTTP has nine, and a client may make up more.
 const METHODS_MAX: usize = 16;
 
@@ -198,9 +200,11 @@ impl Counter {
             if condition(&self.lock()) {
                 return;
             }
-            // The sender lives in `self`, so this ends by a change only.
-            if changes.changed().await.is_err() {
-                return;
+            match tokio::time::timeout(STUCK_TIME, changes.changed()).await {
+                Ok(Ok(())) => {}
+                // The sender lives in `self`.
+                Ok(Err(closed)) => unreachable!("{closed}"),
+                Err(_) => panic!("nobody asks for anything any more: {:#?}", self.lock()),
             }
         }
     }

@@ -55,7 +55,7 @@ impl ArtifactGate for AttemptArtifacts {
             check_name(&name)?;
             let item = self.item()?;
             self.attempt.ledger().has_room(&name)?;
-            let blob = self.attempt.store.put_blob(BlobSource::Bytes(body)).await.map_err(storage)?;
+            let blob = self.attempt.put_blob(BlobSource::Bytes(body)).await.map_err(storage)?;
             let artifact = NewArtifact { name: name.clone(), content_type: content_type.clone(), blob };
             self.attempt.ledger().keep(artifact);
             Ok(ArtifactRef { stage: item.stage.clone(), name, content_type, size: blob.size, digest: blob.digest })

@@ -41,7 +41,6 @@ impl HttpGate for AttemptHttp {
             ledger.under_way.remove(&began);
             match answer {
                 Ok(response) => {
-                    ledger.requests += response.requests_sent;
                     ledger.bytes_received += response.bytes_received;
                     match response.transport_failure.clone() {
                         Some(failure) => ledger.refused(failure),
@@ -53,7 +52,6 @@ impl HttpGate for AttemptHttp {
                     Ok(Arc::new(AttemptResponse { attempt, response, blob, is_named }) as Arc<dyn Fetched>)
                 }
                 Err(refused) => {
-                    ledger.requests += refused.sent;
                     ledger.bytes_received += refused.bytes_received;
                     if let Some(refusal) = refused.refusal {
                         ledger.refused(refusal);
@@ -86,7 +84,7 @@ impl AttemptResponse {
                 SpooledBody::Memory(bytes) => BlobSource::Bytes(bytes),
                 SpooledBody::File(path) => BlobSource::File(path),
             };
-            self.attempt.store.put_blob(source).await.map_err(|error| HttpError::Storage(error.to_string()))
+            self.attempt.put_blob(source).await.map_err(|error| HttpError::Storage(error.to_string()))
         };
         let (blob, content_type) = (*self.blob.get_or_try_init(write).await?, self.content_type());
         self.attempt.ledger().keep(NewArtifact { name: name.to_owned(), content_type: content_type.clone(), blob });

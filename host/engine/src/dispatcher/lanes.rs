@@ -177,6 +177,11 @@ impl JobLanes {
         of_lanes.chain(of_discovery).min()
     }
 
+    /// Drops the instances that are kept for the job's next tasks.
+    pub(super) fn let_instances_go(&self) {
+        self.stages.iter().for_each(|lane| lane.plan.instances.clear());
+    }
+
     /// Nothing of the job runs, is ready, or waits for another try. A next round of a complete discovery is no work.
     pub(super) fn is_idle(&self) -> bool {
         if self.pause.is_some() {

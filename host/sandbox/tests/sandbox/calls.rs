@@ -10,7 +10,7 @@ use tollgate_core::{
     outcome::StageError,
 };
 use tollgate_sandbox::{
-    Instances,
+    Instances, KeptMemory,
     call::{CallFailure, CallLimits, DiscoverCall},
     gates::{Fetched, Gates, HttpGate},
 };
@@ -118,15 +118,20 @@ async fn reuse_keeps_an_instance_for_so_many_tasks_and_none_that_failed() {
         let report = outcomes.run_stage_in(instances, first(action), no_gates(), &CallLimits::default()).await;
         report.result.ok().map(|answer| answer.map(|output| output.fields["text"].clone()))
     };
-    let counts = async |reuse| {
-        let instances = Instances::new(reuse, 1);
+    let counts_of = async |instances: Instances, actions: &[&str]| {
         let mut counts = Vec::new();
-        for action in ["count", "count", "nothing", "count", "panic", "count"] {
-            if let Some(Ok(count)) = call(&instances, action).await {
+        for action in actions {
+            if let Some(Ok(count)) = call(&instances, action).await
+                && *action == "count"
+            {
                 counts.push(count.as_str().unwrap().to_owned());
             }
         }
         counts
+    };
+    let counts = async |reuse| {
+        let instances = Instances::new(reuse, 1, KeptMemory::default());
+        counts_of(instances, &["count", "count", "nothing", "count", "panic", "count"]).await
     };
     assert_eq!(counts(1).await, ["1", "1", "1", "1"], "trap20: each task has a fresh one");
     assert_eq!(
@@ -135,4 +140,12 @@ async fn reuse_keeps_an_instance_for_so_many_tasks_and_none_that_failed() {
         "the third task was the last of its instance, and a panic ends one"
     );
     assert_eq!(counts(100).await, ["1", "2", "3", "1"]);
+    for bad in ["failed", "blocked", "permanent"] {
+        let instances = Instances::new(100, 1, KeptMemory::default());
+        assert_eq!(counts_of(instances, &["count", bad, "count"]).await, ["1", "1"], "{bad}");
+    }
+    let no_memory = Instances::new(100, 1, KeptMemory::new(1 << 10));
+    assert_eq!(counts_of(no_memory, &["count", "count"]).await, ["1", "1"], "what is kept is bounded");
+    let none = Instances::new(100, 0, KeptMemory::default());
+    assert_eq!(counts_of(none, &["count", "count"]).await, ["1", "1"], "no more than run side by side");
 }

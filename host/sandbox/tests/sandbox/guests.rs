@@ -215,12 +215,12 @@ pub(crate) fn outcomes() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     BUILT.call_once(|| {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--package", "outcomes", "--profile", "handler", "--target", "wasm32-wasip2"]);
+        cargo.args(["build", "--quiet", "--package", "outcomes", "--release", "--target", "wasm32-wasip2"]);
         assert!(cargo.current_dir(&root).status().unwrap().success(), "the outcomes handler can't be built");
     });
     // The test's own program lies in TARGET/PROFILE/deps.
     let program = std::env::current_exe().unwrap();
-    program.ancestors().nth(3).unwrap().join("wasm32-wasip2/handler/outcomes.wasm")
+    program.ancestors().nth(3).unwrap().join("wasm32-wasip2/release/outcomes.wasm")
 }
 
 /// A log that remembers.

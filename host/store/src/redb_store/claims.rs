@@ -66,6 +66,17 @@ impl Claims {
         token
     }
 
+    /// Keeps a task that nobody holds from being claimed, until [`Claims::end`]: what a claim would read of it is about
+    /// to be no more. Whether it was free.
+    pub(crate) fn bar(&mut self, task: TaskRef, job: JobId) -> bool {
+        let is_free = !self.is_held(task);
+        if is_free {
+            self.take(task, job);
+            self.set_settling(task, true);
+        }
+        is_free
+    }
+
     /// The job of a claim that may be settled with `token`.
     pub(crate) fn check(&self, task: TaskRef, token: ClaimToken) -> Result<JobId, StoreError> {
         match self.held.get(&task) {

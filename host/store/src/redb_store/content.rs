@@ -12,7 +12,7 @@ use redb::{Database, Durability, ReadableTable as _, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 use tollgate_core::Digest;
 
-use super::{Shared, company, fault::Fault};
+use super::{Shared, company::Company, fault::Fault};
 use crate::{BlobPart, BlobSource, StoreError, StoredBlob, stored::corrupt};
 
 /// Blobs up to this many bytes are rows, larger ones files: pages of text stay together, audio doesn't swell a database.
@@ -189,12 +189,12 @@ pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<ContentMessage
 }
 
 fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Result<(), StoreError> {
-    let mut together = 0;
+    let mut company = Company::default();
     while let Some(message) = inbox.blocking_recv() {
         let ContentMessage::Keep(packed, reply) = message else {
             return Ok(());
         };
-        company::wait(inbox, together);
+        company.wait(inbox);
         let mut bytes = packed.row.len();
         let (mut batch, mut closing) = (vec![(packed, reply)], false);
         while bytes < BATCH_BYTES_MAX && batch.len() < QUEUE_BLOBS_MAX {
@@ -210,8 +210,9 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Re
                 Err(_) => break,
             }
         }
-        together = batch.len();
+        let together = batch.len();
         let outcome = shared.with_content(|content| commit(content, &batch)).map_err(StoreError::from);
+        company.was(together);
         for (packed, reply) in batch {
             // Who asked may have gone; the blob is kept all the same.
             drop(reply.send(outcome.clone().map(|()| packed.blob)));

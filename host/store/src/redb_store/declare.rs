@@ -106,7 +106,7 @@ fn realign(batch: &mut Batch<'_>, old: &Spec, new: &Spec, now: Timestamp) -> Res
             let may_run = |state| matches!(state, &TaskState::Ready { .. } | &TaskState::RetryLater { .. });
             let stands = new.has(stage.ix) && after.state(stage.ix).is_some_and(may_run);
             if !stands && batch.is_claimed(task) {
-                batch.revoked.insert(task);
+                batch.revoke(task, new.id);
             }
         }
     }

@@ -10,6 +10,7 @@ use redb::{Database, Durability, ReadableTable as _};
 use super::{
     claims::Claims,
     content,
+    disk::Place,
     fault::Fault,
     jobs::Jobs,
     migrations,
@@ -43,7 +44,7 @@ pub(crate) struct Opened {
 }
 
 /// Opens or makes the store in `folder`.
-pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Fault> {
+pub(crate) fn open(folder: &Path, options: StoreOptions, databases: Place<'_>) -> Result<Opened, Fault> {
     let io = |error: std::io::Error| StoreError::Io(format!("{}: {error}", folder.display()));
     fs::create_dir_all(folder).map_err(io)?;
     let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(io)?;
@@ -52,20 +53,11 @@ pub(crate) fn open(folder: &Path, options: StoreOptions) -> Result<Opened, Fault
         Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(folder.to_owned()).into()),
         Err(TryLockError::Error(error)) => return Err(io(error).into()),
     }
-    let queue = database(&folder.join("queue.redb"), options.queue_cache_bytes)?;
-    let content = database(&folder.join("content.redb"), options.content_cache_bytes)?;
+    let queue = databases.database("queue.redb", options.queue_cache_bytes)?;
+    let content = databases.database("content.redb", options.content_cache_bytes)?;
     content::prepare(folder, &content)?;
-    // A new file's name is durable once its folder is.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
     let (jobs, claims) = prepare(&queue)?;
     Ok(Opened { lock, queue, content, jobs, claims })
-}
-
-/// Opens a database; redb repairs by itself what a killed process left.
-fn database(path: &Path, cache_bytes: usize) -> Result<Database, Fault> {
-    let mut builder = Database::builder();
-    builder.set_cache_size(cache_bytes);
-    Ok(builder.create(path)?)
 }
 
 /// Migrates, makes the tables, counts the opening and reads the jobs: one transaction.

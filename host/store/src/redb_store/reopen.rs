@@ -109,7 +109,7 @@ pub(crate) fn exclude(
         for (stage, state) in &mut after.states {
             if spec.has(*stage) && !state.has_ended() {
                 *state = TaskState::Skipped { reason: SkipReason::Excluded { reason: reason.to_owned() } };
-                batch.revoked.insert(TaskRef { item: head.id, stage: *stage });
+                batch.revoke(TaskRef { item: head.id, stage: *stage }, job);
                 skipped += 1;
             }
         }
@@ -190,7 +190,7 @@ pub(crate) fn anew(
         }
         // What had ended has no claim yet; one that comes as soon as this is durable is to stand.
         if !state.has_ended() {
-            batch.revoked.insert(TaskRef { item: old.id, stage: *stage });
+            batch.revoke(TaskRef { item: old.id, stage: *stage }, spec.id);
         }
     }
     spec.graph.resolve(&mut after.states, now);

@@ -129,13 +129,13 @@ fn settle(batch: &mut Batch<'_>, prepared: &PreparedSettlement) -> Result<Settle
     let spec = batch.jobs.get(prepared.job).map_err(Fault::Refused)?.spec.clone();
     batch.check_claim(task, token).map_err(Fault::Refused)?;
     if !spec.has(task.stage) {
-        batch.revoked.insert(task);
+        batch.revoke(task, prepared.job);
         return Err(stale());
     }
     let head = read_item(&batch.tables.items, task.item, |head, _| Ok(head))?;
     let before = ItemTasks::read(&batch.tables.tasks, task.item, head.created, &spec.graph)?;
     if !matches!(before.state(task.stage), Some(TaskState::Ready { .. } | TaskState::RetryLater { .. })) {
-        batch.revoked.insert(task);
+        batch.revoke(task, prepared.job);
         return Err(stale());
     }
     // Nothing is refused below this line.

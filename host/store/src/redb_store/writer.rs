@@ -10,7 +10,7 @@ use redb::{Durability, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 use tollgate_core::{ClaimToken, JobId};
 
-use super::{Shared, company, fault::Fault, jobs::Jobs, tables::Tables};
+use super::{Shared, company::Company, fault::Fault, jobs::Jobs, tables::Tables};
 use crate::{StoreError, TaskRef};
 
 /// Operations that may wait for the writer; who comes after waits to be let in.
@@ -90,8 +90,10 @@ pub(crate) struct Batch<'t> {
     /// A copy, published once the transaction is durable.
     pub(crate) jobs: Jobs,
     /// Tasks whose claims end with the transaction, because what they stand for is no more.
-    pub(crate) revoked: HashSet<TaskRef>,
-    /// The same for claims on discoveries.
+    revoked: HashSet<TaskRef>,
+    /// Those of them that nobody held: claims on them wait for the transaction's end.
+    barred: Vec<TaskRef>,
+    /// The same as `revoked` for claims on discoveries.
     pub(crate) discoveries_ended: HashSet<JobId>,
     settling: Vec<TaskRef>,
     shared: &'t Shared,
@@ -101,6 +103,14 @@ impl Batch<'_> {
     /// Whether a task is claimed, and its claim isn't ending in this very batch.
     pub(crate) fn is_claimed(&self, task: TaskRef) -> bool {
         !self.revoked.contains(&task) && !self.settling.contains(&task) && self.shared.claims().is_held(task)
+    }
+
+    /// Ends the claim that there is on a task of that job; until the transaction's end there is no other.
+    pub(crate) fn revoke(&mut self, task: TaskRef, job: JobId) {
+        self.revoked.insert(task);
+        if self.shared.claims().bar(task, job) {
+            self.barred.push(task);
+        }
     }
 
     /// Whether that claim may settle.
@@ -152,12 +162,12 @@ pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<Message>) {
 }
 
 fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<Message>) -> Result<(), StoreError> {
-    let mut together = 0;
+    let mut company = Company::default();
     while let Some(message) = inbox.blocking_recv() {
         let Message::Do(first) = message else {
             return Ok(());
         };
-        company::wait(inbox, together);
+        company.wait(inbox);
         let (mut bytes, mut operations, mut closing) = (first.bytes(), vec![first], false);
         while operations.len() < BATCH_OPERATIONS_MAX && bytes < BATCH_BYTES_MAX {
             match inbox.try_recv() {
@@ -172,11 +182,12 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<Message>) -> Result<()
                 Err(_) => break,
             }
         }
-        together = operations.len();
+        let together = operations.len();
         let outcome = commit(shared, &mut operations);
         if let Err(error) = &outcome {
             operations.iter_mut().for_each(|operation| operation.fail(error.clone()));
         }
+        company.was(together);
         operations.into_iter().for_each(Operation::answer);
         outcome?;
         if closing {
@@ -205,6 +216,7 @@ fn commit(shared: &Arc<Shared>, operations: &mut [Box<dyn Operation>]) -> Result
             Err(fault) => {
                 let mut claims = shared.claims();
                 ending.settling.iter().for_each(|task| claims.set_settling(*task, false));
+                ending.barred.iter().for_each(|task| claims.end(*task));
                 drop(claims);
                 transaction.abort().map_err(Fault::from)?;
                 if !matches!(fault, Fault::Redo) {
@@ -220,6 +232,7 @@ fn commit(shared: &Arc<Shared>, operations: &mut [Box<dyn Operation>]) -> Result
 struct Ending {
     settling: Vec<TaskRef>,
     revoked: HashSet<TaskRef>,
+    barred: Vec<TaskRef>,
     discoveries: HashSet<JobId>,
 }
 
@@ -236,13 +249,15 @@ fn work(
         tables,
         jobs: Jobs::clone(&before),
         revoked: HashSet::new(),
+        barred: Vec::new(),
         discoveries_ended: HashSet::new(),
         settling: Vec::new(),
         shared,
     };
     let outcome = apply_all(&mut batch, operations).and_then(|()| batch.jobs.save(&before, &mut batch.tables));
-    *ending = Ending { settling: batch.settling, revoked: batch.revoked, discoveries: batch.discoveries_ended };
-    outcome.map(|()| batch.jobs)
+    let Batch { settling, revoked, barred, discoveries_ended: discoveries, jobs, .. } = batch;
+    *ending = Ending { settling, revoked, barred, discoveries };
+    outcome.map(|()| jobs)
 }
 
 /// Asks each operation; [`Fault::Redo`] when what one of them wrote must not stay.

@@ -41,10 +41,9 @@ impl<'a> Found<'a> {
     fn base(&mut self, href: &[u8]) {
         // The first one counts, as in browsers.
         let href = String::from_utf8_lossy(href);
-        if !self.has_base
+        if !std::mem::replace(&mut self.has_base, true)
             && let Ok(joined) = self.base.join(href.trim())
         {
-            self.has_base = true;
             self.base = joined;
             self.seen.clear();
         }

@@ -55,11 +55,13 @@ impl<'a> Tag<'a> {
 pub(super) struct Tags<'a> {
     page: &'a [u8],
     at: usize,
+    /// Elements of SVG and MathML that are open.
+    foreign: usize,
 }
 
 impl<'a> Tags<'a> {
     pub(super) fn of(page: &'a [u8]) -> Self {
-        Self { page, at: 0 }
+        Self { page, at: 0, foreign: 0 }
     }
 }
 
@@ -73,16 +75,23 @@ impl<'a> Iterator for Tags<'a> {
                 [b'!', b'-', b'-', ..] => self.pass_comment()?,
                 [b'/', first, ..] if first.is_ascii_alphabetic() => {
                     self.at += 1;
-                    self.tag()?;
+                    if is_foreign(self.tag()?.name) {
+                        self.foreign = self.foreign.saturating_sub(1);
+                    }
                 }
                 [b'!' | b'?' | b'/', ..] => self.pass(b'>')?,
                 [first, ..] if first.is_ascii_alphabetic() => {
                     let start = self.at - 1;
-                    let (name, href, rel) = self.tag()?;
+                    let Parts { name, href, rel, is_closed } = self.tag()?;
                     let source = &self.page[start..self.at];
                     if let Some(name) = linking(name) {
                         return Some(Tag { name, source, href, rel });
                     }
+                    if is_closed && (self.foreign > 0 || is_foreign(name)) {
+                        // `<title/>` of an SVG has no content; in HTML it has, whatever it says.
+                        continue;
+                    }
+                    self.foreign += usize::from(is_foreign(name));
                     self.pass_text(name)?;
                 }
                 _ => {}
@@ -91,8 +100,14 @@ impl<'a> Iterator for Tags<'a> {
     }
 }
 
-/// A tag's name, and its first `href` and `rel`.
-type Parts<'a> = (&'a [u8], Option<&'a [u8]>, Option<&'a [u8]>);
+/// What a tag is made of, as it stands there.
+struct Parts<'a> {
+    name: &'a [u8],
+    href: Option<&'a [u8]>,
+    rel: Option<&'a [u8]>,
+    /// It ends in `/>`.
+    is_closed: bool,
+}
 
 /// What is within a script: only there, comments and scripts within them count.
 #[derive(Clone, Copy)]
@@ -112,8 +127,12 @@ fn linking(name: &[u8]) -> Option<Name> {
     }
 }
 
-/// Elements whose content is text, whatever it looks like. Without a tree it goes by the name alone, which is right but
-/// within SVG and MathML, where no link of a page is in a title or style.
+fn is_foreign(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"svg") || name.eq_ignore_ascii_case(b"math")
+}
+
+/// Elements whose content is text, whatever it looks like. Without a tree it goes by the name alone: a link within a
+/// title or style of an SVG isn't seen.
 const TEXT_ONLY: [&[u8]; 8] =
     [b"title", b"textarea", b"style", b"xmp", b"iframe", b"noembed", b"noframes", b"noscript"];
 
@@ -180,14 +199,17 @@ impl<'a> Tags<'a> {
     /// From the first letter of its name on.
     fn tag(&mut self) -> Option<Parts<'a>> {
         let name = self.take_until(ends_name)?;
-        let (mut href, mut rel) = (None, None);
+        let (mut href, mut rel, mut is_closed) = (None, None, false);
         loop {
             match self.pass_spaces()? {
                 b'>' => {
                     self.at += 1;
-                    return Some((name, href, rel));
+                    return Some(Parts { name, href, rel, is_closed });
                 }
-                b'/' => self.at += 1,
+                b'/' => {
+                    self.at += 1;
+                    is_closed = self.rest().first() == Some(&b'>');
+                }
                 _ => {
                     let (attribute, value) = self.attribute()?;
                     if attribute.eq_ignore_ascii_case(b"href") {
@@ -318,6 +340,8 @@ mod tests {
         inner: DefaultEmitter,
         name: Vec<u8>,
         is_start: bool,
+        is_closed: bool,
+        foreign: usize,
     }
 
     impl ForwardingEmitter for Switching {
@@ -328,26 +352,37 @@ mod tests {
         }
 
         fn init_start_tag(&mut self) {
-            self.is_start = true;
+            (self.is_start, self.is_closed) = (true, false);
             self.name.clear();
             Emitter::init_start_tag(&mut self.inner);
         }
 
         fn init_end_tag(&mut self) {
             self.is_start = false;
+            self.name.clear();
             Emitter::init_end_tag(&mut self.inner);
         }
 
         fn push_tag_name(&mut self, bytes: &[u8]) {
-            if self.is_start {
-                self.name.extend_from_slice(bytes);
-            }
+            self.name.extend_from_slice(bytes);
             Emitter::push_tag_name(&mut self.inner, bytes);
         }
 
+        fn set_self_closing(&mut self) {
+            self.is_closed = true;
+            Emitter::set_self_closing(&mut self.inner);
+        }
+
         fn emit_current_tag(&mut self) -> Option<State> {
+            let is_foreign = matches!(self.name.as_slice(), b"svg" | b"math");
+            if !self.is_start {
+                self.foreign = self.foreign.saturating_sub(usize::from(is_foreign));
+            } else if !self.is_closed {
+                self.foreign += usize::from(is_foreign);
+            }
+            let is_empty = self.is_closed && self.foreign > 0;
             Emitter::emit_current_tag(&mut self.inner).or_else(|| match self.name.as_slice() {
-                _ if !self.is_start => None,
+                _ if !self.is_start || is_empty => None,
                 b"title" | b"textarea" => Some(State::RcData),
                 b"script" => Some(State::ScriptData),
                 b"plaintext" => Some(State::PlainText),
@@ -361,7 +396,8 @@ mod tests {
     const PIECES: &str = "<a |<A|<area |<base |<ax |<b |<br/|</a|</b |</|<|>|/>|/| |\n|\r\n|\0|=|\"|'|href|HREF| href=|\
         | rel=|x|x&amp;y|&lt|&copy|\"y\"|'z'|é|#|<!--|<!-|<!|--|-->|--!>|->|-|!|<!doctype html>|<![CDATA[|]]>|<?|\
         <script|<script>|</script|</script>|<scripty>|</scripty>|<style>|</style>|</STYLE |<title>|</title>|</titles>|\
-        <textarea/>|</textarea/x>|<noscript>|</noscript>|<noframes>|</noframes>|<plaintext>|<a href=/x>";
+        <textarea/>|</textarea/x>|<noscript>|</noscript>|<noframes>|</noframes>|<plaintext>|<a href=/x>|<svg>|<svg/>|</svg>|\
+        <math>|</math>|<title/>|<style/ >|<script/>";
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(5_000))]

@@ -1,0 +1,154 @@
+//! Where the databases' bytes lie: in files, or on a disk that somebody else brings, such as one that fails in a test.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+use redb::{Builder, Database, StorageBackend};
+
+use super::fault::Fault;
+use crate::StoreError;
+
+/// A disk of the caller's for the databases. Large blobs are files in the data folder all the same.
+pub trait Disk: Send + Sync {
+    /// The file of that name, made if it isn't there.
+    ///
+    /// # Errors
+    /// As the disk refuses.
+    fn file(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Whether there is a file of that name.
+    ///
+    /// # Errors
+    /// As the disk refuses.
+    fn has(&self, name: &str) -> io::Result<bool>;
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// As the disk refuses.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Renames a file, wholly or not at all, and for good.
+    ///
+    /// # Errors
+    /// As the disk refuses.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+}
+
+/// A file of a [`Disk`]. What is written is there for readers at once, and outlives a loss of power once `sync` has
+/// answered.
+pub trait DiskFile: fmt::Debug + Send + Sync {
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// As the disk refuses.
+    fn len(&self) -> io::Result<u64>;
+    /// Reads all of `out` from `offset`.
+    ///
+    /// # Errors
+    /// As the disk refuses; also where the file ends before that.
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+    /// Cuts or lengthens it; what is new is zero.
+    ///
+    /// # Errors
+    /// As the disk refuses.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes all that was written durable.
+    ///
+    /// # Errors
+    /// As the disk refuses.
+    fn sync(&self) -> io::Result<()>;
+    /// Writes all of `data` at `offset`.
+    ///
+    /// # Errors
+    /// As the disk refuses.
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+}
+
+#[derive(Debug)]
+struct Backend(Box<dyn DiskFile>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+}
+
+/// Where a store's databases are.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// Files in the data folder.
+    Folder(&'a Path),
+    /// Somebody's disk.
+    Disk(&'a dyn Disk),
+}
+
+impl Place<'_> {
+    /// Opens or makes the database of that name; redb repairs by itself what a killed process left.
+    pub(crate) fn database(self, name: &str, cache_bytes: usize) -> Result<Database, Fault> {
+        let named = |error: io::Error| StoreError::Io(format!("{name}: {error}"));
+        if !self.has(name).map_err(named)? {
+            // redb marks a new file as its own at the end of making it: cut short in between, it would be a file that
+            // nobody opens. So it gets its name when it is whole.
+            let beside = format!("{name}.new");
+            self.remove(&beside).map_err(named)?;
+            self.open(&beside, cache_bytes)?.close()?;
+            self.rename(&beside, name).map_err(named)?;
+        }
+        self.open(name, cache_bytes)
+    }
+
+    fn open(self, name: &str, cache_bytes: usize) -> Result<Database, Fault> {
+        let mut builder = Builder::new();
+        builder.set_cache_size(cache_bytes);
+        match self {
+            Self::Folder(folder) => Ok(builder.create(folder.join(name))?),
+            Self::Disk(disk) => Ok(builder.create_with_backend(Backend(disk.file(name)?))?),
+        }
+    }
+
+    fn has(self, name: &str) -> io::Result<bool> {
+        match self {
+            Self::Folder(folder) => folder.join(name).try_exists(),
+            Self::Disk(disk) => disk.has(name),
+        }
+    }
+
+    fn remove(self, name: &str) -> io::Result<()> {
+        match self {
+            Self::Folder(folder) => match fs::remove_file(folder.join(name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            },
+            Self::Disk(disk) => disk.remove(name),
+        }
+    }
+
+    fn rename(self, from: &str, to: &str) -> io::Result<()> {
+        match self {
+            Self::Folder(folder) => {
+                fs::rename(folder.join(from), folder.join(to))?;
+                // A name is durable once its folder is.
+                File::open(folder)?.sync_all()
+            }
+            Self::Disk(disk) => disk.rename(from, to),
+        }
+    }
+}
