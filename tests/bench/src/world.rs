@@ -17,7 +17,7 @@ use crate::docs;
 /// The host name under which the documentation stands.
 pub(crate) const HOST: &str = "docs.example";
 /// Requests side by side, for the program and for the bare loop alike.
-pub(crate) const CONCURRENCY: usize = 64;
+pub(crate) const CONCURRENCY: usize = 32;
 /// Tasks that one instance of the handler serves.
 pub(crate) const REUSE: u32 = 1_000;
 const START_TIME: Duration = Duration::from_secs(20);

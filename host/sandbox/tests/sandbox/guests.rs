@@ -2,9 +2,8 @@
 
 use std::{
     fmt::Write as _,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{Arc, Mutex, Once},
+    path::PathBuf,
+    sync::{Arc, Mutex},
 };
 
 use serde_json::{Map, Value};
@@ -209,18 +208,13 @@ impl Bench {
     }
 }
 
-/// The compiled `outcomes` handler, built once if need be: cargo knows whether it is.
+/// The `outcomes` handler that `cargo xtask build-handlers` made.
 pub(crate) fn outcomes() -> PathBuf {
-    static BUILT: Once = Once::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    BUILT.call_once(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--package", "outcomes", "--release", "--target", "wasm32-wasip2"]);
-        assert!(cargo.current_dir(&root).status().unwrap().success(), "the outcomes handler can't be built");
-    });
     // The test's own program lies in TARGET/PROFILE/deps.
     let program = std::env::current_exe().unwrap();
-    program.ancestors().nth(3).unwrap().join("wasm32-wasip2/release/outcomes.wasm")
+    let outcomes = program.ancestors().nth(3).unwrap().join("handlers/outcomes.wasm");
+    assert!(outcomes.is_file(), "handlers aren't built: run `cargo xtask build-handlers`");
+    outcomes
 }
 
 /// A log that remembers.

@@ -202,7 +202,7 @@ impl FlakyFile {
 }
 
 impl DiskFile for FlakyFile {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         self.disk.state().alive()?;
         Ok(self.with(|file| file.now.len() as u64))
     }
