@@ -19,7 +19,7 @@ use crate::{
     error::refusal,
     exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Via},
     headers,
-    proxy::{Admitted, Proxy, ProxyClient},
+    proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
     retry_after, route,
     site::{Site, Sites},
     spool::{self, Held, Spooled},
@@ -27,8 +27,6 @@ use crate::{
 
 /// Hops of one request: what browsers allow is 20, and honest sites need few.
 const HOPS_MAX: u32 = 10;
-/// How long work waits where no proxy is configured at all.
-const UNSET_WAIT: Duration = Duration::from_secs(30);
 /// Shortest time that a site is left alone once it asked for it, whatever it and jobs.toml say: `Retry-After: 0` is no
 /// leave to ask again and again.
 const COOL_DOWN_MIN: Duration = Duration::from_secs(1);

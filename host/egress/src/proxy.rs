@@ -18,8 +18,8 @@ use crate::{
 const DOWN_FIRST: Duration = Duration::from_secs(1);
 /// Longest time that a proxy is left alone: how late its return is noticed.
 const DOWN_MAX: Duration = Duration::from_secs(30);
-/// How long work waits for a proxy that nobody configured.
-const UNSET_WAIT: Duration = Duration::from_secs(30);
+/// How long work waits where no proxy is configured, or one that can't be used.
+pub(crate) const UNSET_WAIT: Duration = Duration::from_secs(30);
 /// Time for the proxy's own answer, when it is asked whether it is up.
 const PROBE_TIME: Duration = Duration::from_secs(3);
 /// What a proxy is asked for then: no name of the world (RFC 2606), so that it answers out of its own knowledge.
@@ -276,6 +276,17 @@ mod tests {
         assert!(proxy.admit(later).is_err(), "one probe at a time");
         probe.failed("refused", later);
         assert_eq!(down(&proxy), Some((later.after(DOWN_FIRST * 2), 2)));
+    }
+
+    #[test]
+    fn a_late_success_does_not_end_an_outage_that_began_after_it() {
+        let (proxy, now) = (proxy(), Timestamp(1_000));
+        let (early, late) = (proxy.admit(now).ok().unwrap(), proxy.admit(now).ok().unwrap());
+        early.failed("refused", now);
+        late.up();
+        assert_eq!(down(&proxy), Some((now.after(DOWN_FIRST), 1)));
+        proxy.admit(now.after(DOWN_FIRST)).ok().unwrap().up();
+        assert_eq!(down(&proxy), None);
     }
 
     #[test]

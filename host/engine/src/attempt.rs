@@ -13,7 +13,7 @@ use std::{
 use tollgate_core::{ItemId, StageName, handler::Capability, outcome::Refusal};
 use tollgate_egress::{Caller, Gate, Held, Hop};
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, StateGate};
-use tollgate_store::{BlobSource, NewArtifact, Store, StoreError, StoredBlob, TaskRef};
+use tollgate_store::{ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, NewArtifact, Store, StoreError, StoredBlob, TaskRef};
 
 use crate::{
     dispatcher::ends_all,
@@ -21,9 +21,6 @@ use crate::{
 };
 
 pub(crate) use log::AttemptLog;
-
-/// Most artifacts that one attempt may keep: an album of a page's images, not a crawl.
-const ARTIFACTS_MAX: usize = 1_000;
 
 /// What an attempt is about, for its log.
 #[derive(Debug, Clone)]
@@ -208,10 +205,10 @@ impl AttemptLedger {
 
     /// Whether an artifact of that name may still be kept: one that is kept already is replaced.
     fn has_room(&self, name: &str) -> Result<(), ArtifactError> {
-        if self.artifacts.len() < ARTIFACTS_MAX || self.artifacts.iter().any(|kept| kept.name == name) {
+        if self.artifacts.len() < ARTIFACTS_PER_ATTEMPT_MAX || self.artifacts.iter().any(|kept| kept.name == name) {
             return Ok(());
         }
-        Err(ArtifactError::Storage(format!("an attempt keeps at most {ARTIFACTS_MAX} artifacts")))
+        Err(ArtifactError::Storage(format!("an attempt keeps at most {ARTIFACTS_PER_ATTEMPT_MAX} artifacts")))
     }
 
     fn keep(&mut self, artifact: NewArtifact) {
@@ -232,7 +229,7 @@ mod tests {
     #[test]
     fn an_attempt_keeps_so_many_artifacts_and_may_replace_each() {
         let mut ledger = AttemptLedger::default();
-        for number in 0..ARTIFACTS_MAX {
+        for number in 0..ARTIFACTS_PER_ATTEMPT_MAX {
             let name = number.to_string();
             ledger.has_room(&name).unwrap();
             ledger.keep(artifact(&name));

@@ -153,11 +153,20 @@ async fn settle(
         let answers = tools.store.settle(vec![settlement]).await?;
         answers.into_iter().next().unwrap_or(Err(StoreError::Closed))
     };
-    let started_at = settlement.attempt.as_ref().map_or(settlement.now, |attempt| attempt.started_at);
+    let (spent, artifacts) = (settlement.attempt.clone(), settlement.artifacts.clone());
+    let started_at = spent.as_ref().map_or(settlement.now, |attempt| attempt.started_at);
     match one(settlement).await {
         Err(error @ StoreError::TooLarge { .. }) => {
             let ran = Ran::nothing(Outcome::Contract(error.to_string()));
-            one(settlement_of(tools, job, stage, claim, started_at, ran).0).await
+            let (mut failed, _) = settlement_of(tools, job, stage, claim, started_at, ran);
+            // What it cost and what it kept is as it was.
+            failed.artifacts = artifacts;
+            if let (Some(attempt), Some(spent)) = (&mut failed.attempt, spent) {
+                attempt.requests = spent.requests;
+                attempt.bytes_received = spent.bytes_received;
+                attempt.guest_us = spent.guest_us;
+            }
+            one(failed).await
         }
         answer => answer,
     }

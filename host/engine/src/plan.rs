@@ -12,7 +12,6 @@ use tollgate_core::{
     contract::Contract,
     graph::Need,
     handler::Capability,
-    ids::HandlerName,
     spec::{Deployment, Diagnostic, JobSpec, SitePattern, StageSpec},
 };
 use tollgate_sandbox::{Handler, HandlerSet, INSTANCES_MAX, Instances, JobStage, KeptMemory, job_stages};
@@ -32,13 +31,8 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Its handler could not be loaded.
-    #[error("handler {handler}: {message}")]
-    Handler {
-        /// The handler.
-        handler: HandlerName,
-        /// Why, and what to do.
-        message: String,
-    },
+    #[error("{0}")]
+    Handler(String),
     /// jobs.toml and the handler don't fit.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Mismatch(Vec<Diagnostic>),
@@ -207,21 +201,20 @@ impl Places {
 
 /// Holds one job against its handler.
 fn check_job(spec: &JobSpec, file: &str, handlers: &HandlerSet) -> Result<CheckedJob, PlanError> {
-    let refuse = |message: String| PlanError::Handler { handler: spec.handler.clone(), message };
+    let refuse = |wrong: &dyn std::fmt::Display| {
+        let at = spec.handler_at;
+        PlanError::Handler(format!("{file}:{}:{}: {}.wasm: {wrong}", at.line, at.column, spec.handler))
+    };
     let handler = match (handlers.get(&spec.handler), handlers.broken().get(&spec.handler)) {
         (Some(handler), _) => handler.clone(),
-        (None, Some(error)) => return Err(refuse(error.to_string())),
+        (None, Some(error)) => return Err(refuse(error)),
         (None, None) => {
-            let at = spec.handler_at;
-            return Err(refuse(format!(
-                "{file}:{}:{}: {}.wasm is not in the handlers folder; build it with `tollgate build`, or correct `handler`",
-                at.line, at.column, spec.handler
-            )));
+            return Err(refuse(&"not in the handlers folder; build it with `tollgate build`, or correct `handler`"));
         }
     };
     tollgate_sandbox::check_job(&handler, spec, file).map_err(PlanError::Mismatch)?;
     let stages = job_stages(handler.info(), spec).into_iter().map(|stage| chosen(&handler, stage));
-    let stages = stages.collect::<Result<_, _>>().map_err(refuse)?;
+    let stages = stages.collect::<Result<_, _>>().map_err(|wrong| refuse(&wrong))?;
     Ok(CheckedJob { handler, stages })
 }
 

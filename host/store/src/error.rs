@@ -18,6 +18,16 @@ pub enum StoreError {
         /// The newest version that this program knows.
         known: u32,
     },
+    /// A database file is cut short, overwritten, or none.
+    #[error(
+        "{file} can't be opened: {message}; it is damaged: put a backup of the data folder in its place, or move it away to begin anew"
+    )]
+    Damaged {
+        /// Its name in the data folder.
+        file: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// What is stored can't be read.
     #[error("the store holds a row that can't be read: {0}")]
     Corrupt(String),

@@ -85,7 +85,8 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a job's pause, resets its breakers, and has a failing discovery tried anew. Answers the pause that there was.
     fn resume<'a>(&'a self, job: JobId) -> Reply<'a, Option<Pause>>;
 
-    /// Opens tasks again as the [`Selection`] says and resumes the job, in one transaction (R12).
+    /// Opens tasks again as the [`Selection`] says and resumes the job (R12): with the first of its transactions, of which
+    /// each takes some thousands of items.
     fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened>;
 
     /// Leaves items out: what has not ended is skipped with the reason.

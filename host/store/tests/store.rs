@@ -18,6 +18,8 @@ mod disk;
 mod fixture;
 #[path = "store/migrations.rs"]
 mod migrations;
+#[path = "store/model.rs"]
+mod model;
 #[path = "store/reopen.rs"]
 mod reopen;
 #[path = "store/restart.rs"]

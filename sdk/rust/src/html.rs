@@ -1,6 +1,7 @@
 //! Pages, taken apart by CSS selectors.
 
 mod parse;
+mod reader;
 
 use std::cell::RefCell;
 

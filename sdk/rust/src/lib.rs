@@ -187,13 +187,13 @@ pub mod items;
 pub mod links;
 pub mod llm;
 pub mod log;
-#[cfg(feature = "html")]
-mod markup;
 #[cfg(not(target_family = "wasm"))]
 pub mod mock;
 mod or_end;
 #[cfg(doctest)]
 mod refused;
+#[cfg(feature = "html")]
+mod scan;
 pub mod search;
 #[cfg(feature = "html")]
 pub mod sitemap;

@@ -4,16 +4,11 @@ mod absolute;
 mod finder;
 mod tags;
 
-use std::borrow::Cow;
-
 pub use self::absolute::absolute;
 use crate::error::{Result, StageError};
 
 /// Most links taken of one page: more than any page made for people has.
 pub const LINKS_MAX: usize = 20_000;
-
-/// Longest entity that is looked for, from `&` to `;`: the last code point has ten.
-const ENTITY_BYTES_MAX: usize = 12;
 
 /// The links of a page.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,48 +40,6 @@ fn find(page: &[u8], address: &str, skip_nofollow: bool) -> Result<Links> {
     let base = url::Url::parse(address)
         .map_err(|error| StageError::Permanent(format!("{address:?} is no address: {error}")))?;
     Ok(finder::find(page, base, skip_nofollow))
-}
-
-/// Decodes what stands escaped in addresses: the five named entities of XML, and numbers.
-pub(crate) fn decode_entities(text: &str) -> Cow<'_, str> {
-    if !text.contains('&') {
-        return Cow::Borrowed(text);
-    }
-    let mut decoded = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('&') {
-        decoded.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let end = rest.bytes().take(ENTITY_BYTES_MAX).position(|byte| byte == b';');
-        let entity = end.and_then(|end| Some((decode_entity(&rest[1..end])?, end)));
-        if let Some((character, end)) = entity {
-            decoded.push(character);
-            rest = &rest[end + 1..];
-        } else {
-            decoded.push('&');
-            rest = &rest[1..];
-        }
-    }
-    decoded.push_str(rest);
-    Cow::Owned(decoded)
-}
-
-fn decode_entity(name: &str) -> Option<char> {
-    match name {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        _ => {
-            let number = name.strip_prefix('#')?;
-            let code = match number.strip_prefix(['x', 'X']) {
-                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                None => number.parse().ok()?,
-            };
-            char::from_u32(code)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@
 //! # }
 //! ```
 
-use std::io::Read;
+use std::{borrow::Cow, io::Read};
 
 use crate::{
     error::{Result, StageError},
@@ -45,6 +45,8 @@ use crate::{
     links,
 };
 
+/// Longest entity that is looked for, from `&` to `;`: the last code point has ten.
+const ENTITY_BYTES_MAX: usize = 12;
 /// Largest sitemap once unpacked: the protocol's own limit of 50 MB. A gzipped one could be a bomb.
 pub const SITEMAP_BYTES_MAX: u64 = 50 * 1024 * 1024;
 
@@ -223,9 +225,51 @@ fn text_before_tag(rest: &mut &str) -> String {
         return inner[..end].trim().to_owned();
     }
     let end = rest.find('<').unwrap_or(rest.len());
-    let text = links::decode_entities(rest[..end].trim()).into_owned();
+    let text = decode_entities(rest[..end].trim()).into_owned();
     *rest = &rest[end..];
     text
+}
+
+/// Decodes what stands escaped in addresses: the five named entities of XML, and numbers.
+fn decode_entities(text: &str) -> Cow<'_, str> {
+    if !text.contains('&') {
+        return Cow::Borrowed(text);
+    }
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('&') {
+        decoded.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let end = rest.bytes().take(ENTITY_BYTES_MAX).position(|byte| byte == b';');
+        let entity = end.and_then(|end| Some((decode_entity(&rest[1..end])?, end)));
+        if let Some((character, end)) = entity {
+            decoded.push(character);
+            rest = &rest[end + 1..];
+        } else {
+            decoded.push('&');
+            rest = &rest[1..];
+        }
+    }
+    decoded.push_str(rest);
+    Cow::Owned(decoded)
+}
+
+fn decode_entity(name: &str) -> Option<char> {
+    match name {
+        "amp" => Some('&'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let code = match number.strip_prefix(['x', 'X']) {
+                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+                None => number.parse().ok()?,
+            };
+            char::from_u32(code)
+        }
+    }
 }
 
 #[cfg(test)]

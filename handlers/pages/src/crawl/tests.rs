@@ -42,6 +42,15 @@ fn m05_the_raw_page_is_kept_and_links_within_bounds_are_found() {
 }
 
 #[test]
+fn links_are_followed_in_the_charset_of_their_page() {
+    let headers = vec![("content-type".to_owned(), "text/html; charset=windows-1251".to_owned())];
+    let page = mock::Page { status: 200, headers, body: b"<a href='/\xcf'>x</a>".to_vec() };
+    let host = mock::Host::new().stage("fetch").answer("https://a.example/", Ok(page));
+    let made = host.run(|| fetch(&link("https://a.example/"), &crawl())).unwrap();
+    assert_eq!(made.found[0].key, "https://a.example/%D0%9F");
+}
+
+#[test]
 fn seeds_become_normal_addresses() {
     assert_eq!(round(&mock::Host::new(), &crawl()), (vec!["https://a.example/".into()], 1));
     let bad = Crawl { seeds: vec!["a.example".into()], ..Crawl::default() };

@@ -46,6 +46,22 @@ pub fn parse(text: &str, file: &str) -> Result<Deployment, Vec<Diagnostic>> {
     }
 }
 
+/// serde's message without the names of Rust's types.
+fn in_the_files_words(message: &str) -> String {
+    let whole = ["u8", "u16", "u32", "u64", "usize", "i32", "i64"].map(|name| format!("expected {name}"));
+    for (theirs, ours) in whole.iter().map(|name| (name.as_str(), "expected a whole number")).chain([
+        ("expected f64", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+        ("expected a sequence", "expected a list, such as [\"one\", \"two\"]"),
+        ("expected a string", "expected a text in quotes"),
+    ]) {
+        if let Some(before) = message.strip_suffix(theirs) {
+            return format!("{before}{ours}");
+        }
+    }
+    message.to_owned()
+}
+
 /// Collects what is wrong on the way.
 struct Reader<'a> {
     text: &'a str,
@@ -75,9 +91,21 @@ impl Reader<'_> {
             (true, Some((unknown, known))) => {
                 (format!("unknown key `{unknown}`"), Some(did_you_mean(unknown, known, "known here:")))
             }
-            _ => (message, None),
+            _ => (in_the_files_words(&message), None),
+        };
+        let message = match self.key_before(error.span()) {
+            Some(key) if message.starts_with("invalid ") => format!("{key}: {message}"),
+            _ => message,
         };
         Diagnostic { file: self.file.to_owned(), at, message, help }
+    }
+
+    /// The key whose value stands there, if it is on the same line.
+    fn key_before(&self, span: Option<Range<usize>>) -> Option<&str> {
+        let before = self.text.get(..span?.start)?;
+        let line = before.rsplit('\n').next()?;
+        let (head, _) = line.rsplit_once('=')?;
+        head.rsplit([',', '{']).next().map(str::trim).filter(|key| !key.is_empty())
     }
 
     /// The value of `parsed`, or the default after saying what is wrong.

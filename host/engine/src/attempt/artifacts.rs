@@ -38,7 +38,9 @@ impl AttemptArtifacts {
         if found.pending {
             // What an earlier attempt left and this one builds on is part of what this one made.
             let ArtifactRef { name, content_type, size, digest, .. } = found.artifact.clone();
-            self.attempt.ledger().keep(NewArtifact { name, content_type, blob: StoredBlob { digest, size } });
+            let mut ledger = self.attempt.ledger();
+            ledger.has_room(&name)?;
+            ledger.keep(NewArtifact { name, content_type, blob: StoredBlob { digest, size } });
         }
         Ok(found.artifact.digest)
     }

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use redb::{Builder, Database, StorageBackend};
+use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 
 use super::fault::Fault;
 use crate::StoreError;
@@ -111,6 +111,10 @@ impl Place<'_> {
             self.remove(&beside).map_err(named)?;
             self.open(&beside, cache_bytes)?.close()?;
             self.rename(&beside, name).map_err(named)?;
+        } else if self.is_empty(name).map_err(named)? {
+            // redb would make a new one of it, as if there had been nothing.
+            let message = "it is empty".to_owned();
+            return Err(StoreError::Damaged { file: name.to_owned(), message }.into());
         }
         self.open(name, cache_bytes)
     }
@@ -118,9 +122,17 @@ impl Place<'_> {
     fn open(self, name: &str, cache_bytes: usize) -> Result<Database, Fault> {
         let mut builder = Builder::new();
         builder.set_cache_size(cache_bytes);
+        let opened = match self {
+            Self::Folder(folder) => builder.create(folder.join(name)),
+            Self::Disk(disk) => builder.create_with_backend(Backend(disk.file(name)?)),
+        };
+        opened.map_err(|error| unopened(name, error))
+    }
+
+    fn is_empty(self, name: &str) -> io::Result<bool> {
         match self {
-            Self::Folder(folder) => Ok(builder.create(folder.join(name))?),
-            Self::Disk(disk) => Ok(builder.create_with_backend(Backend(disk.file(name)?))?),
+            Self::Folder(folder) => Ok(fs::metadata(folder.join(name))?.len() == 0),
+            Self::Disk(disk) => Ok(disk.file(name)?.length()? == 0),
         }
     }
 
@@ -150,5 +162,20 @@ impl Place<'_> {
             }
             Self::Disk(disk) => disk.rename(from, to),
         }
+    }
+}
+
+fn unopened(name: &str, error: DatabaseError) -> Fault {
+    let is_damaged = match &error {
+        DatabaseError::Storage(StorageError::Corrupted(_)) | DatabaseError::UpgradeRequired(_) => true,
+        DatabaseError::Storage(StorageError::Io(error)) => {
+            matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+        }
+        _ => false,
+    };
+    if is_damaged {
+        StoreError::Damaged { file: name.to_owned(), message: error.to_string() }.into()
+    } else {
+        error.into()
     }
 }

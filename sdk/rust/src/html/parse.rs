@@ -14,7 +14,7 @@ use html5ever::{
 use html5gum::{Emitter, Error, State, Tokenizer};
 use scraper::{Html, HtmlTreeSink};
 
-use crate::markup::Bytes;
+use super::reader::Bytes;
 
 /// A page as a tree.
 pub(super) struct Parsed {

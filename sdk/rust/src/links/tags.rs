@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use html5gum::{Token, Tokenizer};
 
-use crate::markup::position_of_any;
+use crate::scan::position_of_any;
 
 /// A start tag that can link.
 pub(super) struct Tag<'a> {

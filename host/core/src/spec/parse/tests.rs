@@ -46,7 +46,8 @@ fn what_is_of_the_wrong_kind_is_said_in_the_file_s_words() {
     for (lines, wanted) in [
         ("discover = 6", "\"once\" or { every = \"6h\" }"),
         ("discover = { evry = \"6h\" }", "unknown key `evry`"),
-        ("discover = { every = 6 }", "a string"),
+        ("discover = { every = 6 }", "every: invalid type: integer `6`, expected a text in quotes"),
+        ("breaker = \"ten\"", "breaker: invalid type: string \"ten\", expected a whole number"),
         ("discover = { every = \"often\" }", "every"),
         ("discover = \"twice\"", "discover is \"twice\""),
         ("stage.fetch = 3", "a table [job.NAME.stage.STAGE]"),
@@ -54,7 +55,7 @@ fn what_is_of_the_wrong_kind_is_said_in_the_file_s_words() {
         ("[proxy.main]\nurl = { env = \"A\", nev = \"B\" }", "unknown key `nev`"),
         ("[proxy]\nmain = 3", "a table [proxy.NAME]"),
         ("[site]\n\"*\" = 3", "a table [site.\"PATTERN\"]"),
-        ("[host]\nlisten = 3", "a string"),
+        ("[host]\nlisten = 3", "a text in quotes"),
     ] {
         let found = job(lines).unwrap_err();
         let said = found[0].to_string();

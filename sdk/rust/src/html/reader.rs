@@ -1,15 +1,17 @@
-//! What both readers of pages have in common: the text as html5gum takes it, in runs as long as may be.
+//! A page's text as html5gum takes it, in runs as long as may be.
 
 use std::convert::Infallible;
 
 use html5gum::Reader;
 
+use crate::scan::position_of_any;
+
 /// A page's bytes on their way into html5gum. Its own reader asks for each byte whether it ends a run by a call, which is
 /// what a parse in wasm spent a tenth of its time on.
-pub(crate) struct Bytes<'a>(&'a [u8]);
+pub(super) struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
-    pub(crate) fn new(page: &'a [u8]) -> Self {
+    pub(super) fn new(page: &'a [u8]) -> Self {
         Self(page)
     }
 }
@@ -49,26 +51,4 @@ impl Reader for Bytes<'_> {
         self.0 = rest;
         Ok(Some(run))
     }
-}
-
-/// Where the first byte is that is one of `ends`; eight bytes at a time, for `ends` are few and known where this is
-/// inlined.
-#[inline(always)]
-pub(crate) fn position_of_any(bytes: &[u8], ends: &[u8]) -> Option<usize> {
-    const LOW: u64 = u64::from_le_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // The high bit of each byte that is an end; above the first one there may be more, which don't count.
-        let hits = ends.iter().fold(0, |hits, end| {
-            let other = word ^ (LOW * u64::from(*end));
-            hits | (other.wrapping_sub(LOW) & !other & HIGH)
-        });
-        if hits != 0 {
-            return Some(index * 8 + hits.trailing_zeros() as usize / 8);
-        }
-    }
-    let position = rest.iter().position(|byte| ends.iter().any(|end| end == byte))?;
-    Some(bytes.len() - rest.len() + position)
 }

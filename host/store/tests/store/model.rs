@@ -1,0 +1,471 @@
+//! Random operations against a plain model in memory: after each of them the store says what the model says.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use proptest::{prelude::*, test_runner::TestCaseResult};
+use tollgate_core::{
+    JobId, Lane, StageIx, Timestamp,
+    item::{ItemStatus, NewItem},
+    outcome::Verdict,
+    pause::{Pause, PauseReason},
+    task::{LaterKind, TaskKind, TaskState},
+};
+use tollgate_store::{Claim, DeclaredStage, RedbStore, Selection, Store, StoreError, StoreOptions};
+
+use crate::{
+    disk::{FlakyDisk, Trouble},
+    fixture::{declaration, done, failed, key, later, new_item, settlement, stage},
+};
+
+const STAGES: [&str; 4] = ["fetch", "extract", "images", "report"];
+const NEEDS: [&[usize]; 4] = [&[], &[0], &[0], &[1, 2]];
+const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
+/// How long a task that has to wait waits.
+const LATER_MS: u64 = 5;
+
+/// What is done next. Places are taken modulo what there is.
+#[derive(Debug, Clone)]
+enum Step {
+    Submit { key: usize, priority: i32, revision: Option<u8> },
+    Claim { stage: usize, limit: usize },
+    Settle { claim: usize, end: End },
+    Release { claim: usize },
+    Exclude { key: usize },
+    ReopenItem { key: usize },
+    ReopenFailed,
+    Pause,
+    Resume,
+    Pass { ms: u64 },
+    Restart,
+}
+
+/// How an attempt ends.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Done,
+    Nothing,
+    Reject,
+    Failed,
+    Later,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let end = prop_oneof![
+        4 => Just(End::Done),
+        1 => Just(End::Nothing),
+        1 => Just(End::Reject),
+        2 => Just(End::Failed),
+        2 => Just(End::Later),
+    ];
+    let (key, stage, claim) = (0..KEYS.len(), 0..STAGES.len(), 0..16_usize);
+    let revision = prop_oneof![2 => Just(None), 1 => (1..3_u8).prop_map(Some)];
+    let step = prop_oneof![
+        6 => (key.clone(), -1..2, revision).prop_map(|(key, priority, revision)| Step::Submit { key, priority, revision }),
+        8 => (stage, 1..4_usize).prop_map(|(stage, limit)| Step::Claim { stage, limit }),
+        10 => (claim.clone(), end).prop_map(|(claim, end)| Step::Settle { claim, end }),
+        1 => claim.prop_map(|claim| Step::Release { claim }),
+        1 => key.clone().prop_map(|key| Step::Exclude { key }),
+        2 => key.prop_map(|key| Step::ReopenItem { key }),
+        1 => Just(Step::ReopenFailed),
+        1 => Just(Step::Pause),
+        1 => Just(Step::Resume),
+        3 => (1..8_u64).prop_map(|ms| Step::Pass { ms }),
+        1 => Just(Step::Restart),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// Where a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    Waiting,
+    Ready(u64),
+    Later(u64),
+    Done(u32),
+    Nothing,
+    Failed,
+    Rejected,
+    Excluded,
+    Unreachable,
+}
+
+impl Stand {
+    fn has_ended(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Ready(_) | Self::Later(_))
+    }
+
+    fn kind(self) -> TaskKind {
+        match self {
+            Self::Waiting => TaskKind::Waiting,
+            Self::Ready(_) => TaskKind::Ready,
+            Self::Later(_) => TaskKind::RetryLater,
+            Self::Done(_) => TaskKind::Done,
+            Self::Nothing => TaskKind::Nothing,
+            Self::Failed => TaskKind::Failed,
+            Self::Rejected | Self::Excluded => TaskKind::Skipped,
+            Self::Unreachable => TaskKind::Unreachable,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Item {
+    key: &'static str,
+    priority: i32,
+    revision: Option<u8>,
+    tasks: [Stand; 4],
+}
+
+impl Item {
+    /// Brings what waits into line with what it needs.
+    fn resolve(&mut self, now: u64) {
+        for (stage, needs) in NEEDS.into_iter().enumerate() {
+            let needs = needs.iter().map(|need| self.tasks[*need]);
+            let lacks = |stand: Stand| !matches!(stand, Stand::Done(_));
+            let shut = if needs.clone().any(|need| lacks(need) && need.has_ended()) {
+                Some(Stand::Unreachable)
+            } else if needs.clone().any(lacks) {
+                Some(Stand::Waiting)
+            } else {
+                None
+            };
+            let left_out = self.tasks.iter().copied().find(|task| matches!(task, Stand::Rejected | Stand::Excluded));
+            match self.tasks[stage] {
+                Stand::Waiting | Stand::Unreachable => {
+                    self.tasks[stage] = left_out.or(shut).unwrap_or(Stand::Ready(now));
+                }
+                Stand::Ready(_) | Stand::Later(_) => self.tasks[stage] = shut.unwrap_or(self.tasks[stage]),
+                _ => {}
+            }
+        }
+    }
+
+    fn status(&self) -> ItemStatus {
+        let any = |is: fn(&Stand) -> bool| self.tasks.iter().any(is);
+        if any(|task| matches!(task, Stand::Ready(_))) {
+            ItemStatus::Queued
+        } else if any(|task| matches!(task, Stand::Later(_))) {
+            ItemStatus::Retrying
+        } else if any(|task| matches!(task, Stand::Failed)) {
+            ItemStatus::Failed
+        } else if any(|task| matches!(task, Stand::Rejected | Stand::Excluded))
+            || !any(|task| matches!(task, Stand::Done(_) | Stand::Nothing))
+        {
+            ItemStatus::Skipped
+        } else {
+            ItemStatus::Done
+        }
+    }
+}
+
+/// A claim that was given out once.
+struct Given {
+    claim: Claim,
+    item: usize,
+    stage: usize,
+    /// It may settle.
+    holds: bool,
+}
+
+/// What there is, in the order in which it came.
+#[derive(Default)]
+struct Model {
+    items: Vec<Item>,
+    given: Vec<Given>,
+    is_paused: bool,
+    now: u64,
+    /// Numbers outputs, so that each is another.
+    outputs: u32,
+}
+
+impl Model {
+    fn place(&self, key: &str) -> Option<usize> {
+        self.items.iter().position(|item| item.key == key)
+    }
+
+    fn is_claimed(&self, item: usize, stage: usize) -> bool {
+        self.given.iter().any(|given| given.holds && (given.item, given.stage) == (item, stage))
+    }
+
+    fn revoke(&mut self, item: usize, stage: usize) {
+        self.given
+            .iter_mut()
+            .filter(|given| (given.item, given.stage) == (item, stage))
+            .for_each(|given| given.holds = false);
+    }
+
+    fn submit(&mut self, key: &'static str, priority: i32, revision: Option<u8>) {
+        let Some(place) = self.place(key) else {
+            let mut item = Item { key, priority, revision, tasks: [Stand::Waiting; 4] };
+            item.resolve(self.now);
+            self.items.push(item);
+            return;
+        };
+        let known = self.items[place].revision;
+        if revision.is_none() || known == revision {
+            return;
+        }
+        self.items[place].revision = revision;
+        if known.is_some() {
+            self.items[place].priority = priority;
+            self.anew(place);
+        }
+    }
+
+    /// All tasks begin anew; what a person left out stays left out.
+    fn anew(&mut self, place: usize) {
+        let is_excluded = self.items[place].tasks.contains(&Stand::Excluded);
+        for stage in 0..STAGES.len() {
+            if !self.items[place].tasks[stage].has_ended() {
+                self.revoke(place, stage);
+            }
+        }
+        self.items[place].tasks = [if is_excluded { Stand::Excluded } else { Stand::Waiting }; 4];
+        self.items[place].resolve(self.now);
+    }
+
+    /// What a lane gives out: item's places, in order.
+    fn claim(&self, stage: usize, limit: usize) -> Vec<usize> {
+        let due = |place: &usize| match self.items[*place].tasks[stage] {
+            Stand::Ready(due) => Some(due),
+            Stand::Later(due) if due <= self.now => Some(due),
+            _ => None,
+        };
+        let mut free: Vec<(i32, u64, usize)> = (0..self.items.len())
+            .filter(|place| !self.is_paused && !self.is_claimed(*place, stage))
+            .filter_map(|place| Some((-self.items[place].priority, due(&place)?, place)))
+            .collect();
+        free.sort_unstable();
+        free.into_iter().take(limit).map(|(_, _, place)| place).collect()
+    }
+
+    fn settle(&mut self, given: usize, end: End) {
+        let Given { item, stage, .. } = self.given[given];
+        self.given[given].holds = false;
+        self.outputs += 1;
+        self.items[item].tasks[stage] = match end {
+            End::Done => Stand::Done(self.outputs),
+            End::Nothing => Stand::Nothing,
+            End::Reject => Stand::Rejected,
+            End::Failed => Stand::Failed,
+            End::Later => Stand::Later(self.now + LATER_MS),
+        };
+        self.items[item].resolve(self.now);
+    }
+
+    fn exclude(&mut self, place: usize) {
+        for stage in 0..STAGES.len() {
+            if !self.items[place].tasks[stage].has_ended() {
+                self.items[place].tasks[stage] = Stand::Excluded;
+                self.revoke(place, stage);
+            }
+        }
+        self.items[place].resolve(self.now);
+    }
+
+    /// Opens those tasks of an item that nobody has; says how many.
+    fn open(&mut self, place: usize, is_meant: fn(Stand) -> bool) -> usize {
+        let meant: Vec<usize> = (0..STAGES.len())
+            .filter(|stage| is_meant(self.items[place].tasks[*stage]) && !self.is_claimed(place, *stage))
+            .collect();
+        for &stage in &meant {
+            self.items[place].tasks[stage] = Stand::Ready(self.now);
+        }
+        if !meant.is_empty() {
+            self.items[place].resolve(self.now);
+        }
+        meant.len()
+    }
+
+    fn reopen_item(&mut self, place: usize) {
+        let stuck = |stand| matches!(stand, Stand::Failed | Stand::Later(_) | Stand::Excluded);
+        let has_ended = |item: &Item| item.tasks.iter().all(|task| task.has_ended());
+        if self.open(place, stuck) == 0 && has_ended(&self.items[place]) {
+            self.anew(place);
+        }
+        self.is_paused = false;
+    }
+
+    fn reopen_failed(&mut self) {
+        for place in 0..self.items.len() {
+            self.open(place, |stand| stand == Stand::Failed);
+        }
+        self.is_paused = false;
+    }
+}
+
+/// Counters that count something.
+fn counted<K: Ord + Copy>(counters: &BTreeMap<K, u64>) -> BTreeMap<K, u64> {
+    counters.iter().filter(|(_, count)| **count > 0).map(|(kind, count)| (*kind, *count)).collect()
+}
+
+/// The store beside the model.
+struct Pair {
+    disk: FlakyDisk,
+    folder: tempfile::TempDir,
+    store: Arc<RedbStore>,
+    job: JobId,
+    model: Model,
+}
+
+fn stages() -> Vec<DeclaredStage> {
+    let needs = |stage: usize| NEEDS[stage].iter().map(|need| STAGES[*need]).collect::<Vec<_>>();
+    (0..STAGES.len()).map(|place| stage(STAGES[place], &needs(place))).collect()
+}
+
+impl Pair {
+    async fn new() -> Self {
+        let (disk, folder) = (FlakyDisk::new(Trouble::None), tempfile::tempdir().unwrap());
+        let store = RedbStore::open_on(&disk, folder.path(), StoreOptions::default()).unwrap();
+        let mut declared = declaration(stages());
+        // The breaker has tests of its own.
+        declared.breaker = 1_000_000;
+        let job = store.declare(declared, Timestamp(0)).await.unwrap().id;
+        Self { disk, folder, store, job, model: Model::default() }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(self.model.now)
+    }
+
+    async fn step(&mut self, step: Step) -> TestCaseResult {
+        match step {
+            Step::Submit { key, priority, revision } => {
+                let text = revision.map(|revision| revision.to_string());
+                let item = NewItem { priority, revision: text, ..new_item(KEYS[key]) };
+                self.store.submit(self.job, vec![item], self.now()).await.unwrap();
+                self.model.submit(KEYS[key], priority, revision);
+            }
+            Step::Claim { stage, limit } => self.claim(stage, limit).await?,
+            Step::Settle { claim, end } if !self.model.given.is_empty() => self.settle(claim, end).await?,
+            Step::Release { claim } if !self.model.given.is_empty() => {
+                let at = claim % self.model.given.len();
+                let Given { claim, holds, .. } = &mut self.model.given[at];
+                self.store.release(vec![(claim.task, claim.token)]).await.unwrap();
+                *holds = false;
+            }
+            Step::Settle { .. } | Step::Release { .. } => {}
+            Step::Exclude { key: place } => {
+                let keys = vec![key(KEYS[place])];
+                self.store.exclude(self.job, keys, "not wanted".to_owned(), self.now()).await.unwrap();
+                if let Some(place) = self.model.place(KEYS[place]) {
+                    self.model.exclude(place);
+                }
+            }
+            Step::ReopenItem { key: place } => {
+                let what = Selection::Items(vec![key(KEYS[place])]);
+                self.store.reopen(self.job, what, self.now()).await.unwrap();
+                self.model.is_paused = false;
+                if let Some(place) = self.model.place(KEYS[place]) {
+                    self.model.reopen_item(place);
+                }
+            }
+            Step::ReopenFailed => {
+                self.store.reopen(self.job, Selection::Failed, self.now()).await.unwrap();
+                self.model.reopen_failed();
+            }
+            Step::Pause => {
+                let (by, evidence) = ("me".to_owned(), "a look".to_owned());
+                let pause = Pause { reason: PauseReason::Manual, by, at: self.now(), evidence, until: None };
+                self.store.pause(self.job, pause).await.unwrap();
+                self.model.is_paused = true;
+            }
+            Step::Resume => {
+                self.store.resume(self.job).await.unwrap();
+                self.model.is_paused = false;
+            }
+            Step::Pass { ms } => self.model.now += ms,
+            Step::Restart => {
+                self.store.close().await.unwrap();
+                self.store = RedbStore::open_on(&self.disk, self.folder.path(), StoreOptions::default()).unwrap();
+                self.model.given.iter_mut().for_each(|given| given.holds = false);
+            }
+        }
+        self.same().await
+    }
+
+    async fn claim(&mut self, stage: usize, limit: usize) -> TestCaseResult {
+        let lane = Lane { job: self.job, stage: StageIx(stage as u16) };
+        let claims = self.store.claim(lane, limit, self.now()).await.unwrap();
+        let places = self.model.claim(stage, limit);
+        let keys = |places: &[usize]| places.iter().map(|place| self.model.items[*place].key).collect::<Vec<_>>();
+        prop_assert_eq!(claims.iter().map(|claim| claim.key.as_str()).collect::<Vec<_>>(), keys(&places));
+        let given = claims.into_iter().zip(places).map(|(claim, item)| Given { claim, item, stage, holds: true });
+        self.model.given.extend(given.collect::<Vec<_>>());
+        Ok(())
+    }
+
+    async fn settle(&mut self, claim: usize, end: End) -> TestCaseResult {
+        let at = claim % self.model.given.len();
+        let verdict = match end {
+            End::Done => done(&(self.model.outputs + 1).to_string()),
+            End::Nothing => Verdict::Nothing("none".to_owned()),
+            End::Reject => Verdict::Reject("not one of ours".to_owned()),
+            End::Failed => failed("it broke"),
+            End::Later => later(self.model.now + LATER_MS, LaterKind::Asked),
+        };
+        let Given { claim, holds, .. } = &self.model.given[at];
+        let settled = self.store.settle(vec![settlement(claim, verdict, self.model.now)]).await.unwrap().remove(0);
+        if *holds {
+            prop_assert!(settled.is_ok(), "a claim that holds was refused: {settled:?}");
+            self.model.settle(at, end);
+        } else {
+            prop_assert!(matches!(settled, Err(StoreError::StaleClaim(_))), "a stale claim settled: {settled:?}");
+        }
+        Ok(())
+    }
+
+    /// The store says what the model says, of each item and in its counters.
+    async fn same(&self) -> TestCaseResult {
+        let mut items: BTreeMap<ItemStatus, u64> = BTreeMap::new();
+        let mut tasks = [const { BTreeMap::<TaskKind, u64>::new() }; 4];
+        for item in &self.model.items {
+            let stored = self.store.item(self.job, key(item.key)).await.unwrap().unwrap().item;
+            prop_assert_eq!(stored.status, item.status(), "{}", item.key);
+            for (place, stand) in item.tasks.iter().enumerate() {
+                let state = &stored.tasks.iter().find(|task| task.stage.as_str() == STAGES[place]).unwrap().state;
+                prop_assert_eq!(state.kind(), stand.kind(), "{} of {}: {:?}", STAGES[place], item.key, state);
+                match (state, stand) {
+                    (TaskState::Ready { due }, Stand::Ready(ms))
+                    | (TaskState::RetryLater { due, .. }, Stand::Later(ms)) => {
+                        prop_assert_eq!(due.0, *ms, "{} of {}", STAGES[place], item.key);
+                    }
+                    (TaskState::Done, Stand::Done(number)) => {
+                        let output =
+                            stored.outputs.iter().find(|(stage, _)| stage.as_str() == STAGES[place]).unwrap().1;
+                        let text = number.to_string();
+                        prop_assert_eq!(output["text"].as_str(), Some(text.as_str()));
+                    }
+                    _ => {}
+                }
+                *tasks[place].entry(stand.kind()).or_default() += 1;
+            }
+            *items.entry(item.status()).or_default() += 1;
+        }
+        let job = self.store.jobs().await.unwrap().remove(0);
+        prop_assert_eq!(counted(&job.items), items);
+        for (stage, tasks) in job.stages.iter().zip(tasks) {
+            prop_assert_eq!(counted(&stage.tasks), tasks, "{}", stage.name);
+        }
+        prop_assert_eq!(job.pause.is_some(), self.model.is_paused);
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+    #[test]
+    fn the_store_is_what_a_plain_model_is(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut pair = Pair::new().await;
+            for step in steps {
+                pair.step(step).await?;
+            }
+            let report = pair.store.verify().await.unwrap();
+            prop_assert!(report.is_sound(), "{:#?}", report.problems);
+            pair.store.close().await.unwrap();
+            Ok(())
+        })?;
+    }
+}
