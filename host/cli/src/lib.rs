@@ -30,10 +30,16 @@ pub use program::{Checked, Program, RunRequest, Running};
 
 use args::{Args, Command, ItemCommand, JobCommand, NewCommand, StoreCommand};
 
+/// Threads of the runtime for each core. With two the crawl of the std docs takes 3 % less time than with one.
+const WORKERS_PER_CORE: usize = 2;
+
 /// Runs the program. The exit code is documented in `docs/cli.md`.
 pub fn main(program: &dyn Program) -> ExitCode {
     let args = Args::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Guests compute on the workers: while all cores do, others take what the network and the store bring.
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = cores.saturating_mul(WORKERS_PER_CORE);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return CliError::failed(format!("no runtime: {error}")).tell(),
     };
