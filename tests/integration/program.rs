@@ -253,6 +253,17 @@ async fn a_run_whose_only_job_is_refused_says_so_by_its_exit_code() {
     assert!(said.contains("at a standstill: test"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_jobs_toml_names_no_more_stands_in_nobodys_way() {
+    let world = World::new(vec![]).await;
+    world.jobs(&outcomes(""));
+    ok(&world, &["run", "--until-idle"]).await;
+    world.jobs("[job.test]\nkind = \"backfill\"\nhandler = \"nowhere\"\n");
+    assert_eq!(run(&world, &["run", "--until-idle"]).await.status.code(), Some(5));
+    world.jobs("");
+    ok(&world, &["run", "--until-idle"]).await;
+}
+
 /// A crate that makes a component of its own at once: cargo has nothing to fetch for it.
 fn lay_crate(world: &World, source: &str) -> String {
     let folder = world.path("odd");

@@ -114,6 +114,13 @@ mod tests {
     }
 
     #[test]
+    fn a_condition_that_is_too_long_is_named_by_its_beginning_whatever_its_characters() {
+        let long = format!("{}é{}", "x".repeat(39), "y".repeat(CONDITION_BYTES_MAX));
+        let refused = Condition::parse(&long).unwrap_err().to_string();
+        assert!(refused.contains(&format!("{}é", "x".repeat(39))) && refused.contains("longer"), "{refused}");
+    }
+
+    #[test]
     fn p03_conditions_read_data_and_outputs() {
         let when = Condition::parse("score.value >= 6 && data.kind == \"call\"").unwrap();
         let mut item = names(json!({"score": {"value": 7}, "data": {"kind": "call"}}));

@@ -25,15 +25,13 @@ pub struct Refused {
     pub error: HttpError,
     /// What the attempt is judged by; absent where the request itself was at fault.
     pub refusal: Option<Refusal>,
-    /// Requests that were sent all the same, such as the first hops of a redirect.
-    pub sent: u32,
     /// Bytes of bodies received for them.
     pub bytes_received: u64,
 }
 
 impl Refused {
     fn new(error: HttpError, refusal: Option<Refusal>) -> Self {
-        Self { error, refusal, sent: 0, bytes_received: 0 }
+        Self { error, refusal, bytes_received: 0 }
     }
 
     /// No policy lets the job reach that address.
@@ -88,9 +86,8 @@ impl Refused {
         Self::new(HttpError::Storage(text), Some(refusal))
     }
 
-    /// The same, with what was sent before.
-    pub(crate) fn after(mut self, sent: u32, bytes_received: u64) -> Self {
-        self.sent = self.sent.saturating_add(sent);
+    /// The same, with what was received before.
+    pub(crate) fn after(mut self, bytes_received: u64) -> Self {
         self.bytes_received = self.bytes_received.saturating_add(bytes_received);
         self
     }

@@ -75,8 +75,6 @@ pub struct Response {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Spooled,
-    /// Requests sent for it, hops included.
-    pub requests_sent: u32,
     /// Bytes of bodies received for it, unpacked.
     pub bytes_received: u64,
     /// Host name and port of the last hop.
@@ -118,24 +116,24 @@ impl Gate {
         let headers = headers::of_guest(&request)?;
         let mut outgoing = Outgoing { method, headers, body: request.body };
         let mut address = address::decide(&self.deployment, caller, url, Named::ByCaller)?;
-        let (mut sent, mut received) = (0, 0);
+        let (mut hops, mut received) = (0, 0);
         loop {
             let incoming = self.hop(caller, &address, outgoing.clone(), request.timeout, told).await;
-            let incoming = incoming.map_err(|refused| refused.after(sent, received))?;
-            sent += 1;
+            let incoming = incoming.map_err(|refused| refused.after(received))?;
+            hops += 1;
             received += incoming.body.size();
             let Some(location) = location(&incoming) else {
-                return Ok(self.response(&address, incoming, sent, received));
+                return Ok(self.response(&address, incoming, received));
             };
-            if sent >= HOPS_MAX {
+            if hops >= HOPS_MAX {
                 let text = format!("{} redirected {HOPS_MAX} times", request.url);
-                return Err(Refused::transport(&address.authority, text).after(sent, received));
+                return Err(Refused::transport(&address.authority, text).after(received));
             }
             let next = address.url.join(&location);
             let next = next.map_err(|error| Refused::invalid(format!("a redirect to {location:?}: {error}")));
             let next = next.and_then(|next| address::parse(next.as_str()));
             let next = next.and_then(|next| address::decide(&self.deployment, caller, next, Named::ByPage(&address)));
-            let next = next.map_err(|refused| refused.after(sent, received))?;
+            let next = next.map_err(|refused| refused.after(received))?;
             outgoing = follow(outgoing, incoming.status);
             address = next;
         }
@@ -179,7 +177,7 @@ impl Gate {
             }
             Err((error, received)) => {
                 site.received(received);
-                Err(self.refuse(address, admitted.as_ref(), error).await.after(1, received))
+                Err(self.refuse(address, admitted.as_ref(), error).await.after(received))
             }
         }
     }
@@ -222,7 +220,7 @@ impl Gate {
             return Ok(());
         }
         let reason = "it answers 407: it doesn't take the user and password in its `url`";
-        Err(admitted.failed(reason, self.options.clock.now()).after(1, incoming.body.size()))
+        Err(admitted.failed(reason, self.options.clock.now()).after(incoming.body.size()))
     }
 
     /// Looks at an answer before anyone else does. Guards over the body have their place here.
@@ -236,7 +234,7 @@ impl Gate {
         let after = asked.filter(|asked| !asked.is_zero()).unwrap_or(address.site.cool_down).max(COOL_DOWN_MIN);
         let reason = format!("{} answered {}", address.authority, incoming.status);
         site.cool_down(now, after, &reason, false);
-        Err(Refused::rate_limited(&address.authority, &reason, after).after(1, incoming.body.size()))
+        Err(Refused::rate_limited(&address.authority, &reason, after).after(incoming.body.size()))
     }
 
     async fn refuse(&self, address: &Address, proxy: Option<&Admitted<'_>>, error: ExchangeError) -> Refused {
@@ -274,7 +272,7 @@ impl Gate {
         Some(proxy.failed(text, self.options.clock.now()))
     }
 
-    fn response(&self, address: &Address, incoming: Incoming, sent: u32, received: u64) -> Response {
+    fn response(&self, address: &Address, incoming: Incoming, received: u64) -> Response {
         let status = incoming.status;
         let failed = || {
             let text = format!("{} answered {status}", address.url);
@@ -285,7 +283,6 @@ impl Gate {
             url: address.url.to_string(),
             headers: headers::for_guest(&incoming.headers),
             body: incoming.body,
-            requests_sent: sent,
             bytes_received: received,
             site: address.authority.clone(),
             transport_failure: (status >= 500).then(failed),

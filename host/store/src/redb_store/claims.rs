@@ -111,6 +111,19 @@ mod tests {
     use tollgate_core::{ItemId, StageIx};
 
     #[test]
+    fn a_barred_task_is_given_out_and_settled_by_nobody_and_a_held_one_is_left_to_its_holder() {
+        let (free, taken) =
+            (TaskRef { item: ItemId(1), stage: StageIx(0) }, TaskRef { item: ItemId(2), stage: StageIx(0) });
+        let mut claims = Claims::new(1);
+        let token = claims.take(taken, JobId(1));
+        assert!(claims.bar(free, JobId(1)) && claims.is_held(free));
+        assert!(!claims.bar(taken, JobId(1)));
+        assert!(claims.check(taken, token).is_ok());
+        claims.end(free);
+        assert!(!claims.is_held(free));
+    }
+
+    #[test]
     fn trap25_tokens_rise_over_openings_and_old_ones_are_refused() {
         let task = TaskRef { item: ItemId(1), stage: StageIx(0) };
         let mut first = Claims::new(1);

@@ -19,6 +19,7 @@ pub(crate) const QUEUE_OPERATIONS_MAX: usize = 4_096;
 const BATCH_OPERATIONS_MAX: usize = 1_024;
 /// Bytes of one transaction, about; an operation larger than that has one of its own.
 const BATCH_BYTES_MAX: usize = 16 << 20;
+
 /// What the writer is sent.
 pub(crate) enum Message {
     /// Do it.
