@@ -13,6 +13,7 @@ mod json;
 mod migrations;
 mod open;
 mod operations;
+mod packing;
 mod queue;
 mod reopen;
 mod settle;

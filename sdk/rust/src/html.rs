@@ -1,7 +1,9 @@
 //! Pages, taken apart by CSS selectors.
 
+mod names;
 mod parse;
 mod reader;
+mod run;
 
 use std::cell::RefCell;
 

@@ -12,7 +12,7 @@ use redb::{Database, Durability, ReadableTable as _, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 use tollgate_core::Digest;
 
-use super::{Shared, company::Company, fault::Fault};
+use super::{Shared, company::Company, fault::Fault, packing};
 use crate::{BlobPart, BlobSource, StoreError, StoredBlob, stored::corrupt};
 
 /// Blobs up to this many bytes are rows, larger ones files: pages of text stay together, audio doesn't swell a database.
@@ -23,20 +23,15 @@ pub const BLOB_READ_BYTES_MAX: u64 = 64 << 20;
 pub(crate) const QUEUE_BLOBS_MAX: usize = 64;
 /// Packed bytes of one transaction.
 const BATCH_BYTES_MAX: usize = 16 << 20;
-/// zstd's quickest level but one: text shrinks to a third at 300 MB/s and more.
-const ZSTD_LEVEL: i32 = 1;
 /// Bytes that are copied at a time.
 const COPY_BYTES: usize = 256 << 10;
 
-/// By digest: one byte for the packing, eight for the size, then the bytes.
+/// By digest, as `packing` makes them.
 const BLOBS: TableDefinition<'static, &'static [u8; 32], &'static [u8]> = TableDefinition::new("blobs");
 const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
 const SCHEMA: &str = "schema";
 /// Version of `content.redb`.
 const SCHEMA_VERSION: u32 = 1;
-const PLAIN: u8 = 0;
-const ZSTD: u8 = 1;
-const HEAD_BYTES: usize = 9;
 
 /// Makes folder and tables, and removes what a killed process left half-written.
 pub(crate) fn prepare(folder: &Path, content: &Database) -> Result<(), Fault> {
@@ -127,13 +122,7 @@ pub(crate) fn prepare_blob(folder: &Path, body: &BlobSource) -> Result<Prepared,
 
 fn pack(bytes: &[u8]) -> std::io::Result<Packed> {
     let blob = StoredBlob { digest: Digest::of(bytes), size: bytes.len() as u64 };
-    let packed = zstd::bulk::compress(bytes, ZSTD_LEVEL)?;
-    let (packing, kept) = if packed.len() < bytes.len() { (ZSTD, packed.as_slice()) } else { (PLAIN, bytes) };
-    let mut row = Vec::with_capacity(HEAD_BYTES + kept.len());
-    row.push(packing);
-    row.extend_from_slice(&blob.size.to_le_bytes());
-    row.extend_from_slice(kept);
-    Ok(Packed { blob, row })
+    Ok(Packed { blob, row: packing::pack(bytes)? })
 }
 
 /// Writes a blob's file: scratch file, fsync, rename, fsync of the folders.
@@ -263,7 +252,7 @@ impl<'s> Kept<'s> {
     /// Whether a blob of that digest and size is there.
     pub(crate) fn has(&self, digest: Digest, size: u64) -> Result<bool, Fault> {
         if let Some(row) = self.rows.get(&digest.0)? {
-            return Ok(row.value().get(1..HEAD_BYTES) == Some(size.to_le_bytes().as_slice()));
+            return Ok(packing::has_size(row.value(), size));
         }
         Ok(fs::metadata(file_of(self.folder, digest)).is_ok_and(|file| file.len() == size))
     }
@@ -274,7 +263,7 @@ pub(crate) fn read(shared: &Shared, digest: Digest, part: Option<BlobPart>) -> R
     let row = shared.begin_read_content()?.open_table(BLOBS)?.get_owned(&digest.0)?;
     match row {
         Some(row) => {
-            let bytes = unpack(digest, row.value())?;
+            let bytes = packing::unpack(digest, row.value())?;
             let Some(part) = part else {
                 return Ok(bytes);
             };
@@ -297,29 +286,6 @@ fn bounds(part: BlobPart, size: u64) -> Result<std::ops::Range<u64>, StoreError>
         return Err(StoreError::TooLarge { what: "a part of a blob", bytes: end - start, max: BLOB_READ_BYTES_MAX });
     }
     Ok(start..end.max(start))
-}
-
-fn unpack(digest: Digest, row: &[u8]) -> Result<Vec<u8>, StoreError> {
-    let bad = |why: &str| corrupt(format!("blob {digest}: {why}"));
-    let (head, kept) = row.split_at_checked(HEAD_BYTES).ok_or_else(|| bad("cut short"))?;
-    let (packing, size) = head.split_first().ok_or_else(|| bad("cut short"))?;
-    let size = size.try_into().map(u64::from_le_bytes).map_err(|_| bad("cut short"))?;
-    if size > BLOB_ROW_BYTES_MAX {
-        return Err(bad("larger than a row may be"));
-    }
-    let bytes = match *packing {
-        PLAIN => kept.to_vec(),
-        ZSTD => {
-            let capacity = usize::try_from(size).map_err(|_| bad("larger than memory"))?;
-            zstd::bulk::decompress(kept, capacity).map_err(|error| bad(&error.to_string()))?
-        }
-        _ => return Err(bad("packed in an unknown way")),
-    };
-    if bytes.len() as u64 == size && Digest::of(&bytes) == digest {
-        Ok(bytes)
-    } else {
-        Err(bad("other bytes than its digest says"))
-    }
 }
 
 fn read_file(path: &Path, digest: Digest, part: Option<BlobPart>) -> Result<Vec<u8>, Fault> {

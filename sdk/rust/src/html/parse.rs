@@ -14,7 +14,7 @@ use html5ever::{
 use html5gum::{Emitter, Error, State, Tokenizer};
 use scraper::{Html, HtmlTreeSink};
 
-use super::reader::Bytes;
+use super::{names::Names, reader::Bytes, run::Run};
 
 /// A page as a tree.
 pub(super) struct Parsed {
@@ -27,21 +27,23 @@ pub(super) struct Parsed {
 pub(super) fn parse(text: &str) -> Parsed {
     let builder = TreeBuilder::new(HtmlTreeSink::new(Html::new_document()), TreeBuilderOpts::default());
     let has_base = Cell::new(false);
-    let feed = Feed::new(&builder, &has_base);
     // html5ever's own tokenizer drops it; as text it would stand before the doctype.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let Ok(()) = Tokenizer::new_with_emitter(Bytes::new(text.as_bytes()), feed).finish();
+    let page = StrTendril::from_slice(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let feed = Feed::new(&page, &builder, &has_base);
+    let Ok(()) = Tokenizer::new_with_emitter(Bytes::new(page.as_bytes()), feed).finish();
     Parsed { page: builder.sink.finish(), has_base: has_base.get() }
 }
 
 /// Gives html5gum's tokens to a tree builder.
 struct Feed<'a, S> {
+    page: &'a StrTendril,
     builder: &'a S,
     has_base: &'a Cell<bool>,
-    text: Vec<u8>,
+    names: Names,
+    text: Run,
     tag: PendingTag,
-    last_start_tag: Vec<u8>,
-    comment: Vec<u8>,
+    last_start_tag: LocalName,
+    comment: Run,
     doctype: PendingDoctype,
 }
 
@@ -50,33 +52,22 @@ struct Feed<'a, S> {
 struct PendingTag {
     is_end: bool,
     is_self_closing: bool,
+    /// html5gum gives names in lower case, from a buffer of its own.
     name: Vec<u8>,
     attrs: Vec<Attribute>,
     has_duplicates: bool,
     /// The attribute on its way in, if its name isn't empty.
     attr_name: Vec<u8>,
-    attr_value: Vec<u8>,
+    attr_value: Run,
 }
 
 /// A doctype on its way in; what is absent isn't the same as what is empty.
 #[derive(Default)]
 struct PendingDoctype {
-    name: Option<Vec<u8>>,
-    public_id: Option<Vec<u8>>,
-    system_id: Option<Vec<u8>>,
+    name: Option<Run>,
+    public_id: Option<Run>,
+    system_id: Option<Run>,
     force_quirks: bool,
-}
-
-/// Text of a run that has come to its end: html5gum gives it in pieces that may part a character.
-fn tendril(bytes: &[u8]) -> StrTendril {
-    match str::from_utf8(bytes) {
-        Ok(text) => StrTendril::from_slice(text),
-        Err(_) => StrTendril::from_slice(&String::from_utf8_lossy(bytes)),
-    }
-}
-
-fn local_name(bytes: &[u8]) -> LocalName {
-    str::from_utf8(bytes).map_or_else(|_| LocalName::from(String::from_utf8_lossy(bytes)), LocalName::from)
 }
 
 impl PendingTag {
@@ -89,43 +80,19 @@ impl PendingTag {
         self.attr_name.clear();
         self.attr_value.clear();
     }
-
-    /// Takes the attribute that has come to its end; of two with one name the first counts.
-    fn end_attribute(&mut self) {
-        if self.attr_name.is_empty() {
-            return;
-        }
-        let (name, value) = (local_name(&self.attr_name), tendril(&self.attr_value));
-        self.attr_name.clear();
-        self.attr_value.clear();
-        if self.attrs.iter().any(|known| known.name.local == name) {
-            self.has_duplicates = true;
-        } else {
-            self.attrs.push(Attribute { name: QualName::new(None, ns!(), name), value });
-        }
-    }
-
-    fn take(&mut self) -> Tag {
-        self.end_attribute();
-        Tag {
-            kind: if self.is_end { TagKind::EndTag } else { TagKind::StartTag },
-            name: local_name(&self.name),
-            self_closing: self.is_self_closing,
-            attrs: std::mem::take(&mut self.attrs),
-            had_duplicate_attributes: self.has_duplicates,
-        }
-    }
 }
 
 impl<'a, S: TokenSink> Feed<'a, S> {
-    fn new(builder: &'a S, has_base: &'a Cell<bool>) -> Self {
+    fn new(page: &'a StrTendril, builder: &'a S, has_base: &'a Cell<bool>) -> Self {
         Self {
+            page,
             builder,
             has_base,
-            text: Vec::new(),
+            names: Names::default(),
+            text: Run::default(),
             tag: PendingTag::default(),
-            last_start_tag: Vec::new(),
-            comment: Vec::new(),
+            last_start_tag: local_name!(""),
+            comment: Run::default(),
             doctype: PendingDoctype::default(),
         }
     }
@@ -144,10 +111,35 @@ impl<'a, S: TokenSink> Feed<'a, S> {
 
     fn flush(&mut self) {
         if !self.text.is_empty() {
-            let text = tendril(&self.text);
-            self.text.clear();
+            let text = self.text.take(self.page);
             // Text changes no state.
             self.give(Token::CharacterTokens(text));
+        }
+    }
+
+    /// Takes the attribute that has come to its end; of two with one name the first counts.
+    fn end_attribute(&mut self) {
+        if self.tag.attr_name.is_empty() {
+            return;
+        }
+        let name = self.names.of(&self.tag.attr_name);
+        self.tag.attr_name.clear();
+        let value = self.tag.attr_value.take(self.page);
+        if self.tag.attrs.iter().any(|known| known.name.local == name) {
+            self.tag.has_duplicates = true;
+        } else {
+            self.tag.attrs.push(Attribute { name: QualName::new(None, ns!(), name), value });
+        }
+    }
+
+    fn take_tag(&mut self) -> Tag {
+        self.end_attribute();
+        Tag {
+            kind: if self.tag.is_end { TagKind::EndTag } else { TagKind::StartTag },
+            name: self.names.of(&self.tag.name),
+            self_closing: self.tag.is_self_closing,
+            attrs: std::mem::take(&mut self.tag.attrs),
+            had_duplicate_attributes: self.tag.has_duplicates,
         }
     }
 }
@@ -156,7 +148,7 @@ impl<S: TokenSink> Emitter for Feed<'_, S> {
     type Token = Infallible;
 
     fn set_last_start_tag(&mut self, name: Option<&[u8]>) {
-        self.last_start_tag = name.unwrap_or_default().to_vec();
+        self.last_start_tag = self.names.of(name.unwrap_or_default());
     }
 
     fn emit_eof(&mut self) {
@@ -181,7 +173,7 @@ impl<S: TokenSink> Emitter for Feed<'_, S> {
             self.flush();
             self.give(Token::NullCharacterToken);
         } else {
-            self.text.extend_from_slice(bytes);
+            self.text.push(self.page, bytes);
         }
     }
 
@@ -199,10 +191,10 @@ impl<S: TokenSink> Emitter for Feed<'_, S> {
 
     fn emit_current_tag(&mut self) -> Option<State> {
         self.flush();
-        if !self.tag.is_end {
-            self.last_start_tag.clone_from(&self.tag.name);
+        let tag = self.take_tag();
+        if tag.kind == TagKind::StartTag {
+            self.last_start_tag = tag.name.clone();
         }
-        let tag = self.tag.take();
         if tag.name == local_name!("base") {
             self.has_base.set(true);
         }
@@ -211,14 +203,14 @@ impl<S: TokenSink> Emitter for Feed<'_, S> {
 
     fn emit_current_comment(&mut self) {
         self.flush();
-        let comment = tendril(&self.comment);
+        let comment = self.comment.take(self.page);
         self.give(Token::CommentToken(comment));
     }
 
     fn emit_current_doctype(&mut self) {
         self.flush();
         let PendingDoctype { name, public_id, system_id, force_quirks } = std::mem::take(&mut self.doctype);
-        let text = |part: Option<Vec<u8>>| part.map(|part| tendril(&part));
+        let text = |part: Option<Run>| part.map(|mut part| part.take(self.page));
         let doctype =
             Doctype { name: text(name), public_id: text(public_id), system_id: text(system_id), force_quirks };
         self.give(Token::DoctypeToken(doctype));
@@ -237,11 +229,11 @@ impl<S: TokenSink> Emitter for Feed<'_, S> {
     }
 
     fn push_comment(&mut self, bytes: &[u8]) {
-        self.comment.extend_from_slice(bytes);
+        self.comment.push(self.page, bytes);
     }
 
     fn push_doctype_name(&mut self, bytes: &[u8]) {
-        self.doctype.name.get_or_insert_default().extend_from_slice(bytes);
+        self.doctype.name.get_or_insert_default().push(self.page, bytes);
     }
 
     fn init_doctype(&mut self) {
@@ -249,7 +241,7 @@ impl<S: TokenSink> Emitter for Feed<'_, S> {
     }
 
     fn init_attribute(&mut self) {
-        self.tag.end_attribute();
+        self.end_attribute();
     }
 
     fn push_attribute_name(&mut self, bytes: &[u8]) {
@@ -257,27 +249,27 @@ impl<S: TokenSink> Emitter for Feed<'_, S> {
     }
 
     fn push_attribute_value(&mut self, bytes: &[u8]) {
-        self.tag.attr_value.extend_from_slice(bytes);
+        self.tag.attr_value.push(self.page, bytes);
     }
 
     fn set_doctype_public_identifier(&mut self, bytes: &[u8]) {
-        self.doctype.public_id = Some(bytes.to_vec());
+        self.doctype.public_id = Some(Run::of(self.page, bytes));
     }
 
     fn set_doctype_system_identifier(&mut self, bytes: &[u8]) {
-        self.doctype.system_id = Some(bytes.to_vec());
+        self.doctype.system_id = Some(Run::of(self.page, bytes));
     }
 
     fn push_doctype_public_identifier(&mut self, bytes: &[u8]) {
-        self.doctype.public_id.get_or_insert_default().extend_from_slice(bytes);
+        self.doctype.public_id.get_or_insert_default().push(self.page, bytes);
     }
 
     fn push_doctype_system_identifier(&mut self, bytes: &[u8]) {
-        self.doctype.system_id.get_or_insert_default().extend_from_slice(bytes);
+        self.doctype.system_id.get_or_insert_default().push(self.page, bytes);
     }
 
     fn current_is_appropriate_end_tag_token(&mut self) -> bool {
-        self.tag.is_end && !self.tag.name.is_empty() && self.tag.name == self.last_start_tag
+        self.tag.is_end && !self.tag.name.is_empty() && self.tag.name == self.last_start_tag.as_bytes()
     }
 
     fn adjusted_current_node_present_but_not_in_html_namespace(&mut self) -> bool {
