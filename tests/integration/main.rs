@@ -9,6 +9,7 @@ mod clock;
 mod crawl;
 mod faulty;
 mod gate;
+mod hostile;
 mod lessons;
 mod page;
 mod program;

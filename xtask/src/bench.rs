@@ -1,33 +1,48 @@
 //! `cargo xtask bench` and `soak`: optimised builds, figures beside their reference.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::{
     handlers,
-    run::{cargo, step},
+    run::{cargo, root, step, target},
     setup,
 };
 
-/// Runs the bench program with `args`; all of them where none is named.
+/// Runs the bench program with `args`; figures and crawl where nothing is named.
 pub(crate) fn bench(args: &[String]) -> Result<()> {
-    let what: Vec<String> = if args.is_empty() { vec!["crawl".to_owned()] } else { args.to_vec() };
-    program(&what)
+    if args.first().is_some_and(|what| what == "small") {
+        let mut small = cargo();
+        small.args(["bench", "--package", "tollgate-bench", "--workspace", "--bench", "small", "--"]).args(&args[1..]);
+        return step("small figures", &mut small, "The message above says why.");
+    }
+    build()?;
+    if !args.is_empty() {
+        return program(args);
+    }
+    // All are measured, whatever the first ones come to.
+    let results = [program(&["figures".to_owned()]), program(&["crawl".to_owned()])];
+    results.into_iter().collect()
 }
 
 /// Runs the long campaigns.
 pub(crate) fn soak(args: &[String]) -> Result<()> {
     let what: Vec<String> = std::iter::once("kills".to_owned()).chain(args.iter().cloned()).collect();
+    build()?;
     program(&what)
 }
 
-fn program(args: &[String]) -> Result<()> {
+fn build() -> Result<()> {
     eprintln!("a first optimised build takes some 10 minutes on two cores");
     setup::wasm_target()?;
     handlers::build()?;
-    let builds =
-        ["build", "--release", "--package", "tollgate", "--package", "tollgate-sim", "--package", "tollgate-bench"];
-    step("optimised programs", cargo().args(builds), "Read the compiler's message above.")?;
-    let mut bench = cargo();
-    bench.args(["run", "--quiet", "--release", "--package", "tollgate-bench", "--"]).args(args);
+    let builds = ["build", "--release", "--workspace", "--bins"];
+    step("optimised programs", cargo().args(builds), "Read the compiler's message above.")
+}
+
+fn program(args: &[String]) -> Result<()> {
+    let mut bench = Command::new(target().join("release/tollgate-bench"));
+    bench.args(args).current_dir(root());
     step(&format!("bench {}", args.join(" ")), &mut bench, "The message above says why.")
 }

@@ -18,7 +18,8 @@ usage: cargo xtask CHORE
   demo             builds everything and shows the main job at work on a small internet of its own
   test             format, lints, docs, dependency rules and all tests; what CI runs
   build-handlers   compiles the reference and test handlers to components
-  bench [WHAT]     figures beside their reference, in one run: crawl
+  bench [WHAT]     figures beside their reference, in one run: figures [NAME…], crawl, small, peers; the first two where
+                   nothing is named
   soak             long campaigns, bounded and seeded: kills during a crawl
   lines            the crates with their lines";
 

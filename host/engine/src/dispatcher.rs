@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::{JoinError, JoinSet},
 };
 use tollgate_core::{
@@ -48,7 +48,7 @@ pub struct RunMode {
 pub struct Progress {
     /// Tasks settled in this run.
     pub settled: u64,
-    /// Tasks that run now.
+    /// Tasks and pages of discovery that are under way, those that are being settled among them.
     pub running: u64,
     /// Pages of discovery settled in this run.
     pub pages: u64,
@@ -71,7 +71,7 @@ pub(crate) enum Event {
 
 /// What the executors send back.
 enum Ended {
-    Task { lane: Lane, result: Result<Executed, Unsettled> },
+    Task { lane: Lane, had_place: bool, result: Result<Executed, Unsettled> },
     Page { job: JobId, result: Result<PageEnded, Unsettled> },
 }
 
@@ -100,6 +100,9 @@ pub struct Dispatcher {
     events: mpsc::Receiver<Event>,
     notifier: Notifier,
     executors: JoinSet<Ended>,
+    /// By which tasks that ended well give their places away, each before its settlement.
+    given: mpsc::UnboundedSender<Lane>,
+    places: mpsc::UnboundedReceiver<Lane>,
     /// As of now; watchers are shown it once a round.
     so_far: Progress,
     progress: watch::Sender<Progress>,
@@ -124,6 +127,8 @@ impl Dispatcher {
         grace: Duration,
     ) -> Result<Self, EngineError> {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
+        // Bounded by the places of all lanes: each running task sends once.
+        let (given, places) = mpsc::unbounded_channel();
         let tools = Arc::new(Tools { store, gate, clock });
         pause_refused(plan, &tools).await?;
         let mut jobs = BTreeMap::new();
@@ -139,6 +144,8 @@ impl Dispatcher {
             events,
             notifier: Notifier { events: sender },
             executors: JoinSet::new(),
+            given,
+            places,
             so_far: Progress::default(),
             progress: watch::Sender::default(),
             touched: BTreeSet::new(),
@@ -174,6 +181,7 @@ impl Dispatcher {
             };
             tokio::select! {
                 biased;
+                Some(lane) = self.places.recv() => self.take_places(lane).await?,
                 Some(ended) = self.executors.join_next() => self.take_all_ended(ended).await?,
                 Some(event) = self.events.recv() => self.take_event(event).await?,
                 () = timer => self.fill_all().await?,
@@ -228,6 +236,19 @@ impl Dispatcher {
         self.fill_touched().await
     }
 
+    /// Takes all places that have been given away by now, then fills each lane that has one.
+    async fn take_places(&mut self, first: Lane) -> Result<(), EngineError> {
+        let mut next = Some(first);
+        while let Some(lane) = next {
+            if let Some(lanes) = self.jobs.get_mut(&lane.job) {
+                lanes.place_given(lane.stage);
+                self.touched.insert(lane);
+            }
+            next = self.places.try_recv().ok();
+        }
+        self.fill_touched().await
+    }
+
     /// Takes all that has ended by now, then fills each lane that it touched once.
     async fn take_all_ended(&mut self, first: Result<Ended, JoinError>) -> Result<(), EngineError> {
         let mut next = Some(first);
@@ -241,12 +262,17 @@ impl Dispatcher {
     async fn take_ended(&mut self, ended: Result<Ended, JoinError>) -> Result<(), EngineError> {
         let ended = ended.map_err(|error| EngineError::Task { task: "an executor", message: error.to_string() })?;
         match ended {
-            Ended::Task { lane, result } => self.task_ended(lane, result).await,
+            Ended::Task { lane, had_place, result } => self.task_ended(lane, had_place, result).await,
             Ended::Page { job, result } => self.page_ended(job, result).await,
         }
     }
 
-    async fn task_ended(&mut self, lane: Lane, result: Result<Executed, Unsettled>) -> Result<(), EngineError> {
+    async fn task_ended(
+        &mut self,
+        lane: Lane,
+        had_place: bool,
+        result: Result<Executed, Unsettled>,
+    ) -> Result<(), EngineError> {
         let now = self.tools.clock.now();
         self.so_far.settled += 1;
         self.touched.insert(lane);
@@ -255,7 +281,7 @@ impl Dispatcher {
         };
         match result {
             Ok(Executed { settled, in_the_way }) => {
-                lanes.task_ended(lane.stage, settled.due);
+                lanes.task_ended(lane.stage, had_place, settled.due);
                 lanes.task_met(lane.stage, in_the_way, now);
                 self.opened(lane.job, &settled.opened);
                 self.opened(lane.job, &settled.found.opened);
@@ -265,7 +291,7 @@ impl Dispatcher {
                 Ok(())
             }
             Err(error) => {
-                lanes.task_ended(lane.stage, None);
+                lanes.task_ended(lane.stage, had_place, None);
                 // The task is as it was, or somebody has opened it anew.
                 self.opened(lane.job, &[lane.stage]);
                 if let Unsettled::Store(StoreError::StaleClaim(item)) = error {
@@ -407,21 +433,20 @@ impl Dispatcher {
         }
         state.running += claims.len();
         self.started += claims.len() as u64;
-        let stage = state.plan.clone();
+        let (stage, settling) = (state.plan.clone(), state.settling.clone());
         for claim in claims {
-            self.spawn(job.clone(), stage.clone(), claim);
+            self.spawn(job.clone(), stage.clone(), settling.clone(), claim);
         }
         Ok(())
     }
 
-    fn spawn(&mut self, job: Arc<JobPlan>, stage: Arc<StagePlan>, claim: Claim) {
-        let (tools, lane) = (self.tools.clone(), stage.lane);
+    fn spawn(&mut self, job: Arc<JobPlan>, stage: Arc<StagePlan>, settling: Arc<Semaphore>, claim: Claim) {
+        let (tools, lane, given) = (self.tools.clone(), stage.lane, self.given.clone());
         self.executors.spawn(async move {
-            let result = match supervise::catch(executor::execute(&tools, &job, &stage, claim)).await {
-                Ok(result) => result,
-                Err(panic) => Err(Unsettled::Panicked(panic)),
-            };
-            Ended::Task { lane, result }
+            let mut permit = None;
+            let give_place = || permit = settling.try_acquire_owned().ok().filter(|_| given.send(lane).is_ok());
+            let result = executor::execute(&tools, &job, &stage, claim, give_place).await;
+            Ended::Task { lane, had_place: permit.is_none(), result }
         });
     }
 

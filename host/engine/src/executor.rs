@@ -69,14 +69,18 @@ pub(crate) enum Unsettled {
 }
 
 /// Runs a claimed task and settles it. A panic of the host on the way is an attempt like any other, counted and kept.
+/// `ended_well` is told when nothing is left but to settle it, and that it can neither pause its job nor be tried again,
+/// unless the store refuses it.
 pub(crate) async fn execute(
     tools: &Tools,
     job: &JobPlan,
     stage: &StagePlan,
     claim: Claim,
+    ended_well: impl FnOnce(),
 ) -> Result<Executed, Unsettled> {
     let (task, token) = (claim.task, claim.token);
-    let executed = run_and_settle(tools, job, stage, claim).await;
+    let executed = supervise::catch(run_and_settle(tools, job, stage, claim, ended_well)).await;
+    let executed = executed.unwrap_or_else(|panic| Err(Unsettled::Panicked(panic)));
     if executed.is_err() {
         // Else it would be held for ever.
         tools.store.release(vec![(task, token)]).await?;
@@ -84,7 +88,13 @@ pub(crate) async fn execute(
     executed
 }
 
-async fn run_and_settle(tools: &Tools, job: &JobPlan, stage: &StagePlan, claim: Claim) -> Result<Executed, Unsettled> {
+async fn run_and_settle(
+    tools: &Tools,
+    job: &JobPlan,
+    stage: &StagePlan,
+    mut claim: Claim,
+    ended_well: impl FnOnce(),
+) -> Result<Executed, Unsettled> {
     let started_at = tools.clock.now();
     let (settlement, in_the_way) = match supervise::catch(attempt(tools, job, stage, &claim, started_at)).await {
         Ok(attempted) => attempted?,
@@ -94,8 +104,13 @@ async fn run_and_settle(tools: &Tools, job: &JobPlan, stage: &StagePlan, claim: 
             settlement_of(tools, job, stage, &claim, started_at, ran)
         }
     };
-    let settled = supervise::catch(settle(tools, job, stage, &claim, settlement)).await;
-    let settled = settled.map_err(Unsettled::Panicked)??;
+    // What the guest was given is needed no more, and others may run before the disk has answered.
+    claim.inputs.clear();
+    claim.data = JsonObject::nest([]);
+    if !matches!(settlement.verdict, Verdict::Failed(_) | Verdict::Later { .. }) {
+        ended_well();
+    }
+    let settled = settle(tools, job, stage, &claim, settlement).await?;
     Ok(Executed { settled, in_the_way })
 }
 
@@ -116,7 +131,7 @@ async fn attempt(
                 Some(missing) => {
                     Report { result: Ok(Err(StageError::Failed(missing))), guest_us: 0, memory_peak_bytes: 0 }
                 }
-                None => run(job, stage, claim, &attempt).await,
+                None => call(job, stage, claim, &attempt).await,
             };
             let (guest_us, mut ended) = (report.guest_us, attempt.end());
             if let Some(gone) = ended.store_gone.take() {
@@ -224,7 +239,7 @@ async fn missing_input(tools: &Tools, stage: &StagePlan, claim: &Claim) -> Resul
     Ok(missing.map(|(maker, _, name)| format!("artifact {maker}/{name}, which the stage reads, is missing")))
 }
 
-async fn run(job: &JobPlan, stage: &StagePlan, claim: &Claim, attempt: &Arc<Attempt>) -> StageReport {
+async fn call(job: &JobPlan, stage: &StagePlan, claim: &Claim, attempt: &Arc<Attempt>) -> StageReport {
     let number = claim.tally.attempts.saturating_add(1);
     let log = AttemptLog::new(AttemptName {
         job: job.spec.name.to_string(),
@@ -235,7 +250,7 @@ async fn run(job: &JobPlan, stage: &StagePlan, claim: &Claim, attempt: &Arc<Atte
     });
     let limits =
         CallLimits { wall_time: stage.spec.timeout, memory_bytes: job.guest_memory_max, ..CallLimits::default() };
-    let call = StageCall {
+    let asked = StageCall {
         job: job.spec.name.clone(),
         stage: stage.spec.name.clone(),
         key: claim.key.clone(),
@@ -244,7 +259,7 @@ async fn run(job: &JobPlan, stage: &StagePlan, claim: &Claim, attempt: &Arc<Atte
         params: stage.params.clone(),
         attempt: number,
     };
-    let running = job.handler.run_stage_in(&stage.instances, call, attempt.gates(job, log), &limits);
+    let running = job.handler.run_stage_in(&stage.instances, asked, attempt.gates(job, log), &limits);
     match supervise::catch(running).await {
         Ok(report) => report,
         Err(panic) => {

@@ -16,6 +16,8 @@ pub(crate) const TABLE_ELEMENTS_MAX: usize = 200_000;
 pub(crate) const CORE_INSTANCES_MAX: u32 = 64;
 /// Bytes that stay mapped between two tasks: what a small handler touches, so that its pages aren't faulted in anew.
 const KEEP_RESIDENT: usize = 4 << 20;
+/// The same of tables: giving one page back to the system between two tasks interrupts every other core.
+const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 
 /// The engine of a host, with room for `instances` guests.
 pub(crate) fn engine(instances: u32) -> Result<Engine, SandboxError> {
@@ -33,6 +35,7 @@ pub(crate) fn engine(instances: u32) -> Result<Engine, SandboxError> {
         .max_memory_size(MEMORY_BYTES_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
         .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(TABLE_KEEP_RESIDENT)
         // Trap 20: on 48.x a page scan can show a guest what the last one left.
         .pagemap_scan(Enabled::No);
     let mut config = Config::new();

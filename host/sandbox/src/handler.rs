@@ -256,6 +256,9 @@ fn host_call_bytes(limits: &CallLimits) -> u64 {
 /// How wasmtime says that one transfer was too large: it has no type for it. A test holds the words.
 const FUEL_WORDS: &str = "too much data is being copied";
 
+/// What a trap at the memory's edge mostly is: languages such as Rust and C keep a stack of their own there.
+const OWN_STACK: &str = "mostly a guest that recurses too deep for the stack in its memory (1 MiB where Rust made it)";
+
 /// Why a call trapped, in the clearest words that are known.
 fn failure(error: &wasmtime::Error, guest: &Guest, limits: &CallLimits) -> CallFailure {
     if error.downcast_ref::<OutOfTime>().is_some() {
@@ -288,6 +291,7 @@ fn failure(error: &wasmtime::Error, guest: &Guest, limits: &CallLimits) -> CallF
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => CallFailure::Limit("its stack is full: it recursed too deep".to_owned()),
+        Some(trap @ Trap::MemoryOutOfBounds) => CallFailure::Trap(format!("{trap}; {OWN_STACK}")),
         Some(trap) => CallFailure::Trap(trap.to_string()),
         None => CallFailure::Trap(clean_message(&error.root_cause().to_string())),
     }

@@ -2,8 +2,12 @@
 
 mod crawl;
 mod docs;
+mod figures;
 mod kills;
+mod peers;
 mod reference;
+mod series;
+mod side_by_side;
 mod world;
 
 use anyhow::Result;
@@ -27,6 +31,20 @@ enum What {
         #[arg(long, default_value_t = 3)]
         runs: usize,
     },
+    /// The design's table, each figure beside its reference; all of them where none is named.
+    Figures {
+        /// Which.
+        which: Vec<figures::Figure>,
+        /// Runs of each; the median and the range are printed.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+    },
+    /// The queue beside other queues, in one run.
+    Peers {
+        /// Runs of each; the medians are printed.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+    },
     /// Kills the program at random moments of that crawl, and looks at what it comes to.
     Kills {
         /// How often.
@@ -41,10 +59,20 @@ enum What {
     },
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    match Args::parse().what {
+/// Threads of the runtime for each core, as in the program.
+const WORKERS_PER_CORE: usize = 2;
+
+fn main() -> Result<()> {
+    let cores = std::thread::available_parallelism()?.get();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(cores * WORKERS_PER_CORE).enable_all().build()?.block_on(run(Args::parse()))
+}
+
+async fn run(args: Args) -> Result<()> {
+    match args.what {
         What::Crawl { max_depth, runs } => crawl::crawl(max_depth, runs.max(1)).await,
+        What::Figures { which, runs } => figures::figures(&which, runs.max(1)).await,
+        What::Peers { runs } => side_by_side::side_by_side(runs.max(1)).await,
         What::Kills { kills, seed, max_depth } => kills::kills(kills, seed, max_depth).await,
     }
 }

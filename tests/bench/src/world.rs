@@ -46,10 +46,17 @@ fn root() -> PathBuf {
 }
 
 /// A program that was built beside this one.
-fn program(name: &str) -> Result<PathBuf> {
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name(name);
     ensure!(program.is_file(), "{} isn't built; run `cargo xtask bench`", program.display());
     Ok(program)
+}
+
+/// Where `cargo xtask build-handlers` puts the tests' handlers.
+pub(crate) fn test_handlers() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program.ancestors().nth(2).context("this program lies in no target folder")?;
+    Ok(target.join("handlers"))
 }
 
 impl World {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tollgate_core::{StageIx, Timestamp, pause::Pause};
 use tollgate_store::{DiscoveryState, Store, StoreError};
 
@@ -24,7 +25,11 @@ pub(super) struct JobLanes {
 /// One lane.
 pub(super) struct LaneState {
     pub(super) plan: Arc<StagePlan>,
+    /// Tasks that have a place of the lane's.
     pub(super) running: usize,
+    /// Tasks that may give their place to the next one while they are being settled: as many as the lane has places, for
+    /// where more wait, the store is what is slow.
+    pub(super) settling: Arc<Semaphore>,
     /// The last claim filled its room, or something was opened since.
     pub(super) may_have_ready: bool,
     /// When the next task is due that wasn't at the last look.
@@ -71,7 +76,8 @@ impl Hold {
 
 impl LaneState {
     fn new(plan: Arc<StagePlan>) -> Self {
-        Self { plan, running: 0, may_have_ready: true, next_due: None, hold: Hold::default() }
+        let settling = Arc::new(Semaphore::new(plan.spec.concurrency));
+        Self { plan, running: 0, settling, may_have_ready: true, next_due: None, hold: Hold::default() }
     }
 
     /// How many more tasks may run.
@@ -129,10 +135,17 @@ impl JobLanes {
         if self.pause.is_some() { None } else { self.stage_mut(stage) }
     }
 
-    /// A task of the stage has ended; it is due again at `due`.
-    pub(super) fn task_ended(&mut self, stage: StageIx, due: Option<Timestamp>) {
+    /// A task of the stage that ended well has given its place away; it is being settled.
+    pub(super) fn place_given(&mut self, stage: StageIx) {
         if let Some(lane) = self.stage_mut(stage) {
             lane.running = lane.running.saturating_sub(1);
+        }
+    }
+
+    /// A task of the stage is settled; it had its place to the end or not, and is due again at `due`.
+    pub(super) fn task_ended(&mut self, stage: StageIx, had_place: bool, due: Option<Timestamp>) {
+        if let Some(lane) = self.stage_mut(stage) {
+            lane.running = lane.running.saturating_sub(usize::from(had_place));
             lane.next_due = match (lane.next_due, due) {
                 (Some(known), Some(due)) => Some(known.min(due)),
                 (known, due) => known.or(due),
