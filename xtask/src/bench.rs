@@ -1,4 +1,4 @@
-//! `cargo xtask bench` and `soak`: optimised builds, figures beside their reference.
+//! `cargo xtask bench` and `soak kills`: optimised builds, figures beside their reference.
 
 use anyhow::Result;
 
@@ -14,8 +14,8 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
     program(&what)
 }
 
-/// Runs the long campaigns.
-pub(crate) fn soak(args: &[String]) -> Result<()> {
+/// Kills the program during a crawl, again and again.
+pub(crate) fn kills(args: &[String]) -> Result<()> {
     let what: Vec<String> = std::iter::once("kills".to_owned()).chain(args.iter().cloned()).collect();
     program(&what)
 }
