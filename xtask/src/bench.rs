@@ -1,4 +1,4 @@
-//! `cargo xtask bench` and `soak`: optimised builds, figures beside their reference.
+//! `cargo xtask bench` and `soak kills`: optimised builds, figures beside their reference.
 
 use std::process::Command;
 
@@ -26,8 +26,8 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
     results.into_iter().collect()
 }
 
-/// Runs the long campaigns.
-pub(crate) fn soak(args: &[String]) -> Result<()> {
+/// Kills the program during a crawl, again and again.
+pub(crate) fn kills(args: &[String]) -> Result<()> {
     let what: Vec<String> = std::iter::once("kills".to_owned()).chain(args.iter().cloned()).collect();
     build()?;
     program(&what)

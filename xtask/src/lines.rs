@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::run::root;
 
-const CRATES: [&str; 16] = [
+const CRATES: [&str; 17] = [
     "host/core",
     "host/store",
     "host/egress",
@@ -21,6 +21,7 @@ const CRATES: [&str; 16] = [
     "tests",
     "tests/sim",
     "tests/bench",
+    "tests/fuzz",
     "tests/handlers/outcomes",
     "xtask",
 ];

@@ -8,6 +8,7 @@ mod handlers;
 mod lines;
 mod run;
 mod setup;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -20,7 +21,7 @@ usage: cargo xtask CHORE
   build-handlers   compiles the reference and test handlers to components
   bench [WHAT]     figures beside their reference, in one run: figures [NAME…], crawl, small, peers; the first two where
                    nothing is named
-  soak             long campaigns, bounded and seeded: kills during a crawl
+  soak [WHAT]      long campaigns, bounded and seeded: `kills` during a crawl, `fuzz` of all that comes from outside
   lines            the crates with their lines";
 
 fn main() -> ExitCode {
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         "test" => test::test(),
         "build-handlers" => setup::wasm_target().and_then(|()| handlers::build()),
         "bench" => bench::bench(rest),
-        "soak" => bench::soak(rest),
+        "soak" => soak::soak(rest),
         "lines" => lines::lines(),
         _ => {
             eprintln!("{USAGE}");

@@ -22,6 +22,10 @@ const REVISION_BYTES_MAX: usize = 1_024;
 const ITEMS_MAX: usize = 100_000;
 /// Quality flags of one output.
 const FLAGS_MAX: usize = 100;
+/// Objects and lists within one another. Readers of JSON give up at 128, and have it within more: the inputs of a later
+/// stage, a page of the API.
+const NESTING_MAX: usize = 100;
+
 pub(crate) fn output(output: types::Output) -> Result<StageOutput, CallFailure> {
     if output.quality_flags.len() > FLAGS_MAX {
         let text = format!("{} quality flags; {FLAGS_MAX} is the limit", output.quality_flags.len());
@@ -56,9 +60,24 @@ fn object(what: impl Fn() -> String, text: &str, bytes_max: usize) -> Result<Map
         return invalid(format!("{} bytes of JSON; {bytes_max} is the limit", text.len()));
     }
     match serde_json::from_str(text) {
+        Ok(Value::Object(object)) if object.values().any(|value| nests_deeper(value, NESTING_MAX - 1)) => {
+            invalid(format!("more than {NESTING_MAX} objects and lists within one another"))
+        }
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => invalid("not a JSON object".to_owned()),
         Err(error) => invalid(format!("not JSON: {error}")),
+    }
+}
+
+/// Whether more than `levels` of objects and lists stand within one another there.
+fn nests_deeper(value: &Value, levels: usize) -> bool {
+    let Some(left) = levels.checked_sub(1) else {
+        return value.is_array() || value.is_object();
+    };
+    match value {
+        Value::Array(list) => list.iter().any(|value| nests_deeper(value, left)),
+        Value::Object(fields) => fields.values().any(|value| nests_deeper(value, left)),
+        _ => false,
     }
 }
 
@@ -75,5 +94,24 @@ pub(crate) fn stage_error(error: types::StageError) -> StageError {
         types::StageError::LoginRequired(text) => StageError::LoginRequired(clean(text)),
         types::StageError::Permanent(text) => StageError::Permanent(clean(text)),
         types::StageError::Failed(text) => StageError::Failed(clean(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nests_deeper_than_its_readers_go_is_invalid() {
+        let read = |levels: usize| {
+            let text = format!("{}{{}}{}", r#"{"a":"#.repeat(levels - 1), "}".repeat(levels - 1));
+            object(|| "fields".to_owned(), &text, OUTPUT_BYTES_MAX)
+        };
+        assert!(read(NESTING_MAX).is_ok());
+        let refused = read(NESTING_MAX + 1);
+        assert!(matches!(&refused, Err(CallFailure::Invalid(text)) if text.contains("100 objects")), "{refused:?}");
+        let lists = format!(r#"{{"a":{}1{}}}"#, "[".repeat(NESTING_MAX - 1), "]".repeat(NESTING_MAX - 1));
+        assert!(object(|| "fields".to_owned(), &lists, OUTPUT_BYTES_MAX).is_ok());
+        assert!(object(|| "fields".to_owned(), &lists.replace('1', "[]"), OUTPUT_BYTES_MAX).is_err());
     }
 }

@@ -20,6 +20,8 @@ mod fixture;
 mod migrations;
 #[path = "store/model.rs"]
 mod model;
+#[path = "store/numbers.rs"]
+mod numbers;
 #[path = "store/reopen.rs"]
 mod reopen;
 #[path = "store/restart.rs"]

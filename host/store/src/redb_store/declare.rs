@@ -13,7 +13,7 @@ use super::{
     tasks::{ItemTasks, Side, apply_change, read_item},
     writer::Batch,
 };
-use crate::{DeclaredJob, JobDeclaration, StoreError, TaskRef};
+use crate::{DeclaredJob, JobDeclaration, StoreError, TaskRef, stored::corrupt};
 
 /// Declares it in the writer's batch.
 pub(crate) fn declare(
@@ -24,7 +24,7 @@ pub(crate) fn declare(
     let known = batch.jobs.by_name(&declaration.name).cloned();
     let id = match &known {
         Some(job) => job.spec.id,
-        None => JobId(batch.jobs.by_id.keys().next_back().map_or(1, |last| last.0 + 1)),
+        None => next_id(batch)?,
     };
     let stages = known.as_ref().map(|job| job.spec.stages.clone()).unwrap_or_default();
     let spec = Arc::new(new_spec(id, stages, declaration).map_err(Fault::Refused)?);
@@ -43,6 +43,11 @@ pub(crate) fn declare(
         discovery::declare(batch, id, discovery)?;
     }
     Ok(declared)
+}
+
+fn next_id(batch: &Batch<'_>) -> Result<JobId, StoreError> {
+    let last = batch.jobs.by_id.keys().next_back().map_or(0, |last| last.0);
+    last.checked_add(1).map(JobId).ok_or_else(|| corrupt("jobs are numbered to their end"))
 }
 
 /// The job as declared; new stages get the next numbers, and known ones keep theirs.

@@ -54,15 +54,15 @@ pub(crate) fn settle(batch: &mut Batch<'_>, page: &DiscoveryPage, items: &Prepar
     match &page.result {
         DiscoveryResult::Page { cursor, next_round, .. } => {
             state.cursor.clone_from(cursor);
-            state.found_in_round += items.len() as u64;
+            state.found_in_round = state.found_in_round.saturating_add(items.len() as u64);
             state.errors = 0;
             state.last_error = None;
             state.due = None;
             state.finished = false;
             if cursor.is_none() {
-                state.rounds += 1;
+                state.rounds = state.rounds.saturating_add(1);
                 // Known items count: a round that finds what it found before is a healthy one.
-                state.empty_rounds = if state.found_in_round == 0 { state.empty_rounds + 1 } else { 0 };
+                state.empty_rounds = if state.found_in_round == 0 { state.empty_rounds.saturating_add(1) } else { 0 };
                 state.found_in_round = 0;
                 state.due = *next_round;
                 state.finished = next_round.is_none();

@@ -3,7 +3,11 @@
 use redb::ReadableTable;
 use tollgate_core::JobId;
 
-use super::{fault::Fault, tables::text_key, writer::Batch};
+use super::{
+    fault::Fault,
+    tables::{number_after, text_key},
+    writer::Batch,
+};
 use crate::{
     StateChange, StateEntry, StoreError,
     stored::{StoredStateEntry, StoredStateV1, decode, encode},
@@ -58,7 +62,7 @@ pub(crate) fn apply(batch: &mut Batch<'_>, job: JobId, changes: &[StateChange]) 
                 // One count for the job, so that an entry that went and came back has another version (no ABA).
                 let totals = &mut batch.jobs.get_mut(job)?.totals;
                 let version = totals.next_state_version;
-                totals.next_state_version += 1;
+                totals.next_state_version = number_after("versions of the job's state", version)?;
                 let row = encode(&StoredStateEntry::V1(StoredStateV1 { version, value }))?;
                 batch.tables.state.insert(key.as_slice(), row.as_slice())?;
             }

@@ -14,7 +14,7 @@ use super::{
     fault::Fault,
     jobs::Jobs,
     migrations,
-    tables::{Tables, meta},
+    tables::{Tables, meta, number_after},
 };
 use crate::StoreError;
 
@@ -67,7 +67,8 @@ fn prepare(queue: &Database) -> Result<(Jobs, Claims), Fault> {
     migrations::run(&transaction)?;
     let (jobs, opened) = {
         let mut tables = Tables::open(&transaction)?;
-        let opened = tables.meta.get(meta::OPENED)?.map_or(0, |row| row.value()) + 1;
+        let opened = tables.meta.get(meta::OPENED)?.map_or(0, |row| row.value());
+        let opened = number_after("openings", opened)?;
         tables.meta.insert(meta::OPENED, opened)?;
         (Jobs::load(&tables)?, opened)
     };

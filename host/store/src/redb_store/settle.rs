@@ -16,7 +16,7 @@ use super::{
     jobs::{Job, Spec},
     json,
     submit::{self, Prepared},
-    tables::{AttemptKey, Tables, artifact_key, attempt_key, job_key, task_key},
+    tables::{AttemptKey, Tables, artifact_key, attempt_key, job_key, number_after, task_key},
     tasks::{Head, ItemTasks, Side, apply_change, note, read_item},
     writer::Batch,
 };
@@ -271,7 +271,7 @@ fn write_error(tables: &mut Tables<'_>, job: &mut Job, settlement: &Settlement) 
         return Ok(());
     };
     let number = job.totals.next_error;
-    job.totals.next_error += 1;
+    job.totals.next_error = number_after("errors", number)?;
     let row = StoredErrorRow::V1(StoredErrorV1 {
         item: settlement.task.item.0,
         stage: settlement.task.stage.0,

@@ -11,7 +11,7 @@ use super::{
     fault::Fault,
     jobs::{Job, Spec},
     reopen,
-    tables::{Figure, Tables, figure_key, ready_key, text_key},
+    tables::{Figure, Tables, figure_key, number_after, ready_key, text_key},
     tasks::{Side, note},
     writer::Batch,
 };
@@ -155,7 +155,7 @@ fn insert(
     let mut next = first;
     for (place, _) in fresh.iter().enumerate().filter(|(_, fresh)| **fresh) {
         ids[place] = next;
-        next += 1;
+        next = number_after("items", next)?;
     }
     let count = next - first;
     if count == 0 {
@@ -217,7 +217,7 @@ fn count_initial(
 /// Notes that the items from `first` to `last` are the job's.
 fn extend_span(tables: &mut Tables<'_>, job: &mut Job, first: u64, last: u64) -> Result<(), Fault> {
     let start = match job.span {
-        Some((start, end)) if end + 1 == first => start,
+        Some((start, end)) if end.checked_add(1) == Some(first) => start,
         _ => first,
     };
     let key = figure_key(job.spec.id, Figure::Span, start);

@@ -216,6 +216,11 @@ pub(crate) fn figure_u64(row: &[u8]) -> Result<u64, crate::StoreError> {
     Ok(u64::from_le_bytes(bytes))
 }
 
+/// The number after `number`. There is always one, unless the row that it was read from isn't what was written.
+pub(crate) fn number_after(what: &str, number: u64) -> Result<u64, crate::StoreError> {
+    number.checked_add(1).ok_or_else(|| crate::stored::corrupt(format!("{what} are numbered to their end")))
+}
+
 /// The job's spans that may hold items after `after`, by rising number: first and last item of each.
 pub(crate) fn spans(
     figures: &impl ReadableTable<&'static FigureKey, &'static [u8]>,
