@@ -30,7 +30,7 @@ use std::{path::PathBuf, sync::Arc};
 use tokio::sync::Semaphore;
 
 pub use check::{JobStage, check_job, job_stages};
-pub use compile::Compiler;
+pub use compile::{CompileLimits, Compiler};
 pub use error::{LoadError, SandboxError};
 pub use handler::Handler;
 pub use instances::{Instances, KeptMemory};
