@@ -9,6 +9,7 @@ mod clock;
 mod crawl;
 mod ended;
 mod faulty;
+mod full_disk;
 mod gate;
 mod hostile_artifacts;
 mod lessons;
