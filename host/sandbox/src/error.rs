@@ -61,7 +61,8 @@ pub enum LoadError {
     },
     /// Its world isn't a handler's.
     #[error(
-        "it exports no {expected}, which a handler must; it exports {found}: build it against the world `handler` of wit/{}",
+        "it exports no {expected}, which a handler must; it exports {found}: build it against the world `handler` of \
+         wit/{}",
         crate::inspect::OFFERED
     )]
     WrongWorld {

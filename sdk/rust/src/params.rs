@@ -13,8 +13,8 @@
 //! }
 //! ```
 //!
-//! Both are texts to a handler: they are lent as `&str`. Where a unit test gives one that is none, whatever uses it says
-//! so.
+//! Both are texts to a handler: they are lent as `&str`. Where a unit test gives one that is none, whatever uses it
+//! says so.
 
 use std::{borrow::Cow, fmt, ops::Deref};
 

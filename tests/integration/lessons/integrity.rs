@@ -58,7 +58,8 @@ async fn s03_a_mistake_in_params_pauses_the_job_and_is_named() {
     let world = World::new(vec![(SITE, Arc::new(pages))]).await;
     let jobs = format!(
         "[job.test]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\n\
-         [job.test.stage.extract]\nconcurrency = 1\nparams = {{ fields = {{ title = \"h1\" }}, required = [\"sku\"] }}\n"
+         [job.test.stage.extract]\nconcurrency = 1\n\
+         params = {{ fields = {{ title = \"h1\" }}, required = [\"sku\"] }}\n"
     );
     let host = world.start(&world.jobs(&jobs)).await;
     let url = |number| format!("http://{SITE}/{number}");
