@@ -1,6 +1,6 @@
 //! Why a host can't start or go on.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
 use tollgate_core::spec::Diagnostic;
 use tollgate_egress::GateError;
@@ -45,4 +45,21 @@ pub enum HostError {
     /// The API can't listen.
     #[error(transparent)]
     Listen(std::io::Error),
+}
+
+impl HostError {
+    /// The same, or that the disk is full, if that is behind it: whatever met it first, what to do is the same.
+    pub(crate) fn or_full_disk(self) -> Self {
+        let error = match &self {
+            Self::Data { error, .. }
+            | Self::Gate(GateError::Spool(error))
+            | Self::Engine(EngineError::File { error, .. })
+            | Self::Listen(error) => error,
+            _ => return self,
+        };
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Store(StoreError::Full(self.to_string())),
+            _ => self,
+        }
+    }
 }

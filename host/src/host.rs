@@ -100,6 +100,10 @@ impl HostBuilder {
     /// jobs.toml, the data folder, the store, the sandbox or the listening address is at fault. A job that can't run
     /// is no error: it is paused with the reason, and the others run.
     pub async fn start(self) -> Result<Host, HostError> {
+        self.start_all().await.map_err(HostError::or_full_disk)
+    }
+
+    async fn start_all(self) -> Result<Host, HostError> {
         let spec = SpecFile::read(&self.file)?;
         let data = self.data.unwrap_or_else(|| spec.data());
         make_folder(&data)?;
@@ -243,7 +247,7 @@ impl Host {
     /// The store failed, or something that runs with it ended. What wasn't settled runs again at the next start.
     pub async fn wait(mut self) -> Result<RunEnded, HostError> {
         match (&mut self.running).await {
-            Ok(ended) => ended,
+            Ok(ended) => ended.map_err(HostError::or_full_disk),
             Err(error) => Err(HostError::Engine(ended("the host", error))),
         }
     }

@@ -7,7 +7,10 @@ use tokio::sync::watch;
 use tollgate_cli::{Checked, CliError, Program, RunRequest, Running};
 use tollgate_core::ids::HandlerName;
 use tollgate_engine::{Operations, Progress, RunEnded, clock::SystemClock};
-use tollgate_sandbox::{Compiler, Sandbox, SandboxOptions};
+use tollgate_sandbox::{
+    CompileLimits, Compiler, Sandbox, SandboxOptions,
+    compile_child::{self, ChildLimits},
+};
 use tollgate_store::{RedbStore, Store as _, StoreError, StoreOptions, VerifyReport};
 use tollgate_web::HostFile;
 
@@ -24,7 +27,8 @@ pub struct Tollgate;
 fn compiler() -> Result<Compiler, CliError> {
     let program = std::env::current_exe()
         .map_err(|error| CliError::failed(format!("this program can't find itself: {error}")))?;
-    Ok(Compiler::Child { program, args: vec![tollgate_cli::COMPILE_COMMAND.to_owned()] })
+    let args = vec![tollgate_cli::COMPILE_COMMAND.to_owned()];
+    Ok(Compiler::Child { program, args, limits: CompileLimits::default() })
 }
 
 fn refuse(error: HostError) -> CliError {
@@ -109,8 +113,8 @@ impl Program for Tollgate {
         .boxed()
     }
 
-    fn compile(&self, input: &Path, output: &Path) -> Result<(), CliError> {
-        tollgate_sandbox::compile_child::main(input, output).map_err(CliError::failed)
+    fn compile(&self, (cpu_seconds, memory_bytes): (u64, u64), input: &Path, output: &Path) -> Result<(), CliError> {
+        compile_child::main(ChildLimits { cpu_seconds, memory_bytes }, input, output).map_err(CliError::failed)
     }
 }
 

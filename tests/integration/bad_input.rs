@@ -1,37 +1,16 @@
 //! Bad input to the program: one clear message that says what to do, with its place in the file, a documented exit
 //! code, and nothing harmed.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
+use std::{fs, path::Path};
+
+use redb::{Database, TableDefinition};
+use serde_json::Value;
+use tollgate_store::{RedbStore, Store as _, StoreOptions, schema_version};
+
+use crate::{
+    ended::run,
+    world::{World, outcomes},
 };
-
-use crate::world::{World, outcomes, program};
-
-/// What a command said and how it ended.
-struct Ended {
-    code: Option<i32>,
-    said: String,
-}
-
-fn run(world: &World, data: &Path, args: &[&str]) -> Ended {
-    let mut command = Command::new(program("tollgate"));
-    command.arg("--file").arg(world.path("jobs.toml")).arg("--data").arg(data).args(args).stdin(Stdio::null());
-    let output = command.output().unwrap();
-    Ended { code: output.status.code(), said: String::from_utf8_lossy(&output.stderr).into_owned() }
-}
-
-impl Ended {
-    /// It ended with that code, and said all that.
-    fn is(&self, what: &str, code: i32, words: &[&str]) {
-        assert_eq!(self.code, Some(code), "{what}: {}", self.said);
-        for word in words {
-            assert!(self.said.contains(word), "{what}: {word:?} is missing in: {}", self.said);
-        }
-        assert!(!self.said.contains("panicked"), "{what}: {}", self.said);
-    }
-}
 
 const PAGES: &str = "[job.shop]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http\", \"artifacts\"]\n";
 
@@ -58,6 +37,17 @@ async fn a_bad_jobs_toml_is_refused_with_file_line_and_what_to_do() {
             format!("{PAGES}{seeds}[job.shop.stage.extract]\nwhen = \"fetch.size >\"\n"),
             &["jobs.toml:15:", "fetch.size >"],
         ),
+        ("a count below nothing", format!("{PAGES}breaker = -1\n"), &["jobs.toml:13:11", "breaker is -1", "1 to 1000"]),
+        (
+            "a count that is no whole number",
+            format!("{PAGES}[job.shop.stage.fetch]\nattempts = 1e9\n"),
+            &["jobs.toml:14:12", "attempts is 1000000000.0", "1 to 1000"],
+        ),
+        (
+            "a size below nothing",
+            format!("[site.\"*\"]\nbody-max = \"-5 MB\"\n{PAGES}"),
+            &["jobs.toml:10:12", "20 MiB"],
+        ),
         ("a bad proxy", format!("[proxy.other]\nurl = \"not a url\"\n{PAGES}"), &["jobs.toml:10:", "url"]),
     ] {
         world.jobs(&jobs);
@@ -65,6 +55,136 @@ async fn a_bad_jobs_toml_is_refused_with_file_line_and_what_to_do() {
         run(&world, &data, &["check"]).is(what, 2, words);
         let ended = run(&world, &data, &["run", "--until-idle"]);
         assert!(matches!(ended.code, Some(2 | 5)), "{what}: {:?} {}", ended.code, ended.said);
+    }
+}
+
+/// Params that `pages` can't use: what of them, with what is said. They stand in line 13 and the lines after it.
+const PARAMS: [(&str, &str, &[&str]); 13] = [
+    (
+        "a seed",
+        "seeds = [\"https://a.example/\", \"a.example\"]",
+        &[":14:32: ", "seeds[1]: \"a.example\" is no http or https address", "\"https://example.com/\""],
+    ),
+    (
+        "a sitemap",
+        "sitemap = [\"ftp://a.example/s.xml\"]",
+        &[":14:12: ", "sitemap[0]: \"ftp://a.example/s.xml\" is no http"],
+    ),
+    (
+        "a bound",
+        "within = [\"https//a.example\"]",
+        &[":14:11: ", "within[0]: \"https//a.example\" hasn't the form", "Hosts (`docs.example`)"],
+    ),
+    ("a selector", "fields.title = \"h1[\"", &[":14:16: ", "fields.title: \"h1[\" is no CSS selector", "a[href]"]),
+    (
+        "a rule's selector",
+        "fields.price = { select = \"..a\", parse = \"number\" }",
+        &[":14:27: ", "fields.price.select: \"..a\" is no CSS selector"],
+    ),
+    ("an empty selector", "fields.text = { text = \"\" }", &[":14:24: ", "fields.text.text: \"\" is no CSS selector"]),
+    (
+        "a rule's key",
+        "fields.a = { select = \"a\", atr = \"href\" }",
+        &[":14:34: ", "fields.a.atr: unknown key", "did you mean `attr`?"],
+    ),
+    (
+        "a rule's word",
+        "fields.a = { select = \"a\", parse = \"nubmer\" }",
+        &[":14:36: ", "fields.a.parse: ", "nubmer", "number"],
+    ),
+    (
+        "a rule",
+        "fields.a = { selct = \"a\" }",
+        &[":14:12: ", "fields.a: ", "it may be `\"h1\"`: the text of the first element"],
+    ),
+    ("a field's name", "fields.url = \"h1\"", &[":14:14: ", "fields.url: no key may be called so", "can't be one"]),
+    (
+        "a list",
+        "required = \"title\"",
+        &[":14:12: ", "required: \"title\" is not of type \"array\"", "Fields without which"],
+    ),
+    ("a param", "sedes = [\"https://a.example/\"]", &[":14:9: ", "sedes: unknown key", "did you mean `seeds`?"]),
+    ("a depth", "max-depth = -1", &[":14:13: ", "max-depth: -1 is less than"]),
+];
+
+#[tokio::test]
+async fn bad_params_are_told_before_anything_runs_each_with_its_own_place() {
+    let world = World::new(vec![]).await;
+    let data = world.path("data");
+    world.jobs(PAGES);
+    run(&world, &data, &["run", "--until-idle"]).is("a good start", 0, &[]);
+    for (what, params, words) in PARAMS {
+        world.jobs(&format!("{PAGES}[job.shop.params]\n{params}\n"));
+        let checked = run(&world, &data, &["check"]);
+        checked.is(what, 2, words);
+        assert_eq!(checked.said.matches("jobs.toml:").count(), 1, "{what}: once: {}", checked.said);
+    }
+    // Of a stage's own params, too, and a job that ran before is paused with the reason.
+    world.jobs(&format!("{PAGES}[job.shop.stage.extract.params.fields]\ntitle = \"h1\"\nprice = \".a >\"\n"));
+    run(&world, &data, &["run", "--until-idle"]).is("a bad selector at `run`", 5, &["at a standstill: shop"]);
+    let job = run(&world, &data, &["job", "show", "shop", "-o", "json"]);
+    let job: Value = serde_json::from_str(&job.printed).unwrap();
+    let evidence = job["job"]["pause"]["evidence"].as_str().unwrap_or_default();
+    assert!(evidence.contains("jobs.toml:15:9: params of stage extract: fields.price: \".a >\" is no CSS"), "{job}");
+    world.jobs(PAGES);
+    run(&world, &data, &["run", "--until-idle"]).is("mended, it goes on", 0, &[]);
+}
+
+/// Texts at the edges of what is an address.
+const ADDRESSES: [&str; 16] = [
+    "https://a.example/",
+    "http://a.example",
+    " https://a.example/x ",
+    "HTTPS://A.EXAMPLE",
+    "https:a.example",
+    "https://a.example/ü?ä#ö",
+    "https://[::1]:80/",
+    "https://u:p@a.example/",
+    "https://",
+    "//a.example/",
+    "/x",
+    "a.example",
+    "",
+    "ftp://a.example/",
+    "mailto:a@a.example",
+    "https://a.example:99999/",
+];
+/// Texts at the edges of what is a selector.
+const SELECTORS: [&str; 18] = [
+    "h1",
+    "a[href]",
+    "a[href^='/x']",
+    "h1[",
+    "..a",
+    "",
+    " ",
+    "a, b",
+    "a,",
+    "a > b",
+    "a >",
+    ":not(.a)",
+    ":has(> a)",
+    ":nth-child(2n+1)",
+    ":nope",
+    "a::before",
+    "*",
+    "ü",
+];
+
+#[tokio::test]
+async fn what_check_takes_for_addresses_and_selectors_is_what_the_sdk_takes() {
+    let world = World::new(vec![]).await;
+    let fields: Vec<String> = (0..).zip(SELECTORS).map(|(n, text)| format!("f{n} = {text:?}\n")).collect();
+    let params = format!("seeds = {ADDRESSES:?}\n[job.shop.params.fields]\n{}", fields.concat());
+    world.jobs(&format!("{PAGES}[job.shop.params]\n{params}"));
+    let said = run(&world, &world.path("data"), &["check"]).said;
+    for (n, text) in (0..).zip(ADDRESSES) {
+        let refused = tollgate_sdk::links::absolute(text, None).is_none();
+        assert_eq!(said.contains(&format!(" seeds[{n}]: {text:?} is no")), refused, "{text:?}: {said}");
+    }
+    for (n, text) in (0..).zip(SELECTORS) {
+        let refused = tollgate_sdk::html::selector(text).is_err();
+        assert_eq!(said.contains(&format!(" fields.f{n}: {text:?} is no")), refused, "{text:?}: {said}");
     }
 }
 
@@ -81,12 +201,29 @@ async fn a_bad_handler_file_is_refused_with_its_name() {
     file("short", &good[..good.len() / 2]);
     file("zeros", b"");
     fs::File::options().write(true).open(handlers.join("zeros.wasm")).unwrap().set_len(600 << 20).unwrap();
+    let component = |text: &str| wat::parse_str(format!("(component {text})")).unwrap();
+    let stages = |version: &str| format!("(instance $i) (export \"tollgate:handler/stages@{version}\" (instance $i))");
+    file("world", &component("(instance $i) (export \"wasi:cli/run@0.2.0\" (instance $i))"));
+    file("nothing", &component(""));
+    file("newer", &component(&stages("0.2.0")));
+    file("mixed", &component(&format!("(import \"tollgate:handler/http@0.2.0\" (instance)) {}", stages("0.1.0"))));
+    file("foreign", &component(&format!("(import \"other:thing/api@1.0.0\" (instance)) {}", stages("0.1.0"))));
+    file("hollow", &component(&stages("0.1.0")));
     for (name, words) in [
         ("text", &["text.wasm", "component"][..]),
         ("module", &["module.wasm", "wasm32-wasip2"]),
         ("native", &["native.wasm", "native code"]),
         ("short", &["short.wasm"]),
-        ("zeros", &["zeros.wasm", "600"]),
+        ("zeros", &["zeros.wasm", "629145600", "67108864"]),
+        (
+            "world",
+            &["world.wasm", "no tollgate:handler/stages@0.1.0", "it exports wasi:cli/run@0.2.0", "the world `handler`"],
+        ),
+        ("nothing", &["nothing.wasm", "no tollgate:handler/stages@0.1.0", "it exports nothing"]),
+        ("newer", &["newer.wasm", "tollgate:handler/stages@0.2.0", "offers 0.1.0", "build it against that version"]),
+        ("mixed", &["mixed.wasm", "tollgate:handler/http@0.2.0", "offers 0.1.0", "build it against that version"]),
+        ("foreign", &["foreign.wasm", "imports other:thing/api@1.0.0", "may import tollgate:handler and WASI"]),
+        ("hollow", &["hollow.wasm", "describe", "wit/0.1.0"]),
     ] {
         let job = format!(
             "[host]\nhandlers = {:?}\n{}",
@@ -113,6 +250,21 @@ async fn a_data_folder_that_cannot_be_used_is_named_and_left_as_it_is() {
     let fixed = Path::new("/sys/tollgate-data");
     run(&world, fixed, &["run", "--until-idle"]).is("a place that takes nothing", 1, &["/sys/tollgate-data"]);
 
+    let other = RedbStore::open(&data, StoreOptions::default()).unwrap();
+    for command in [&["run", "--until-idle"][..], &["status"], &["store", "verify"]] {
+        run(&world, &data, command).is("another host has it", 3, &["in use by another host; stop it", "[host] data"]);
+    }
+    other.close().await.unwrap();
+
+    let known = schema_version();
+    set_version(&data, known + 1);
+    let newer = format!("schema version {}, newer than {known}; run the Tollgate that wrote it", known + 1);
+    for command in [&["run", "--until-idle"][..], &["status"], &["store", "verify"]] {
+        run(&world, &data, command).is("of a newer Tollgate", 1, &[&newer]);
+    }
+    set_version(&data, known);
+    run(&world, &data, &["run", "--until-idle"]).is("as it was", 0, &[]);
+
     for (what, length) in [("torn", 3_000_u64), ("empty", 0)] {
         let torn = world.path(what);
         fs::create_dir(&torn).unwrap();
@@ -123,4 +275,13 @@ async fn a_data_folder_that_cannot_be_used_is_named_and_left_as_it_is() {
         ended.is(what, 1, &["queue.redb", "backup"]);
         assert_eq!(fs::read(torn.join("queue.redb")).unwrap(), before, "{what}: it is left as it is");
     }
+}
+
+/// Writes the version of a stopped store, as a program of that version would have it.
+fn set_version(data: &Path, version: u32) {
+    let queue = Database::open(data.join("queue.redb")).unwrap();
+    let transaction = queue.begin_write().unwrap();
+    let meta: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+    transaction.open_table(meta).unwrap().insert("schema", u64::from(version)).unwrap();
+    transaction.commit().unwrap();
 }

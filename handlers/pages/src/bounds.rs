@@ -8,15 +8,19 @@ use tollgate_sdk::prelude::*;
 pub(crate) struct Crawl {
     /// Pages to begin with.
     #[serde(default)]
-    pub(crate) seeds: Vec<String>,
+    pub(crate) seeds: Vec<Address>,
     /// Sitemaps, or indexes of sitemaps, whose pages to take.
     #[serde(default)]
-    pub(crate) sitemap: Vec<String>,
+    pub(crate) sitemap: Vec<Address>,
     /// Whether links of pages are followed.
     #[serde(default)]
     pub(crate) follow: bool,
-    /// Hosts, or beginnings of addresses, one of which an address must have; empty: the sites of seeds and sitemaps.
+    /// Hosts (`docs.example`), or beginnings of addresses (`https://docs.example/guide/`), one of which an address must
+    /// have; empty: the sites of seeds and sitemaps.
     #[serde(default)]
+    #[schemars(inner(regex(
+        pattern = r"^(https?://[^\s/?#]+\S*|[^\s/?#:]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?)$"
+    )))]
     pub(crate) within: Vec<String>,
     /// Patterns of addresses to leave out; `*` stands for anything.
     #[serde(default)]

@@ -42,7 +42,7 @@ pub(crate) fn seeds(round: &Round, crawl: &Crawl) -> Result<Found> {
         if crawl.seeds.is_empty() && crawl.sitemap.is_empty() {
             return Err(StageError::permanent("params name neither `seeds` nor `sitemap`: there is nothing to crawl"));
         }
-        let seed = |seed: &String| {
+        let seed = |seed: &Address| {
             let url =
                 links::absolute(seed, None).or_permanent(&format!("seed {seed:?} is no http or https address"))?;
             Ok(Link { url, depth: 0 })

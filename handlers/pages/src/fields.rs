@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use tollgate_sdk::{Map, Value, prelude::*};
+use tollgate_sdk::{Map, Value, json, prelude::*};
 
 use crate::{crawl::Page, rule::Rule};
 
 /// What to take: `fields = { title = "h1", links = { select = "a", attr = "href", all = true } }`.
 #[params]
 pub(crate) struct Fields {
-    /// Fields by name.
+    /// Fields by name; `url` is the page's own address, and can't be one.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = json!({"not": {"const": URL}})))]
     fields: BTreeMap<String, Rule>,
     /// Fields without which a page is no item of this kind: it is rejected.
     #[serde(default)]
@@ -71,7 +72,7 @@ fn bad_params(name: &str, error: StageError) -> StageError {
 
 #[cfg(test)]
 mod tests {
-    use tollgate_sdk::{json, mock, stage::take_params};
+    use tollgate_sdk::{mock, stage::take_params};
 
     use super::*;
 

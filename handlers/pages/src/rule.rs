@@ -12,7 +12,7 @@ use tollgate_sdk::{
 #[serde(untagged)]
 pub(crate) enum Rule {
     /// `"h1"`: the text of the first element.
-    First(String),
+    First(Selector),
     /// `{ text = "article" }`: the text of all elements, in one.
     Text(TextRule),
     /// `{ table = "table.specs" }`: the first table.
@@ -26,7 +26,7 @@ pub(crate) enum Rule {
 #[serde(deny_unknown_fields)]
 pub(crate) struct TextRule {
     /// A CSS selector.
-    text: String,
+    text: Selector,
 }
 
 /// A table: with two columns an object, else a list of rows, each a list of cells.
@@ -34,7 +34,7 @@ pub(crate) struct TextRule {
 #[serde(deny_unknown_fields)]
 pub(crate) struct TableRule {
     /// A CSS selector.
-    table: String,
+    table: Selector,
 }
 
 /// Every way of taking elements.
@@ -42,7 +42,7 @@ pub(crate) struct TableRule {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SelectRule {
     /// A CSS selector.
-    select: String,
+    select: Selector,
     /// An attribute in place of the text; `href` and `src` are made absolute.
     #[serde(default)]
     attr: Option<String>,

@@ -85,7 +85,7 @@ pub(crate) enum Command {
     },
     /// Compiles a component; the program calls itself so.
     #[command(name = COMPILE_COMMAND, hide = true)]
-    CompileComponent { component: PathBuf, compiled: PathBuf },
+    CompileComponent { cpu_seconds: u64, memory_bytes: u64, component: PathBuf, compiled: PathBuf },
 }
 
 #[derive(Debug, ClapArgs)]

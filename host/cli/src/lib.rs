@@ -52,7 +52,9 @@ pub fn main(program: &dyn Program) -> ExitCode {
 async fn command(program: &dyn Program, args: Args) -> Result<(), CliError> {
     let global = args.global;
     match args.command {
-        Command::CompileComponent { component, compiled } => return program.compile(&component, &compiled),
+        Command::CompileComponent { cpu_seconds, memory_bytes, component, compiled } => {
+            return program.compile((cpu_seconds, memory_bytes), &component, &compiled);
+        }
         Command::Run(run) => return run::run(program, &global, run).await,
         _ => logging::quiet(),
     }

@@ -65,8 +65,11 @@ fn library(name: &HandlerName) -> String {
         .flat_map(|word| word.chars().take(1).map(|first| first.to_ascii_uppercase()).chain(word.chars().skip(1)))
         .collect();
     // Types that the template has already.
-    if ["Page", "Title", "Settings", "Result", "Found", "Artifact", "String", "Vec", "Option", "Some", "None", "Self"]
-        .contains(&item.as_str())
+    if [
+        "Page", "Title", "Settings", "Address", "Result", "Found", "Artifact", "String", "Vec", "Option", "Some",
+        "None", "Self",
+    ]
+    .contains(&item.as_str())
     {
         item.insert_str(0, "Item");
     }

@@ -70,11 +70,12 @@ pub trait Program {
         component: &'a Path,
         data: &'a Path,
     ) -> BoxFuture<'a, Result<(), CliError>>;
-    /// Compiles a component, under limits that the process sets itself.
+    /// Compiles a component, under limits that the process sets itself: of processor time in seconds, and of memory in
+    /// bytes.
     ///
     /// # Errors
     /// It can't be compiled within them.
-    fn compile(&self, input: &Path, output: &Path) -> Result<(), CliError>;
+    fn compile(&self, limits: (u64, u64), input: &Path, output: &Path) -> Result<(), CliError>;
 }
 
 /// A running host.

@@ -194,7 +194,7 @@ mod tests {
             async { Err(self.answer()) }.boxed()
         }
 
-        fn compile(&self, _input: &Path, _output: &Path) -> Result<(), CliError> {
+        fn compile(&self, _limits: (u64, u64), _input: &Path, _output: &Path) -> Result<(), CliError> {
             Err(self.answer())
         }
     }

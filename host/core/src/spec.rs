@@ -5,6 +5,7 @@
 
 pub mod diagnostic;
 pub mod parse;
+pub mod places;
 mod raw;
 mod values;
 
@@ -23,6 +24,7 @@ use crate::{
 
 pub use diagnostic::{Diagnostic, Place};
 pub use parse::parse;
+pub use places::Places;
 
 /// Concurrency of a lane where jobs.toml names none.
 pub const CONCURRENCY_DEFAULT: usize = 4;
@@ -221,6 +223,8 @@ pub struct JobSpec {
     pub grants: Vec<Grant>,
     /// Params of the job; each stage's own are laid over them.
     pub params: Map<String, Value>,
+    /// Where each of `params` stands.
+    pub params_at: Places,
     /// When discovery runs; absent: only what is submitted.
     pub discover: Option<DiscoverSpec>,
     /// The stages that run; absent: all of the handler's, in its order.
@@ -257,6 +261,16 @@ impl JobSpec {
         params.extend(stage.params.clone());
         params
     }
+
+    /// Where a value of the params of a stage, or of the job alone, stands, by the keys that lead to it; what is
+    /// missing, where it would.
+    #[must_use]
+    pub fn param_at(&self, stage: Option<&StageSpec>, path: &[String]) -> Place {
+        let stage = stage.filter(|stage| !stage.params.is_empty());
+        let own = stage.and_then(|stage| stage.params_at.nearest(path));
+        let around = || stage.map_or(self.at, |stage| stage.at);
+        own.or_else(|| self.params_at.nearest(path)).unwrap_or_else(around)
+    }
 }
 
 /// When discovery runs.
@@ -285,6 +299,8 @@ pub struct StageSpec {
     pub needs_at: Place,
     /// Laid over the job's.
     pub params: Map<String, Value>,
+    /// Where each of `params` stands.
+    pub params_at: Places,
     /// How it is tried again.
     pub retry: RetryPolicy,
     /// Wall-clock time of one task, host waits included.
@@ -309,6 +325,7 @@ impl StageSpec {
             needs: None,
             needs_at: at,
             params: Map::new(),
+            params_at: Places::default(),
             retry: RetryPolicy::default(),
             timeout: TASK_TIMEOUT_DEFAULT,
             raw: true,

@@ -1,6 +1,6 @@
 //! Why the gate can't be set up, or refuses a request.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use tollgate_core::{
     http::HttpError,
@@ -27,11 +27,13 @@ pub struct Refused {
     pub refusal: Option<Refusal>,
     /// Bytes of bodies received for them.
     pub bytes_received: u64,
+    /// There was no room on the disk for the body: no wait helps, a person does.
+    pub disk_full: bool,
 }
 
 impl Refused {
     fn new(error: HttpError, refusal: Option<Refusal>) -> Self {
-        Self { error, refusal, bytes_received: 0 }
+        Self { error, refusal, bytes_received: 0, disk_full: false }
     }
 
     /// No policy lets the job reach that address.
@@ -83,7 +85,8 @@ impl Refused {
     pub(crate) fn storage(error: &std::io::Error) -> Self {
         let text = format!("the scratch folder: {error}");
         let refusal = refusal(RefusalKind::Down, "the scratch folder", &text, None);
-        Self::new(HttpError::Storage(text), Some(refusal))
+        let disk_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        Self { disk_full, ..Self::new(HttpError::Storage(text), Some(refusal)) }
     }
 
     /// The same, with what was received before.

@@ -60,8 +60,11 @@ pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, Stor
         }
     };
     let now = tools.clock.now();
-    let guest_us = report.guest_us;
-    let ran = |outcome| Ran { outcome, ended: attempt.end(), guest_us };
+    let (guest_us, mut ended) = (report.guest_us, attempt.end());
+    if let Some(gone) = ended.store_gone.take() {
+        return Err(gone);
+    }
+    let ran = |outcome| Ran { outcome, ended, guest_us };
     let result = match report.result {
         Ok(Ok(found)) => {
             let every = job.spec.discover.and_then(|discover| discover.every);

@@ -496,7 +496,7 @@ impl Dispatcher {
 
 /// Whether nothing at all can go on after it: the disk refuses, or the store is closed.
 pub(crate) fn ends_all(error: &StoreError) -> bool {
-    matches!(error, StoreError::Io(_) | StoreError::Closed)
+    matches!(error, StoreError::Io(_) | StoreError::Full(_) | StoreError::Closed)
 }
 
 /// Jobs that can't run are paused, with all that stands against them, unless something else has paused them already:

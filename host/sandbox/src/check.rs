@@ -1,7 +1,6 @@
 //! Holds a handler against a job of jobs.toml: grants, stages, needs, conditions, params. Everything at once, each
 //! with its place and what to do.
 
-use serde_json::{Map, Value};
 use tollgate_core::{
     StageIx, StageName,
     graph::{GraphError, GraphStage, Need, StageGraph},
@@ -9,7 +8,7 @@ use tollgate_core::{
     spec::{Diagnostic, JobSpec, Place, StageSpec, diagnostic::did_you_mean},
 };
 
-use crate::Handler;
+use crate::{Handler, params};
 
 /// Holds a handler against a job. `file` is the name of jobs.toml in messages.
 ///
@@ -30,7 +29,7 @@ pub fn check_job(handler: &Handler, job: &JobSpec, file: &str) -> Result<(), Vec
             conditions(handler, &stages, &graph, &mut say);
         }
     }
-    params(handler, job, &mut say);
+    params::check(handler, job, &mut say);
     if job.discover.is_some() && !handler.info().discovers {
         let message = format!("handler {} has no discovery", job.handler);
         say(
@@ -42,7 +41,8 @@ pub fn check_job(handler: &Handler, job: &JobSpec, file: &str) -> Result<(), Vec
     if found.is_empty() { Ok(()) } else { Err(found) }
 }
 
-type Say<'a> = &'a mut dyn FnMut(Place, String, Option<String>);
+/// Where something is said: its place, what is wrong, what to do.
+pub(crate) type Say<'a> = &'a mut dyn FnMut(Place, String, Option<String>);
 
 /// What a handler imports and the job doesn't grant (I04).
 fn grants(handler: &Handler, job: &JobSpec, say: Say<'_>) {
@@ -196,61 +196,6 @@ fn conditions(handler: &Handler, stages: &[JobStage<'_>], graph: &StageGraph, sa
                 ("neither `data` nor a stage that runs", did_you_mean(name, &known, "it may name"))
             };
             say(spec.when_at, format!("`{}` names `{name}`, {why}", when.source()), Some(help));
-        }
-    }
-}
-
-/// Params against the handler's schema, and what each stage and discovery wants of them: the job's, and each stage's
-/// over them.
-fn params(handler: &Handler, job: &JobSpec, say: Say<'_>) {
-    let schema = &handler.info().params;
-    let validator = match jsonschema::validator_for(schema) {
-        Ok(validator) => validator,
-        Err(error) => {
-            say(job.handler_at, format!("the params schema of handler {} can't be used: {error}", job.handler), None);
-            return;
-        }
-    };
-    let mut said = Vec::new();
-    let mut check = |at: Place, what: String, reader: String, params: Map<String, Value>| {
-        let own = schema.get("$defs").and_then(|defs| defs.get(&reader)).map(jsonschema::validator_for).transpose();
-        let own = match own {
-            Ok(own) => own,
-            Err(error) => {
-                let message = format!("the params schema `{reader}` of handler {} can't be used: {error}", job.handler);
-                say(job.handler_at, message, None);
-                return;
-            }
-        };
-        let params = Value::Object(params);
-        let of_own = own.iter().flat_map(|own| own.iter_errors(&params));
-        for error in validator.iter_errors(&params).chain(of_own) {
-            let path = error.instance_path().to_string();
-            let field = if path.is_empty() { String::new() } else { format!(" at {path}") };
-            let wrong = format!("{field}: {error}");
-            // What is wrong with the job's own is wrong in each of its stages: once is enough.
-            if said.contains(&wrong) {
-                continue;
-            }
-            let help = handler.info().params.get("properties").and_then(Value::as_object).map(|known| {
-                format!("handler {} takes {}", job.handler, known.keys().cloned().collect::<Vec<_>>().join(", "))
-            });
-            say(at, format!("params of {what}{wrong}"), help);
-            said.push(wrong);
-        }
-    };
-    // What is handed to a guest is held against the schema: the job's for discovery, the stage's laid over them else.
-    if job.discover.is_some() && handler.info().discovers {
-        check(job.at, format!("job {}", job.name), "discover".to_owned(), job.params.clone());
-    }
-    let runs = |name: &StageName| job.stages.as_ref().is_none_or(|only| only.contains(name));
-    for info in handler.info().stages.iter().filter(|info| runs(&info.name)) {
-        let stage = job.stage(&info.name);
-        let (params, reader) = (job.stage_params(&stage), format!("stage.{}", info.name));
-        if stage.params.is_empty() {
-            check(job.at, format!("job {}", job.name), reader, params);
-        } else {
-            check(stage.at, format!("stage {}", stage.name), reader, params);
         }
     }
 }

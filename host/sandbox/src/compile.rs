@@ -2,7 +2,7 @@
 
 use std::{
     collections::hash_map::DefaultHasher,
-    fs,
+    fmt, fs,
     hash::{Hash, Hasher},
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -10,27 +10,51 @@ use std::{
     time::Duration,
 };
 
-use tollgate_core::{Digest, task::clean_message};
+use tollgate_core::{Digest, task::clean_message, time::Short};
 use wasmtime::{Engine, component::Component};
 
-use crate::{LoadError, SandboxError};
-
-/// Wall-clock time of one compilation: Python's component takes 5 s on the machines of the design's figures.
-const COMPILE_TIME_MAX: Duration = Duration::from_mins(3);
+use crate::{LoadError, SandboxError, compile_child::ChildLimits};
 
 /// What compiles components.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Compiler {
     /// This process. A hostile component can take its memory; for tests, and for programs that trust their handlers.
     InProcess,
-    /// A child process under limits of time and memory: `program args… INPUT OUTPUT`, which calls
-    /// [`compile_child::main`](crate::compile_child::main).
+    /// A child process under limits of time and memory: `program args… CPU_SECONDS MEMORY_BYTES INPUT OUTPUT`, which
+    /// calls [`compile_child::main`](crate::compile_child::main).
     Child {
         /// The program, such as `tollgate`.
         program: PathBuf,
-        /// What comes before the two paths, such as `compile-component`.
+        /// What comes before the limits and the two paths, such as `compile-component`.
         args: Vec<String>,
+        /// What one compilation may take.
+        limits: CompileLimits,
     },
+}
+
+/// What one compilation in a child may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// Wall-clock time.
+    pub wall_time: Duration,
+    /// What the child holds itself to.
+    pub child: ChildLimits,
+}
+
+impl Default for CompileLimits {
+    /// Python's component takes 5 s on the machines of the design's figures, and some hundred MB.
+    fn default() -> Self {
+        let child = ChildLimits { cpu_seconds: 300, memory_bytes: 4 << 30 };
+        Self { wall_time: Duration::from_mins(3), child }
+    }
+}
+
+impl fmt::Display for CompileLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ChildLimits { cpu_seconds, memory_bytes } = self.child;
+        let (wall, cpu) = (Short(self.wall_time), Short(Duration::from_secs(cpu_seconds)));
+        write!(f, "{wall}, {cpu} of processor time, {} MiB of memory", memory_bytes >> 20)
+    }
 }
 
 /// Compiles and caches.
@@ -82,9 +106,9 @@ impl Compile {
                 let compiled = tokio::task::spawn_blocking(compile).await.map_err(|error| error.to_string());
                 compiled.flatten().map_err(|error| LoadError::Compile(clean_message(&error)))?;
             }
-            Compiler::Child { program, args } => {
+            Compiler::Child { program, args, limits } => {
                 tokio::fs::write(&input, &bytes).await.map_err(failed)?;
-                child(program, args, &input, &output).await?;
+                child(program, args, *limits, &input, &output).await?;
             }
         }
         keep(&output, &cached).map_err(failed)?;
@@ -147,22 +171,30 @@ fn file_digest(path: &Path) -> std::io::Result<Digest> {
     Ok(Digest(*hasher.finalize().as_bytes()))
 }
 
-async fn child(program: &Path, args: &[String], input: &Path, output: &Path) -> Result<(), LoadError> {
+async fn child(
+    program: &Path,
+    args: &[String],
+    limits: CompileLimits,
+    input: &Path,
+    output: &Path,
+) -> Result<(), LoadError> {
     let mut command = tokio::process::Command::new(program);
-    command.args(args).arg(input).arg(output).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
-    command.stderr(Stdio::piped()).kill_on_drop(true);
-    let run = tokio::time::timeout(COMPILE_TIME_MAX, command.output()).await;
-    let run = run.map_err(|_| LoadError::Compile(format!("compiling took longer than {COMPILE_TIME_MAX:?}")))?;
+    let ChildLimits { cpu_seconds, memory_bytes } = limits.child;
+    command.args(args).args([cpu_seconds, memory_bytes].map(|limit| limit.to_string())).arg(input).arg(output);
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let ended = |how: &str| LoadError::Compile(format!("{how}; a compilation may take {limits}: make it smaller"));
+    let run = tokio::time::timeout(limits.wall_time, command.output()).await;
+    let run = run.map_err(|_| ended("the compiler took too long"))?;
     let run = run.map_err(|error| LoadError::Compile(format!("{} can't be run: {error}", program.display())))?;
     if run.status.success() {
         return Ok(());
     }
     let said = clean_message(String::from_utf8_lossy(&run.stderr).trim());
-    Err(LoadError::Compile(match (said.is_empty(), run.status.code()) {
-        (false, Some(_)) => said,
-        (_, None) => format!("the compiler was ended by its limits of time or memory ({}) {said}", run.status),
-        (true, Some(code)) => format!("the compiler ended with exit code {code}"),
-    }))
+    Err(match (said.is_empty(), run.status.code()) {
+        (false, Some(_)) => LoadError::Compile(said),
+        (_, None) => ended(&format!("the compiler was ended by its limits ({}) {said}", run.status)),
+        (true, Some(code)) => LoadError::Compile(format!("the compiler ended with exit code {code}")),
+    })
 }
 
 async fn read_compiled(engine: &Engine, path: PathBuf) -> Result<Component, String> {

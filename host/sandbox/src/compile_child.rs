@@ -6,25 +6,33 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::engine;
 
-/// Processor time of one compilation, in seconds, over all its threads.
-const CPU_SECONDS_MAX: u64 = 300;
-/// Address space that a compilation may take beyond what the engine reserves at once, in bytes.
-const MEMORY_BYTES_MAX: u64 = 4 << 30;
+/// What a child may take. Beyond, the system ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChildLimits {
+    /// Processor time, in seconds, over all its threads.
+    pub cpu_seconds: u64,
+    /// Address space beyond what the engine reserves at once, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// Largest file of compiled code, in bytes: what the largest component that may be dropped comes to, and some more.
+const CODE_BYTES_MAX: u64 = 1 << 30;
 
 /// Compiles `input` to `output`.
 ///
 /// # Errors
 /// What went wrong, for a person. A process that reaches its limits is ended by the system.
-pub fn main(input: &Path, output: &Path) -> Result<(), String> {
+pub fn main(limits: ChildLimits, input: &Path, output: &Path) -> Result<(), String> {
     let limit = |resource, most| {
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
             .map_err(|error| format!("the compiler's limits can't be set: {error}"))
     };
-    limit(Resource::Cpu, CPU_SECONDS_MAX)?;
+    limit(Resource::Cpu, limits.cpu_seconds)?;
     limit(Resource::Core, 0)?;
+    limit(Resource::Fsize, CODE_BYTES_MAX)?;
     // One place: the configuration decides whether the code fits, the number of places doesn't.
     let engine = engine::engine(1).map_err(|error| error.to_string())?;
-    limit(Resource::As, reserved_bytes() + MEMORY_BYTES_MAX)?;
+    limit(Resource::As, reserved_bytes().saturating_add(limits.memory_bytes))?;
     let bytes = fs::read(input).map_err(|error| format!("the component can't be read: {error}"))?;
     let compiled = engine.precompile_component(&bytes).map_err(|error| format!("{error:#}"))?;
     fs::write(output, compiled).map_err(|error| format!("its code can't be written: {error}"))

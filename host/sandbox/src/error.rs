@@ -51,8 +51,20 @@ pub enum LoadError {
     /// It ends too soon or is malformed.
     #[error("it is malformed or cut short: {0}; build or copy it again")]
     Malformed(String),
+    /// More of something than any handler has: what a file could do harm with before it is compiled (trap 22).
+    #[error("it has more than {max} {what}, which no handler needs; build it with the SDK of this Tollgate")]
+    Excess {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
     /// Its world isn't a handler's.
-    #[error("it exports no {expected}, which a handler must; it exports {found}")]
+    #[error(
+        "it exports no {expected}, which a handler must; it exports {found}: build it against the world `handler` of \
+         wit/{}",
+        crate::inspect::OFFERED
+    )]
     WrongWorld {
         /// The interface that is missing.
         expected: String,

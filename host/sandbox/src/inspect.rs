@@ -32,6 +32,12 @@ pub(crate) struct Inspected {
     pub(crate) section: Option<Section>,
 }
 
+/// Components and modules within one another: what links several handlers makes two or three.
+const DEPTH_MAX: usize = 32;
+/// Imports, and exports: a handler has some dozen.
+const NAMES_MAX: usize = 1_000;
+/// Bytes of the SDK's section: a hundred for each stage.
+const SECTION_BYTES_MAX: usize = 1 << 20;
 /// Names shown in a refusal: a foreign component may have thousands.
 const NAMES_SHOWN: usize = 10;
 
@@ -64,21 +70,26 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, LoadError> {
     }
     let mut code = blake3::Hasher::new();
     let (mut imports, mut exports, mut section) = (Vec::new(), Vec::new(), None);
-    let mut depth = 0_u32;
+    let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(|error| LoadError::Malformed(error.to_string()))?;
         match &payload {
             Payload::Version { encoding, .. } if depth == 0 && *encoding == Encoding::Module => {
                 return Err(LoadError::CoreModule);
             }
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                depth += 1;
+                at_most(DEPTH_MAX, depth, "components within one another")?;
+            }
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(reader) if depth == 0 => {
+                at_most(NAMES_MAX, imports.len().saturating_add(reader.count() as usize), "imports")?;
                 for import in reader.clone() {
                     imports.push(import.map_err(|error| LoadError::Malformed(error.to_string()))?.name.name.to_owned());
                 }
             }
             Payload::ComponentExportSection(reader) if depth == 0 => {
+                at_most(NAMES_MAX, exports.len().saturating_add(reader.count() as usize), "exports")?;
                 for export in reader.clone() {
                     exports.push(export.map_err(|error| LoadError::Malformed(error.to_string()))?.name.name.to_owned());
                 }
@@ -92,6 +103,7 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, LoadError> {
                 }
             }
             Payload::CustomSection(reader) if reader.name() == SECTION => {
+                at_most(SECTION_BYTES_MAX, reader.data().len(), "bytes in its section tollgate:handler")?;
                 let parsed = serde_json::from_slice(reader.data());
                 let parsed = parsed.map_err(|error| LoadError::Malformed(format!("section {SECTION}: {error}")))?;
                 section = Some(parsed);
@@ -104,6 +116,10 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspected, LoadError> {
     let imports = check_imports(&imports)?;
     let digests = HandlerDigests { artifact: Digest::of(bytes), code: Digest(*code.finalize().as_bytes()) };
     Ok(Inspected { digests, imports, section })
+}
+
+fn at_most(max: usize, count: usize, what: &'static str) -> Result<(), LoadError> {
+    if count > max { Err(LoadError::Excess { what, max }) } else { Ok(()) }
 }
 
 /// All but custom sections counts. A nested module counts by its own sections, which come next.
@@ -218,6 +234,27 @@ mod tests {
         assert_eq!(inspect(b"\0asm\x01\0\0\0").err(), Some(LoadError::CoreModule));
         assert!(matches!(inspect(b"\0asm\x0d\0\x01\0\x0a\xff").err(), Some(LoadError::Malformed(_))));
         assert!(matches!(inspect(b"\0asm\x0d\0\x01\0").err(), Some(LoadError::WrongWorld { .. })));
+    }
+
+    #[test]
+    fn trap22_what_no_handler_has_so_many_of_is_refused_before_it_is_compiled() {
+        let header = b"\0asm\x0d\0\x01\0";
+        let nested = |depth: usize| {
+            (1..depth).fold(header.to_vec(), |inside, _| {
+                let length = u8::try_from(inside.len()).unwrap();
+                // Two bytes of LEB128, so that more than 127 fit.
+                [header, &[4, length & 0x7f | 0x80, length >> 7][..], &inside].concat()
+            })
+        };
+        let excess = |bytes: &[u8]| match inspect(bytes) {
+            Err(LoadError::Excess { what, max }) => Some((what, max)),
+            _ => None,
+        };
+        assert_eq!(excess(&nested(20)), None);
+        let imports = [header, &[10, 5, 0xe9, 0x07, 0, 0, 0][..]].concat();
+        assert_eq!(excess(&imports), Some(("imports", NAMES_MAX)));
+        let exports = [header, &[11, 5, 0xe9, 0x07, 0, 0, 0][..]].concat();
+        assert_eq!(excess(&exports), Some(("exports", NAMES_MAX)));
     }
 
     fn imports(name: &str) -> Result<BTreeSet<Capability>, LoadError> {

@@ -15,6 +15,7 @@ use crate::{
     Handler, LoadError, Sandbox,
     bindings::v0_1::{HandlerPre, exports::tollgate::handler::stages},
     call::CallLimits,
+    formats::validator,
     gates::{Gates, LogEvent, LogGate},
     handler::Parts,
     inspect::{Section, inspect},
@@ -103,7 +104,7 @@ fn check(described: stages::HandlerInfo, section: Option<&Section>) -> Result<Ha
         agree(&name, &version, &infos, section)?;
     }
     let params = schema("params", &described.params)?;
-    jsonschema::validator_for(&params).map_err(|error| bad(format!("the schema of params: {error}")))?;
+    validator(&params).map_err(|error| bad(format!("the schema of params: {error}")))?;
     let summary = text("its summary", described.summary)?;
     Ok(HandlerInfo { name, version, summary, params, stages: infos, discovers: described.discovers })
 }

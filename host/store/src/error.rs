@@ -1,6 +1,6 @@
 //! What can go wrong with the store.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use tollgate_core::{ItemId, JobId};
 
@@ -56,10 +56,29 @@ pub enum StoreError {
         /// The limit.
         max: u64,
     },
+    /// The disk is full, or what this user may have of it.
+    #[error(
+        "the disk of the data folder is full ({0}); make room on it and start again: what was kept is there, and what \
+         ran runs again"
+    )]
+    Full(String),
     /// The disk or the file system refused.
     #[error("the store can't be read or written: {0}")]
     Io(String),
     /// The store has been closed, or its writer has ended after an error.
     #[error("the store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// What the system's refusal means; `doing` says what was tried.
+    pub(crate) fn of_io(doing: &str, error: &io::Error) -> Self {
+        let text = format!("{doing}: {error}");
+        if is_full(error) { Self::Full(text) } else { Self::Io(text) }
+    }
+}
+
+/// Whether the system refused because there is no room, on the disk or for this user.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

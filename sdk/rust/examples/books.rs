@@ -12,7 +12,7 @@ struct Book {
 #[params]
 struct Shop {
     /// Address of the list of books.
-    list: String,
+    list: Address,
     #[serde(default = "ten")]
     max_pages: u64,
 }

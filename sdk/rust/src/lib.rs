@@ -48,7 +48,7 @@
 //! Each may be taken owned or by reference: `page: Page` and `page: &Page` are the same to the host.
 //!
 //! Structs and enums inside of those bear `#[part]`; all of them derive `Debug`. A param that no struct of the handler has is refused when jobs.toml
-//! is loaded, so that a typo is found.
+//! is loaded, so that a typo is found; so is what is no address or selector where one is asked for ([`params`]).
 //!
 //! # What a stage returns
 //!
@@ -190,6 +190,7 @@ pub mod log;
 #[cfg(not(target_family = "wasm"))]
 pub mod mock;
 mod or_end;
+pub mod params;
 #[cfg(doctest)]
 mod refused;
 #[cfg(feature = "html")]
@@ -220,7 +221,9 @@ pub mod prelude {
     pub use crate::{
         Artifact, Artifacts, HttpError, OrEnd, Result, StageError, http,
         items::{Found, NewItem, Round},
-        llm, log, search, speech,
+        llm, log,
+        params::{Address, Selector},
+        search, speech,
         stage::{Either, OutputExt, Task, With},
         state, text, tools,
     };

@@ -15,7 +15,7 @@
 //! #[params]
 //! struct Shop {
 //!     /// Address of the sitemap, or of an index of sitemaps.
-//!     sitemap: String,
+//!     sitemap: Address,
 //! }
 //!
 //! #[discover]

@@ -53,11 +53,13 @@ async fn s03_failures_of_distinct_items_pause_the_job_with_the_last_error() {
 
 #[tokio::test]
 async fn s03_a_mistake_in_params_pauses_the_job_and_is_named() {
+    // One that no schema can tell: a name in one param that another lacks.
     let pages = (0..6).fold(Scripted::new(), |site, number| site.path(&format!("/{number}"), [Step::ok("<h1>T</h1>")]));
     let world = World::new(vec![(SITE, Arc::new(pages))]).await;
     let jobs = format!(
         "[job.test]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\n\
-         [job.test.stage.extract]\nconcurrency = 1\nparams = {{ fields = {{ title = \"h1[\" }} }}\n"
+         [job.test.stage.extract]\nconcurrency = 1\n\
+         params = {{ fields = {{ title = \"h1\" }}, required = [\"sku\"] }}\n"
     );
     let host = world.start(&world.jobs(&jobs)).await;
     let url = |number| format!("http://{SITE}/{number}");
@@ -68,7 +70,7 @@ async fn s03_a_mistake_in_params_pauses_the_job_and_is_named() {
         matches!(&pause.reason, PauseReason::Breaker { stage, failures: 3 } if stage.as_str() == "extract"),
         "{pause:?}"
     );
-    assert!(pause.evidence.contains("params: fields.title: \"h1[\""), "{pause:?}");
+    assert!(pause.evidence.contains("params: `required` names sku"), "{pause:?}");
     stop(host).await;
 }
 

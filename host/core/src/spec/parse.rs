@@ -2,15 +2,18 @@
 
 use std::{ops::Range, path::PathBuf, time::Duration};
 
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use serde_spanned::Spanned;
+use toml::de::DeTable;
 
 use super::{
     CONCURRENCY_DEFAULT, CONCURRENCY_MAX, Deployment, DiscoverSpec, HostSpec, JobKind, JobSpec, ProxySpec, Route,
     Secret, SitePattern, SiteSpec, StageSpec, TASK_TIMEOUT_DEFAULT,
     diagnostic::{Diagnostic, Place, did_you_mean},
-    raw::{RawDiscover, RawFile, RawHost, RawJob, RawProxy, RawSecret, RawSite, RawStage},
-    values::{parse_bytes, parse_grant, parse_rate},
+    places::Places,
+    raw::{RawAmount, RawDiscover, RawFile, RawHost, RawJob, RawProxy, RawSecret, RawSite, RawStage},
+    values::parse_grant,
 };
 use crate::{
     breaker,
@@ -19,11 +22,16 @@ use crate::{
     graph::Need,
     ids::{HandlerName, JobName, StageName},
     retry::RetryPolicy,
-    time::parse_duration,
 };
+
+mod amounts;
+
+use amounts::Zero;
 
 /// Empty rounds in a row after which a discovery is suspicious, where jobs.toml names none.
 const EMPTY_ROUNDS_DEFAULT: u32 = 3;
+/// Largest body that may be asked for, in bytes: more than any disk of one host should be given to one page.
+const BODY_MAX: u64 = 1_000_000_000_000;
 /// Sections of the design that this version doesn't have: named, so that nobody believes that they hold.
 const LATER: [&str; 5] = ["budget", "model", "search", "session", "tool"];
 
@@ -32,29 +40,29 @@ const LATER: [&str; 5] = ["budget", "model", "search", "session", "tool"];
 /// # Errors
 /// Everything wrong with it, in the order of the file.
 pub fn parse(text: &str, file: &str) -> Result<Deployment, Vec<Diagnostic>> {
-    let mut reader = Reader { text, file, found: Vec::new() };
-    let raw: RawFile = match toml::from_str(text) {
-        Ok(raw) => raw,
-        Err(error) => return Err(vec![reader.of_toml(&error)]),
-    };
+    let mut reader = Reader { text, file, document: DeTable::default(), found: Vec::new() };
+    let document = DeTable::parse(text).map_err(|error| vec![reader.of_toml(&error)])?;
+    reader.document = document.get_ref().clone();
+    let raw = RawFile::deserialize(toml::Deserializer::from(document));
+    let raw = raw.map_err(|error| vec![reader.of_toml(&error)])?;
     let deployment = reader.deployment(raw);
     if reader.found.is_empty() {
         Ok(deployment)
     } else {
         reader.found.sort_by_key(|diagnostic| (diagnostic.at.line, diagnostic.at.column));
+        // What `*` says of sites is looked at for each of them.
+        reader.found.dedup();
         Err(reader.found)
     }
 }
 
 /// serde's message without the names of Rust's types.
 fn in_the_files_words(message: &str) -> String {
-    let whole = ["u8", "u16", "u32", "u64", "usize", "i32", "i64"].map(|name| format!("expected {name}"));
-    for (theirs, ours) in whole.iter().map(|name| (name.as_str(), "expected a whole number")).chain([
-        ("expected f64", "expected a number"),
+    for (theirs, ours) in [
         ("expected a boolean", "expected true or false"),
         ("expected a sequence", "expected a list, such as [\"one\", \"two\"]"),
         ("expected a string", "expected a text in quotes"),
-    ]) {
+    ] {
         if let Some(before) = message.strip_suffix(theirs) {
             return format!("{before}{ours}");
         }
@@ -66,6 +74,8 @@ fn in_the_files_words(message: &str) -> String {
 struct Reader<'a> {
     text: &'a str,
     file: &'a str,
+    /// The file before any rule is applied.
+    document: DeTable<'a>,
     found: Vec<Diagnostic>,
 }
 
@@ -119,33 +129,9 @@ impl Reader<'_> {
         }
     }
 
-    fn duration(&mut self, key: &str, value: Option<&Spanned<String>>, default: Duration) -> Duration {
-        let parsed = value.and_then(|value| self.or_say(value.span(), key, parse_duration(value.as_ref())));
-        parsed.unwrap_or(default)
-    }
-
-    fn bytes(&mut self, key: &str, value: Option<&Spanned<String>>, default: u64) -> u64 {
-        let parsed = value.and_then(|value| self.or_say(value.span(), key, parse_bytes(value.as_ref())));
-        parsed.unwrap_or(default)
-    }
-
-    /// A figure within bounds.
-    fn count<T: Copy + PartialOrd + std::fmt::Display>(
-        &mut self,
-        key: &str,
-        value: Option<&Spanned<T>>,
-        bounds: (T, T),
-        default: T,
-    ) -> T {
-        let Some(value) = value else {
-            return default;
-        };
-        let (least, most) = bounds;
-        let count = *value.as_ref();
-        if count < least || count > most {
-            self.say(value.span(), format!("{key} is {count}"), Some(format!("write {least} to {most}")));
-        }
-        count
+    /// Where the values of a table stand.
+    fn places(&self, path: &[&str]) -> Places {
+        Places::of(self.text, &self.document, path)
     }
 
     fn deployment(&mut self, raw: RawFile) -> Deployment {
@@ -184,19 +170,15 @@ impl Reader<'_> {
             data: PathBuf::from(raw.data.as_deref().unwrap_or("data")),
             handlers: PathBuf::from(raw.handlers.as_deref().unwrap_or("handlers")),
             listen,
-            grace: self.duration("grace", raw.grace.as_ref(), Duration::from_secs(10)),
-            keep_attempts: self.count("keep-attempts", raw.keep_attempts.as_ref(), (1, 1_000), 20),
-            guest_memory_max: self.guest_memory(raw.guest_memory.as_ref()),
+            grace: self.duration("grace", raw.grace.as_ref(), Zero::Allowed, Duration::from_secs(10)),
+            keep_attempts: self.count("keep-attempts", raw.keep_attempts.as_ref(), 1..=1_000, 20),
+            guest_memory_max: self.bytes(
+                "guest-memory",
+                raw.guest_memory.as_ref(),
+                (1 << 20..=2 << 30, "1 MiB to 2 GiB"),
+                512 << 20,
+            ),
         }
-    }
-
-    fn guest_memory(&mut self, value: Option<&Spanned<String>>) -> u64 {
-        const MOST: u64 = 2 << 30;
-        let bytes = self.bytes("guest-memory", value, 512 << 20);
-        if let Some(value) = value.filter(|_| !((1 << 20)..=MOST).contains(&bytes)) {
-            self.say(value.span(), format!("guest-memory is {bytes} bytes"), Some("write 1 MiB to 2 GiB".to_owned()));
-        }
-        bytes
     }
 
     fn secret(&mut self, key: &str, value: &Spanned<RawSecret>) -> Secret {
@@ -266,31 +248,20 @@ impl Reader<'_> {
         let empty = RawSite::default();
         let raw = own.map_or(&empty, |own| own.as_ref());
         let route = self.route(&pattern, raw, base, proxies);
-        // What `*` says is checked where it stands, once.
-        let is_base = pattern == SitePattern::Any;
-        let pick = |mine: &Option<Spanned<String>>, theirs: &Option<Spanned<String>>| {
-            if is_base { mine.clone() } else { mine.clone().or_else(|| theirs.clone()) }
-        };
-        let rate = pick(&raw.rate, &base.rate);
-        let burst = raw.burst.as_ref().or(base.burst.as_ref());
-        let burst = self.count("burst", burst, (1, 10_000), 1);
-        let interval = rate.and_then(|rate| self.or_say(rate.span(), "rate", parse_rate(rate.as_ref())));
+        let mine_or = |key: fn(&RawSite) -> &Option<Spanned<RawAmount>>| key(raw).clone().or_else(|| key(base).clone());
+        let (burst, rate) = (mine_or(|site| &site.burst), mine_or(|site| &site.rate));
+        let burst = self.count("burst", burst.as_ref(), 1..=10_000, 1);
+        let interval = rate.and_then(|rate| self.rate("rate", &rate));
+        let concurrency = mine_or(|site| &site.concurrency);
+        let (timeout, cool_down) = (mine_or(|site| &site.timeout), mine_or(|site| &site.cool_down));
+        let body_max = mine_or(|site| &site.body_max);
         SiteSpec {
             route,
             rate: interval.map(|interval| Rate { interval, burst }),
-            concurrency: self.count(
-                "concurrency",
-                raw.concurrency.as_ref().or(base.concurrency.as_ref()),
-                (1, CONCURRENCY_MAX),
-                CONCURRENCY_DEFAULT,
-            ),
-            timeout: self.duration("timeout", pick(&raw.timeout, &base.timeout).as_ref(), Duration::from_secs(30)),
-            body_max: self.bytes("body-max", pick(&raw.body_max, &base.body_max).as_ref(), 20 << 20),
-            cool_down: self.duration(
-                "cool-down",
-                pick(&raw.cool_down, &base.cool_down).as_ref(),
-                Duration::from_mins(1),
-            ),
+            concurrency: self.count("concurrency", concurrency.as_ref(), 1..=CONCURRENCY_MAX, CONCURRENCY_DEFAULT),
+            timeout: self.duration("timeout", timeout.as_ref(), Zero::Refused, Duration::from_secs(30)),
+            body_max: self.bytes("body-max", body_max.as_ref(), (1..=BODY_MAX, "1 B to 1000 GB"), 20 << 20),
+            cool_down: self.duration("cool-down", cool_down.as_ref(), Zero::Allowed, Duration::from_mins(1)),
             at: own.map(|own| self.place(own.span())),
             pattern,
         }
@@ -355,18 +326,19 @@ impl Reader<'_> {
         let stages = job.stages.as_ref().map(|stages| {
             stages.iter().filter_map(|name| self.or_say(name.span(), "stages", StageName::new(name.as_ref()))).collect()
         });
-        let tuned = job.stage.iter().filter_map(|(name, stage)| self.stage(name, stage)).collect();
+        let tuned = job.stage.iter().filter_map(|(stage, raw)| self.stage(name, stage, raw)).collect();
         Some(JobSpec {
             name: parsed_name?,
             kind,
             handler: handler?,
             grants,
             params: self.object(&job.params, raw.span()),
+            params_at: self.places(&["job", name, "params"]),
             discover,
             stages,
             tuned,
-            breaker: self.count("breaker", job.breaker.as_ref(), (1, 1_000), breaker::THRESHOLD_DEFAULT),
-            reuse: self.count("reuse", job.reuse.as_ref(), (1, 100_000), 1),
+            breaker: self.count("breaker", job.breaker.as_ref(), 1..=1_000, breaker::THRESHOLD_DEFAULT),
+            reuse: self.count("reuse", job.reuse.as_ref(), 1..=100_000, 1),
             at,
             handler_at: self.place(job.handler.span()),
             grant_at: job.grant.as_ref().map_or(at, |grant| self.place(grant.span())),
@@ -384,21 +356,25 @@ impl Reader<'_> {
                 once
             }
             RawDiscover::Rounds(rounds) => {
-                let every = rounds.every.as_ref();
-                let every = every.and_then(|every| self.or_say(every.span(), "every", parse_duration(every.as_ref())));
-                DiscoverSpec { every, empty_rounds_max: rounds.empty_rounds.unwrap_or(EMPTY_ROUNDS_DEFAULT) }
+                let empty_rounds = rounds.empty_rounds.as_ref();
+                DiscoverSpec {
+                    every: rounds.every.as_ref().and_then(|every| self.time("every", every, Zero::Refused)),
+                    empty_rounds_max: self.count("empty-rounds", empty_rounds, 1..=1_000, EMPTY_ROUNDS_DEFAULT),
+                }
             }
         };
-        if kind == JobKind::Monitor && spec.every.is_none() {
+        let says_every = matches!(discover.as_ref(), RawDiscover::Rounds(rounds) if rounds.every.is_some());
+        if kind == JobKind::Monitor && !says_every {
             let help = "write discover = { every = \"6h\" }, or kind = \"backfill\"".to_owned();
             self.say(discover.span(), "a monitor discovers again and again", Some(help));
         }
         Some(spec)
     }
 
-    fn stage(&mut self, name: &str, raw: &Spanned<RawStage>) -> Option<StageSpec> {
+    fn stage(&mut self, job: &str, name: &str, raw: &Spanned<RawStage>) -> Option<StageSpec> {
         let at = self.place(raw.span());
         let stage = raw.as_ref();
+        let params_at = self.places(&["job", job, "stage", name, "params"]);
         let name = self.or_say(raw.span(), &format!("stage {name:?}"), StageName::new(name))?;
         let when = stage.when.as_ref();
         let when = when.and_then(|when| self.or_say(when.span(), "when", Condition::parse(when.as_ref())));
@@ -420,7 +396,7 @@ impl Reader<'_> {
             concurrency: self.count(
                 "concurrency",
                 stage.concurrency.as_ref(),
-                (1, CONCURRENCY_MAX),
+                1..=CONCURRENCY_MAX,
                 CONCURRENCY_DEFAULT,
             ),
             when,
@@ -428,12 +404,13 @@ impl Reader<'_> {
             needs,
             needs_at: stage.needs.as_ref().map_or(at, |needs| self.place(needs.span())),
             params: self.object(&stage.params, raw.span()),
+            params_at,
             retry: RetryPolicy {
-                attempts_max: self.count("attempts", stage.attempts.as_ref(), (1, 1_000), usual.attempts_max),
-                backoff: self.duration("backoff", stage.backoff.as_ref(), usual.backoff),
-                retry_for: self.duration("retry-for", stage.retry_for.as_ref(), usual.retry_for),
+                attempts_max: self.count("attempts", stage.attempts.as_ref(), 1..=1_000, usual.attempts_max),
+                backoff: self.duration("backoff", stage.backoff.as_ref(), Zero::Allowed, usual.backoff),
+                retry_for: self.duration("retry-for", stage.retry_for.as_ref(), Zero::Refused, usual.retry_for),
             },
-            timeout: self.duration("timeout", stage.timeout.as_ref(), TASK_TIMEOUT_DEFAULT),
+            timeout: self.duration("timeout", stage.timeout.as_ref(), Zero::Refused, TASK_TIMEOUT_DEFAULT),
             raw: stage.raw.unwrap_or(true),
             contract,
             at,

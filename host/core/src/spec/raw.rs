@@ -2,7 +2,7 @@
 //!
 //! Every key that a jobs.toml may have stands here, and nowhere else; `docs/jobs.md` is held against it by a test.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -32,9 +32,83 @@ pub(super) struct RawHost {
     pub(super) data: Option<String>,
     pub(super) handlers: Option<String>,
     pub(super) listen: Option<Spanned<String>>,
-    pub(super) grace: Option<Spanned<String>>,
-    pub(super) keep_attempts: Option<Spanned<u32>>,
-    pub(super) guest_memory: Option<Spanned<String>>,
+    pub(super) grace: Option<Spanned<RawAmount>>,
+    pub(super) keep_attempts: Option<Spanned<RawAmount>>,
+    pub(super) guest_memory: Option<Spanned<RawAmount>>,
+}
+
+/// An amount as it is written, whatever it is: what is possible in its place is said where its bounds are known.
+#[derive(Debug, Clone)]
+pub(super) enum RawAmount {
+    /// A whole number.
+    Whole(i64),
+    /// A text.
+    Text(String),
+    /// Anything else, as TOML writes it.
+    Other(String),
+}
+
+impl RawAmount {
+    /// What it reads without quotes.
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Whole(number) => number.to_string().into(),
+            Self::Text(text) | Self::Other(text) => text.into(),
+        }
+    }
+}
+
+impl fmt::Display for RawAmount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Whole(_) | Self::Other(_) => f.write_str(&self.text()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RawAmount {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(AnyAmount)
+    }
+}
+
+struct AnyAmount;
+
+impl Visitor<'_> for AnyAmount {
+    type Value = RawAmount;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, or a text in quotes")
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<RawAmount, E> {
+        Ok(RawAmount::Whole(number))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<RawAmount, E> {
+        Ok(RawAmount::Other(number.to_string()))
+    }
+
+    fn visit_i128<E>(self, number: i128) -> Result<RawAmount, E> {
+        Ok(RawAmount::Other(number.to_string()))
+    }
+
+    fn visit_u128<E>(self, number: u128) -> Result<RawAmount, E> {
+        Ok(RawAmount::Other(number.to_string()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<RawAmount, E> {
+        Ok(RawAmount::Other(toml::Value::Float(number).to_string()))
+    }
+
+    fn visit_bool<E>(self, yes: bool) -> Result<RawAmount, E> {
+        Ok(RawAmount::Other(yes.to_string()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<RawAmount, E> {
+        Ok(RawAmount::Text(text.to_owned()))
+    }
 }
 
 /// A text, or where it lives.
@@ -73,12 +147,12 @@ pub(super) struct RawProxy {
 pub(super) struct RawSite {
     pub(super) proxy: Option<Spanned<String>>,
     pub(super) direct: Option<Spanned<bool>>,
-    pub(super) rate: Option<Spanned<String>>,
-    pub(super) burst: Option<Spanned<u32>>,
-    pub(super) concurrency: Option<Spanned<usize>>,
-    pub(super) timeout: Option<Spanned<String>>,
-    pub(super) body_max: Option<Spanned<String>>,
-    pub(super) cool_down: Option<Spanned<String>>,
+    pub(super) rate: Option<Spanned<RawAmount>>,
+    pub(super) burst: Option<Spanned<RawAmount>>,
+    pub(super) concurrency: Option<Spanned<RawAmount>>,
+    pub(super) timeout: Option<Spanned<RawAmount>>,
+    pub(super) body_max: Option<Spanned<RawAmount>>,
+    pub(super) cool_down: Option<Spanned<RawAmount>>,
 }
 
 /// `[job.NAME]`.
@@ -92,8 +166,8 @@ pub(super) struct RawJob {
     pub(super) params: Table,
     pub(super) discover: Option<Spanned<RawDiscover>>,
     pub(super) stages: Option<Vec<Spanned<String>>>,
-    pub(super) breaker: Option<Spanned<u32>>,
-    pub(super) reuse: Option<Spanned<u32>>,
+    pub(super) breaker: Option<Spanned<RawAmount>>,
+    pub(super) reuse: Option<Spanned<RawAmount>>,
     #[serde(default)]
     pub(super) stage: BTreeMap<String, Spanned<RawStage>>,
 }
@@ -140,23 +214,23 @@ impl<'de, T, R: Deserialize<'de>> Visitor<'de> for TextOr<T, R> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "{ every = \"6h\" }")]
 pub(super) struct RawRounds {
-    pub(super) every: Option<Spanned<String>>,
-    pub(super) empty_rounds: Option<u32>,
+    pub(super) every: Option<Spanned<RawAmount>>,
+    pub(super) empty_rounds: Option<Spanned<RawAmount>>,
 }
 
 /// `[job.NAME.stage.STAGE]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [job.NAME.stage.STAGE]")]
 pub(super) struct RawStage {
-    pub(super) concurrency: Option<Spanned<usize>>,
+    pub(super) concurrency: Option<Spanned<RawAmount>>,
     pub(super) when: Option<Spanned<String>>,
     pub(super) needs: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
     pub(super) params: Table,
-    pub(super) attempts: Option<Spanned<u32>>,
-    pub(super) backoff: Option<Spanned<String>>,
-    pub(super) retry_for: Option<Spanned<String>>,
-    pub(super) timeout: Option<Spanned<String>>,
+    pub(super) attempts: Option<Spanned<RawAmount>>,
+    pub(super) backoff: Option<Spanned<RawAmount>>,
+    pub(super) retry_for: Option<Spanned<RawAmount>>,
+    pub(super) timeout: Option<Spanned<RawAmount>>,
     pub(super) raw: Option<bool>,
     pub(super) contract: Option<Spanned<Table>>,
 }

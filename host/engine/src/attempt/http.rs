@@ -14,7 +14,7 @@ use tollgate_core::{
 };
 use tollgate_egress::{Hop, Response, SpooledBody};
 use tollgate_sandbox::gates::{ArtifactError, Fetched, HttpGate};
-use tollgate_store::{BlobSource, NewArtifact, StoredBlob};
+use tollgate_store::{BlobSource, NewArtifact, StoreError, StoredBlob};
 
 use super::{Attempt, artifacts::check_name};
 
@@ -53,6 +53,9 @@ impl HttpGate for AttemptHttp {
                 }
                 Err(refused) => {
                     ledger.bytes_received += refused.bytes_received;
+                    if refused.disk_full {
+                        ledger.store_gone.get_or_insert(StoreError::Full(refused.error.to_string()));
+                    }
                     if let Some(refusal) = refused.refusal {
                         ledger.refused(refusal);
                     }

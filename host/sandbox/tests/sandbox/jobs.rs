@@ -52,7 +52,7 @@ concurrency = 2
     let all = said(jobs).await;
     assert_eq!(all.len(), 2, "{all:?}");
     assert!(all[0].starts_with("jobs.toml:7:") && all[0].contains("did you mean `first`?"), "{}", all[0]);
-    assert!(all[1].contains("/count"), "{}", all[1]);
+    assert!(all[1].starts_with("jobs.toml:6:9: ") && all[1].contains(" count: \"three\""), "{}", all[1]);
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn what_a_stage_must_be_given_is_missed_where_it_runs() {
     assert!(missing[0].starts_with("jobs.toml:1:") && missing[0].contains("\"seeds\" is a required"), "{missing:?}");
     let mistyped = said("[job.trial.stage.only.params]\nseeds = 3");
     assert_eq!(mistyped.len(), 1, "{mistyped:?}");
-    assert!(mistyped[0].starts_with("jobs.toml:4:") && mistyped[0].contains("at /seeds"), "{mistyped:?}");
+    assert!(mistyped[0].starts_with("jobs.toml:5:9: ") && mistyped[0].contains(" seeds: 3"), "{mistyped:?}");
     assert_eq!(said("[job.trial.stage.only.params]\nseeds = []"), Vec::<String>::new());
 }
 
@@ -108,5 +108,42 @@ async fn p03_conditions_and_needs_that_can_not_work_are_refused_with_their_lines
             Vec::<String>::new(),
             "{line}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_format_that_is_known_is_held_to_and_another_passed_over() {
+    let params = r#"{"type": "object", "properties": {
+        "list": {"type": "array", "description": "What to\u001b[2J take.", "items": {"type": "string", "minLength": 2}},
+        "page": {"anyOf": [{"type": "string", "format": "web-address"}, {"type": "null"}]},
+        "title": {"type": "string", "format": "css-selector"}, "day": {"type": "string", "format": "date"},
+        "own": {"type": "string", "format": "no-such-format"}}}"#;
+    let handler = Bench::new().guest(Guest { params, ..Guest::default() }).await;
+    let said = |line: &str| {
+        said_of(
+            &handler,
+            &format!("[job.trial]\nkind = \"backfill\"\nhandler = \"hostile\"\n[job.trial.params]\n{line}\n"),
+        )
+    };
+    for line in ["page = \"http://a.example\"", "title = \"h1\"", "day = \"2026-01-31\"", "own = \"h1[\""] {
+        assert_eq!(said(line), Vec::<String>::new(), "{line}");
+    }
+    for (line, message, help) in [
+        (
+            "page = \"a.example\"",
+            "5:8: params of job trial: page: \"a.example\" is no http or https address",
+            "a whole one",
+        ),
+        ("title = \"h1[\"", "5:9: params of job trial: title: \"h1[\" is no CSS selector\n", "\"h1\""),
+        ("day = \"today\"", "5:7: params of job trial: day: \"today\" is not a \"date\"", ""),
+        (
+            "list = [\"ab\",\n  \"a\"]",
+            "6:3: params of job trial: list[1]: \"a\" is shorter",
+            "What to\u{fffd}[2J take.",
+        ),
+    ] {
+        let all = said(line);
+        assert_eq!(all.len(), 1, "{line}: {all:?}");
+        assert!(all[0].contains(message) && all[0].contains(help), "{line}: {}", all[0]);
     }
 }

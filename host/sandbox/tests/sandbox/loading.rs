@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use tollgate_core::{handler::Capability, ids::HandlerName};
-use tollgate_sandbox::{Compiler, HandlerSet, LoadError, call::CallLimits};
+use tollgate_sandbox::{CompileLimits, Compiler, HandlerSet, LoadError, call::CallLimits};
 
 use crate::guests::{Bench, EMPTY, Guest, first, no_gates, outcomes, task};
 
@@ -128,14 +128,15 @@ async fn compiled_code_is_kept_and_what_is_damaged_is_compiled_again() {
 #[tokio::test]
 async fn trap22_a_child_compiles_under_limits_and_its_end_is_a_refusal() {
     let child = compile_component();
-    let bench = Bench::with(Compiler::Child { program: child, args: Vec::new() });
+    let limits = CompileLimits::default();
+    let bench = Bench::with(Compiler::Child { program: child, args: Vec::new(), limits });
     let report = bench.outcomes().await.run_stage(first("done"), no_gates(), &CallLimits::default()).await;
     assert_eq!(report.result.unwrap().unwrap().fields["text"], "done");
     for (script, word) in
         [("exit 3", "exit code 3"), ("echo too hard >&2; exit 1", "too hard"), ("kill -9 $$", "limits")]
     {
         let args = vec!["-c".to_owned(), script.to_owned()];
-        let bench = Bench::with(Compiler::Child { program: PathBuf::from("/bin/sh"), args });
+        let bench = Bench::with(Compiler::Child { program: PathBuf::from("/bin/sh"), args, limits });
         let refusal = bench.load(&Guest::default().component()).await.unwrap_err();
         assert!(matches!(&refusal, LoadError::Compile(text) if text.contains(word)), "{script}: {refusal}");
     }

@@ -102,7 +102,7 @@ pub(crate) enum Prepared {
 
 /// Hashes and packs a blob; a big one is written to its file. Blocks.
 pub(crate) fn prepare_blob(folder: &Path, body: &BlobSource) -> Result<Prepared, StoreError> {
-    let io = |error: std::io::Error| StoreError::Io(format!("a blob can't be kept: {error}"));
+    let io = |error: std::io::Error| StoreError::of_io("a blob can't be kept", &error);
     match body {
         BlobSource::Bytes(bytes) if bytes.len() as u64 <= BLOB_ROW_BYTES_MAX => {
             Ok(Prepared::Row(pack(bytes).map_err(io)?))

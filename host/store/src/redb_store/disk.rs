@@ -103,7 +103,7 @@ pub(crate) enum Place<'a> {
 impl Place<'_> {
     /// Opens or makes the database of that name; redb repairs by itself what a killed process left.
     pub(crate) fn database(self, name: &str, cache_bytes: usize) -> Result<Database, Fault> {
-        let named = |error: io::Error| StoreError::Io(format!("{name}: {error}"));
+        let named = |error: io::Error| StoreError::of_io(name, &error);
         if !self.has(name).map_err(named)? {
             // redb marks a new file as its own at the end of making it: cut short in between, it would be a file that
             // nobody opens. So it gets its name when it is whole.

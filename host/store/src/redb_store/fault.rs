@@ -26,6 +26,7 @@ impl From<redb::StorageError> for Fault {
         match error {
             redb::StorageError::Corrupted(text) => Self::Broken(StoreError::Corrupt(text)),
             redb::StorageError::DatabaseClosed => Self::Fatal(StoreError::Closed),
+            redb::StorageError::Io(error) => error.into(),
             other => Self::Fatal(StoreError::Io(other.to_string())),
         }
     }
@@ -60,7 +61,10 @@ impl From<redb::TransactionError> for Fault {
 
 impl From<redb::CommitError> for Fault {
     fn from(error: redb::CommitError) -> Self {
-        Self::Fatal(StoreError::Io(error.to_string()))
+        match error {
+            redb::CommitError::Storage(error) => error.into(),
+            other => Self::Fatal(StoreError::Io(other.to_string())),
+        }
     }
 }
 
@@ -75,7 +79,7 @@ impl From<redb::DatabaseError> for Fault {
 
 impl From<std::io::Error> for Fault {
     fn from(error: std::io::Error) -> Self {
-        Self::Fatal(StoreError::Io(error.to_string()))
+        Self::Fatal(StoreError::of_io("the database", &error))
     }
 }
 

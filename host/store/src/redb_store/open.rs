@@ -45,7 +45,7 @@ pub(crate) struct Opened {
 
 /// Opens or makes the store in `folder`.
 pub(crate) fn open(folder: &Path, options: StoreOptions, databases: Place<'_>) -> Result<Opened, Fault> {
-    let io = |error: std::io::Error| StoreError::Io(format!("{}: {error}", folder.display()));
+    let io = |error: std::io::Error| StoreError::of_io(&folder.display().to_string(), &error);
     fs::create_dir_all(folder).map_err(io)?;
     let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(io)?;
     match lock.try_lock() {

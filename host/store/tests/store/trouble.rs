@@ -155,7 +155,7 @@ async fn survive(trouble: Trouble, lay: impl Fn(&FlakyDisk, &std::path::Path)) {
             fixture.folder
         }
         Err((folder, error)) => {
-            assert!(matches!(error, StoreError::Io(_)), "{trouble:?}: {error}");
+            assert!(matches!(error, StoreError::Io(_) | StoreError::Full(_)), "{trouble:?}: {error}");
             folder
         }
     };
