@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Blobs,
     /// Settling panics.
     SettlePanics,
+    /// Nothing is settled before this is notified, once for each settlement.
+    SettlesLate(Arc<Notify>),
     /// A settled failure is told only once this is notified.
     FailuresTold(Arc<Notify>),
     /// Closing fails.
@@ -124,6 +126,10 @@ impl Store for Faulty {
             let fails = settlements.iter().any(|settlement| settlement.breaker == BreakerEffect::Failure);
             match self.fault() {
                 Some(Fault::SettlePanics) => panic!("settling, as the test wants it"),
+                Some(Fault::SettlesLate(now)) => {
+                    now.notified().await;
+                    self.store.settle(settlements).await
+                }
                 Some(Fault::FailuresTold(told)) if fails => {
                     let settled = self.store.settle(settlements).await;
                     told.notified().await;

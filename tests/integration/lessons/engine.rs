@@ -66,6 +66,40 @@ async fn a_request_that_is_dropped_half_way_is_done_and_told() {
 }
 
 #[tokio::test]
+async fn a_task_that_ended_well_gives_its_place_away_while_it_is_settled_and_a_failure_does_not() {
+    let pages = ["/a", "/b", "/c"].map(|path| (path, Step::ok("page")));
+    let site = pages.into_iter().fold(Scripted::new(), |site, (path, step)| site.path(path, [step]));
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let store = Faulty::open(&world.path("data"));
+    let jobs = outcomes("stages = [\"first\"]\n[job.test.stage.first]\nconcurrency = 1\nattempts = 1\n");
+    let host = world.host(&world.jobs(&jobs)).await.store(store.clone()).start().await.unwrap();
+    let (operations, mut progress) = (host.operations().clone(), host.progress());
+    let now = Arc::new(Notify::new());
+    store.set(Some(Fault::SettlesLate(now.clone())));
+    let fetch = |name: &str| item(name, &first(&format!("fetch http://{SITE}/{name}")));
+    operations.add("test", ["a", "b", "c"].map(fetch).to_vec()).await.unwrap();
+    world.sim.wait_for(|counts| counts.of(SITE, "/b") == 1).await;
+    // Two are being settled: one that gave its place away, and one that keeps it, for the store is what is slow.
+    progress.wait_for(|so_far| so_far.running == 2).await.unwrap();
+    assert_eq!((progress.borrow().settled, world.sim.counts().of(SITE, "/c")), (0, 0));
+    store.set(None);
+    now.notify_waiters();
+    wait(&mut progress, &operations, |job| tasks(job, "first", TaskKind::Done) == 3).await;
+    // One that failed keeps its place until it is settled, for it may pause the job.
+    store.set(Some(Fault::SettlesLate(now.clone())));
+    let bad = item("bad", &first(&format!("fetch-then failed http://{SITE}/a")));
+    operations.add("test", vec![bad, item("good", &first(&format!("fetch http://{SITE}/b")))]).await.unwrap();
+    world.sim.wait_for(|counts| counts.of(SITE, "/a") == 2).await;
+    progress.wait_for(|so_far| so_far.running == 1).await.unwrap();
+    assert_eq!(world.sim.counts().of(SITE, "/b"), 1, "the next one waits for the failure's settlement");
+    store.set(None);
+    now.notify_one();
+    wait(&mut progress, &operations, |job| open_items(job) == 0).await;
+    assert_eq!(world.sim.counts().of(SITE, "/b"), 2);
+    stop(host).await;
+}
+
+#[tokio::test]
 async fn a_pause_that_a_person_has_ended_does_not_come_back_with_a_late_message() {
     let world = World::new(vec![]).await;
     let store = Faulty::open(&world.path("data"));
