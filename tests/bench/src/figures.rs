@@ -136,6 +136,7 @@ impl Figure {
 /// Measures `which`, or all, so often, and prints them. An error names those that miss their bars.
 pub(crate) async fn figures(which: &[Figure], runs: usize) -> Result<()> {
     let which = if which.is_empty() { Figure::value_variants() } else { which };
+    println!("median (range) of {runs} runs");
     let mut all = Vec::new();
     for figure in which {
         let mut lines: Vec<Measured> = figure.lines().iter().map(|line| Measured::new(*line)).collect();
@@ -144,8 +145,9 @@ pub(crate) async fn figures(which: &[Figure], runs: usize) -> Result<()> {
             let samples = figure.measure().await.with_context(|| format!("{figure:?} can't be measured"))?;
             lines.iter_mut().zip(samples).for_each(|(line, sample)| line.add(sample));
         }
+        // At once: the later ones take minutes.
+        lines.iter().for_each(Measured::print);
         all.extend(lines);
     }
-    println!("median (range) of {runs} runs");
     judge(&all)
 }

@@ -127,9 +127,8 @@ impl Measured {
     }
 }
 
-/// Prints all of them; an error names those that miss their bars.
+/// An error names those that miss their bars.
 pub(crate) fn judge(all: &[Measured]) -> Result<()> {
-    all.iter().for_each(Measured::print);
     let missed: Vec<&str> = all.iter().filter(|one| !one.is_reached()).map(|one| one.line.what).collect();
     ensure!(missed.is_empty(), "{} of {} figures miss their bars: {}", missed.len(), all.len(), missed.join("; "));
     Ok(())
