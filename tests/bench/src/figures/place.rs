@@ -4,7 +4,9 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +15,8 @@ use tempfile::TempDir;
 
 use crate::world::program;
 
+/// What the program says once it runs.
+const RUNNING: &str = "running;";
 /// What a task's good end says in the log.
 const TASK_ENDED: &str = "\"message\":\"task ended\"";
 
@@ -54,9 +58,16 @@ impl Place {
         let mut command = self.tollgate(args)?;
         command.env("TOLLGATE_LOG", "error,tollgate_engine=debug").stdout(Stdio::null());
         let mut child = command.spawn()?;
-        let said = BufReader::new(child.stderr.take().context("no stderr")?);
+        let stderr = BufReader::new(child.stderr.take().context("no stderr")?);
+        let (sender, said) = mpsc::channel();
+        // Read to its end by a thread of its own: a host whose log nobody takes stands still.
+        thread::spawn(move || {
+            let lines = stderr.lines().map_while(Result::ok);
+            let told = lines.filter(|line| line.contains(TASK_ENDED) || line.starts_with(RUNNING));
+            told.map(|line| sender.send(line)).take_while(Result::is_ok).count()
+        });
         let mut running = Running { child, said };
-        running.until(|line| line.starts_with("running;"))?;
+        running.until(|line| line.starts_with(RUNNING))?;
         Ok(running)
     }
 
@@ -80,15 +91,14 @@ fn text(path: &Path) -> Result<&str> {
 /// The running program.
 pub(crate) struct Running {
     pub(crate) child: Child,
-    said: BufReader<ChildStderr>,
+    /// Lines of its log that matter here.
+    said: mpsc::Receiver<String>,
 }
 
 impl Running {
     fn until(&mut self, mut is: impl FnMut(&str) -> bool) -> Result<()> {
-        let mut line = String::new();
         loop {
-            line.clear();
-            ensure!(self.said.read_line(&mut line)? > 0, "the program ended before that");
+            let line = self.said.recv().context("the program ended before that")?;
             if is(&line) {
                 return Ok(());
             }
