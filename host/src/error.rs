@@ -1,6 +1,6 @@
 //! Why a host can't start or go on.
 
-use std::{io::ErrorKind, path::PathBuf};
+use std::path::PathBuf;
 
 use tollgate_core::spec::Diagnostic;
 use tollgate_egress::GateError;
@@ -57,9 +57,6 @@ impl HostError {
             | Self::Listen(error) => error,
             _ => return self,
         };
-        match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Store(StoreError::Full(self.to_string())),
-            _ => self,
-        }
+        if tollgate_core::is_disk_full(error) { Self::Store(StoreError::Full(self.to_string())) } else { self }
     }
 }

@@ -25,3 +25,9 @@ pub use artifact::{ArtifactRef, Digest};
 pub use ids::{ClaimToken, ItemId, ItemKey, JobId, JobName, Lane, StageIx, StageName};
 pub use json::JsonObject;
 pub use time::{Clock, Timestamp};
+
+/// Whether the system refused because there is no room, on the disk or for this user: no wait helps, a person does.
+#[must_use]
+pub fn is_disk_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}

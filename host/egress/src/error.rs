@@ -1,6 +1,6 @@
 //! Why the gate can't be set up, or refuses a request.
 
-use std::{io::ErrorKind, time::Duration};
+use std::time::Duration;
 
 use tollgate_core::{
     http::HttpError,
@@ -85,7 +85,7 @@ impl Refused {
     pub(crate) fn storage(error: &std::io::Error) -> Self {
         let text = format!("the scratch folder: {error}");
         let refusal = refusal(RefusalKind::Down, "the scratch folder", &text, None);
-        let disk_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        let disk_full = tollgate_core::is_disk_full(error);
         Self { disk_full, ..Self::new(HttpError::Storage(text), Some(refusal)) }
     }
 

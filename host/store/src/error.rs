@@ -74,11 +74,6 @@ impl StoreError {
     /// What the system's refusal means; `doing` says what was tried.
     pub(crate) fn of_io(doing: &str, error: &io::Error) -> Self {
         let text = format!("{doing}: {error}");
-        if is_full(error) { Self::Full(text) } else { Self::Io(text) }
+        if tollgate_core::is_disk_full(error) { Self::Full(text) } else { Self::Io(text) }
     }
-}
-
-/// Whether the system refused because there is no room, on the disk or for this user.
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
