@@ -201,7 +201,8 @@ impl Parts {
                 };
                 run(&handler, store).await.map(|answer| (answer, handler))
             };
-            in_time(Metered::new(call, meter.clone(), &self.running.ticker), limits).await
+            let Running { ticker, turns, .. } = &*self.running;
+            in_time(Metered::new(call, meter.clone(), ticker, turns), limits).await
         };
         let guest_us = u64::try_from(meter.spent().as_micros()).unwrap_or(u64::MAX);
         let memory_peak_bytes = store.data().memory.peak;
@@ -257,7 +258,8 @@ fn host_call_bytes(limits: &CallLimits) -> u64 {
 const FUEL_WORDS: &str = "too much data is being copied";
 
 /// What a trap at the memory's edge mostly is: languages such as Rust and C keep a stack of their own there.
-const OWN_STACK: &str = "mostly a guest that recurses too deep for the stack in its memory (1 MiB where Rust made it)";
+const OWN_STACK: &str = "mostly a guest that recurses too deep for the stack in its memory \
+                         (256 KiB as `tollgate build` makes it)";
 
 /// Why a call trapped, in the clearest words that are known.
 fn failure(error: &wasmtime::Error, guest: &Guest, limits: &CallLimits) -> CallFailure {

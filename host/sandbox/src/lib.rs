@@ -71,6 +71,7 @@ pub struct Sandbox {
 pub(crate) struct Running {
     pub(crate) places: Semaphore,
     pub(crate) ticker: ticker::Ticker,
+    pub(crate) turns: meter::Turns,
 }
 
 impl Sandbox {
@@ -84,6 +85,7 @@ impl Sandbox {
         let compile = compile::Compile::new(&engine, options.cache, options.compiler)?;
         let places = Semaphore::new(options.instances_max as usize);
         let ticker = ticker::Ticker::start(&engine)?;
-        Ok(Arc::new(Self { engine, linker, compile, running: Arc::new(Running { places, ticker }) }))
+        let turns = meter::Turns::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+        Ok(Arc::new(Self { engine, linker, compile, running: Arc::new(Running { places, ticker, turns }) }))
     }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn side_by_side(runs: usize) -> Result<()> {
 
 async fn ours() -> Result<Vec<(&'static str, f64)>> {
     eprintln!("── {OURS}: measuring");
-    let (single, bulk) = (queue::single().await?.ours, queue::bulk().await?[0].ours);
+    let (single, bulk) = (queue::single().await?[0].ours, queue::bulk().await?[0].ours);
     let (alone, together) = (drain::rate(0, 1, 5_000).await?, drain::rate(0, 32, 20_000).await?);
     let pickup = pickup::pickup().await?;
     Ok(vec![

@@ -34,14 +34,15 @@ impl Run {
 
     #[inline]
     pub(super) fn push(&mut self, page: &str, bytes: &[u8]) {
-        if self.copied.is_empty()
-            && let Some(span) = span_in(page, bytes)
-            && (self.span.is_empty() || self.span.end == span.start)
-        {
-            self.span = if self.span.is_empty() { span } else { self.span.start..span.end };
+        if !self.copied.is_empty() {
+            self.copied.extend_from_slice(bytes);
             return;
         }
-        self.copy(page, bytes);
+        match span_in(page, bytes) {
+            Some(span) if self.span.is_empty() => self.span = span,
+            Some(span) if self.span.end == span.start => self.span.end = span.end,
+            _ => self.copy(page, bytes),
+        }
     }
 
     #[cold]
