@@ -13,7 +13,7 @@ use tokio::{
 use tollgate_core::Clock;
 use tollgate_egress::{Gate, GateOptions};
 use tollgate_engine::{
-    Dispatcher, EngineError, Heartbeat, HeartbeatWriter, Operations, Plan, Progress, RunEnded, RunMode,
+    Dispatcher, EngineError, Heartbeat, HeartbeatWriter, Operations, Plan, Progress, RunEnded, RunMode, StoredSites,
     clock::SystemClock,
 };
 use tollgate_sandbox::Compiler;
@@ -113,7 +113,13 @@ impl HostBuilder {
             None => open_store(data.clone()).await?,
         };
         HostFile::forget(&data).map_err(|error| HostError::Data { folder: data.clone(), error })?;
-        let options = GateOptions { spool: data.join("spool"), clock: clock.clone(), base: spec.base.clone() };
+        let options = GateOptions {
+            spool: data.join("spool"),
+            clock: clock.clone(),
+            base: spec.base.clone(),
+            memory: StoredSites::new(store.clone()),
+            remembered: store.circuits(clock.now()).await?,
+        };
         let gate = Gate::new(&spec.deployment, options)?;
         let handlers = spec.handlers(data.join("compiled"), self.compiler).await?;
         let plan = Plan::make(&spec.deployment, &spec.name, &handlers, &*store, clock.now()).await?;

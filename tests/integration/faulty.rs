@@ -8,7 +8,7 @@ use std::{
 use futures::FutureExt;
 use tokio::sync::Notify;
 use tollgate_core::{
-    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp, item::NewItem,
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp, circuit::Circuit, item::NewItem,
     outcome::BreakerEffect, pause::Pause,
 };
 use tollgate_store::{
@@ -91,6 +91,8 @@ impl Store for Faulty {
         resume(job: JobId) -> Option<Pause>;
         reopen(job: JobId, what: Selection, now: Timestamp) -> Reopened;
         exclude(job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reopened;
+        keep_circuit(site: String, circuit: Circuit, now: Timestamp) -> ();
+        circuits(now: Timestamp) -> Vec<(String, Circuit)>;
         jobs() -> Vec<JobView>;
         job_id(name: JobName) -> Option<JobId>;
         items(job: JobId, query: ItemQuery) -> Page<ItemView, ItemId>;

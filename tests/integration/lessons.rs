@@ -1,7 +1,9 @@
 //! The lessons: each failure of the system before this one, provoked through the real host, and what holds here.
 
+mod circuits;
 mod engine;
 mod integrity;
 mod network;
 mod pipelines;
+mod policies;
 mod sites;

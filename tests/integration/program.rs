@@ -149,6 +149,33 @@ async fn check_says_everything_and_wrong_files_are_named_with_their_place() {
     assert!(said.contains("jobs.toml:") && said.contains("did you mean `kind`"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn check_explains_which_policy_an_address_gets_and_who_may_ask_for_it() {
+    let world = World::new(vec![]).await;
+    let sites = "[site.\"*.shop.example\"]\nconcurrency = 2\njobs = [\"shop\"]\n\
+                 headers = { Authorization = { env = \"NOT_SET\" } }\n\
+                 [job.other]\nkind = \"backfill\"\nhandler = \"outcomes\"\ngrant = [\"http docs.example\", \"artifacts\", \"state\"]\n";
+    let shop = shop_jobs().replace("concurrency = 8", "rate = \"30/min\"").replace("grant = [", "grant = [\"http\", ");
+    world.jobs(&(shop + sites));
+    let text = ok(&world, &["check", "--url", "https://api.shop.example/v1"]).await;
+    for says in [
+        "api.shop.example:443",
+        "[site.\"*.shop.example\"]",
+        "more specific than *",
+        "through proxy main",
+        "one in 2s, burst 1, 2 at a time",
+        "each request bears authorization",
+        "job shop may ask for it",
+        "job other may not: denied: api.shop.example is for shop",
+    ] {
+        assert!(text.contains(says), "{says} isn't in {text}");
+    }
+    let local = run(&world, &["check", "--url", "http://127.0.0.1:9/"]).await;
+    let said = String::from_utf8(local.stderr).unwrap();
+    assert_eq!(local.status.code(), Some(2));
+    assert!(said.contains("only an entry [site.\"127.0.0.1:9\"] opens it"), "{said}");
+}
+
 /// A job of one page, whose output has fields of the names that an export uses itself.
 async fn namesakes() -> World {
     let site = Scripted::new().path("/", [Step::ok("<h1>A key</h1><p>fine</p>")]);

@@ -48,7 +48,11 @@ pub(crate) enum Command {
     /// Runs the jobs until it is stopped (Ctrl-C stops in good order).
     Run(RunArgs),
     /// Says what jobs.toml comes to: jobs, stages, what each may reach, and everything wrong with it.
-    Check,
+    Check {
+        /// Says instead which policy this address gets, why, and which jobs may ask for it.
+        #[arg(long)]
+        url: Option<String>,
+    },
     /// Compiles handler crates into the handlers folder.
     Build {
         /// Folders of handler crates.

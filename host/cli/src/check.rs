@@ -76,13 +76,10 @@ pub(crate) async fn check(program: &dyn Program, global: &Global) -> Result<(), 
 
 fn sites(deployment: &Deployment) -> String {
     let rows = deployment.sites.iter().map(|site| {
-        let rate = site
-            .rate
-            .map_or_else(|| "any".to_owned(), |rate| format!("one in {:?}, burst {}", rate.interval, rate.burst));
         [
             site.pattern.to_string(),
             route(site),
-            rate,
+            rate(site),
             site.concurrency.to_string(),
             format!("{:?}", site.timeout),
             site.body_max.to_string(),
@@ -91,9 +88,16 @@ fn sites(deployment: &Deployment) -> String {
     output::table(["site", "reached", "rate", "at a time", "timeout", "body-max"], rows)
 }
 
-fn route(site: &SiteSpec) -> String {
+pub(crate) fn rate(site: &SiteSpec) -> String {
+    site.rate.map_or_else(|| "any".to_owned(), |rate| format!("one in {:?}, burst {}", rate.interval, rate.burst))
+}
+
+pub(crate) fn route(site: &SiteSpec) -> String {
     match &site.route {
-        Route::Proxy(name) => format!("through proxy {name}"),
+        Route::Proxy(names, rotation) => match names.as_slice() {
+            [only] => format!("through proxy {only}"),
+            several => format!("through proxies {} ({})", several.join(", "), rotation.as_str()),
+        },
         Route::Direct => "directly".to_owned(),
         Route::Unset => "not at all: no proxy".to_owned(),
     }

@@ -8,6 +8,7 @@ mod args;
 mod build;
 mod check;
 mod error;
+mod explain;
 mod export;
 mod handler_profile;
 mod items;
@@ -59,7 +60,8 @@ async fn command(program: &dyn Program, args: Args) -> Result<(), CliError> {
         _ => logging::quiet(),
     }
     match args.command {
-        Command::Check => check::check(program, &global).await,
+        Command::Check { url: None } => check::check(program, &global).await,
+        Command::Check { url: Some(url) } => explain::explain(program, &global, &url).await,
         Command::Build { crates } => build::build(program, &global, &crates).await,
         Command::New { what: NewCommand::Handler { name, sdk } } => new_handler::new_handler(&name, sdk.as_deref()),
         Command::Status { watch } => status::status(program, &global, watch).await,

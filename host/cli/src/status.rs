@@ -46,10 +46,8 @@ pub(crate) fn text(overview: &Overview) -> String {
         let job = attention.job.as_ref().map_or_else(String::new, |job| format!("{job}: "));
         text.push_str(&format!("! {job}{}\n", attention.message));
     }
-    for proxy in overview.gate.iter().flat_map(|gate| &gate.proxies) {
-        if let Some(reason) = &proxy.reason {
-            text.push_str(&format!("! proxy {} can't be used now: {reason}\n", proxy.name));
-        }
+    for sentence in overview.gate.iter().flat_map(|gate| gate.sentences(overview.at, |left| left.to_string())) {
+        text.push_str(&format!("! {sentence}\n"));
     }
     let kinds = TaskKind::ALL;
     let header = ["job", "stage"].into_iter().chain(kinds.iter().map(|kind| kind.as_str())).map(ToOwned::to_owned);

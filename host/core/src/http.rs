@@ -2,6 +2,30 @@
 
 use std::time::Duration;
 
+/// Headers that the host owns: authority, connection, credentials.
+const HOST_HEADERS: [&str; 14] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Whether a header, named in lower case, is the host's own: no guest sends it.
+#[must_use]
+pub fn is_host_header(lower: &str) -> bool {
+    HOST_HEADERS.contains(&lower) || lower.starts_with("proxy-")
+}
+
 /// A request as a guest made it; nothing of it is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpRequest {

@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod breaker;
+pub mod circuit;
 pub mod condition;
 pub mod contract;
 pub mod gcra;

@@ -168,11 +168,38 @@ impl std::fmt::Display for SitePattern {
     }
 }
 
+/// Which of several proxies a request takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rotation {
+    /// The first in the list that is up.
+    #[default]
+    Failover,
+    /// Each request the next one.
+    Request,
+    /// One for each host name, always the same while it is up.
+    Host,
+}
+
+impl Rotation {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Failover, Self::Request, Self::Host];
+
+    /// As it stands in jobs.toml.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failover => "failover",
+            Self::Request => "request",
+            Self::Host => "host",
+        }
+    }
+}
+
 /// How a site is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
-    /// Through the proxy of that name.
-    Proxy(String),
+    /// Through one of these proxies, by name; at least one.
+    Proxy(Vec<String>, Rotation),
     /// From this machine's own address. Only for exact names.
     Direct,
     /// No proxy is configured: every request is refused, and the text is the line to add.
@@ -196,6 +223,10 @@ pub struct SiteSpec {
     pub body_max: u64,
     /// How long a site is left alone that blocks us or says 429 without a time.
     pub cool_down: Duration,
+    /// Headers that each request to it bears, by name in lower case; the guest never sees them.
+    pub headers: Vec<(String, Secret)>,
+    /// The only jobs that may ask it; absent: all that are granted it.
+    pub jobs: Option<Vec<JobName>>,
     /// Where it stands; absent for the built-in one.
     pub at: Option<Place>,
 }

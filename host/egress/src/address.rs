@@ -23,6 +23,8 @@ pub(crate) enum Named<'a> {
     ByCaller,
     /// A page, by a redirect from this address.
     ByPage(&'a Address),
+    /// The host itself, of an address that was asked for: no grant is looked at.
+    ByHost,
 }
 
 /// Parses an address as a guest wrote it.
@@ -56,7 +58,15 @@ pub(crate) fn decide(
     let Some(site) = deployment.site(name, port) else {
         return Err(Refused::denied(format!("no site policy covers {name}; add [site.\"{name}\"] to jobs.toml")));
     };
-    if !caller.allowed.is_empty() && !caller.allowed.iter().any(|pattern| pattern.matches(name, port)) {
+    let is_asked = !matches!(named, Named::ByHost);
+    if let Some(jobs) = site.jobs.as_ref().filter(|jobs| is_asked && !jobs.contains(&caller.job)) {
+        let jobs = jobs.iter().map(|job| job.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Refused::denied(format!(
+            "{name} is for {jobs}; add \"{}\" to `jobs` of [site.\"{}\"] in jobs.toml",
+            caller.job, site.pattern
+        )));
+    }
+    if is_asked && !caller.allowed.is_empty() && !caller.allowed.iter().any(|pattern| pattern.matches(name, port)) {
         return Err(Refused::denied(format!(
             "job {} is not granted {name}; add \"http {name}\" to `grant` of [job.{}] in jobs.toml",
             caller.job, caller.job

@@ -1,6 +1,14 @@
 //! The gate itself: a request from its caller to its answer, hop by hop.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use reqwest::{
     Client, Method,
@@ -8,9 +16,10 @@ use reqwest::{
 };
 use tollgate_core::{
     Clock, JobName,
+    circuit::{Circuit, CoolingKind},
     http::HttpRequest,
     outcome::{Refusal, RefusalKind},
-    spec::{Deployment, Route, SitePattern},
+    spec::{Deployment, Rotation, Route, SitePattern},
 };
 
 use crate::{
@@ -21,7 +30,7 @@ use crate::{
     headers,
     proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
     retry_after, route,
-    site::{Site, Sites},
+    site::{Site, SiteMemory, Sites},
     spool::{self, Held, Spooled},
 };
 
@@ -39,6 +48,10 @@ pub struct GateOptions {
     pub clock: Arc<dyn Clock>,
     /// The folder of jobs.toml: relative files of secrets are read from there.
     pub base: PathBuf,
+    /// What keeps the circuits of sites.
+    pub memory: Arc<dyn SiteMemory>,
+    /// The circuits that were kept, by site.
+    pub remembered: Vec<(String, Circuit)>,
 }
 
 /// Who asks.
@@ -50,6 +63,14 @@ pub struct Caller {
     pub allowed: Vec<SitePattern>,
     /// What the bodies of its attempt take.
     pub held: Held,
+}
+
+impl Caller {
+    /// A job that may ask `allowed`, and holds nothing yet.
+    #[must_use]
+    pub fn of(job: JobName, allowed: Vec<SitePattern>) -> Self {
+        Self { job, allowed, held: Held::default() }
+    }
 }
 
 /// How far a request is, told to its caller.
@@ -90,6 +111,8 @@ pub struct Gate {
     proxies: BTreeMap<String, Proxy>,
     direct: Client,
     sites: Sites,
+    /// Requests over proxies that take turns.
+    turns: AtomicUsize,
 }
 
 impl Gate {
@@ -97,11 +120,13 @@ impl Gate {
     ///
     /// # Errors
     /// The scratch folder can't be used, or no client can be made.
-    pub fn new(deployment: &Deployment, options: GateOptions) -> Result<Arc<Self>, GateError> {
+    pub fn new(deployment: &Deployment, mut options: GateOptions) -> Result<Arc<Self>, GateError> {
         spool::prepare(&options.spool).map_err(GateError::Spool)?;
         let proxies = deployment.proxies.iter().map(|proxy| (proxy.name.clone(), Proxy::new(proxy.clone()))).collect();
         let direct = route::direct().map_err(GateError::Client)?;
-        Ok(Arc::new(Self { deployment: deployment.clone(), options, proxies, direct, sites: Sites::default() }))
+        let sites = Sites::new(std::mem::take(&mut options.remembered));
+        let turns = AtomicUsize::new(0);
+        Ok(Arc::new(Self { deployment: deployment.clone(), options, proxies, direct, sites, turns }))
     }
 
     /// Sends a request by the policy of its site, following redirects as far as policy allows each.
@@ -145,57 +170,80 @@ impl Gate {
         &self,
         caller: &Caller,
         address: &Address,
-        request: Outgoing,
+        mut request: Outgoing,
         shorter: Option<Duration>,
         told: Told<'_>,
     ) -> Result<Incoming, Refused> {
         told(Hop::Waits(address.url.as_str()));
         let clock = &*self.options.clock;
-        let way = self.way(address)?;
+        let ways = self.ways(address)?;
+        headers::of_site(&mut request.headers, &address.site, &self.options.base)?;
         let site = self.sites.get(&address.authority, &address.site, clock.now());
         let mut slot = site.enter(&address.site, clock).await?;
-        let admitted = way.proxy.map(|proxy| proxy.admit(clock.now())).transpose()?;
-        slot.sent();
-        told(Hop::Runs);
-        let limits = ExchangeLimits {
-            time: shorter.map_or(address.site.timeout, |shorter| shorter.min(address.site.timeout)),
-            body_max: address.site.body_max,
-            spool: &self.options.spool,
-            via: way.via,
-            held: &caller.held,
-        };
-        let answer = exchange::run(&way.client, &address.url, request, limits).await;
-        drop(slot);
+        let mut refused = Refused::denied(format!("site {} names no proxy", address.site.pattern));
+        for way in ways {
+            let admitted = match way.proxy.map(|proxy| proxy.admit(clock.now())).transpose() {
+                Ok(admitted) => admitted,
+                Err(down) => {
+                    refused = down;
+                    continue;
+                }
+            };
+            slot.sent();
+            told(Hop::Runs);
+            let limits = ExchangeLimits {
+                time: shorter.map_or(address.site.timeout, |shorter| shorter.min(address.site.timeout)),
+                body_max: address.site.body_max,
+                spool: &self.options.spool,
+                via: way.via,
+                held: &caller.held,
+            };
+            match (exchange::run(&way.client, &address.url, request.clone(), limits).await, admitted) {
+                // It was not even reached: nothing was sent, and another may do it.
+                (Err((ExchangeError::Proxy(reason), _)), Some(admitted)) => {
+                    refused = admitted.failed(&reason, clock.now());
+                }
+                (answer, admitted) => {
+                    drop(slot);
+                    return self.answered(address, &site, way.via, admitted, answer).await;
+                }
+            }
+        }
+        site.says_nothing();
+        Err(refused)
+    }
+
+    /// What an exchange came to, for its site, its proxy and its caller.
+    async fn answered(
+        &self,
+        address: &Address,
+        site: &Site,
+        via: Via,
+        admitted: Option<Admitted<'_>>,
+        answer: Result<Incoming, (ExchangeError, u64)>,
+    ) -> Result<Incoming, Refused> {
         match answer {
             Ok(incoming) => {
                 site.received(incoming.body.size());
                 if let Some(admitted) = &admitted {
-                    self.judge_proxy(address, way.via, admitted, &incoming).await?;
+                    self.judge_proxy(address, via, admitted, &incoming).await?;
                     admitted.up();
                 }
-                self.judge(address, &site, incoming)
+                self.judge(address, site, incoming).await
             }
             Err((error, received)) => {
                 site.received(received);
+                site.says_nothing();
                 Err(self.refuse(address, admitted.as_ref(), error).await.after(received))
             }
         }
     }
 
-    /// How an address is reached, unless that way is shut.
-    fn way(&self, address: &Address) -> Result<Way<'_>, Refused> {
+    /// How an address may be reached, in the order in which the ways are tried; an error if all are shut.
+    fn ways(&self, address: &Address) -> Result<Vec<Way<'_>>, Refused> {
         match &address.site.route {
-            Route::Direct => Ok(Way { client: self.direct.clone(), via: Via::Direct, proxy: None }),
-            Route::Proxy(name) => match self.proxies.get(name) {
-                Some(proxy) => {
-                    let ProxyClient { client, via } = proxy.client(&self.options.base, self.options.clock.now())?;
-                    Ok(Way { client, via, proxy: Some(proxy) })
-                }
-                None => Err(Refused::denied(format!(
-                    "site {} names proxy {name}, which isn't in jobs.toml",
-                    address.site.pattern
-                ))),
-            },
+            Route::Direct => Ok(vec![Way { client: self.direct.clone(), via: Via::Direct, proxy: None }]),
+            Route::Proxy(names, rotation) => self.ways_through(names, *rotation, address),
             Route::Unset => {
                 let host = &address.authority;
                 let text = format!(
@@ -204,6 +252,33 @@ impl Gate {
                 );
                 Err(Refused::down(host, text, UNSET_WAIT))
             }
+        }
+    }
+
+    /// The ways through proxies that are up, beginning with the one whose turn it is.
+    fn ways_through(&self, names: &[String], rotation: Rotation, address: &Address) -> Result<Vec<Way<'_>>, Refused> {
+        let first = match rotation {
+            Rotation::Failover => 0,
+            Rotation::Request => self.turns.fetch_add(1, Relaxed),
+            Rotation::Host => {
+                address.authority.bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
+            }
+        };
+        let (mut ways, mut refused) = (Vec::new(), None);
+        for turn in 0..names.len() {
+            let name = &names[first.wrapping_add(turn) % names.len()];
+            let Some(proxy) = self.proxies.get(name) else {
+                let text = format!("site {} names proxy {name}, which isn't in jobs.toml", address.site.pattern);
+                return Err(Refused::denied(text));
+            };
+            match proxy.client(&self.options.base, self.options.clock.now()) {
+                Ok(ProxyClient { client, via }) => ways.push(Way { client, via, proxy: Some(proxy) }),
+                Err(down) => refused = refused.or(Some(down)),
+            }
+        }
+        match refused {
+            Some(refused) if ways.is_empty() => Err(refused),
+            _ => Ok(ways),
         }
     }
 
@@ -224,7 +299,7 @@ impl Gate {
     }
 
     /// Looks at an answer before anyone else does. Guards over the body have their place here.
-    fn judge(&self, address: &Address, site: &Site, incoming: Incoming) -> Result<Incoming, Refused> {
+    async fn judge(&self, address: &Address, site: &Site, incoming: Incoming) -> Result<Incoming, Refused> {
         let now = self.options.clock.now();
         let asked = retry_after::read(&incoming.headers, now);
         if incoming.status != 429 && !(incoming.status == 503 && asked.is_some()) {
@@ -233,7 +308,7 @@ impl Gate {
         // No time at all, or one that is over, is no time.
         let after = asked.filter(|asked| !asked.is_zero()).unwrap_or(address.site.cool_down).max(COOL_DOWN_MIN);
         let reason = format!("{} answered {}", address.authority, incoming.status);
-        site.cool_down(now, after, &reason, false);
+        let after = site.refused(CoolingKind::RateLimited, &reason, after, now, &*self.options.memory).await;
         Err(Refused::rate_limited(&address.authority, &reason, after).after(incoming.body.size()))
     }
 
@@ -290,20 +365,28 @@ impl Gate {
     }
 
     /// A stage found that the site of `url` blocks us: it is left alone for its cool-down, whichever job asks.
-    pub fn block(&self, url: &str, reason: &str) -> Duration {
-        let everyone = |url| {
-            let caller = Caller { job: JobName::new("host").ok()?, allowed: Vec::new(), held: Held::default() };
-            address::decide(&self.deployment, &caller, url, Named::ByCaller).ok()
+    pub async fn block(&self, url: &str, reason: &str) -> Duration {
+        let Some(address) = self.address_of(url) else {
+            return UNSET_WAIT;
         };
-        match address::parse(url).ok().and_then(everyone) {
-            Some(address) => {
-                let now = self.options.clock.now();
-                let after = address.site.cool_down;
-                self.sites.get(&address.authority, &address.site, now).cool_down(now, after, reason, true);
-                after
-            }
-            None => UNSET_WAIT,
+        let now = self.options.clock.now();
+        let site = self.sites.get(&address.authority, &address.site, now);
+        let after = address.site.cool_down.max(COOL_DOWN_MIN);
+        site.refused(CoolingKind::Blocked, reason, after, now, &*self.options.memory).await
+    }
+
+    /// A task that asked the site of `url` last has ended well: it works, and its circuit is closed.
+    pub async fn works(&self, url: &str) {
+        let site = self.address_of(url).and_then(|address| self.sites.known(&address.authority));
+        if let Some(site) = site {
+            site.works(self.options.clock.now(), &*self.options.memory).await;
         }
+    }
+
+    /// An address that was asked for, whoever asked.
+    fn address_of(&self, url: &str) -> Option<Address> {
+        let caller = Caller::of(JobName::new("host").ok()?, Vec::new());
+        address::decide(&self.deployment, &caller, address::parse(url).ok()?, Named::ByHost).ok()
     }
 
     /// How the gate stands.

@@ -1,39 +1,26 @@
 //! Which headers pass: a guest's that are its own to send, a site's that are its own to know (trap 16).
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use tollgate_core::http::HttpRequest;
+use std::path::Path;
 
-use crate::Refused;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use tollgate_core::{
+    http::{HttpRequest, is_host_header},
+    spec::SiteSpec,
+};
+
+use crate::{Refused, proxy::UNSET_WAIT, secret};
 
 /// What the gate says of itself where a guest says nothing.
 pub(crate) const USER_AGENT: &str = concat!("tollgate/", env!("CARGO_PKG_VERSION"));
 /// Bytes of all headers of one request: what servers commonly take.
 const HEADERS_BYTES_MAX: usize = 32 << 10;
-/// Headers that the host owns: authority, connection, credentials.
-const OURS: [&str; 14] = [
-    "authorization",
-    "connection",
-    "content-length",
-    "cookie",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 /// A guest's headers without those that are ours.
 pub(crate) fn of_guest(request: &HttpRequest) -> Result<HeaderMap, Refused> {
     let mut headers = HeaderMap::new();
     let mut bytes = 0;
     for (name, value) in &request.headers {
         let lower = name.to_ascii_lowercase();
-        if OURS.contains(&lower.as_str()) || lower.starts_with("proxy-") {
+        if is_host_header(&lower) {
             continue;
         }
         bytes += name.len() + value.len();
@@ -47,6 +34,24 @@ pub(crate) fn of_guest(request: &HttpRequest) -> Result<HeaderMap, Refused> {
         return Err(Refused::invalid(format!("{bytes} bytes of headers; {HEADERS_BYTES_MAX} is the limit")));
     }
     Ok(headers)
+}
+
+/// Lays a site's own headers over a request's: secrets are read where they live, each time anew.
+pub(crate) fn of_site(headers: &mut HeaderMap, site: &SiteSpec, base: &Path) -> Result<(), Refused> {
+    for (name, secret) in &site.headers {
+        let unset = |why: String| {
+            let text =
+                format!("the header {name} of [site.\"{}\"] can't be set, so nothing is sent: {why}", site.pattern);
+            Refused::down(&site.pattern.to_string(), text, UNSET_WAIT)
+        };
+        let value = secret::read(secret, base).map_err(unset)?;
+        let value = value.ok_or_else(|| unset(secret::how_to_set(secret)))?;
+        let mut value = HeaderValue::try_from(value).map_err(|_| unset("its value is no line of text".to_owned()))?;
+        value.set_sensitive(true);
+        let name = HeaderName::try_from(name).map_err(|_| unset("its name is none".to_owned()))?;
+        headers.insert(name, value);
+    }
+    Ok(())
 }
 
 /// A site's headers as a guest sees them: no cookies, which are the session's.

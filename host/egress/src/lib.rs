@@ -7,6 +7,7 @@
 mod address;
 mod error;
 mod exchange;
+mod explain;
 mod gate;
 mod headers;
 mod proxy;
@@ -19,6 +20,8 @@ mod spool;
 mod status;
 
 pub use error::{GateError, Refused};
+pub use explain::{Explained, explain};
 pub use gate::{Caller, Gate, GateOptions, Hop, Response, Told};
+pub use site::{NoMemory, SiteMemory};
 pub use spool::{Held, Spooled, SpooledBody};
 pub use status::{GateStatus, ProxyStatus, SiteStatus};

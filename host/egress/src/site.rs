@@ -1,4 +1,4 @@
-//! A site's state, shared by all jobs: slots, rate, cool-down, counts.
+//! A site's state, shared by all jobs: slots, rate, circuit, counts.
 
 use std::{
     collections::HashMap,
@@ -6,14 +6,33 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tollgate_core::{
     Clock, Timestamp,
+    circuit::{Circuit, CoolingKind, Shut},
     gcra::{Gcra, Rate},
     spec::SiteSpec,
 };
 
 use crate::{Refused, SiteStatus};
+
+/// Keeps what the gate must know after a restart.
+pub trait SiteMemory: Send + Sync {
+    /// Keeps a site's circuit as it is at `now`; one that is clear may be forgotten. Who can't keep it says so itself:
+    /// the gate goes on by what it knows.
+    fn keep(&self, site: String, circuit: Circuit, now: Timestamp) -> BoxFuture<'_, ()>;
+}
+
+/// Keeps nothing: for a gate that lives as long as what it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct NoMemory;
+
+impl SiteMemory for NoMemory {
+    fn keep(&self, _site: String, _circuit: Circuit, _now: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
 
 /// Sites remembered at once. Past it, those that nobody uses and that don't cool down are forgotten.
 const SITES_MAX: usize = 10_000;
@@ -22,31 +41,30 @@ const SITES_MAX: usize = 10_000;
 const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// All sites asked for.
-#[derive(Default)]
-pub(crate) struct Sites(Mutex<HashMap<String, Arc<Site>>>);
+pub(crate) struct Sites {
+    asked: Mutex<HashMap<String, Arc<Site>>>,
+    /// From before the start.
+    remembered: HashMap<String, Circuit>,
+}
 
 /// One host name and port.
 pub(crate) struct Site {
     name: String,
     slots: Arc<Semaphore>,
     state: Mutex<SiteState>,
+    /// Held while the circuit is kept, so that what is kept last is the latest.
+    keeping: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct SiteState {
     rate: Gcra,
-    cooling: Option<Cooling>,
+    circuit: Circuit,
     requests: u64,
     bytes_received: u64,
     refused: u64,
-}
-
-/// Why a site is left alone, and until when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Cooling {
-    until: Timestamp,
-    reason: String,
-    blocked: bool,
+    waits: u64,
+    waited_ms: u64,
 }
 
 /// A place at a site: held for the exchange, from the first byte sent to the last received.
@@ -54,6 +72,7 @@ pub(crate) struct Slot {
     site: Arc<Site>,
     /// The rate's turn, as long as nothing has been sent for it.
     turn: Option<Rate>,
+    is_sent: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -61,21 +80,36 @@ impl Slot {
     /// The request goes out now: its turn is used up.
     pub(crate) fn sent(&mut self) {
         self.turn = None;
+        self.is_sent = true;
         self.site.state().requests += 1;
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        if self.is_sent {
+            return;
+        }
+        let mut state = self.site.state();
+        state.circuit.trial_is_over();
         if let Some(rate) = self.turn {
-            self.site.state().rate.give_back(rate);
+            state.rate.give_back(rate);
         }
     }
 }
 
 impl Sites {
+    pub(crate) fn new(remembered: Vec<(String, Circuit)>) -> Self {
+        Self { asked: Mutex::default(), remembered: remembered.into_iter().collect() }
+    }
+
+    /// A site that was asked for before.
+    pub(crate) fn known(&self, authority: &str) -> Option<Arc<Site>> {
+        self.map().get(authority).cloned()
+    }
+
     fn map(&self) -> MutexGuard<'_, HashMap<String, Arc<Site>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn get(&self, authority: &str, spec: &SiteSpec, now: Timestamp) -> Arc<Site> {
@@ -84,19 +118,26 @@ impl Sites {
             return site.clone();
         }
         if sites.len() >= SITES_MAX {
-            sites.retain(|_, site| Arc::strong_count(site) > 1 || site.cooling(now).is_some());
+            sites.retain(|_, site| Arc::strong_count(site) > 1 || !site.state().circuit.is_clear(now));
         }
+        let circuit = self.remembered.get(authority).cloned().unwrap_or_default();
         let site = Arc::new(Site {
             name: authority.to_owned(),
             slots: Arc::new(Semaphore::new(spec.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
-            state: Mutex::default(),
+            state: Mutex::new(SiteState { circuit, ..SiteState::default() }),
+            keeping: tokio::sync::Mutex::default(),
         });
         sites.insert(authority.to_owned(), site.clone());
         site
     }
 
     pub(crate) fn status(&self, now: Timestamp) -> Vec<SiteStatus> {
-        let mut all: Vec<SiteStatus> = self.map().values().map(|site| site.status(now)).collect();
+        let map = self.map();
+        let unasked = self.remembered.iter().filter(|(site, _)| !map.contains_key(*site));
+        let unasked = unasked
+            .map(|(site, circuit)| status(site, &SiteState { circuit: circuit.clone(), ..SiteState::default() }, now));
+        let mut all: Vec<SiteStatus> =
+            map.values().map(|site| status(&site.name, &site.state(), now)).chain(unasked).collect();
         all.sort_by(|a, b| a.site.cmp(&b.site));
         all
     }
@@ -107,74 +148,133 @@ impl Site {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn cooling(&self, now: Timestamp) -> Option<Cooling> {
-        self.state().cooling.clone().filter(|cooling| cooling.until > now)
-    }
-
-    fn refuse_if_cooling(&self, now: Timestamp) -> Result<(), Refused> {
-        let Some(cooling) = self.cooling(now) else {
-            return Ok(());
-        };
+    /// Counts a request that isn't let through.
+    fn shut(&self, Shut { kind, reason, after }: Shut) -> Refused {
         self.state().refused += 1;
-        let after = cooling.until.since(now);
-        Err(if cooling.blocked {
-            Refused::blocked(&self.name, &cooling.reason, after)
-        } else {
-            Refused::rate_limited(&self.name, &cooling.reason, after)
-        })
+        match kind {
+            CoolingKind::Blocked => Refused::blocked(&self.name, &reason, after),
+            CoolingKind::RateLimited => Refused::rate_limited(&self.name, &reason, after),
+        }
     }
 
-    /// Waits for a place and for the rate's turn. A site that cools down refuses at once, and so does a turn that is
+    fn check(&self, now: Timestamp) -> Result<(), Refused> {
+        let checked = self.state().circuit.check(now);
+        checked.map_err(|shut| self.shut(shut))
+    }
+
+    /// Waits for a place and for the rate's turn. A site that is left alone refuses at once, and so does a turn that is
     /// far off: nobody waits either out here. A slot that is dropped before anything is sent gives its turn back.
     pub(crate) async fn enter(self: &Arc<Self>, spec: &SiteSpec, clock: &dyn Clock) -> Result<Slot, Refused> {
-        self.refuse_if_cooling(clock.now())?;
+        let began = clock.now();
+        self.check(began)?;
         let permit = self.slots.clone().acquire_owned().await;
         let permit = permit.map_err(|_| Refused::denied("the gate is closed"))?;
         let now = clock.now();
-        self.refuse_if_cooling(now)?;
-        let slot = Slot { site: self.clone(), turn: spec.rate, _permit: permit };
-        let Some(rate) = spec.rate else {
-            return Ok(slot);
-        };
-        let wait = self.state().rate.take(rate, now);
-        if wait > TURN_WAIT_MAX {
-            self.state().refused += 1;
-            return Err(Refused::rate_limited(&self.name, "its `rate` in jobs.toml is used up", wait));
+        self.check(now)?;
+        let slot = Slot { site: self.clone(), turn: spec.rate, is_sent: false, _permit: permit };
+        if let Some(rate) = spec.rate {
+            let wait = self.state().rate.take(rate, now);
+            if wait > TURN_WAIT_MAX {
+                self.state().refused += 1;
+                return Err(Refused::rate_limited(&self.name, "its `rate` in jobs.toml is used up", wait));
+            }
+            if !wait.is_zero() {
+                // To the next whole millisecond, which is what the clock counts in.
+                clock.sleep_until(now.after(wait + Duration::from_millis(1))).await;
+            }
         }
-        if !wait.is_zero() {
-            // To the next whole millisecond, which is what the clock counts in.
-            clock.sleep_until(now.after(wait + Duration::from_millis(1))).await;
-            self.refuse_if_cooling(clock.now())?;
-        }
+        let now = clock.now();
+        let admitted = self.state().circuit.admit(now, trial(spec));
+        admitted.map_err(|shut| self.shut(shut))?;
+        self.waited(now.since(began));
         Ok(slot)
     }
 
-    /// Leaves the site alone for `after`, whichever job asks. A longer cool-down stands.
-    pub(crate) fn cool_down(&self, now: Timestamp, after: Duration, reason: &str, blocked: bool) {
-        let until = now.after(after);
-        let mut state = self.state();
-        state.refused += 1;
-        if state.cooling.as_ref().is_none_or(|cooling| cooling.until < until) {
-            tracing::warn!(site = self.name, reason, seconds = after.as_secs(), "a site is left alone");
-            state.cooling = Some(Cooling { until, reason: reason.to_owned(), blocked });
+    fn waited(&self, wait: Duration) {
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        if millis > 0 {
+            let mut state = self.state();
+            state.waits += 1;
+            state.waited_ms = state.waited_ms.saturating_add(millis);
         }
+    }
+
+    /// Leaves the site alone for `after`, whichever job asks, or for longer if it goes on blocking us; a longer cool-down
+    /// stands. Answers for how long, once that is kept.
+    pub(crate) async fn refused(
+        &self,
+        kind: CoolingKind,
+        reason: &str,
+        after: Duration,
+        now: Timestamp,
+        memory: &dyn SiteMemory,
+    ) -> Duration {
+        let is_new = {
+            let mut state = self.state();
+            state.refused += 1;
+            let cooling = state.circuit.refused(kind, reason, after, now);
+            if let Some(cooling) = cooling {
+                let seconds = cooling.until.since(now).as_secs();
+                tracing::warn!(site = self.name, reason, seconds, "a site is left alone");
+            }
+            cooling.is_some()
+        };
+        if is_new {
+            self.keep(now, memory).await;
+        }
+        let state = self.state();
+        state.circuit.cooling(now).map_or(after, |cooling| cooling.until.since(now))
+    }
+
+    /// A request came to nothing that says whether the site works.
+    pub(crate) fn says_nothing(&self) {
+        self.state().circuit.trial_is_over();
+    }
+
+    /// A task that asked it has ended well.
+    pub(crate) async fn works(&self, now: Timestamp, memory: &dyn SiteMemory) {
+        let is_news = {
+            let mut state = self.state();
+            let was_open = state.circuit.is_open();
+            let is_news = state.circuit.works(now);
+            if is_news && was_open {
+                tracing::info!(site = self.name, "a site works again");
+            }
+            is_news
+        };
+        if is_news {
+            self.keep(now, memory).await;
+        }
+    }
+
+    async fn keep(&self, now: Timestamp, memory: &dyn SiteMemory) {
+        let _in_turn = self.keeping.lock().await;
+        let circuit = self.state().circuit.clone();
+        memory.keep(self.name.clone(), circuit, now).await;
     }
 
     pub(crate) fn received(&self, bytes: u64) {
         self.state().bytes_received += bytes;
     }
+}
 
-    fn status(&self, now: Timestamp) -> SiteStatus {
-        let cooling = self.cooling(now);
-        let state = self.state();
-        SiteStatus {
-            site: self.name.clone(),
-            requests: state.requests,
-            bytes_received: state.bytes_received,
-            refused: state.refused,
-            cooling_until: cooling.as_ref().map(|cooling| cooling.until),
-            reason: cooling.map(|cooling| cooling.reason),
-        }
+/// How long a request that tries an open circuit has until something has come of it: its answer, and the task's end.
+fn trial(spec: &SiteSpec) -> Duration {
+    spec.timeout.saturating_mul(2).saturating_add(Duration::from_secs(30))
+}
+
+fn status(site: &str, state: &SiteState, now: Timestamp) -> SiteStatus {
+    let last = state.circuit.last();
+    SiteStatus {
+        site: site.to_owned(),
+        requests: state.requests,
+        bytes_received: state.bytes_received,
+        refused: state.refused,
+        waits: state.waits,
+        waited_ms: state.waited_ms,
+        is_open: state.circuit.is_open(),
+        cooling_until: state.circuit.cooling(now).map(|cooling| cooling.until),
+        reason: last.filter(|_| !state.circuit.is_clear(now)).map(|cooling| cooling.reason.clone()),
     }
 }
 
@@ -209,12 +309,14 @@ mod tests {
             timeout: Duration::from_secs(1),
             body_max: 1,
             cool_down: Duration::from_secs(1),
+            headers: Vec::new(),
+            jobs: None,
             at: None,
         }
     }
 
     async fn first_sent(spec: &SiteSpec) -> Arc<Site> {
-        let site = Sites::default().get("a.example:80", spec, NOW);
+        let site = Sites::new(Vec::new()).get("a.example:80", spec, NOW);
         site.enter(spec, &Still).await.ok().unwrap().sent();
         site
     }

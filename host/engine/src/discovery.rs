@@ -64,15 +64,19 @@ pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, Stor
     if let Some(gone) = ended.store_gone.take() {
         return Err(gone);
     }
+    let last_url = ended.last_url.clone();
     let ran = |outcome| Ran { outcome, ended, guest_us };
     let result = match report.result {
         Ok(Ok(found)) => {
+            if let Some(url) = &last_url {
+                tools.gate.works(url).await;
+            }
             let every = job.spec.discover.and_then(|discover| discover.every);
             let next_round = if found.cursor.is_none() { every.map(|every| now.after(every)) } else { None };
             DiscoveryResult::Page { items: found.items, cursor: found.cursor, next_round }
         }
-        Ok(Err(error)) => failed(tools, job, ran(Outcome::Stage(plain(error))), before.errors, now),
-        Err(failure) => failed(tools, job, ran(failed_call(failure)), before.errors, now),
+        Ok(Err(error)) => failed(tools, job, ran(Outcome::Stage(plain(error))), before.errors, now).await,
+        Err(failure) => failed(tools, job, ran(failed_call(failure)), before.errors, now).await,
     };
     let settle = async |result| {
         let paused = match &result {
@@ -92,7 +96,7 @@ pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, Stor
         // What the store can't take is the discovery's fault, which says so.
         Err(error @ StoreError::TooLarge { .. }) => {
             let ran = Ran::nothing(Outcome::Contract(error.to_string()));
-            settle(failed(tools, job, ran, before.errors, now)).await?
+            settle(failed(tools, job, ran, before.errors, now).await).await?
         }
         answer => answer?,
     };
@@ -111,8 +115,8 @@ fn warn_of_empty_rounds(job: &JobPlan, before: &DiscoveryState, after: &Discover
 
 /// What follows from a page that gave nothing: the rules are those of a task, and a job whose discovery may not be tried
 /// again pauses.
-fn failed(tools: &Tools, job: &JobPlan, ran: Ran, errors_before: u32, now: Timestamp) -> DiscoveryResult {
-    let refusal = deciding_refusal(tools, &ran);
+async fn failed(tools: &Tools, job: &JobPlan, ran: Ran, errors_before: u32, now: Timestamp) -> DiscoveryResult {
+    let refusal = deciding_refusal(tools, &ran).await;
     let before = Tally { counted: errors_before, ..Tally::default() };
     let mut policy = RetryPolicy::default();
     if refusal.as_ref().is_some_and(|refusal| refusal.kind == RefusalKind::Transport) {

@@ -101,7 +101,7 @@ async fn run_and_settle(
         Err(panic) => {
             tracing::error!(job = %job.spec.name, item = %claim.key, panic, "the host panicked while it ran a task");
             let ran = Ran::nothing(Outcome::Host(format!("the host panicked: {panic}")));
-            settlement_of(tools, job, stage, &claim, started_at, ran)
+            settlement_of(tools, job, stage, &claim, started_at, ran).await
         }
     };
     // What the guest was given is needed no more, and others may run before the disk has answered.
@@ -145,7 +145,7 @@ async fn attempt(
             Ran { outcome, ended, guest_us }
         }
     };
-    Ok(settlement_of(tools, job, stage, claim, started_at, ran))
+    Ok(settlement_of(tools, job, stage, claim, started_at, ran).await)
 }
 
 /// What stood in the way as a whole, where the gate says for how long.
@@ -173,7 +173,7 @@ async fn settle(
     match one(settlement).await {
         Err(error @ StoreError::TooLarge { .. }) => {
             let ran = Ran::nothing(Outcome::Contract(error.to_string()));
-            let (mut failed, _) = settlement_of(tools, job, stage, claim, started_at, ran);
+            let (mut failed, _) = settlement_of(tools, job, stage, claim, started_at, ran).await;
             // What it cost and what it kept is as it was.
             failed.artifacts = artifacts;
             if let (Some(attempt), Some(spent)) = (&mut failed.attempt, spent) {
@@ -305,7 +305,7 @@ pub(crate) fn failed_call(failure: CallFailure) -> Outcome {
     }
 }
 
-fn settlement_of(
+async fn settlement_of(
     tools: &Tools,
     job: &JobPlan,
     stage: &StagePlan,
@@ -314,7 +314,7 @@ fn settlement_of(
     ran: Ran,
 ) -> (Settlement, Option<InTheWay>) {
     let now = tools.clock.now();
-    let refusal = deciding_refusal(tools, &ran);
+    let refusal = deciding_refusal(tools, &ran).await;
     let decision = decide(ran.outcome, refusal.as_ref(), claim.tally, &stage.spec.retry, now, draw());
     let attempt = AttemptRecord {
         number: decision.tally.attempts,
@@ -329,6 +329,11 @@ fn settlement_of(
         bytes_received: ran.ended.bytes_received,
     };
     log_end(job, stage, claim, &decision);
+    if let (Verdict::Done(_) | Verdict::Nothing(_) | Verdict::Reject(_), Some(url)) =
+        (&decision.verdict, &ran.ended.last_url)
+    {
+        tools.gate.works(url).await;
+    }
     let fingerprint = matches!(decision.verdict, Verdict::Done(_)).then(|| fingerprint(stage, claim));
     let in_the_way = in_the_way(&decision.verdict, refusal, now);
     let settlement = Settlement {
@@ -347,7 +352,7 @@ fn settlement_of(
 }
 
 /// The refusal by which an attempt is judged: the gate's, or what the handler's own words do to the site.
-pub(crate) fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal> {
+pub(crate) async fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal> {
     let of_gate = ran.ended.refusal.clone();
     let site = || ran.ended.last_url.as_deref().map(site_of).unwrap_or_default();
     match (&ran.outcome, ran.ended.in_gate) {
@@ -358,7 +363,7 @@ pub(crate) fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal> {
             }
             // The handler saw what no guard did: its site is left alone, whichever job asks.
             let url = ran.ended.last_url.as_deref()?;
-            let after = tools.gate.block(url, text);
+            let after = tools.gate.block(url, text).await;
             Some(Refusal { kind: RefusalKind::Blocked, about: site(), message: text.clone(), after: Some(after) })
         }
         (Outcome::Timeout(text), Some(CallPhase::Waits)) => Some(Refusal {

@@ -10,13 +10,17 @@ mod discovery;
 mod dispatcher;
 mod error;
 mod executor;
+mod explain;
 mod heartbeat;
 pub mod operations;
 mod plan;
+mod sites;
 mod supervise;
 
 pub use dispatcher::{Dispatcher, Progress, RunMode};
 pub use error::EngineError;
+pub use explain::explain;
 pub use heartbeat::{HEARTBEAT_FILE, Heartbeat, HeartbeatWriter, Liveness};
 pub use operations::{Operations, RunEnded};
 pub use plan::{CheckedJob, JobPlan, Plan, PlanError, StagePlan, check};
+pub use sites::StoredSites;

@@ -310,7 +310,7 @@ fn stage_plan(
 }
 
 /// The host patterns of a job's `http` grants. One grant without names opens all that the policies allow.
-fn hosts(spec: &JobSpec) -> Option<Vec<SitePattern>> {
+pub(crate) fn hosts(spec: &JobSpec) -> Option<Vec<SitePattern>> {
     let grants: Vec<_> = spec.grants.iter().filter(|grant| grant.capability == Capability::Http).collect();
     if grants.is_empty() {
         return None;

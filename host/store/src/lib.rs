@@ -10,7 +10,7 @@ mod types;
 
 use futures::future::BoxFuture;
 use tollgate_core::{
-    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, Timestamp, item::NewItem, pause::Pause,
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, Timestamp, circuit::Circuit, item::NewItem, pause::Pause,
 };
 
 pub use error::StoreError;
@@ -91,6 +91,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Leaves items out: what has not ended is skipped with the reason.
     fn exclude<'a>(&'a self, job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reply<'a, Reopened>;
+
+    /// Remembers a site's circuit over a restart, or forgets one of which there is nothing to remember at `now`.
+    fn keep_circuit<'a>(&'a self, site: String, circuit: Circuit, now: Timestamp) -> Reply<'a, ()>;
+
+    /// The circuits that still say something at `now`, by site; forgets the others.
+    fn circuits<'a>(&'a self, now: Timestamp) -> Reply<'a, Vec<(String, Circuit)>>;
 
     /// Every job that was ever declared, with its counters: no scan.
     fn jobs<'a>(&'a self) -> Reply<'a, Vec<JobView>>;

@@ -1,5 +1,6 @@
 //! The store in redb: one writer thread a database, snapshots for readers, claims in memory.
 
+mod circuits;
 mod claims;
 mod company;
 mod content;

@@ -3,6 +3,7 @@
 //! Each row is an enum whose variant is its version (`V1`), so an old row is read by an old variant. Never change a
 //! variant that has been released: add one, and a step in `migrations` where every row has to follow.
 
+mod circuit;
 mod item;
 mod job;
 mod output;
@@ -10,6 +11,7 @@ mod task;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use circuit::StoredCircuit;
 pub(crate) use item::{StoredItem, StoredItemV1};
 pub(crate) use job::{
     StoredDeclaredStage, StoredDiscovery, StoredJob, StoredJobV1, StoredLane, StoredLaneV1, StoredPause, StoredTotals,

@@ -107,9 +107,24 @@ fn rest(overview: &Overview) -> Markup {
                 }
             }
         }
+        (gate(overview))
         @if overview.jobs.is_empty() { p { "No job has run yet." } }
         @for job in &overview.jobs { (job_section(job)) }
         (errors(&overview.errors, overview.at))
+    }
+}
+
+/// What of the network is left alone, and why.
+fn gate(overview: &Overview) -> Markup {
+    let minutes = |Short(left)| minutes(left);
+    let sentences: Vec<String> = overview.gate.iter().flat_map(|gate| gate.sentences(overview.at, minutes)).collect();
+    html! {
+        @if !sentences.is_empty() {
+            section #gate {
+                h2 { "Left alone" }
+                ul { @for sentence in &sentences { li { (sentence) } } }
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use tollgate_core::{
     http::{HttpError, HttpRequest},
     spec,
 };
-use tollgate_egress::{Caller, Gate, GateOptions, Held, Refused, Response};
+use tollgate_egress::{Caller, Gate, GateOptions, Held, NoMemory, Refused, Response};
 
 use crate::Target;
 
@@ -50,8 +50,13 @@ impl Target for HttpResponses {
         let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(Leaps::default()));
         let server = runtime.block_on(Server::start());
         let deployment = spec::parse(&policy(server.port()), "jobs.toml").unwrap();
-        let options =
-            GateOptions { spool: folder.path().join("spool"), clock: clock.clone(), base: folder.path().to_owned() };
+        let options = GateOptions {
+            spool: folder.path().join("spool"),
+            clock: clock.clone(),
+            base: folder.path().to_owned(),
+            memory: Arc::new(NoMemory),
+            remembered: Vec::new(),
+        };
         let gate = Gate::new(&deployment, options).unwrap();
         let caller = Caller { job: JobName::new("fuzz").unwrap(), allowed: Vec::new(), held: Held::default() };
         Self { gate, server, clock, caller, runtime, _folder: folder }

@@ -8,30 +8,29 @@ use serde_spanned::Spanned;
 use toml::de::DeTable;
 
 use super::{
-    CONCURRENCY_DEFAULT, CONCURRENCY_MAX, Deployment, DiscoverSpec, HostSpec, JobKind, JobSpec, ProxySpec, Route,
-    Secret, SitePattern, SiteSpec, StageSpec, TASK_TIMEOUT_DEFAULT,
+    CONCURRENCY_DEFAULT, CONCURRENCY_MAX, Deployment, DiscoverSpec, HostSpec, JobKind, JobSpec, ProxySpec, Secret,
+    StageSpec, TASK_TIMEOUT_DEFAULT,
     diagnostic::{Diagnostic, Place, did_you_mean},
     places::Places,
-    raw::{RawAmount, RawDiscover, RawFile, RawHost, RawJob, RawProxy, RawSecret, RawSite, RawStage},
+    raw::{RawDiscover, RawFile, RawHost, RawJob, RawSecret, RawStage},
     values::parse_grant,
 };
 use crate::{
     breaker,
     condition::Condition,
-    gcra::Rate,
     graph::Need,
     ids::{HandlerName, JobName, StageName},
     retry::RetryPolicy,
 };
 
 mod amounts;
+mod sites;
 
 use amounts::Zero;
+use sites::Known;
 
 /// Empty rounds in a row after which a discovery is suspicious, where jobs.toml names none.
 const EMPTY_ROUNDS_DEFAULT: u32 = 3;
-/// Largest body that may be asked for, in bytes: more than any disk of one host should be given to one page.
-const BODY_MAX: u64 = 1_000_000_000_000;
 /// Sections of the design that this version doesn't have: named, so that nobody believes that they hold.
 const LATER: [&str; 5] = ["budget", "model", "search", "session", "tool"];
 
@@ -137,7 +136,7 @@ impl Reader<'_> {
     fn deployment(&mut self, raw: RawFile) -> Deployment {
         let host = self.host(&raw.host);
         let proxies: Vec<ProxySpec> = raw.proxy.iter().map(|(name, proxy)| self.proxy(name, proxy)).collect();
-        let sites = self.sites(&raw.site, &proxies);
+        let sites = self.sites(&raw.site, Known { proxies: &proxies, jobs: &raw.job });
         let mut jobs: Vec<(usize, JobSpec)> = Vec::new();
         for (name, job) in &raw.job {
             if let Some(spec) = self.job(name, job) {
@@ -192,113 +191,6 @@ impl Reader<'_> {
                     self.say(value.span(), format!("{key} names no place, or two"), Some(help));
                     Secret::Literal(String::new())
                 }
-            },
-        }
-    }
-
-    fn proxy(&mut self, name: &str, raw: &Spanned<RawProxy>) -> ProxySpec {
-        let at = self.place(raw.span());
-        let RawProxy { url, ca } = raw.as_ref();
-        let url_secret = self.secret("url", url);
-        if let Secret::Literal(text) = &url_secret {
-            let known = ["http://", "https://", "socks5h://"];
-            if !known.iter().any(|scheme| text.starts_with(scheme)) {
-                let help = if text.starts_with("socks5://") {
-                    "write socks5h://, which lets the proxy resolve names".to_owned()
-                } else {
-                    format!("begin it with {}", known.join(", "))
-                };
-                self.say(url.span(), format!("the url of proxy {name} is of no kind that is known"), Some(help));
-            }
-        }
-        let ca = ca.as_ref().map(|ca| self.secret("ca", ca));
-        ProxySpec { name: name.to_owned(), url: url_secret, ca, at }
-    }
-
-    fn sites(
-        &mut self,
-        raw: &std::collections::BTreeMap<String, Spanned<RawSite>>,
-        proxies: &[ProxySpec],
-    ) -> Vec<SiteSpec> {
-        let base = raw.get("*").map_or_else(RawSite::default, |site| site.as_ref().clone());
-        let mut sites = Vec::new();
-        for (text, site) in raw {
-            let Some(pattern) = SitePattern::parse(text) else {
-                let help = "write \"*\", \"*.example.com\", \"example.com\" or \"localhost:7497\"".to_owned();
-                self.say(site.span(), format!("{text:?} is no host pattern"), Some(help));
-                continue;
-            };
-            sites.push(self.site(pattern, Some(site), &base, proxies));
-        }
-        if !raw.contains_key("*") {
-            sites.push(self.site(SitePattern::Any, None, &base, proxies));
-        }
-        sites.sort_by_key(|site| std::cmp::Reverse(site.pattern.specificity()));
-        sites
-    }
-
-    /// A site's policy: its own words, else those of `*`, else the defaults.
-    fn site(
-        &mut self,
-        pattern: SitePattern,
-        own: Option<&Spanned<RawSite>>,
-        base: &RawSite,
-        proxies: &[ProxySpec],
-    ) -> SiteSpec {
-        let empty = RawSite::default();
-        let raw = own.map_or(&empty, |own| own.as_ref());
-        let route = self.route(&pattern, raw, base, proxies);
-        let mine_or = |key: fn(&RawSite) -> &Option<Spanned<RawAmount>>| key(raw).clone().or_else(|| key(base).clone());
-        let (burst, rate) = (mine_or(|site| &site.burst), mine_or(|site| &site.rate));
-        let burst = self.count("burst", burst.as_ref(), 1..=10_000, 1);
-        let interval = rate.and_then(|rate| self.rate("rate", &rate));
-        let concurrency = mine_or(|site| &site.concurrency);
-        let (timeout, cool_down) = (mine_or(|site| &site.timeout), mine_or(|site| &site.cool_down));
-        let body_max = mine_or(|site| &site.body_max);
-        SiteSpec {
-            route,
-            rate: interval.map(|interval| Rate { interval, burst }),
-            concurrency: self.count("concurrency", concurrency.as_ref(), 1..=CONCURRENCY_MAX, CONCURRENCY_DEFAULT),
-            timeout: self.duration("timeout", timeout.as_ref(), Zero::Refused, Duration::from_secs(30)),
-            body_max: self.bytes("body-max", body_max.as_ref(), (1..=BODY_MAX, "1 B to 1000 GB"), 20 << 20),
-            cool_down: self.duration("cool-down", cool_down.as_ref(), Zero::Allowed, Duration::from_mins(1)),
-            at: own.map(|own| self.place(own.span())),
-            pattern,
-        }
-    }
-
-    fn route(&mut self, pattern: &SitePattern, raw: &RawSite, base: &RawSite, proxies: &[ProxySpec]) -> Route {
-        if let Some(direct) = raw.direct.as_ref().filter(|direct| *direct.as_ref()) {
-            if !matches!(pattern, SitePattern::Host { .. }) {
-                let help = "name each host that may be reached from this machine's own address".to_owned();
-                self.say(direct.span(), format!("{pattern} can't be direct: it is no exact name"), Some(help));
-            }
-            if raw.proxy.is_some() {
-                self.say(
-                    direct.span(),
-                    format!("{pattern} is direct and has a proxy"),
-                    Some("keep one of them".to_owned()),
-                );
-            }
-            return Route::Direct;
-        }
-        match raw.proxy.as_ref().or(base.proxy.as_ref()) {
-            Some(name) if proxies.iter().any(|proxy| &proxy.name == name.as_ref()) => {
-                Route::Proxy(name.as_ref().clone())
-            }
-            Some(name) => {
-                let known: Vec<&str> = proxies.iter().map(|proxy| proxy.name.as_str()).collect();
-                let help = if known.is_empty() {
-                    format!("add [proxy.{}] with its url", name.as_ref())
-                } else {
-                    format!("the proxies are {}", known.join(", "))
-                };
-                self.say(name.span(), format!("no proxy is named {:?}", name.as_ref()), Some(help));
-                Route::Unset
-            }
-            None => match proxies {
-                [only] => Route::Proxy(only.name.clone()),
-                _ => Route::Unset,
             },
         }
     }

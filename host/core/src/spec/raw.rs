@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_spanned::Spanned;
 use toml::Table;
@@ -112,7 +112,7 @@ impl Visitor<'_> for AnyAmount {
 }
 
 /// A text, or where it lives.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum RawSecret {
     Literal(String),
     Elsewhere(RawElsewhere),
@@ -126,7 +126,7 @@ impl<'de> Deserialize<'de> for RawSecret {
 }
 
 /// Where a secret lives.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "{ env = \"NAME\" } or { file = \"PATH\" }")]
 pub(super) struct RawElsewhere {
     pub(super) env: Option<String>,
@@ -145,7 +145,8 @@ pub(super) struct RawProxy {
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [site.\"PATTERN\"]")]
 pub(super) struct RawSite {
-    pub(super) proxy: Option<Spanned<String>>,
+    pub(super) proxy: Option<Spanned<RawNames>>,
+    pub(super) rotate: Option<Spanned<String>>,
     pub(super) direct: Option<Spanned<bool>>,
     pub(super) rate: Option<Spanned<RawAmount>>,
     pub(super) burst: Option<Spanned<RawAmount>>,
@@ -153,6 +154,53 @@ pub(super) struct RawSite {
     pub(super) timeout: Option<Spanned<RawAmount>>,
     pub(super) body_max: Option<Spanned<RawAmount>>,
     pub(super) cool_down: Option<Spanned<RawAmount>>,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, Spanned<RawSecret>>,
+    pub(super) jobs: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// A name, or a list of them.
+#[derive(Debug, Clone)]
+pub(super) enum RawNames {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl RawNames {
+    pub(super) fn all(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RawNames {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(AnyNames)
+    }
+}
+
+struct AnyNames;
+
+impl<'de> Visitor<'de> for AnyNames {
+    type Value = RawNames;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name, or a list of names")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<RawNames, E> {
+        Ok(RawNames::One(name.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<RawNames, A::Error> {
+        let mut all = Vec::new();
+        while let Some(name) = names.next_element()? {
+            all.push(name);
+        }
+        Ok(RawNames::Several(all))
+    }
 }
 
 /// `[job.NAME]`.

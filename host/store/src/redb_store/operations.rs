@@ -4,12 +4,13 @@ use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tollgate_core::{
     ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp,
+    circuit::Circuit,
     item::NewItem,
     pause::{Pause, PauseReason},
 };
 
 use super::{
-    RedbStore, blocking,
+    RedbStore, blocking, circuits,
     content::{self, ContentMessage},
     declare, discovery,
     job_state::{self, STATE_KEYS_PAGE_MAX},
@@ -261,6 +262,18 @@ impl Store for RedbStore {
                 add(&mut total, self.write(SMALL, work).await?);
             }
             Ok(total)
+        }
+        .boxed()
+    }
+
+    fn keep_circuit<'a>(&'a self, site: String, circuit: Circuit, now: Timestamp) -> Reply<'a, ()> {
+        self.write(SMALL, move |batch| circuits::keep(batch, &site, &circuit, now)).boxed()
+    }
+
+    fn circuits<'a>(&'a self, now: Timestamp) -> Reply<'a, Vec<(String, Circuit)>> {
+        async move {
+            self.write(SMALL, move |batch| circuits::sweep(batch, now)).await?;
+            self.read(move |shared| circuits::all(shared, now)).await
         }
         .boxed()
     }

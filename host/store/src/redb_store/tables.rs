@@ -51,6 +51,8 @@ pub(crate) const ARTIFACTS: Rows<&'static [u8]> = TableDefinition::new("artifact
 pub(crate) const ATTEMPTS: Rows<&'static AttemptKey> = TableDefinition::new("attempts");
 /// The latest errors of each job: (job, number).
 pub(crate) const ERRORS: Rows<&'static JobKey> = TableDefinition::new("errors");
+/// Circuits of sites, by host name and port.
+pub(crate) const CIRCUITS: Rows<&'static str> = TableDefinition::new("circuits");
 /// State of jobs: (job, key).
 pub(crate) const STATE: Rows<&'static [u8]> = TableDefinition::new("state");
 
@@ -78,6 +80,7 @@ pub(crate) struct Tables<'t> {
     pub(crate) attempts: Table<'t, &'static AttemptKey, &'static [u8]>,
     pub(crate) errors: Table<'t, &'static JobKey, &'static [u8]>,
     pub(crate) state: Table<'t, &'static [u8], &'static [u8]>,
+    pub(crate) circuits: Table<'t, &'static str, &'static [u8]>,
 }
 
 impl<'t> Tables<'t> {
@@ -98,6 +101,7 @@ impl<'t> Tables<'t> {
             attempts: transaction.open_table(ATTEMPTS)?,
             errors: transaction.open_table(ERRORS)?,
             state: transaction.open_table(STATE)?,
+            circuits: transaction.open_table(CIRCUITS)?,
         })
     }
 }

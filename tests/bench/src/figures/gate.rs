@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use tollgate_core::{JobName, http::HttpRequest, spec};
-use tollgate_egress::{Caller, Gate, GateOptions, Held};
+use tollgate_egress::{Caller, Gate, GateOptions, Held, NoMemory};
 use tollgate_engine::clock::SystemClock;
 use tollgate_sim::{
     Sim,
@@ -35,6 +35,8 @@ pub(crate) async fn gate() -> Result<Vec<Sample>> {
         spool: scratch.path().join("spool"),
         clock: Arc::new(SystemClock),
         base: scratch.path().to_owned(),
+        memory: Arc::new(NoMemory),
+        remembered: Vec::new(),
     };
     let gate = Gate::new(&deployment, options)?;
     let caller = Caller { job: JobName::new("bench")?, allowed: Vec::new(), held: Held::default() };

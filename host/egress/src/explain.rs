@@ -1,0 +1,44 @@
+//! Which policy an address gets, and why: the gate's own decision, asked for by a person.
+
+use tollgate_core::{
+    JobName,
+    spec::{Deployment, SiteSpec},
+};
+
+use crate::{
+    Caller,
+    address::{self, Named},
+};
+
+/// What an address falls under.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// Host name and port, as the site's state is kept by.
+    pub authority: String,
+    /// Its policy.
+    pub site: SiteSpec,
+    /// The other patterns that it falls under, the most specific first.
+    pub wider: Vec<SiteSpec>,
+    /// Each job, and what is in its way.
+    pub jobs: Vec<(JobName, Option<String>)>,
+}
+
+/// Decides an address as the gate would, for each of `callers`. Nothing is sent, and no name resolved.
+///
+/// # Errors
+/// It is no address that any job could ask for.
+pub fn explain(deployment: &Deployment, callers: &[Caller], url: &str) -> Result<Explained, String> {
+    let parsed = address::parse(url).map_err(|refused| refused.error.to_string())?;
+    let anyone = Caller::of(JobName::new("anyone").map_err(|error| error.to_string())?, Vec::new());
+    let decided = address::decide(deployment, &anyone, parsed.clone(), Named::ByHost);
+    let decided = decided.map_err(|refused| refused.error.to_string())?;
+    let (host, port) = decided.authority.rsplit_once(':').unwrap_or((&decided.authority, "0"));
+    let port = port.parse().unwrap_or(0);
+    let matching = deployment.sites.iter().filter(|site| site.pattern.matches(host, port));
+    let wider = matching.filter(|site| site.pattern != decided.site.pattern).cloned().collect();
+    let jobs = callers.iter().map(|caller| {
+        let refused = address::decide(deployment, caller, parsed.clone(), Named::ByCaller).err();
+        (caller.job.clone(), refused.map(|refused| refused.error.to_string()))
+    });
+    Ok(Explained { jobs: jobs.collect(), wider, site: decided.site.clone(), authority: decided.authority })
+}
