@@ -1,15 +1,16 @@
 //! Bad input to the program: one clear message that says what to do, with its place in the file, a documented exit
 //! code, and nothing harmed.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command, sync::Arc};
 
 use redb::{Database, TableDefinition};
 use serde_json::Value;
+use tollgate_sim::sites::scripted::{Scripted, Step};
 use tollgate_store::{RedbStore, Store as _, StoreOptions, schema_version};
 
 use crate::{
-    ended::run,
-    world::{World, outcomes},
+    ended::{Ended, run, tollgate},
+    world::{SITE, World, outcomes},
 };
 
 const PAGES: &str = "[job.shop]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http\", \"artifacts\"]\n";
@@ -275,6 +276,78 @@ async fn a_data_folder_that_cannot_be_used_is_named_and_left_as_it_is() {
         ended.is(what, 1, &["queue.redb", "backup"]);
         assert_eq!(fs::read(torn.join("queue.redb")).unwrap(), before, "{what}: it is left as it is");
     }
+}
+
+/// A site of one page, and a store in which that is done.
+async fn crawled() -> (World, std::path::PathBuf) {
+    let site = Scripted::new().path("/", [Step::ok("<h1>A page</h1>".repeat(1_000))]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    world.jobs(&format!(
+        "[job.shop]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\n\
+         discover = \"once\"\nparams = {{ seeds = [\"http://{SITE}/\"] }}\n"
+    ));
+    let data = world.path("data");
+    run(&world, &data, &["run", "--until-idle"]).is("a good start", 0, &[]);
+    (world, data)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_whose_middle_is_overwritten_is_one_error_and_is_left_as_it_is() {
+    let (world, data) = crawled().await;
+    for name in ["queue.redb", "content.redb"] {
+        let torn = world.path(name).with_extension("torn");
+        fs::create_dir(&torn).unwrap();
+        for file in ["queue.redb", "content.redb"] {
+            fs::copy(data.join(file), torn.join(file)).unwrap();
+        }
+        // The head is whole, so that it passes for a good one.
+        let mut bytes = fs::read(torn.join(name)).unwrap();
+        bytes[4_096..].fill(0xa5);
+        fs::write(torn.join(name), &bytes).unwrap();
+        for command in [&["run", "--until-idle"][..], &["status"], &["store", "verify"]] {
+            let ended = run(&world, &torn, command);
+            assert_eq!(ended.code, Some(1), "{name}, {command:?}: {}", ended.said);
+            let errors = ended.said.lines().filter(|line| line.starts_with("error: ")).count();
+            assert_eq!(errors, 1, "{name}, {command:?}: {}", ended.said);
+            for word in [name, "backup"] {
+                assert!(ended.said.contains(word), "{name}, {command:?}: {word:?} is missing in: {}", ended.said);
+            }
+            assert_eq!(fs::read(torn.join(name)).unwrap(), bytes, "{name}, {command:?}");
+        }
+    }
+}
+
+/// Binds the data folder over itself, for reading only, and runs commands there.
+const READ_ONLY: &str = r#"
+set -u
+mount --bind "$DATA" "$DATA" && mount -o remount,bind,ro "$DATA" || exit 99
+for command in "run --until-idle" "status" "store verify"; do
+  "$@" $command >>"$OUT" 2>&1
+  echo "$command ended with $?" >>"$OUT"
+done
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_data_folder_is_named_and_left_as_it_is() {
+    if !Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("NOT TESTED: a read-only data folder; this system lets nobody make a namespace");
+        return;
+    }
+    let (world, data) = crawled().await;
+    let (before, out) = (fs::read(data.join("queue.redb")).unwrap(), world.path("said"));
+    let program = tollgate(&world, &data, &[]);
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", READ_ONLY, "sh"]).arg(program.get_program()).args(program.get_args());
+    command.env("DATA", &data).env("OUT", &out);
+    Ended::of(command).is("the script itself", 0, &[]);
+    let said = fs::read_to_string(&out).unwrap();
+    for command in ["run --until-idle", "status", "store verify"] {
+        assert!(said.contains(&format!("{command} ended with 1")), "{said}");
+    }
+    assert_eq!(said.matches("error: ").count(), 3, "{said}");
+    assert!(said.contains("Read-only file system") && !said.contains("panicked"), "{said}");
+    assert_eq!(fs::read(data.join("queue.redb")).unwrap(), before);
+    run(&world, &data, &["store", "verify"]).is("as it was", 0, &[]);
 }
 
 /// Writes the version of a stopped store, as a program of that version would have it.

@@ -33,6 +33,7 @@ said full "$@" run --until-idle
 head -c 400M /dev/zero >"$DATA/filler2" 2>/dev/null || true
 said still "$@" run --until-idle
 said left "$@" store verify -o json
+said begun "$@" item list shop --limit 1000 -o json
 rm "$DATA/filler" "$DATA/filler2"
 said after "$@" run --until-idle
 said verify "$@" store verify -o json
@@ -91,7 +92,6 @@ async fn a_full_disk_ends_the_host_with_its_reason_and_nothing_is_lost() {
     script.is("the script itself", 0, &[]);
     assert_eq!(step(&out, "check").0, 0, "{:?}", step(&out, "check"));
 
-    let before = world.sim.counts().of(SITE, "/0");
     for name in ["full", "still"] {
         let (code, _, said) = step(&out, name);
         let error = said.rfind("error: ").map_or("", |at| &said[at..]);
@@ -101,7 +101,13 @@ async fn a_full_disk_ends_the_host_with_its_reason_and_nothing_is_lost() {
         }
         assert!(!said.contains("panicked"), "{name}: {said}");
     }
-    assert!(before > 0, "the crawl had begun");
+    let (code, left, said) = step(&out, "left");
+    assert_eq!(code, 0, "verified on the full disk: {said}");
+    let left: Value = serde_json::from_str(&left).unwrap();
+    assert_eq!((&left["items"], &left["problems_total"]), (&PAGES.into(), &0.into()), "{left}");
+    let begun: Value = serde_json::from_str(&step(&out, "begun").1).unwrap();
+    let done = begun.as_array().unwrap().iter().filter(|item| item["status"] == "done").count();
+    assert!((1..PAGES).contains(&done), "the crawl had begun, and not ended: {done} of {PAGES}");
 
     let (code, _, said) = step(&out, "after");
     assert_eq!(code, 0, "{said}");

@@ -7,7 +7,6 @@ use tollgate::Host;
 use tollgate_core::{
     StageName,
     item::ItemStatus,
-    pause::PauseReason,
     task::{ErrorKind, LaterKind, TaskState},
 };
 use tollgate_sim::sites::scripted::{Release, Scripted, Step};
@@ -153,7 +152,12 @@ async fn s13_a_handler_that_cannot_describe_itself_is_refused_and_the_good_job_r
     fs::copy(handlers().join("outcomes.wasm"), folder.join("outcomes.wasm")).unwrap();
     let hostile = fs::read(handlers().join("hostile.wasm")).unwrap();
     let at = hostile.windows(DESCRIBES.len()).position(|bytes| bytes == DESCRIBES).unwrap();
-    for (word, said) in [("trap", "asked to"), ("text", "schema of stage harm"), ("schema", "not a JSON Schema")] {
+    for (word, said) in [
+        ("trap", "asked to"),
+        ("text", "schema of stage harm"),
+        ("schema", "not a JSON Schema"),
+        ("doubles", "unfold into"),
+    ] {
         let mut bytes = hostile.clone();
         let word_at = at + DESCRIBES.len() - "well      ".len();
         bytes[word_at..word_at + 10].copy_from_slice(format!("{word:10}").as_bytes());
@@ -168,8 +172,6 @@ async fn s13_a_handler_that_cannot_describe_itself_is_refused_and_the_good_job_r
         let (operations, mut progress) = (host.operations().clone(), host.progress());
         operations.add("good", vec![item("one", &json!({}))]).await.unwrap();
         wait_of("good", &mut progress, &operations, |job| open_items(job) == 0 && !job.job.items.is_empty()).await;
-        let paused = host.operations().job("harm").await.map(|job| job.job.pause.map(|pause| pause.reason));
-        assert!(!matches!(paused, Ok(Some(reason)) if reason != PauseReason::Handler));
         stop(host).await;
     }
 }

@@ -1,6 +1,11 @@
 //! Contracts: an output is held against its stage's JSON Schema, and holds no empty string or list (S01).
 
+mod cost;
+
+use jsonschema::PatternOptions;
 use serde_json::{Map, Value};
+
+use cost::Cost;
 
 /// Deepest nesting of a schema that is walked for "may be empty".
 const DEPTH_MAX: usize = 32;
@@ -10,6 +15,7 @@ const DEPTH_MAX: usize = 32;
 pub struct Contract {
     schema: Value,
     validator: jsonschema::Validator,
+    cost: Cost,
 }
 
 /// Why a schema can't be a contract.
@@ -43,13 +49,16 @@ impl Contract {
     /// Compiles a stage's schema.
     ///
     /// # Errors
-    /// It is no JSON Schema, or one that refers elsewhere.
+    /// It is no JSON Schema, one that refers elsewhere, or one that unfolds into too much.
     pub fn new(schema: Value) -> Result<Self, SchemaError> {
         if !schema.is_object() {
             return Err(SchemaError("it must be a JSON object".to_owned()));
         }
-        let validator = jsonschema::validator_for(&schema).map_err(|error| SchemaError(error.to_string()))?;
-        Ok(Self { schema, validator })
+        let cost = Cost::of(&schema)?;
+        // Patterns are a guest's: no engine that may take for ever over a few bytes.
+        let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+        let validator = options.build(&schema).map_err(|error| SchemaError(error.to_string()))?;
+        Ok(Self { schema, validator, cost })
     }
 
     /// The schema as given.
@@ -63,6 +72,10 @@ impl Contract {
     /// # Errors
     /// The first breach, with its field.
     pub fn check(&self, output: &Value) -> Result<(), Breach> {
+        if !self.cost.allows(output) {
+            let message = "it has more values, or is nested deeper, than can be held against its schema".to_owned();
+            return Err(Breach::Schema { field: String::new(), message });
+        }
         if let Err(error) = self.validator.validate(output) {
             let field = error.instance_path().to_string();
             return Err(Breach::Schema { field, message: error.to_string() });
@@ -75,6 +88,14 @@ impl Contract {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a schema, whatever it is for, can be held against a value in reasonable time.
+///
+/// # Errors
+/// It unfolds into too much, or for ever.
+pub fn check_cost(schema: &Value) -> Result<(), SchemaError> {
+    Cost::of(schema).map(drop)
 }
 
 /// A stage whose output has no fields at all says so with `minProperties: 0`.

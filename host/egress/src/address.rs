@@ -20,11 +20,11 @@ pub(crate) struct Address {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Named<'a> {
     /// Configuration or the handler.
-    ByCaller,
+    Caller,
     /// A page, by a redirect from this address.
-    ByPage(&'a Address),
+    Page(&'a Address),
     /// The host itself, of an address that was asked for: no grant is looked at.
-    ByHost,
+    Host,
 }
 
 /// Parses an address as a guest wrote it.
@@ -58,7 +58,7 @@ pub(crate) fn decide(
     let Some(site) = deployment.site(name, port) else {
         return Err(Refused::denied(format!("no site policy covers {name}; add [site.\"{name}\"] to jobs.toml")));
     };
-    let is_asked = !matches!(named, Named::ByHost);
+    let is_asked = !matches!(named, Named::Host);
     if let Some(jobs) = site.jobs.as_ref().filter(|jobs| is_asked && !jobs.contains(&caller.job)) {
         let jobs = jobs.iter().map(|job| job.as_str()).collect::<Vec<_>>().join(", ");
         return Err(Refused::denied(format!(
@@ -80,7 +80,7 @@ pub(crate) fn decide(
             "{name} is on this machine or its own network; only an entry [site.\"{name}:{port}\"] opens it"
         )));
     }
-    if let Named::ByPage(from) = named
+    if let Named::Page(from) = named
         && (is_local || site.route == Route::Direct)
         && from.authority != authority
     {

@@ -30,14 +30,14 @@ pub struct Explained {
 pub fn explain(deployment: &Deployment, callers: &[Caller], url: &str) -> Result<Explained, String> {
     let parsed = address::parse(url).map_err(|refused| refused.error.to_string())?;
     let anyone = Caller::of(JobName::new("anyone").map_err(|error| error.to_string())?, Vec::new());
-    let decided = address::decide(deployment, &anyone, parsed.clone(), Named::ByHost);
+    let decided = address::decide(deployment, &anyone, parsed.clone(), Named::Host);
     let decided = decided.map_err(|refused| refused.error.to_string())?;
     let (host, port) = decided.authority.rsplit_once(':').unwrap_or((&decided.authority, "0"));
     let port = port.parse().unwrap_or(0);
     let matching = deployment.sites.iter().filter(|site| site.pattern.matches(host, port));
     let wider = matching.filter(|site| site.pattern != decided.site.pattern).cloned().collect();
     let jobs = callers.iter().map(|caller| {
-        let refused = address::decide(deployment, caller, parsed.clone(), Named::ByCaller).err();
+        let refused = address::decide(deployment, caller, parsed.clone(), Named::Caller).err();
         (caller.job.clone(), refused.map(|refused| refused.error.to_string()))
     });
     Ok(Explained { jobs: jobs.collect(), wider, site: decided.site.clone(), authority: decided.authority })

@@ -140,7 +140,7 @@ impl Gate {
         let method = method.ok_or_else(|| Refused::invalid(format!("the method {:?}", request.method)))?;
         let headers = headers::of_guest(&request)?;
         let mut outgoing = Outgoing { method, headers, body: request.body };
-        let mut address = address::decide(&self.deployment, caller, url, Named::ByCaller)?;
+        let mut address = address::decide(&self.deployment, caller, url, Named::Caller)?;
         let (mut hops, mut received) = (0, 0);
         loop {
             let incoming = self.hop(caller, &address, outgoing.clone(), request.timeout, told).await;
@@ -157,7 +157,7 @@ impl Gate {
             let next = address.url.join(&location);
             let next = next.map_err(|error| Refused::invalid(format!("a redirect to {location:?}: {error}")));
             let next = next.and_then(|next| address::parse(next.as_str()));
-            let next = next.and_then(|next| address::decide(&self.deployment, caller, next, Named::ByPage(&address)));
+            let next = next.and_then(|next| address::decide(&self.deployment, caller, next, Named::Page(&address)));
             let next = next.map_err(|refused| refused.after(received))?;
             outgoing = follow(outgoing, incoming.status);
             address = next;
@@ -386,7 +386,7 @@ impl Gate {
     /// An address that was asked for, whoever asked.
     fn address_of(&self, url: &str) -> Option<Address> {
         let caller = Caller::of(JobName::new("host").ok()?, Vec::new());
-        address::decide(&self.deployment, &caller, address::parse(url).ok()?, Named::ByHost).ok()
+        address::decide(&self.deployment, &caller, address::parse(url).ok()?, Named::Host).ok()
     }
 
     /// How the gate stands.

@@ -1,6 +1,6 @@
 //! Formats that a params schema may ask for, so that a text that can't be used is found before anything runs.
 
-use jsonschema::{ValidationError, Validator};
+use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 use url::Url;
 
@@ -43,7 +43,9 @@ impl Format {
 /// # Errors
 /// It is no JSON Schema, or refers elsewhere.
 pub(crate) fn validator(schema: &Value) -> Result<Validator, ValidationError<'static>> {
-    let mut options = jsonschema::options().should_validate_formats(true);
+    // Patterns are a handler's: no engine that may take for ever over a few bytes.
+    let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+    let mut options = options.should_validate_formats(true);
     for format in &FORMATS {
         options = options.with_format(format.name, format.takes);
     }

@@ -85,7 +85,7 @@ impl Sandbox {
         let compile = compile::Compile::new(&engine, options.cache, options.compiler)?;
         let places = Semaphore::new(options.instances_max as usize);
         let ticker = ticker::Ticker::start(&engine)?;
-        let turns = meter::Turns::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+        let turns = meter::Turns::of_this_machine();
         Ok(Arc::new(Self { engine, linker, compile, running: Arc::new(Running { places, ticker, turns }) }))
     }
 }

@@ -4,7 +4,7 @@ use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
 
 use tollgate_core::{
     StageIx, StageName,
-    contract::Contract,
+    contract::{Contract, check_cost},
     graph::{GraphError, GraphStage, Need, STAGES_MAX, StageGraph},
     handler::{HandlerInfo, StageInfo},
     ids::HandlerName,
@@ -104,6 +104,7 @@ fn check(described: stages::HandlerInfo, section: Option<&Section>) -> Result<Ha
         agree(&name, &version, &infos, section)?;
     }
     let params = schema("params", &described.params)?;
+    check_cost(&params).map_err(|error| bad(format!("the schema of params: {error}")))?;
     validator(&params).map_err(|error| bad(format!("the schema of params: {error}")))?;
     let summary = text("its summary", described.summary)?;
     Ok(HandlerInfo { name, version, summary, params, stages: infos, discovers: described.discovers })

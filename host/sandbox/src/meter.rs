@@ -13,7 +13,10 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
+};
 
 use crate::ticker::Ticker;
 
@@ -52,8 +55,15 @@ impl Meter {
 pub(crate) struct Turns(Arc<Semaphore>);
 
 impl Turns {
-    /// So many at once: as many as there are cores, since more would not compute faster.
-    pub(crate) fn new(at_once: usize) -> Self {
+    /// As many at once as there are cores, since more would not compute faster; and fewer than the runtime around us has
+    /// workers, or none would be left for the others.
+    pub(crate) fn of_this_machine() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = Handle::try_current().map_or(usize::MAX, |runtime| runtime.metrics().num_workers());
+        Self::new(cores.min(workers.saturating_sub(1)).max(1))
+    }
+
+    fn new(at_once: usize) -> Self {
         Self(Arc::new(Semaphore::new(at_once)))
     }
 }

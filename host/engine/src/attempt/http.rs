@@ -7,7 +7,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, task::JoinSet};
 use tollgate_core::{
     ArtifactRef,
     http::{HttpError, HttpRequest},
@@ -35,8 +35,19 @@ impl HttpGate for AttemptHttp {
     fn fetch(&self, request: HttpRequest) -> BoxFuture<'_, Result<Arc<dyn Fetched>, HttpError>> {
         async move {
             let began = self.attempt.ledger().begin(&request.url);
-            let told = |hop: Hop<'_>| self.attempt.ledger().reached(began, hop);
-            let answer = self.attempt.gate.fetch(&self.attempt.caller, request, &told).await;
+            let attempt = self.attempt.clone();
+            // By itself: a guest that has to wait for its turn to compute holds up neither the site nor its own answer.
+            let mut exchange = JoinSet::new();
+            exchange.spawn(async move {
+                let told = |hop: Hop<'_>| attempt.ledger().reached(began, hop);
+                attempt.gate.fetch(&attempt.caller, request, &told).await
+            });
+            let answer = match exchange.join_next().await {
+                Some(Ok(answer)) => answer,
+                Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // Nobody but this call could have ended it, and it is still here.
+                Some(Err(_)) | None => return Err(HttpError::Other("the request was given up".to_owned())),
+            };
             let mut ledger = self.attempt.ledger();
             ledger.under_way.remove(&began);
             match answer {

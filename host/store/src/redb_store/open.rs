@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 
@@ -53,11 +54,19 @@ pub(crate) fn open(folder: &Path, options: StoreOptions, databases: Place<'_>) -
         Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(folder.to_owned()).into()),
         Err(TryLockError::Error(error)) => return Err(io(error).into()),
     }
-    let queue = databases.database("queue.redb", options.queue_cache_bytes)?;
-    let content = databases.database("content.redb", options.content_cache_bytes)?;
-    content::prepare(folder, &content)?;
-    let (jobs, claims) = prepare(&queue)?;
+    let queue = undamaged("queue.redb", || databases.database("queue.redb", options.queue_cache_bytes))?;
+    let content = undamaged("content.redb", || databases.database("content.redb", options.content_cache_bytes))?;
+    undamaged("content.redb", || content::prepare(folder, &content))?;
+    let (jobs, claims) = undamaged("queue.redb", || prepare(&queue))?;
     Ok(Opened { lock, queue, content, jobs, claims })
+}
+
+/// Does something with a file that redb may panic over, as it says itself of a file that others have written to.
+fn undamaged<T>(file: &str, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let message = "its pages contradict each other".to_owned();
+        Err(StoreError::Damaged { file: file.to_owned(), message }.into())
+    })
 }
 
 /// Migrates, makes the tables, counts the opening and reads the jobs: one transaction.

@@ -136,6 +136,16 @@ pub(crate) fn verify(shared: &Shared) -> Result<VerifyReport, Fault> {
     tables.lengths(&mut report, ready, later, counted.values().map(|counted| counted.failed).sum())?;
     for (id, job) in &jobs.by_id {
         let counted = counted.remove(id).unwrap_or_default();
+        let mut after = 0;
+        for span in tables::spans(&tables.figures, *id, 0)? {
+            let (first, last) = span?;
+            // An item in two spans would be walked, and counted, twice.
+            if first <= after || last < first || last >= jobs.next_item {
+                let name = &job.spec.name;
+                report.problem(|| format!("job {name}: the span of items {first} to {last} is out of line"));
+            }
+            after = last;
+        }
         for status in ItemStatus::ALL {
             let (has, found) = (job.totals.items[status as usize], counted.items.get(&(status as usize)).copied());
             if has != found.unwrap_or(0) {

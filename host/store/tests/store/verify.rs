@@ -3,7 +3,7 @@
 use redb::{Database, TableDefinition, WriteTransaction};
 use tollgate_store::{BLOB_ROW_BYTES_MAX, BlobSource, NewArtifact, Store};
 
-use crate::fixture::{EXTRACT, FETCH, Fixture, done, settlement};
+use crate::fixture::{EXTRACT, FETCH, Fixture, done, failed, settlement};
 
 type Rows<'k, K> = TableDefinition<'k, K, &'static [u8]>;
 const ITEMS: Rows<'_, u64> = TableDefinition::new("items");
@@ -77,4 +77,57 @@ async fn s04_a_blob_that_is_named_and_not_kept_is_seen() {
     let problems = broken(fixture, "content.redb", |_| {}).await;
     assert_eq!(problems.len(), 1);
     says(&problems, "which isn't kept");
+}
+
+/// Fixed keys of any table, with or without values.
+type Keys<const N: usize> = TableDefinition<'static, &'static [u8; N], ()>;
+
+/// What one damage to a store with a queued and a failed item makes of it.
+async fn damaged(breaks: impl FnOnce(&WriteTransaction)) -> Vec<String> {
+    let fixture = fixture().await;
+    fixture.submit(&["fails", "waits"], 4).await;
+    let failing = fixture.claim_one(FETCH, 5).await;
+    fixture.settle(settlement(&failing, failed("gone"), 5)).await.unwrap();
+    fixture.sound().await;
+    broken(fixture, "queue.redb", breaks).await
+}
+
+/// Takes the figures of a kind away.
+fn without_figure(transaction: &WriteTransaction, kind: u8) {
+    let figures: Rows<'_, &[u8; 13]> = TableDefinition::new("figures");
+    transaction.open_table(figures).unwrap().retain(|key, _| key[4] != kind).unwrap();
+}
+
+#[tokio::test]
+async fn s05_every_queue_list_and_counter_is_held_against_the_rows() {
+    const READY: Keys<26> = TableDefinition::new("ready");
+    const FAILED: Keys<12> = TableDefinition::new("failed");
+    let problems = damaged(|transaction| transaction.open_table(READY).unwrap().retain(|_, ()| false).unwrap()).await;
+    says(&problems, "stands in no queue of stage 0");
+    let problems = damaged(|transaction| {
+        transaction.open_table(READY).unwrap().insert(&[9; 26], ()).unwrap();
+    })
+    .await;
+    says(&problems, "ready has 2 rows, 1 belong there");
+    let problems = damaged(|transaction| transaction.open_table(FAILED).unwrap().retain(|_, ()| false).unwrap()).await;
+    says(&problems, "wrongly listed, or not, as failed");
+    let problems = damaged(|transaction| {
+        let keys: TableDefinition<'_, &[u8], u64> = TableDefinition::new("keys");
+        transaction.open_table(keys).unwrap().retain(|_, _| false).unwrap();
+    })
+    .await;
+    says(&problems, "doesn't lead to item 1");
+    let problems = damaged(|transaction| without_figure(transaction, 1)).await;
+    says(&problems, "items counted");
+    let problems = damaged(|transaction| without_figure(transaction, 2)).await;
+    says(&problems, "tasks counted");
+    let problems = damaged(|transaction| without_figure(transaction, 5)).await;
+    says(&problems, "is in no span of job");
+    let problems = damaged(|transaction| {
+        let figures: Rows<'_, &[u8; 13]> = TableDefinition::new("figures");
+        let mut figures = transaction.open_table(figures).unwrap();
+        figures.insert(&[0, 0, 0, 1, 5, 0, 0, 0, 0, 0, 0, 0, 1], 7_u64.to_le_bytes().as_slice()).unwrap();
+    })
+    .await;
+    says(&problems, "the span of items 1 to 7 is out of line");
 }

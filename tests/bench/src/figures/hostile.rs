@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::json;
 use tollgate_sim::{
     Sim,
@@ -99,6 +99,9 @@ fn pace(jobs: &str, harm: Option<&str>) -> Result<(f64, f64)> {
     let begun = Instant::now();
     running.tasks("good", TASKS)?;
     let took = begun.elapsed();
+    if let Some(harm) = harm {
+        ensure!(place.open_items("harm")? > 0, "no {harm} was left before the good job was measured");
+    }
     let most = running.most_mib()?;
     running.kill()?;
     Ok((TASKS as f64 / took.as_secs_f64(), most))

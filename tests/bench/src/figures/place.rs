@@ -84,6 +84,18 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Items of a job that have not ended.
+    pub(crate) fn open_items(&self, job: &str) -> Result<u64> {
+        let output = self.tollgate(&["status", "-o", "json"])?.output()?;
+        let status: Value = serde_json::from_slice(&output.stdout).context("what `status` printed is no JSON")?;
+        let jobs = status["jobs"].as_array().context("no jobs")?;
+        let found = jobs.iter().find(|found| found["name"] == job).context("no such job")?;
+        let count = |status: &str| found["items"][status].as_u64().unwrap_or(0);
+        Ok(count("queued") + count("retrying"))
+    }
+}
+
 fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path that is no text")
 }

@@ -40,6 +40,7 @@ impl Guest for Hostile {
             "spin" => spin(),
             "text" => "{",
             "schema" => r#"{"type": 12}"#,
+            "doubles" => &doubling(),
             _ => produces,
         };
         HandlerInfo {
@@ -94,6 +95,17 @@ impl Guest for Hostile {
         };
         Ok(output(format!("{{\"text\": \"{text}\"}}")))
     }
+}
+
+/// A schema of some kilobytes whose parts each name the next one twice.
+fn doubling() -> String {
+    let links: String = (0..60)
+        .map(|link| {
+            let next = format!(r##"{{"$ref": "#/$defs/a{}"}}"##, link + 1);
+            format!(r#""a{link}": {{"allOf": [{next}, {next}]}}, "#)
+        })
+        .collect();
+    format!(r##"{{"type": "object", "$ref": "#/$defs/a0", "$defs": {{{links}"a60": {{"type": "object"}}}}}}"##)
 }
 
 fn output(fields: String) -> Output {
