@@ -4,12 +4,13 @@
 //! filled in, every name resolved, and what a person may have to correct keeps its place in the file.
 
 pub mod diagnostic;
+pub mod guard;
 pub mod parse;
 pub mod places;
 mod raw;
 mod values;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
@@ -23,6 +24,7 @@ use crate::{
 };
 
 pub use diagnostic::{Diagnostic, Place};
+pub use guard::{GuardOutcome, GuardRule, GuardSpec};
 pub use parse::parse;
 pub use places::Places;
 
@@ -227,6 +229,8 @@ pub struct SiteSpec {
     pub headers: Vec<(String, Secret)>,
     /// The only jobs that may ask it; absent: all that are granted it.
     pub jobs: Option<Vec<JobName>>,
+    /// Which of its pages aren't content. Shared: a site's policy is copied for each request.
+    pub guard: Arc<GuardSpec>,
     /// Where it stands; absent for the built-in one.
     pub at: Option<Place>,
 }

@@ -7,6 +7,8 @@ use tollgate_core::{
     outcome::{Refusal, RefusalKind},
 };
 
+use crate::guard::GuardedPage;
+
 /// Errors in setting the gate up.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
@@ -19,21 +21,24 @@ pub enum GateError {
 }
 
 /// A refused request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Refused {
     /// What the handler is told.
     pub error: HttpError,
     /// What the attempt is judged by; absent where the request itself was at fault.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<Box<Refusal>>,
     /// Bytes of bodies received for them.
     pub bytes_received: u64,
     /// There was no room on the disk for the body: no wait helps, a person does.
     pub disk_full: bool,
+    /// The page that guards found to be no content: to be kept apart, and never served.
+    pub guarded: Option<Box<GuardedPage>>,
 }
 
 impl Refused {
     fn new(error: HttpError, refusal: Option<Refusal>) -> Self {
-        Self { error, refusal, bytes_received: 0, disk_full: false }
+        let refusal = refusal.map(Box::new);
+        Self { error, refusal, bytes_received: 0, disk_full: false, guarded: None }
     }
 
     /// No policy lets the job reach that address.
@@ -74,6 +79,24 @@ impl Refused {
     pub(crate) fn blocked(about: &str, text: &str, after: Duration) -> Self {
         let refusal = refusal(RefusalKind::Blocked, about, text, Some(after));
         Self::new(HttpError::Blocked(text.to_owned()), Some(refusal))
+    }
+
+    /// The site wants an account or a session.
+    pub(crate) fn login_required(about: &str, text: &str) -> Self {
+        let refusal = refusal(RefusalKind::LoginRequired, about, text, None);
+        Self::new(HttpError::LoginRequired(text.to_owned()), Some(refusal))
+    }
+
+    /// The page isn't the one asked for: counted as a failure of that address, so that it is bounded and seen, and
+    /// neither another address nor the lane's breaker answers for it.
+    pub(crate) fn not_content(about: &str, text: &str) -> Self {
+        let refusal = refusal(RefusalKind::Transport, about, text, None);
+        Self::new(HttpError::NotContent(text.to_owned()), Some(refusal))
+    }
+
+    /// The same, with the page that a guard caught.
+    pub(crate) fn with_page(self, page: GuardedPage) -> Self {
+        Self { bytes_received: page.body.size(), guarded: Some(Box::new(page)), ..self }
     }
 
     /// The body is larger than the site's limit.

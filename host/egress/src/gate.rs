@@ -15,11 +15,11 @@ use reqwest::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION},
 };
 use tollgate_core::{
-    Clock, JobName,
+    Clock, JobName, Timestamp,
     circuit::{Circuit, CoolingKind},
     http::HttpRequest,
     outcome::{Refusal, RefusalKind},
-    spec::{Deployment, Rotation, Route, SitePattern},
+    spec::{Deployment, GuardOutcome, Rotation, Route, SitePattern},
 };
 
 use crate::{
@@ -27,6 +27,8 @@ use crate::{
     address::{self, Address, Named},
     error::refusal,
     exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Via},
+    guard::Guarded,
+    guarding::{self, Guarding},
     headers,
     proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
     retry_after, route,
@@ -113,6 +115,7 @@ pub struct Gate {
     sites: Sites,
     /// Requests over proxies that take turns.
     turns: AtomicUsize,
+    guarding: Guarding,
 }
 
 impl Gate {
@@ -126,7 +129,8 @@ impl Gate {
         let direct = route::direct().map_err(GateError::Client)?;
         let sites = Sites::new(std::mem::take(&mut options.remembered));
         let turns = AtomicUsize::new(0);
-        Ok(Arc::new(Self { deployment: deployment.clone(), options, proxies, direct, sites, turns }))
+        let guarding = Guarding::default();
+        Ok(Arc::new(Self { deployment: deployment.clone(), options, proxies, direct, sites, turns, guarding }))
     }
 
     /// Sends a request by the policy of its site, following redirects as far as policy allows each.
@@ -229,7 +233,7 @@ impl Gate {
                     self.judge_proxy(address, via, admitted, &incoming).await?;
                     admitted.up();
                 }
-                self.judge(address, site, incoming).await
+                self.judge(address, site, admitted.as_ref(), incoming).await
             }
             Err((error, received)) => {
                 site.received(received);
@@ -298,18 +302,65 @@ impl Gate {
         Err(admitted.failed(reason, self.options.clock.now()).after(incoming.body.size()))
     }
 
-    /// Looks at an answer before anyone else does. Guards over the body have their place here.
-    async fn judge(&self, address: &Address, site: &Site, incoming: Incoming) -> Result<Incoming, Refused> {
+    /// Looks at an answer before anyone else does: guards first, then what its status says by itself.
+    async fn judge(
+        &self,
+        address: &Address,
+        site: &Site,
+        proxy: Option<&Admitted<'_>>,
+        incoming: Incoming,
+    ) -> Result<Incoming, Refused> {
         let now = self.options.clock.now();
+        let (about, status) = (&address.authority, incoming.status);
+        if let Some(guarded) = self.guarding.look(address, &incoming, now).await? {
+            let refused = self.guarded(address, site, proxy, (&guarded, status), now).await;
+            return Err(refused.with_page(guarding::page(guarded, address, incoming)));
+        }
         let asked = retry_after::read(&incoming.headers, now);
-        if incoming.status != 429 && !(incoming.status == 503 && asked.is_some()) {
+        if status != 429 && !(status == 503 && asked.is_some()) {
             return Ok(incoming);
         }
-        // No time at all, or one that is over, is no time.
-        let after = asked.filter(|asked| !asked.is_zero()).unwrap_or(address.site.cool_down).max(COOL_DOWN_MIN);
-        let reason = format!("{} answered {}", address.authority, incoming.status);
+        let after = wait(asked, address);
+        let reason = format!("{about} answered {status}");
         let after = site.refused(CoolingKind::RateLimited, &reason, after, now, &*self.options.memory).await;
-        Err(Refused::rate_limited(&address.authority, &reason, after).after(incoming.body.size()))
+        Err(Refused::rate_limited(about, &reason, after).after(incoming.body.size()))
+    }
+
+    /// What follows from a guarded page.
+    async fn guarded(
+        &self,
+        address: &Address,
+        site: &Site,
+        proxy: Option<&Admitted<'_>>,
+        (guarded, status): (&Guarded, u16),
+        now: Timestamp,
+    ) -> Refused {
+        let (about, memory) = (&address.authority, &*self.options.memory);
+        let reason = format!("{about} answered {status}: {guarded}");
+        // The proxy's own page: uncounted, and the site isn't left alone for it.
+        if let Some(proxy) = proxy.filter(|_| guarded.is_proxys) {
+            site.says_nothing();
+            return Refused::down(proxy.name(), format!("proxy {}: {reason}", proxy.name()), wait(None, address));
+        }
+        match guarded.outcome {
+            GuardOutcome::RateLimited => {
+                let after = wait(guarded.after, address);
+                let after = site.refused(CoolingKind::RateLimited, &reason, after, now, memory).await;
+                Refused::rate_limited(about, &reason, after)
+            }
+            GuardOutcome::Blocked => {
+                let after = site.refused(CoolingKind::Blocked, &reason, wait(None, address), now, memory).await;
+                Refused::blocked(about, &reason, after)
+            }
+            GuardOutcome::LoginRequired => {
+                site.says_nothing();
+                Refused::login_required(about, &reason)
+            }
+            GuardOutcome::NotContent => {
+                site.says_nothing();
+                Refused::not_content(about, &reason)
+            }
+        }
     }
 
     async fn refuse(&self, address: &Address, proxy: Option<&Admitted<'_>>, error: ExchangeError) -> Refused {
@@ -395,6 +446,7 @@ impl Gate {
         GateStatus {
             proxies: self.proxies.values().map(Proxy::status).collect(),
             sites: self.sites.status(self.options.clock.now()),
+            guards: self.guarding.status(),
         }
     }
 }
@@ -404,6 +456,11 @@ struct Way<'a> {
     client: Client,
     via: Via,
     proxy: Option<&'a Proxy>,
+}
+
+/// How long a site is left alone: no time at all, or one that is over, is no time.
+fn wait(asked: Option<Duration>, address: &Address) -> Duration {
+    asked.filter(|asked| !asked.is_zero()).unwrap_or(address.site.cool_down).max(COOL_DOWN_MIN)
 }
 
 /// Where an answer sends us, if it does.

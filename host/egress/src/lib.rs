@@ -1,7 +1,7 @@
 //! The gate: the only way to the network, by site policy, through the proxy.
 //!
 //! A request passes, in this order: its address is decided (`address`), its route is open (`proxy`), its site has room
-//! and is not cooling down (`site`), the exchange runs under limits and its body is spooled (`exchange`).
+//! and is not cooling down (`site`), the exchange runs under limits and its body is spooled (`exchange`), and guards look at the answer (`guard`).
 //! Redirects are decided hop by hop, each as a request of its own.
 
 mod address;
@@ -9,6 +9,8 @@ mod error;
 mod exchange;
 mod explain;
 mod gate;
+pub mod guard;
+mod guarding;
 mod headers;
 mod proxy;
 mod resolve;
@@ -22,6 +24,7 @@ mod status;
 pub use error::{GateError, Refused};
 pub use explain::{Explained, explain};
 pub use gate::{Caller, Gate, GateOptions, Hop, Response, Told};
+pub use guard::{GuardLayer, Guarded, GuardedPage};
 pub use site::{NoMemory, SiteMemory};
 pub use spool::{Held, Spooled, SpooledBody};
-pub use status::{GateStatus, ProxyStatus, SiteStatus};
+pub use status::{GateStatus, GuardHits, ProxyStatus, SiteStatus};

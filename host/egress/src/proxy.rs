@@ -196,6 +196,11 @@ impl Proxy {
 }
 
 impl Admitted<'_> {
+    /// The proxy's name, as refusals have it.
+    pub(crate) fn name(&self) -> &str {
+        &self.proxy.spec.name
+    }
+
     /// The proxy did its part of this request. One that began before an outage says nothing of how it is now.
     pub(crate) fn up(&self) {
         let is_down = self.proxy.state().down.is_some();

@@ -10,7 +10,12 @@ const AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// How long a site asks to be left alone.
 pub(crate) fn read(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    parse(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
+}
+
+/// How long a value of the header asks for.
+pub(crate) fn parse(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
     let after = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => {

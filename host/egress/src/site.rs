@@ -311,6 +311,7 @@ mod tests {
             cool_down: Duration::from_secs(1),
             headers: Vec::new(),
             jobs: None,
+            guard: Arc::default(),
             at: None,
         }
     }

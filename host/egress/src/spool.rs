@@ -11,6 +11,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use tempfile::{NamedTempFile, TempPath};
+use tokio::io::AsyncReadExt as _;
 use tollgate_core::http::HttpError;
 
 /// Largest body kept in memory, in bytes: most pages, and nothing that hundreds of them side by side would mind.
@@ -117,6 +118,21 @@ impl Spooled {
     }
 }
 
+impl Spooled {
+    /// The first bytes of the body, `most` at most; what is in memory isn't copied.
+    pub(crate) async fn head(&self, most: usize) -> io::Result<Bytes> {
+        match &self.place {
+            Place::Memory(bytes) => Ok(bytes.slice(..most.min(bytes.len()))),
+            Place::File(path) => {
+                let mut head = Vec::new();
+                let file = tokio::fs::File::open(&**path).await?;
+                file.take(most as u64).read_to_end(&mut head).await?;
+                Ok(head.into())
+            }
+        }
+    }
+}
+
 /// A body on its way in.
 pub(crate) struct Spooling<'a> {
     folder: &'a Path,
@@ -200,6 +216,7 @@ mod tests {
             panic!("a large body stayed in memory");
         };
         assert_eq!(spooled.bytes().await.unwrap().len(), 1_400_000);
+        assert_eq!(spooled.head(9).await.unwrap().len(), 9);
         drop(spooled);
         assert!(!path.exists());
     }

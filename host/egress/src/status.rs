@@ -10,6 +10,18 @@ pub struct GateStatus {
     pub proxies: Vec<ProxyStatus>,
     /// Sites asked for since the start, by name.
     pub sites: Vec<SiteStatus>,
+    /// What guards caught since the start, by rule.
+    #[serde(default)]
+    pub guards: Vec<GuardHits>,
+}
+
+/// How often a guard caught a page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardHits {
+    /// The rule: `wall.challenge` of those that Tollgate brings along, `jobs.toml:12` of a site's own.
+    pub rule: String,
+    /// Pages.
+    pub hits: u64,
 }
 
 /// How a proxy stands.

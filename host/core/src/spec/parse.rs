@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod amounts;
+mod guards;
 mod sites;
 
 use amounts::Zero;

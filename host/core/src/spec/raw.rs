@@ -6,7 +6,10 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{
+        MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
 };
 use serde_spanned::Spanned;
 use toml::Table;
@@ -157,6 +160,8 @@ pub(super) struct RawSite {
     #[serde(default)]
     pub(super) headers: BTreeMap<String, Spanned<RawSecret>>,
     pub(super) jobs: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) guard: Option<Spanned<Vec<Spanned<RawGuard>>>>,
+    pub(super) guard_builtin: Option<Spanned<bool>>,
 }
 
 /// A name, or a list of them.
@@ -200,6 +205,56 @@ impl<'de> Visitor<'de> for AnyNames {
             all.push(name);
         }
         Ok(RawNames::Several(all))
+    }
+}
+
+/// One of `guard = […]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a guard, such as { text = [\"…\"], outcome = \"blocked\" }"
+)]
+pub(super) struct RawGuard {
+    pub(super) text: Option<Spanned<RawOneOrMany>>,
+    pub(super) title: Option<Spanned<RawOneOrMany>>,
+    pub(super) header: Option<Spanned<RawOneOrMany>>,
+    pub(super) path: Option<Spanned<RawOneOrMany>>,
+    pub(super) status: Option<Spanned<Vec<Spanned<RawAmount>>>>,
+    pub(super) require: Option<Spanned<String>>,
+    pub(super) below: Option<Spanned<RawAmount>>,
+    pub(super) outcome: Spanned<String>,
+    pub(super) r#for: Option<Spanned<RawAmount>>,
+}
+
+/// A text, or a list of them.
+#[derive(Debug, Clone)]
+pub(super) enum RawOneOrMany {
+    One(String),
+    Many(Vec<Spanned<String>>),
+}
+
+impl<'de> Deserialize<'de> for RawOneOrMany {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(OneOrMany)
+    }
+}
+
+struct OneOrMany;
+
+impl<'de> Visitor<'de> for OneOrMany {
+    type Value = RawOneOrMany;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text in quotes, or a list of them")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<RawOneOrMany, E> {
+        Ok(RawOneOrMany::One(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<RawOneOrMany, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(RawOneOrMany::Many)
     }
 }
 
@@ -289,7 +344,9 @@ mod tests {
     fn every_key_stands_in_the_documentation() {
         let documentation = include_str!("../../../../docs/jobs.md");
         let fields = include_str!("raw.rs").lines().filter_map(|line| line.trim().strip_prefix("pub(super) "));
-        let keys = fields.filter_map(|field| field.split_once(':')).map(|(name, _)| name.replace('_', "-"));
+        let keys = fields
+            .filter_map(|field| field.split_once(':'))
+            .map(|(name, _)| name.trim_start_matches("r#").replace('_', "-"));
         let keys: Vec<String> = keys.filter(|name| !name.contains(' ')).collect();
         assert!(keys.len() > 30, "{keys:?}");
         for key in keys {

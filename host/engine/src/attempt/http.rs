@@ -68,7 +68,7 @@ impl HttpGate for AttemptHttp {
                         ledger.store_gone.get_or_insert(StoreError::Full(refused.error.to_string()));
                     }
                     if let Some(refusal) = refused.refusal {
-                        ledger.refused(refusal);
+                        ledger.refused(*refusal);
                     }
                     Err(refused.error)
                 }

@@ -1,6 +1,6 @@
 //! `[proxy.NAME]` and `[site."PATTERN"]`: how what is outside is reached.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_spanned::Spanned;
 
@@ -91,6 +91,7 @@ impl Reader<'_> {
             body_max: self.bytes("body-max", body_max.as_ref(), (1..=BODY_MAX, "1 B to 1000 GB"), 20 << 20),
             cool_down: self.duration("cool-down", cool_down.as_ref(), Zero::Allowed, Duration::from_mins(1)),
             headers: self.headers(raw, base),
+            guard: Arc::new(self.guards(raw, base)),
             jobs: jobs.map(|jobs| jobs.as_ref().iter().filter_map(|name| self.known_job(name, known)).collect()),
             at: own.map(|own| self.place(own.span())),
             pattern,

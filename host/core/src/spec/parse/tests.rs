@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::spec::GuardOutcome;
 
 fn job(lines: &str) -> Result<JobSpec, Vec<Diagnostic>> {
     let text = format!("[job.a]\nkind = \"monitor\"\nhandler = \"a\"\n{lines}");
@@ -124,4 +125,53 @@ fn an_amount_that_cannot_be_is_said_once_with_its_place_and_what_can() {
     let plain = "[site.\"*\"]\nbody-max = 4096\nburst = 3\n[host]\ngrace = \"0s\"\n";
     let deployment = parse(plain, "jobs.toml").unwrap();
     assert_eq!((deployment.sites[0].body_max, deployment.host.grace), (4_096, Duration::ZERO));
+}
+
+#[test]
+fn r01_r02_guards_are_lists_in_configuration_each_with_its_outcome() {
+    let text = "[site.\"ideas.example\"]\nguard = [\n\
+        { text = [\"access limits\", \"view count will reset\"], outcome = \"rate-limited\", for = \"24h\" },\n\
+        { text = \"Please wait 24 hours\", outcome = \"rate-limited\" },\n\
+        { require = \"article.thesis\", path = \"/idea/\", outcome = \"not-content\" },\n\
+        { header = [\"x-wall\", \"Server: Sentry\"], status = [403, 503], below = 300, outcome = \"blocked\" },\n]\n\
+        [site.\"*\"]\nguard = [{ title = \"Hold on\", outcome = \"blocked\" }]\nguard-builtin = false\n";
+    let deployment = parse(text, "jobs.toml").unwrap();
+    let own = &deployment.site("ideas.example", 443).unwrap().guard;
+    assert_eq!(own.rules.len(), 4, "its own list, without that of *");
+    assert!(!own.builtin, "a key that it doesn't have comes from *");
+    let first = &own.rules[0];
+    assert_eq!((first.text.len(), first.outcome), (2, GuardOutcome::RateLimited));
+    assert_eq!((first.after, first.at.line), (Some(Duration::from_hours(24)), 3));
+    assert_eq!((own.rules[1].text.len(), own.rules[1].after), (1, None));
+    assert_eq!(own.rules[2].require.as_ref().unwrap().text, "article.thesis");
+    let header: Vec<String> = own.rules[3].header.iter().map(ToString::to_string).collect();
+    assert_eq!((header.join(" | "), own.rules[3].below), ("x-wall | server: sentry".to_owned(), Some(300)));
+    let other = &deployment.site("b.example", 443).unwrap().guard;
+    assert_eq!(other.rules[0].title, ["Hold on"]);
+    assert!(parse("", "jobs.toml").unwrap().sites[0].guard.builtin);
+}
+
+#[test]
+fn r02_a_guard_that_cannot_be_is_said_with_its_place_and_what_can() {
+    for (rule, value, wanted) in [
+        ("{ text = \"x\", outcome = \"ratelimited\" }", "\"ratelimited\"", "did you mean `rate-limited`?"),
+        ("{ require = \"article[\", outcome = \"not-content\" }", "\"article[\"", "is no CSS selector"),
+        ("{ text = [\"a\", \" \"], outcome = \"blocked\" }", "\" \"", "text is an empty text, which every page meets"),
+        ("{ text = [], outcome = \"blocked\" }", "[]", "text is an empty list"),
+        ("{ text = \"x\", outcome = \"blocked\", for = \"2h\" }", "\"2h\"", "only what is rate-limited has a `for`"),
+        ("{ text = \"x\", outcome = \"rate-limited\", for = \"0s\" }", "\"0s\"", "for is \"0s\""),
+        ("{ outcome = \"blocked\" }", "{ outcome", "says of no page what is wrong with it"),
+        ("{ path = \"a\", text = \"x\", outcome = \"blocked\" }", "\"a\"", "begin it with /"),
+        ("{ status = [99], outcome = \"blocked\" }", "99", "write a whole number, 200 to 599"),
+        ("{ below = 0, outcome = \"blocked\" }", "0", "below is 0"),
+        ("{ text = 5, outcome = \"blocked\" }", "5", "a text in quotes, or a list of them"),
+        ("{ texts = \"x\", outcome = \"blocked\" }", "texts", "did you mean `text`?"),
+    ] {
+        // A second site takes over what `*` says.
+        let text = format!("[site.\"b.example\"]\n[site.\"*\"]\nguard = [\n  {rule},\n]\n");
+        let found = parse(&text, "jobs.toml").unwrap_err();
+        assert_eq!(found.len(), 1, "{rule}: {found:?}");
+        assert_eq!(found[0].at, Place::of(&text, text.find(value).unwrap()), "{rule}: {}", found[0]);
+        assert!(found[0].to_string().contains(wanted), "{rule}: {}", found[0]);
+    }
 }

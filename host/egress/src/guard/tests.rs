@@ -1,0 +1,98 @@
+//! Guards against the corpus, and against wordings that a site's own rules name.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Deserialize)]
+struct Index {
+    page: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    file: String,
+    kind: String,
+    status: u16,
+    headers: std::collections::BTreeMap<String, String>,
+    expect: Option<GuardOutcome>,
+    after_seconds: Option<u64>,
+}
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus/guards")
+}
+
+fn entries(folder: &Path) -> Vec<Entry> {
+    let index = std::fs::read_to_string(folder.join("index.toml")).unwrap();
+    toml::from_str::<Index>(&index).unwrap().page
+}
+
+fn judged(folder: &Path, entry: &Entry, guards: &GuardSpec) -> Option<Guarded> {
+    let body = std::fs::read(folder.join(&entry.file)).unwrap();
+    let headers: Vec<(String, String)> = entry.headers.clone().into_iter().collect();
+    let date = entry.headers.get("date").map(|date| httpdate::parse_http_date(date).unwrap());
+    let now = date.map_or(0, |date| date.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis());
+    let page = Page { url: "https://a.example/x", status: entry.status, headers: &headers, body: &body, is_cut: false };
+    judge(&page, guards, Timestamp(u64::try_from(now).unwrap()))
+}
+
+#[test]
+fn trap14_every_wall_is_caught_with_its_outcome_and_wait_and_no_look_alike_is() {
+    let folder = corpus();
+    let mut wrong = Vec::new();
+    let (mut walls, mut look_alikes) = (0, 0);
+    for entry in entries(&folder) {
+        let guarded = judged(&folder, &entry, &GuardSpec::default());
+        match entry.kind.as_str() {
+            "block" => walls += 1,
+            _ => look_alikes += 1,
+        }
+        let outcome = guarded.as_ref().map(|guarded| guarded.outcome);
+        let after = guarded.as_ref().and_then(|guarded| guarded.after).map(|after| after.as_secs());
+        if outcome != entry.expect || after != entry.after_seconds {
+            wrong.push(format!("{}: {guarded:?}, not {:?} {:?}", entry.file, entry.expect, entry.after_seconds));
+        }
+        if let Some(guarded) = guarded {
+            assert!(
+                guarded.builtin && !guarded.rule.is_empty() && guarded.to_string().contains(&guarded.rule),
+                "{guarded}"
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {walls} walls and {look_alikes} look-alikes:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(walls >= 40 && look_alikes >= 40, "{walls} {look_alikes}");
+}
+
+#[test]
+fn r02_a_site_s_own_rules_come_first_and_what_is_switched_off_is_not_asked() {
+    let limit = b"<title>Ideas</title><p>Access limits: your view count will reset in 24 hours.</p>";
+    let headers = [("content-type".to_owned(), "text/html".to_owned())];
+    let page = Page { url: "https://a.example/ideas/7", status: 200, headers: &headers, body: limit, is_cut: false };
+    let guards = |guard: &str| {
+        let text = format!("[site.\"*\"]\n{guard}\n");
+        tollgate_core::spec::parse(&text, "jobs.toml").unwrap().sites[0].guard.clone()
+    };
+    let rule = |guard: &str| judge(&page, &guards(guard), Timestamp(0)).map(|guarded| guarded.rule);
+    assert_eq!(rule(""), Some("rate.limit".to_owned()));
+    assert_eq!(rule("guard-builtin = false"), None);
+    let own = |test: &str| rule(&format!("guard = [{{ {test}, outcome = \"blocked\" }}]\nguard-builtin = false"));
+    for (test, holds) in [
+        ("text = \"view  COUNT will\"", true),
+        ("text = \"views\"", false),
+        ("title = \"ideas\", status = [200]", true),
+        ("title = \"ideas\", status = [403]", false),
+        ("header = \"content-type: html\"", true),
+        ("header = \"x-wall\"", false),
+        ("below = 200", true),
+        ("below = 20", false),
+        ("require = \"article\"", true),
+        ("require = \"p\"", false),
+        ("require = \"article\", path = \"/ideas/\"", true),
+        ("require = \"article\", path = [\"/about\", \"/terms\"]", false),
+    ] {
+        assert_eq!(own(test), holds.then(|| "jobs.toml:2".to_owned()), "{test}");
+    }
+}
