@@ -81,6 +81,17 @@ impl Refused {
         Self::new(HttpError::TooLarge(limit), None)
     }
 
+    /// An answer came, and isn't what was asked for: the site works, so the attempt's own word for it counts.
+    pub(crate) fn unfit(error: HttpError) -> Self {
+        Self::new(error, None)
+    }
+
+    /// The site answered a 5xx to a request whose status the guest doesn't see: counted, as a failure of that address.
+    pub(crate) fn server_error(about: &str, text: String) -> Self {
+        let refusal = refusal(RefusalKind::ServerError, about, &text, None);
+        Self::new(HttpError::Other(text), Some(refusal))
+    }
+
     /// The body could not be spooled.
     pub(crate) fn storage(error: &std::io::Error) -> Self {
         let text = format!("the scratch folder: {error}");

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -17,18 +17,21 @@ use reqwest::{
 use tollgate_core::{
     Clock, JobName,
     circuit::{Circuit, CoolingKind},
-    http::HttpRequest,
+    http::{HttpError, HttpRequest},
     outcome::{Refusal, RefusalKind},
     spec::{Deployment, Rotation, Route, SitePattern},
 };
+use url::Url;
 
 use crate::{
     GateError, GateStatus, Refused,
     address::{self, Address, Named},
+    archive::Archives,
     error::refusal,
     exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Via},
     headers,
     proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
+    receive::{Receive, Whole},
     retry_after, route,
     site::{Site, SiteMemory, Sites},
     spool::{self, Held, Spooled},
@@ -113,6 +116,16 @@ pub struct Gate {
     sites: Sites,
     /// Requests over proxies that take turns.
     turns: AtomicUsize,
+    pub(crate) archives: Archives,
+}
+
+/// The last hop of a request.
+pub(crate) struct Answer {
+    pub(crate) address: Address,
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// Bytes of bodies received, over all hops.
+    pub(crate) received: u64,
 }
 
 impl Gate {
@@ -125,8 +138,8 @@ impl Gate {
         let proxies = deployment.proxies.iter().map(|proxy| (proxy.name.clone(), Proxy::new(proxy.clone()))).collect();
         let direct = route::direct().map_err(GateError::Client)?;
         let sites = Sites::new(std::mem::take(&mut options.remembered));
-        let turns = AtomicUsize::new(0);
-        Ok(Arc::new(Self { deployment: deployment.clone(), options, proxies, direct, sites, turns }))
+        let (turns, archives) = (AtomicUsize::new(0), Archives::default());
+        Ok(Arc::new(Self { deployment: deployment.clone(), options, proxies, direct, sites, turns, archives }))
     }
 
     /// Sends a request by the policy of its site, following redirects as far as policy allows each.
@@ -139,19 +152,49 @@ impl Gate {
         let method = method.ok().filter(|method| !matches!(*method, Method::CONNECT | Method::TRACE));
         let method = method.ok_or_else(|| Refused::invalid(format!("the method {:?}", request.method)))?;
         let headers = headers::of_guest(&request)?;
-        let mut outgoing = Outgoing { method, headers, body: request.body };
+        let outgoing = Outgoing { method, headers, body: request.body };
+        let mut whole = Whole::new(&self.options.spool, &caller.held);
+        let answer = self.send(caller, url, outgoing, request.timeout, told, &mut whole).await?;
+        let status = answer.status;
+        let failed = || {
+            let text = format!("{} answered {status}", answer.address.url);
+            refusal(RefusalKind::ServerError, &answer.address.authority, &text, None)
+        };
+        Ok(Response {
+            status,
+            url: answer.address.url.to_string(),
+            headers: headers::for_guest(&answer.headers),
+            body: whole.end(),
+            bytes_received: answer.received,
+            site: answer.address.authority.clone(),
+            transport_failure: (status >= 500).then(failed),
+        })
+    }
+
+    /// Sends a request hop by hop, each decided anew. `receive` takes the body of the last one.
+    pub(crate) async fn send(
+        &self,
+        caller: &Caller,
+        url: Url,
+        mut outgoing: Outgoing,
+        shorter: Option<Duration>,
+        told: Told<'_>,
+        receive: &mut dyn Receive,
+    ) -> Result<Answer, Refused> {
+        let asked = url.to_string();
         let mut address = address::decide(&self.deployment, caller, url, Named::ByCaller)?;
         let (mut hops, mut received) = (0, 0);
         loop {
-            let incoming = self.hop(caller, &address, outgoing.clone(), request.timeout, told).await;
+            let incoming = self.hop(&address, outgoing.clone(), shorter, told, receive).await;
             let incoming = incoming.map_err(|refused| refused.after(received))?;
             hops += 1;
-            received += incoming.body.size();
+            received += incoming.received;
             let Some(location) = location(&incoming) else {
-                return Ok(self.response(&address, incoming, received));
+                let Incoming { status, headers, .. } = incoming;
+                return Ok(Answer { address, status, headers, received });
             };
             if hops >= HOPS_MAX {
-                let text = format!("{} redirected {HOPS_MAX} times", request.url);
+                let text = format!("{asked} redirected {HOPS_MAX} times");
                 return Err(Refused::transport(&address.authority, text).after(received));
             }
             let next = address.url.join(&location);
@@ -164,15 +207,20 @@ impl Gate {
         }
     }
 
+    /// Where scratch files lie.
+    pub(crate) fn spool(&self) -> &Path {
+        &self.options.spool
+    }
+
     /// One request and its answer. The route is looked at first: where it is shut, nothing waits for a turn. It is taken
     /// last, since the turn may be long in coming.
     async fn hop(
         &self,
-        caller: &Caller,
         address: &Address,
         mut request: Outgoing,
         shorter: Option<Duration>,
         told: Told<'_>,
+        receive: &mut dyn Receive,
     ) -> Result<Incoming, Refused> {
         told(Hop::Waits(address.url.as_str()));
         let clock = &*self.options.clock;
@@ -194,11 +242,10 @@ impl Gate {
             let limits = ExchangeLimits {
                 time: shorter.map_or(address.site.timeout, |shorter| shorter.min(address.site.timeout)),
                 body_max: address.site.body_max,
-                spool: &self.options.spool,
                 via: way.via,
-                held: &caller.held,
             };
-            match (exchange::run(&way.client, &address.url, request.clone(), limits).await, admitted) {
+            let answer = exchange::run(&way.client, &address.url, request.clone(), limits, receive).await;
+            match (answer, admitted) {
                 // It was not even reached: nothing was sent, and another may do it.
                 (Err((ExchangeError::Proxy(reason), _)), Some(admitted)) => {
                     refused = admitted.failed(&reason, clock.now());
@@ -224,7 +271,7 @@ impl Gate {
     ) -> Result<Incoming, Refused> {
         match answer {
             Ok(incoming) => {
-                site.received(incoming.body.size());
+                site.received(incoming.received);
                 if let Some(admitted) = &admitted {
                     self.judge_proxy(address, via, admitted, &incoming).await?;
                     admitted.up();
@@ -295,7 +342,7 @@ impl Gate {
             return Ok(());
         }
         let reason = "it answers 407: it doesn't take the user and password in its `url`";
-        Err(admitted.failed(reason, self.options.clock.now()).after(incoming.body.size()))
+        Err(admitted.failed(reason, self.options.clock.now()).after(incoming.received))
     }
 
     /// Looks at an answer before anyone else does. Guards over the body have their place here.
@@ -309,7 +356,7 @@ impl Gate {
         let after = asked.filter(|asked| !asked.is_zero()).unwrap_or(address.site.cool_down).max(COOL_DOWN_MIN);
         let reason = format!("{} answered {}", address.authority, incoming.status);
         let after = site.refused(CoolingKind::RateLimited, &reason, after, now, &*self.options.memory).await;
-        Err(Refused::rate_limited(&address.authority, &reason, after).after(incoming.body.size()))
+        Err(Refused::rate_limited(&address.authority, &reason, after).after(incoming.received))
     }
 
     async fn refuse(&self, address: &Address, proxy: Option<&Admitted<'_>>, error: ExchangeError) -> Refused {
@@ -335,6 +382,7 @@ impl Gate {
                 Refused::too_large(left)
             }
             (ExchangeError::Spool(error), _) => Refused::storage(&error),
+            (ExchangeError::Unfit(text), _) => Refused::unfit(HttpError::Other(text)),
         }
     }
 
@@ -345,23 +393,6 @@ impl Gate {
             return None;
         }
         Some(proxy.failed(text, self.options.clock.now()))
-    }
-
-    fn response(&self, address: &Address, incoming: Incoming, received: u64) -> Response {
-        let status = incoming.status;
-        let failed = || {
-            let text = format!("{} answered {status}", address.url);
-            refusal(RefusalKind::ServerError, &address.authority, &text, None)
-        };
-        Response {
-            status,
-            url: address.url.to_string(),
-            headers: headers::for_guest(&incoming.headers),
-            body: incoming.body,
-            bytes_received: received,
-            site: address.authority.clone(),
-            transport_failure: (status >= 500).then(failed),
-        }
     }
 
     /// A stage found that the site of `url` blocks us: it is left alone for its cool-down, whichever job asks.

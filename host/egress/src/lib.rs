@@ -2,15 +2,18 @@
 //!
 //! A request passes, in this order: its address is decided (`address`), its route is open (`proxy`), its site has room
 //! and is not cooling down (`site`), the exchange runs under limits and its body is spooled (`exchange`).
-//! Redirects are decided hop by hop, each as a request of its own.
+//! Redirects are decided hop by hop, each as a request of its own. Members of remote archives (`archive`) are ranges,
+//! and each range is such a request.
 
 mod address;
+mod archive;
 mod error;
 mod exchange;
 mod explain;
 mod gate;
 mod headers;
 mod proxy;
+mod receive;
 mod resolve;
 mod retry_after;
 mod route;
@@ -19,6 +22,7 @@ mod site;
 mod spool;
 mod status;
 
+pub use archive::Listed;
 pub use error::{GateError, Refused};
 pub use explain::{Explained, explain};
 pub use gate::{Caller, Gate, GateOptions, Hop, Response, Told};
