@@ -2,6 +2,7 @@
 
 mod circuits;
 mod engine;
+mod guarded;
 mod integrity;
 mod network;
 mod pipelines;

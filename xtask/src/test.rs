@@ -40,7 +40,9 @@ pub(crate) fn test() -> Result<()> {
     step("documentation", &mut docs, "Read rustdoc's message above.")?;
     dependencies()?;
     if !std::process::Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success()) {
-        eprintln!("── NOT CHECKED: full and read-only disks. This system lets nobody make a namespace (`unshare -rm true`).");
+        eprintln!(
+            "── NOT CHECKED: full and read-only disks. This system lets nobody make a namespace (`unshare -rm true`)."
+        );
     }
     browser.context("all else is well, but the page was not tested")?;
     eprintln!("all is well, after {} s", start.elapsed().as_secs());

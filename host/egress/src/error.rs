@@ -96,12 +96,23 @@ impl Refused {
 
     /// The same, with the page that a guard caught.
     pub(crate) fn with_page(self, page: GuardedPage) -> Self {
-        Self { bytes_received: page.body.size(), guarded: Some(Box::new(page)), ..self }
+        Self { guarded: Some(Box::new(page)), ..self }
     }
 
     /// The body is larger than the site's limit.
     pub(crate) fn too_large(limit: u64) -> Self {
         Self::new(HttpError::TooLarge(limit), None)
+    }
+
+    /// An answer came, and isn't what was asked for: the site works, so the attempt's own word for it counts.
+    pub(crate) fn unfit(error: HttpError) -> Self {
+        Self::new(error, None)
+    }
+
+    /// The site answered a 5xx to a request whose status the guest doesn't see: counted, as a failure of that address.
+    pub(crate) fn server_error(about: &str, text: String) -> Self {
+        let refusal = refusal(RefusalKind::ServerError, about, &text, None);
+        Self::new(HttpError::Other(text), Some(refusal))
     }
 
     /// The body could not be spooled.

@@ -1,11 +1,16 @@
 //! One exchange: a request, its status and headers, its body to the end, under the site's limits.
 
-use std::{error::Error, path::Path, time::Duration};
+use std::{error::Error, time::Duration};
 
 use reqwest::{Client, Method, StatusCode, header::HeaderMap};
 use url::Url;
 
-use crate::spool::{Held, Spooled, Spooling};
+use crate::{receive::Receive, spool::Spooled};
+
+/// Bytes given to the receiver at once. Unpacked they may be a thousand times as many, and others wait meanwhile.
+const PIECE_BYTES: usize = 16 << 10;
+/// Bytes of a body that nobody wants which are received all the same: less than what another connection costs.
+const UNWANTED_BYTES_MAX: u64 = 16 << 10;
 
 /// A request on its way out; everything in it is decided.
 #[derive(Clone)]
@@ -15,11 +20,14 @@ pub(crate) struct Outgoing {
     pub(crate) body: Option<Vec<u8>>,
 }
 
-/// An answer, complete.
+/// An answer, complete. Its body is with the receiver.
 pub(crate) struct Incoming {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Spooled,
+    /// Bytes of the body, without its content coding.
+    pub(crate) received: u64,
+    /// The body, if its receiver kept all of it.
+    pub(crate) body: Option<Spooled>,
 }
 
 /// Why there is no answer.
@@ -38,6 +46,8 @@ pub(crate) enum ExchangeError {
     HeldTooLarge(u64),
     /// The scratch file can't be written.
     Spool(std::io::Error),
+    /// The body isn't what was asked for; says what is wrong with it.
+    Unfit(String),
 }
 
 /// What a client goes through.
@@ -53,12 +63,10 @@ pub(crate) enum Via {
 
 /// Limits of an exchange.
 #[derive(Clone, Copy)]
-pub(crate) struct ExchangeLimits<'a> {
+pub(crate) struct ExchangeLimits {
     pub(crate) time: Duration,
     pub(crate) body_max: u64,
-    pub(crate) spool: &'a Path,
     pub(crate) via: Via,
-    pub(crate) held: &'a Held,
 }
 
 /// Runs an exchange. The second part of an error is how many bytes of the body had come.
@@ -66,7 +74,8 @@ pub(crate) async fn run(
     client: &Client,
     url: &Url,
     request: Outgoing,
-    limits: ExchangeLimits<'_>,
+    limits: ExchangeLimits,
+    receive: &mut dyn Receive,
 ) -> Result<Incoming, (ExchangeError, u64)> {
     let deadline = tokio::time::Instant::now() + limits.time;
     let late = |part: &str| format!("no {part} from {} within {:?}", host(url), limits.time);
@@ -78,22 +87,28 @@ pub(crate) async fn run(
     let answer = answer.map_err(|_| (ExchangeError::NoAnswer(late("answer")), 0))?;
     let mut response = answer.map_err(|error| (classify(&error, url, limits.via), 0))?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let mut spooling = Spooling::new(limits.spool, limits.held);
+    let mut received = 0;
+    let is_wanted = receive.begin(status, &headers, limits.body_max).map_err(|error| (error, 0))?;
+    if !is_wanted && response.content_length().is_none_or(|length| length > UNWANTED_BYTES_MAX) {
+        // Dropped with its connection, so that nothing more is sent.
+        return Ok(Incoming { status, headers, received, body: None });
+    }
     loop {
         let chunk = tokio::time::timeout_at(deadline, response.chunk()).await;
-        let so_far = spooling.size();
-        match chunk.map_err(|_| (ExchangeError::Timeout(late("end of the body")), so_far))? {
-            Ok(Some(chunk)) => {
-                if so_far.saturating_add(chunk.len() as u64) > limits.body_max {
-                    return Err((ExchangeError::TooLarge, so_far));
+        match chunk.map_err(|_| (ExchangeError::Timeout(late("end of the body")), received))? {
+            Ok(Some(chunk)) if is_wanted => {
+                for (number, piece) in chunk.chunks(PIECE_BYTES).enumerate() {
+                    if number > 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    receive.take(piece).map_err(|error| (error, received))?;
+                    received += piece.len() as u64;
                 }
-                let room = spooling.reserve(chunk.len() as u64, limits.body_max);
-                room.map_err(|left| (ExchangeError::HeldTooLarge(left), so_far))?;
-                spooling.take(&chunk).map_err(|error| (ExchangeError::Spool(error), so_far))?;
             }
-            Ok(None) => return Ok(Incoming { status, headers, body: spooling.end() }),
+            Ok(Some(chunk)) => received += chunk.len() as u64,
+            Ok(None) => return Ok(Incoming { status, headers, received, body: receive.whole() }),
             Err(error) => {
-                return Err((ExchangeError::Transport(format!("the body broke off: {}", chain(&error))), so_far));
+                return Err((ExchangeError::Transport(format!("the body broke off: {}", chain(&error))), received));
             }
         }
     }

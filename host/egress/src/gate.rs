@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -17,20 +17,23 @@ use reqwest::{
 use tollgate_core::{
     Clock, JobName, Timestamp,
     circuit::{Circuit, CoolingKind},
-    http::HttpRequest,
+    http::{HttpError, HttpRequest},
     outcome::{Refusal, RefusalKind},
     spec::{Deployment, GuardOutcome, Rotation, Route, SitePattern},
 };
+use url::Url;
 
 use crate::{
     GateError, GateStatus, Refused,
     address::{self, Address, Named},
+    archive::Archives,
     error::refusal,
     exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Via},
     guard::Guarded,
     guarding::{self, Guarding},
     headers,
     proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
+    receive::{Receive, Whole},
     retry_after, route,
     site::{Site, SiteMemory, Sites},
     spool::{self, Held, Spooled},
@@ -116,6 +119,18 @@ pub struct Gate {
     /// Requests over proxies that take turns.
     turns: AtomicUsize,
     guarding: Guarding,
+    pub(crate) archives: Archives,
+}
+
+/// The last hop of a request.
+pub(crate) struct Answer {
+    pub(crate) address: Address,
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// Bytes of bodies received, over all hops.
+    pub(crate) received: u64,
+    /// The body, if the receiver of it keeps all of it.
+    pub(crate) body: Option<Spooled>,
 }
 
 impl Gate {
@@ -128,9 +143,9 @@ impl Gate {
         let proxies = deployment.proxies.iter().map(|proxy| (proxy.name.clone(), Proxy::new(proxy.clone()))).collect();
         let direct = route::direct().map_err(GateError::Client)?;
         let sites = Sites::new(std::mem::take(&mut options.remembered));
-        let turns = AtomicUsize::new(0);
-        let guarding = Guarding::default();
-        Ok(Arc::new(Self { deployment: deployment.clone(), options, proxies, direct, sites, turns, guarding }))
+        let (turns, archives, guarding) = (AtomicUsize::new(0), Archives::default(), Guarding::default());
+        let deployment = deployment.clone();
+        Ok(Arc::new(Self { deployment, options, proxies, direct, sites, turns, archives, guarding }))
     }
 
     /// Sends a request by the policy of its site, following redirects as far as policy allows each.
@@ -143,19 +158,51 @@ impl Gate {
         let method = method.ok().filter(|method| !matches!(*method, Method::CONNECT | Method::TRACE));
         let method = method.ok_or_else(|| Refused::invalid(format!("the method {:?}", request.method)))?;
         let headers = headers::of_guest(&request)?;
-        let mut outgoing = Outgoing { method, headers, body: request.body };
+        let outgoing = Outgoing { method, headers, body: request.body };
+        let mut whole = Whole::new(&self.options.spool, &caller.held);
+        let answer = self.send(caller, url, outgoing, request.timeout, told, &mut whole).await?;
+        let status = answer.status;
+        let failed = || {
+            let text = format!("{} answered {status}", answer.address.url);
+            refusal(RefusalKind::ServerError, &answer.address.authority, &text, None)
+        };
+        Ok(Response {
+            status,
+            url: answer.address.url.to_string(),
+            headers: headers::for_guest(&answer.headers),
+            body: answer
+                .body
+                .ok_or_else(|| Refused::transport(&answer.address.authority, "no body came".to_owned()))?,
+            bytes_received: answer.received,
+            site: answer.address.authority.clone(),
+            transport_failure: (status >= 500).then(failed),
+        })
+    }
+
+    /// Sends a request hop by hop, each decided anew. `receive` takes the body of the last one.
+    pub(crate) async fn send(
+        &self,
+        caller: &Caller,
+        url: Url,
+        mut outgoing: Outgoing,
+        shorter: Option<Duration>,
+        told: Told<'_>,
+        receive: &mut dyn Receive,
+    ) -> Result<Answer, Refused> {
+        let asked = url.to_string();
         let mut address = address::decide(&self.deployment, caller, url, Named::Caller)?;
         let (mut hops, mut received) = (0, 0);
         loop {
-            let incoming = self.hop(caller, &address, outgoing.clone(), request.timeout, told).await;
+            let incoming = self.hop(&address, outgoing.clone(), shorter, told, receive).await;
             let incoming = incoming.map_err(|refused| refused.after(received))?;
             hops += 1;
-            received += incoming.body.size();
+            received += incoming.received;
             let Some(location) = location(&incoming) else {
-                return Ok(self.response(&address, incoming, received));
+                let Incoming { status, headers, body, .. } = incoming;
+                return Ok(Answer { address, status, headers, received, body });
             };
             if hops >= HOPS_MAX {
-                let text = format!("{} redirected {HOPS_MAX} times", request.url);
+                let text = format!("{asked} redirected {HOPS_MAX} times");
                 return Err(Refused::transport(&address.authority, text).after(received));
             }
             let next = address.url.join(&location);
@@ -168,15 +215,20 @@ impl Gate {
         }
     }
 
+    /// Where scratch files lie.
+    pub(crate) fn spool(&self) -> &Path {
+        &self.options.spool
+    }
+
     /// One request and its answer. The route is looked at first: where it is shut, nothing waits for a turn. It is taken
     /// last, since the turn may be long in coming.
     async fn hop(
         &self,
-        caller: &Caller,
         address: &Address,
         mut request: Outgoing,
         shorter: Option<Duration>,
         told: Told<'_>,
+        receive: &mut dyn Receive,
     ) -> Result<Incoming, Refused> {
         told(Hop::Waits(address.url.as_str()));
         let clock = &*self.options.clock;
@@ -198,11 +250,10 @@ impl Gate {
             let limits = ExchangeLimits {
                 time: shorter.map_or(address.site.timeout, |shorter| shorter.min(address.site.timeout)),
                 body_max: address.site.body_max,
-                spool: &self.options.spool,
                 via: way.via,
-                held: &caller.held,
             };
-            match (exchange::run(&way.client, &address.url, request.clone(), limits).await, admitted) {
+            let answer = exchange::run(&way.client, &address.url, request.clone(), limits, receive).await;
+            match (answer, admitted) {
                 // It was not even reached: nothing was sent, and another may do it.
                 (Err((ExchangeError::Proxy(reason), _)), Some(admitted)) => {
                     refused = admitted.failed(&reason, clock.now());
@@ -228,7 +279,7 @@ impl Gate {
     ) -> Result<Incoming, Refused> {
         match answer {
             Ok(incoming) => {
-                site.received(incoming.body.size());
+                site.received(incoming.received);
                 if let Some(admitted) = &admitted {
                     self.judge_proxy(address, via, admitted, &incoming).await?;
                     admitted.up();
@@ -299,7 +350,7 @@ impl Gate {
             return Ok(());
         }
         let reason = "it answers 407: it doesn't take the user and password in its `url`";
-        Err(admitted.failed(reason, self.options.clock.now()).after(incoming.body.size()))
+        Err(admitted.failed(reason, self.options.clock.now()).after(incoming.received))
     }
 
     /// Looks at an answer before anyone else does: guards first, then what its status says by itself.
@@ -314,7 +365,11 @@ impl Gate {
         let (about, status) = (&address.authority, incoming.status);
         if let Some(guarded) = self.guarding.look(address, &incoming, now).await? {
             let refused = self.guarded(address, site, proxy, (&guarded, status), now).await;
-            return Err(refused.with_page(guarding::page(guarded, address, incoming)));
+            let refused = refused.after(incoming.received);
+            return Err(match guarding::page(guarded, address, incoming) {
+                Some(page) => refused.with_page(page),
+                None => refused,
+            });
         }
         let asked = retry_after::read(&incoming.headers, now);
         if status != 429 && !(status == 503 && asked.is_some()) {
@@ -323,7 +378,7 @@ impl Gate {
         let after = wait(asked, address);
         let reason = format!("{about} answered {status}");
         let after = site.refused(CoolingKind::RateLimited, &reason, after, now, &*self.options.memory).await;
-        Err(Refused::rate_limited(about, &reason, after).after(incoming.body.size()))
+        Err(Refused::rate_limited(about, &reason, after).after(incoming.received))
     }
 
     /// What follows from a guarded page.
@@ -386,6 +441,7 @@ impl Gate {
                 Refused::too_large(left)
             }
             (ExchangeError::Spool(error), _) => Refused::storage(&error),
+            (ExchangeError::Unfit(text), _) => Refused::unfit(HttpError::Other(text)),
         }
     }
 
@@ -396,23 +452,6 @@ impl Gate {
             return None;
         }
         Some(proxy.failed(text, self.options.clock.now()))
-    }
-
-    fn response(&self, address: &Address, incoming: Incoming, received: u64) -> Response {
-        let status = incoming.status;
-        let failed = || {
-            let text = format!("{} answered {status}", address.url);
-            refusal(RefusalKind::ServerError, &address.authority, &text, None)
-        };
-        Response {
-            status,
-            url: address.url.to_string(),
-            headers: headers::for_guest(&incoming.headers),
-            body: incoming.body,
-            bytes_received: received,
-            site: address.authority.clone(),
-            transport_failure: (status >= 500).then(failed),
-        }
     }
 
     /// A stage found that the site of `url` blocks us: it is left alone for its cool-down, whichever job asks.

@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use tollgate_core::Timestamp;
 
 use crate::{
@@ -40,8 +41,12 @@ impl Guarding {
             return Ok(None);
         }
         let most = if status == 206 { 0 } else { GUARDED_BYTES_MAX };
-        let body = incoming.body.head(most).await.map_err(|error| Refused::storage(&error))?;
-        let is_cut = incoming.body.size() > body.len() as u64;
+        let body = match &incoming.body {
+            Some(body) => body.head(most).await.map_err(|error| Refused::storage(&error))?,
+            // A part of a file, or a body that nobody wanted.
+            None => Bytes::new(),
+        };
+        let is_cut = incoming.received > body.len() as u64;
         let (url, guards) = (address.url.to_string(), address.site.guard.clone());
         let headers = headers::for_guest(&incoming.headers);
         let is_long = body.len() >= BESIDE_BYTES_MIN;
@@ -78,11 +83,12 @@ impl Guarding {
     }
 }
 
-/// A guarded page, to be kept apart.
-pub(crate) fn page(guarded: Guarded, address: &Address, incoming: Incoming) -> GuardedPage {
+/// A guarded page, to be kept apart, if its body is there.
+pub(crate) fn page(guarded: Guarded, address: &Address, incoming: Incoming) -> Option<GuardedPage> {
+    let body = incoming.body?;
     let content_type = incoming.headers.get(reqwest::header::CONTENT_TYPE);
     let content_type = content_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    GuardedPage { guarded, url: address.url.to_string(), status: incoming.status, content_type, body: incoming.body }
+    Some(GuardedPage { guarded, url: address.url.to_string(), status: incoming.status, content_type, body })
 }
 
 #[cfg(test)]

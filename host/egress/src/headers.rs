@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, RANGE};
 use tollgate_core::{
     http::{HttpRequest, is_host_header},
     spec::SiteSpec,
@@ -29,6 +29,10 @@ pub(crate) fn of_guest(request: &HttpRequest) -> Result<HeaderMap, Refused> {
         let value =
             HeaderValue::try_from(value).map_err(|_| Refused::invalid(format!("the value of {name} is none")))?;
         headers.append(name, value);
+    }
+    // A range is one of the file's own bytes, never of a compressed form of it.
+    if headers.contains_key(RANGE) && !headers.contains_key(ACCEPT_ENCODING) {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     if bytes > HEADERS_BYTES_MAX {
         return Err(Refused::invalid(format!("{bytes} bytes of headers; {HEADERS_BYTES_MAX} is the limit")));

@@ -1,10 +1,12 @@
 //! The gate: the only way to the network, by site policy, through the proxy.
 //!
 //! A request passes, in this order: its address is decided (`address`), its route is open (`proxy`), its site has room
-//! and is not cooling down (`site`), the exchange runs under limits and its body is spooled (`exchange`), and guards look at the answer (`guard`).
-//! Redirects are decided hop by hop, each as a request of its own.
+//! and is not cooling down (`site`), the exchange runs under limits and its body is spooled (`exchange`), and guards look
+//! at the answer (`guard`). Redirects are decided hop by hop, each as a request of its own. Members of remote archives
+//! (`archive`) are ranges, and each range is such a request.
 
 mod address;
+mod archive;
 mod error;
 mod exchange;
 mod explain;
@@ -13,6 +15,7 @@ pub mod guard;
 mod guarding;
 mod headers;
 mod proxy;
+mod receive;
 mod resolve;
 mod retry_after;
 mod route;
@@ -21,6 +24,7 @@ mod site;
 mod spool;
 mod status;
 
+pub use archive::Listed;
 pub use error::{GateError, Refused};
 pub use explain::{Explained, explain};
 pub use gate::{Caller, Gate, GateOptions, Hop, Response, Told};

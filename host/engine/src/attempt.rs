@@ -22,6 +22,9 @@ use crate::{
 
 pub(crate) use log::AttemptLog;
 
+/// How the names of guarded pages begin, which no stage may give or is given.
+pub(crate) const GUARDED_PREFIX: &str = "guarded-";
+
 /// What an attempt is about, for its log.
 #[derive(Debug, Clone)]
 pub(crate) struct AttemptName {

@@ -25,6 +25,10 @@ pub struct Gates {
 pub trait HttpGate: Send + Sync {
     /// Sends one request, within the site's policy; the body is complete, guarded and spooled when it answers.
     fn fetch(&self, request: HttpRequest) -> BoxFuture<'_, Result<Arc<dyn Fetched>, HttpError>>;
+    /// Names of the members of a remote ZIP archive.
+    fn zip_members(&self, url: String) -> BoxFuture<'_, Result<Vec<String>, HttpError>>;
+    /// One member of it, unpacked.
+    fn zip_member(&self, url: String, member: String) -> BoxFuture<'_, Result<Arc<dyn Fetched>, HttpError>>;
 }
 
 /// A complete answer. Dropping it frees the spooled body.

@@ -49,7 +49,8 @@ async fn trap09_one_429_cools_all_32_workers_and_moves_no_breaker() {
     host.operations().add("test", vec![item("late", &fetch)]).await.unwrap();
     wait(&mut progress, host.operations(), |job| retrying(job) == WORKERS + 1).await;
     assert_eq!(world.sim.counts().of(SITE, "/"), 1, "before its time");
-    assert_eq!(status(&host).await.reason.as_deref(), Some("site.example:80 answered 429"));
+    let said = status(&host).await.reason.expect("it is left alone");
+    assert!(said.starts_with("site.example:80 answered 429"), "{said}");
     clock.advance(Duration::from_secs(2));
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     assert_eq!(world.sim.counts().of(SITE, "/"), 2 + WORKERS);

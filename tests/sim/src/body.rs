@@ -25,9 +25,11 @@ enum Kind {
     Endless(Bytes),
     Broken { bytes: Bytes, promised: Option<u64>, end: End, state: BrokenState },
     Held { first: Bytes, rest: Rest },
+    Computed { next: Next, promised: Option<u64> },
     Dripping { chunk: Bytes, every: Duration, left: u32, sleep: Pin<Box<Sleep>> },
 }
 
+type Next = Box<dyn FnMut() -> Option<Bytes> + Send>;
 type Rest = Pin<Box<dyn Future<Output = Bytes> + Send>>;
 
 impl fmt::Debug for Kind {
@@ -37,6 +39,7 @@ impl fmt::Debug for Kind {
             Self::Endless(_) => "Endless",
             Self::Broken { .. } => "Broken",
             Self::Held { .. } => "Held",
+            Self::Computed { .. } => "Computed",
             Self::Dripping { .. } => "Dripping",
         })
     }
@@ -99,6 +102,12 @@ impl AnswerBody {
     pub fn dripping(chunk: impl Into<Bytes>, every: Duration, times: u32) -> Self {
         let sleep = Box::pin(tokio::time::sleep(every));
         Kind::Dripping { chunk: never_empty(chunk.into()), every, left: times, sleep }.into()
+    }
+
+    /// What `next` gives until it gives nothing, made as the client takes it; with a length where one is promised, which
+    /// must be the true one.
+    pub fn computed(promised: Option<u64>, next: impl FnMut() -> Option<Bytes> + Send + 'static) -> Self {
+        Kind::Computed { next: Box::new(next), promised }.into()
     }
 
     fn broken(bytes: Bytes, promised: Option<u64>, end: End) -> Self {
@@ -165,6 +174,7 @@ impl Kind {
                 *self = Self::Whole(Bytes::new());
                 Poll::Ready(Some(Ok(rest)))
             }
+            Self::Computed { next, .. } => Poll::Ready(next().map(Ok)),
             Self::Dripping { left: 0, .. } => Poll::Ready(None),
             Self::Dripping { chunk, every, left, sleep } => {
                 ready!(sleep.as_mut().poll(cx));
@@ -195,7 +205,9 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Broken { promised: Some(promised), .. } => SizeHint::with_exact(*promised),
+            Kind::Broken { promised: Some(promised), .. } | Kind::Computed { promised: Some(promised), .. } => {
+                SizeHint::with_exact(*promised)
+            }
             _ => SizeHint::default(),
         }
     }

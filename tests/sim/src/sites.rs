@@ -1,5 +1,6 @@
 //! The sites of the small internet, one file each.
 
+pub mod archive;
 pub mod catalogue;
 pub mod folder;
 pub mod scripted;

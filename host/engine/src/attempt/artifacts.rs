@@ -8,7 +8,7 @@ use tollgate_core::{ArtifactRef, Digest, StageName, artifact::ARTIFACT_NAME_BYTE
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate};
 use tollgate_store::{BlobPart, BlobSource, NewArtifact, StoreError, StoredBlob};
 
-use super::{Attempt, AttemptItem};
+use super::{Attempt, AttemptItem, GUARDED_PREFIX};
 
 pub(super) struct AttemptArtifacts {
     attempt: Arc<Attempt>,
@@ -26,6 +26,11 @@ impl AttemptArtifacts {
 
     async fn find(&self, stage: &StageName, name: &str) -> Result<Digest, ArtifactError> {
         let item = self.item()?;
+        if is_guarded(name) {
+            return Err(ArtifactError::Missing(format!(
+                "{stage}/{name}: a page that is no content is given to no stage"
+            )));
+        }
         if stage == &item.stage {
             let ledger = self.attempt.ledger();
             if let Some(kept) = ledger.artifacts.iter().find(|kept| kept.name == name) {
@@ -93,10 +98,15 @@ impl ArtifactGate for AttemptArtifacts {
                     all.push(stored.artifact);
                 }
             }
+            all.retain(|artifact| !is_guarded(&artifact.name));
             Ok(all)
         }
         .boxed()
     }
+}
+
+fn is_guarded(name: &str) -> bool {
+    name.starts_with(GUARDED_PREFIX)
 }
 
 fn own(item: &AttemptItem, kept: &NewArtifact) -> ArtifactRef {
@@ -118,6 +128,10 @@ fn storage(error: StoreError) -> ArtifactError {
 
 /// An artifact's name is shown, exported and may become a file's: no separators, no control characters.
 pub(super) fn check_name(name: &str) -> Result<(), ArtifactError> {
+    if is_guarded(name) {
+        let text = format!("{name:?} can't name an artifact: names with {GUARDED_PREFIX:?} are the host's");
+        return Err(ArtifactError::Storage(text));
+    }
     let fits = !name.is_empty()
         && name.len() <= ARTIFACT_NAME_BYTES_MAX
         && name != "."

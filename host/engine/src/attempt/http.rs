@@ -12,11 +12,11 @@ use tollgate_core::{
     ArtifactRef,
     http::{HttpError, HttpRequest},
 };
-use tollgate_egress::{Hop, Response, SpooledBody};
+use tollgate_egress::{GuardedPage, Hop, Listed, Refused, Response, Spooled, SpooledBody, Told};
 use tollgate_sandbox::gates::{ArtifactError, Fetched, HttpGate};
 use tollgate_store::{BlobSource, NewArtifact, StoreError, StoredBlob};
 
-use super::{Attempt, artifacts::check_name};
+use super::{Attempt, GUARDED_PREFIX, artifacts::check_name};
 
 /// Media type where a site gives none: unknown bytes, RFC 9110 section 8.3.
 const TYPE_UNKNOWN: &str = "application/octet-stream";
@@ -31,50 +31,149 @@ impl AttemptHttp {
     }
 }
 
+/// What the gate is asked for.
+enum Asked {
+    Page(HttpRequest),
+    ZipMember { url: String, member: String },
+    ZipMembers(String),
+}
+
+/// What it answers.
+enum Answer {
+    Response(Response),
+    Names(Listed),
+}
+
+impl Asked {
+    fn url(&self) -> &str {
+        match self {
+            Self::Page(request) => &request.url,
+            Self::ZipMember { url, .. } | Self::ZipMembers(url) => url,
+        }
+    }
+
+    async fn of(self, attempt: &Attempt, told: Told<'_>) -> Result<Answer, Refused> {
+        let (gate, caller) = (&attempt.gate, &attempt.caller);
+        match self {
+            Self::Page(request) => gate.fetch(caller, request, told).await.map(Answer::Response),
+            Self::ZipMember { url, member } => {
+                gate.fetch_zip_member(caller, &url, &member, told).await.map(Answer::Response)
+            }
+            Self::ZipMembers(url) => gate.list_zip_members(caller, &url, told).await.map(Answer::Names),
+        }
+    }
+}
+
+impl AttemptHttp {
+    /// Asks the gate in a task of its own: a guest that has to wait for its turn to compute holds up neither the site nor
+    /// its own answer.
+    async fn ask(&self, asked: Asked) -> Result<Answer, HttpError> {
+        let began = self.attempt.ledger().begin(asked.url());
+        let attempt = self.attempt.clone();
+        let mut exchange = JoinSet::new();
+        exchange.spawn(async move {
+            let told = |hop: Hop<'_>| attempt.ledger().reached(began, hop);
+            asked.of(&attempt, &told).await
+        });
+        let answer = match exchange.join_next().await {
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // Nobody but this call could have ended it, and it is still here.
+            Some(Err(_)) | None => return Err(HttpError::Other("the request was given up".to_owned())),
+        };
+        let refused = match self.took(began, answer) {
+            Ok(answer) => return Ok(answer),
+            Err(refused) => refused,
+        };
+        if let Some(page) = refused.guarded {
+            self.keep_guarded(*page).await;
+        }
+        Err(refused.error)
+    }
+
+    /// Takes an answer into the attempt's account.
+    fn took(&self, began: u64, answer: Result<Answer, Refused>) -> Result<Answer, Refused> {
+        let mut ledger = self.attempt.ledger();
+        ledger.under_way.remove(&began);
+        match answer {
+            Ok(answer) => {
+                let (bytes, failure) = match &answer {
+                    Answer::Response(response) => (response.bytes_received, response.transport_failure.clone()),
+                    Answer::Names(listed) => (listed.bytes_received, None),
+                };
+                ledger.bytes_received += bytes;
+                match failure {
+                    Some(failure) => ledger.refused(failure),
+                    None => ledger.succeeded(began),
+                }
+                Ok(answer)
+            }
+            Err(refused) => {
+                ledger.bytes_received += refused.bytes_received;
+                if refused.disk_full {
+                    ledger.store_gone.get_or_insert(StoreError::Full(refused.error.to_string()));
+                }
+                if let Some(refusal) = &refused.refusal {
+                    ledger.refused((**refusal).clone());
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    /// Keeps a page that is no content apart, with the rule that caught it in its name: for a person, and for another look
+    /// once the rules have changed. No stage is given it.
+    async fn keep_guarded(&self, page: GuardedPage) {
+        let name = format!("{GUARDED_PREFIX}{}", page.guarded.rule);
+        if self.attempt.item.is_none() || self.attempt.ledger().has_room(&name).is_err() {
+            return;
+        }
+        match self.attempt.put_blob(source(&page.body)).await {
+            Ok(blob) => {
+                let content_type = page.content_type.unwrap_or_else(|| TYPE_UNKNOWN.to_owned());
+                self.attempt.ledger().keep(NewArtifact { name, content_type, blob });
+            }
+            Err(error) => tracing::warn!(%error, rule = page.guarded.rule, "a guarded page can't be kept"),
+        }
+    }
+
+    fn response(&self, answer: Answer) -> Result<Arc<dyn Fetched>, HttpError> {
+        match answer {
+            Answer::Response(response) => {
+                let attempt = self.attempt.clone();
+                let (blob, is_named) = (OnceCell::new(), AtomicBool::new(false));
+                Ok(Arc::new(AttemptResponse { attempt, response, blob, is_named }) as Arc<dyn Fetched>)
+            }
+            Answer::Names(_) => Err(HttpError::Other("a list came in place of a page".to_owned())),
+        }
+    }
+}
+
 impl HttpGate for AttemptHttp {
     fn fetch(&self, request: HttpRequest) -> BoxFuture<'_, Result<Arc<dyn Fetched>, HttpError>> {
+        async move { self.response(self.ask(Asked::Page(request)).await?) }.boxed()
+    }
+
+    fn zip_members(&self, url: String) -> BoxFuture<'_, Result<Vec<String>, HttpError>> {
         async move {
-            let began = self.attempt.ledger().begin(&request.url);
-            let attempt = self.attempt.clone();
-            // By itself: a guest that has to wait for its turn to compute holds up neither the site nor its own answer.
-            let mut exchange = JoinSet::new();
-            exchange.spawn(async move {
-                let told = |hop: Hop<'_>| attempt.ledger().reached(began, hop);
-                attempt.gate.fetch(&attempt.caller, request, &told).await
-            });
-            let answer = match exchange.join_next().await {
-                Some(Ok(answer)) => answer,
-                Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                // Nobody but this call could have ended it, and it is still here.
-                Some(Err(_)) | None => return Err(HttpError::Other("the request was given up".to_owned())),
-            };
-            let mut ledger = self.attempt.ledger();
-            ledger.under_way.remove(&began);
-            match answer {
-                Ok(response) => {
-                    ledger.bytes_received += response.bytes_received;
-                    match response.transport_failure.clone() {
-                        Some(failure) => ledger.refused(failure),
-                        None => ledger.succeeded(began),
-                    }
-                    drop(ledger);
-                    let attempt = self.attempt.clone();
-                    let (blob, is_named) = (OnceCell::new(), AtomicBool::new(false));
-                    Ok(Arc::new(AttemptResponse { attempt, response, blob, is_named }) as Arc<dyn Fetched>)
-                }
-                Err(refused) => {
-                    ledger.bytes_received += refused.bytes_received;
-                    if refused.disk_full {
-                        ledger.store_gone.get_or_insert(StoreError::Full(refused.error.to_string()));
-                    }
-                    if let Some(refusal) = refused.refusal {
-                        ledger.refused(*refusal);
-                    }
-                    Err(refused.error)
-                }
+            match self.ask(Asked::ZipMembers(url)).await? {
+                Answer::Names(listed) => Ok(listed.names),
+                Answer::Response(_) => Err(HttpError::Other("a page came in place of a list".to_owned())),
             }
         }
         .boxed()
+    }
+
+    fn zip_member(&self, url: String, member: String) -> BoxFuture<'_, Result<Arc<dyn Fetched>, HttpError>> {
+        async move { self.response(self.ask(Asked::ZipMember { url, member }).await?) }.boxed()
+    }
+}
+
+/// A body as the store takes it.
+fn source(body: &Spooled) -> BlobSource {
+    match body.source() {
+        SpooledBody::Memory(bytes) => BlobSource::Bytes(bytes),
+        SpooledBody::File(path) => BlobSource::File(path),
     }
 }
 
@@ -94,11 +193,10 @@ impl AttemptResponse {
         check_name(name).map_err(refused)?;
         self.attempt.ledger().has_room(name).map_err(refused)?;
         let write = || async {
-            let source = match self.response.body.source() {
-                SpooledBody::Memory(bytes) => BlobSource::Bytes(bytes),
-                SpooledBody::File(path) => BlobSource::File(path),
-            };
-            self.attempt.put_blob(source).await.map_err(|error| HttpError::Storage(error.to_string()))
+            self.attempt
+                .put_blob(source(&self.response.body))
+                .await
+                .map_err(|error| HttpError::Storage(error.to_string()))
         };
         let (blob, content_type) = (*self.blob.get_or_try_init(write).await?, self.content_type());
         self.attempt.ledger().keep(NewArtifact { name: name.to_owned(), content_type: content_type.clone(), blob });

@@ -109,20 +109,35 @@ impl http::Host for Guest {
         Ok(held)
     }
 
-    async fn list_zip_members(&mut self, _url: String) -> wasmtime::Result<Result<Vec<String>, http::HttpError>> {
-        Ok(Err(http::HttpError::Denied(ZIP_NOT_OFFERED.to_owned())))
+    async fn list_zip_members(&mut self, url: String) -> wasmtime::Result<Result<Vec<String>, http::HttpError>> {
+        self.transfer(url.len())?;
+        let gate = match self.http_gate() {
+            Ok(gate) => gate,
+            Err(error) => return Ok(Err(error)),
+        };
+        match gate.zip_members(url).await {
+            Ok(names) => {
+                self.transfer(names.iter().map(String::len).sum())?;
+                Ok(Ok(names))
+            }
+            Err(error) => Ok(Err(http_error(error))),
+        }
     }
 
     async fn fetch_zip_member(
         &mut self,
-        _url: String,
-        _member: String,
+        url: String,
+        member: String,
     ) -> wasmtime::Result<Result<Resource<GuestResponse>, http::HttpError>> {
-        Ok(Err(http::HttpError::Denied(ZIP_NOT_OFFERED.to_owned())))
+        self.transfer(url.len() + member.len())?;
+        let gate = match self.http_gate() {
+            Ok(gate) => gate,
+            Err(error) => return Ok(Err(error)),
+        };
+        let answer = gate.zip_member(url, member).await;
+        self.hold(answer)
     }
 }
-
-const ZIP_NOT_OFFERED: &str = "not granted: this version of Tollgate does not read members of remote archives yet";
 
 impl http::HostResponse for Guest {
     async fn status(&mut self, response: Resource<GuestResponse>) -> wasmtime::Result<u16> {

@@ -88,6 +88,14 @@ impl HttpGate for Silent {
     fn fetch(&self, _request: HttpRequest) -> BoxFuture<'_, Result<Arc<dyn Fetched>, HttpError>> {
         std::future::pending().boxed()
     }
+
+    fn zip_members(&self, _url: String) -> BoxFuture<'_, Result<Vec<String>, HttpError>> {
+        std::future::pending().boxed()
+    }
+
+    fn zip_member(&self, _url: String, _member: String) -> BoxFuture<'_, Result<Arc<dyn Fetched>, HttpError>> {
+        std::future::pending().boxed()
+    }
 }
 
 #[tokio::test]

@@ -30,6 +30,14 @@ impl HttpGate for Web {
         }
         .boxed()
     }
+
+    fn zip_members(&self, url: String) -> BoxFuture<'_, Result<Vec<String>, HttpError>> {
+        std::future::ready(Ok(vec![url])).boxed()
+    }
+
+    fn zip_member(&self, _url: String, member: String) -> BoxFuture<'_, Result<Arc<dyn Fetched>, HttpError>> {
+        std::future::ready(Ok(Arc::new(Page(member)) as Arc<dyn Fetched>)).boxed()
+    }
 }
 
 impl Fetched for Page {

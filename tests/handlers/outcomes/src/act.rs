@@ -64,6 +64,11 @@ pub(crate) fn act<T: From<Done> + OutputExt>(action: &str, attempt: u32) -> Resu
             act(then, attempt)
         }
         "save" => end(http::get(rest)?.save("page.html")?.size.to_string()),
+        "zip" => {
+            let (member, url) = rest.split_once(' ').or_permanent("zip takes a member and an address")?;
+            end(String::from_utf8_lossy(&http::zip_member(url, member)?.bytes()?).into_owned())
+        }
+        "zip-list" => end(http::zip_members(rest)?.len().to_string()),
         "bytes" => end(http::get(rest)?.bytes()?.len().to_string()),
         "save-as" => {
             let (name, url) = rest.split_once(' ').or_permanent("save-as takes a name and an address")?;

@@ -1,0 +1,6 @@
+//! The gate against the small internet, without a host around it.
+#![expect(clippy::unwrap_used, reason = "a test's helpers panic as its own lines do")]
+
+mod archive;
+mod lies;
+mod world;

@@ -1,0 +1,100 @@
+//! A gate, a proxy, and the sites behind it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use tollgate_core::{Clock, JobName, Timestamp, http::HttpError, spec};
+use tollgate_egress::{Caller, Gate, GateOptions, NoMemory, Refused, Response};
+use tollgate_sim::{
+    Sim, Site,
+    sites::archive::{Member, ZipFile},
+};
+
+/// The archive's host.
+pub(crate) const HOST: &str = "files.example";
+/// The archive's address.
+pub(crate) const URL: &str = "http://files.example/archive.zip";
+
+/// A clock that stands still: nothing here waits.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_000_000)
+    }
+
+    fn sleep_until(&self, _until: Timestamp) -> BoxFuture<'static, ()> {
+        std::future::pending().boxed()
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) sim: Sim,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) caller: Caller,
+    _scratch: tempfile::TempDir,
+}
+
+impl World {
+    /// Sites behind a proxy, and what jobs.toml says besides.
+    pub(crate) async fn new(sites: Vec<(&str, Arc<dyn Site>)>, more: &str) -> Self {
+        let builder = sites.into_iter().fold(Sim::builder(), |builder, (host, site)| builder.site(host, site));
+        let sim = builder.start().await.unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let text = format!("[proxy.main]\nurl = \"{}\"\n{more}", sim.proxy_url());
+        let deployment = spec::parse(&text, "jobs.toml").unwrap();
+        let (spool, clock, base) = (scratch.path().join("spool"), Arc::new(Still), scratch.path().to_owned());
+        let options = GateOptions { spool, clock, base, memory: Arc::new(NoMemory), remembered: Vec::new() };
+        let gate = Gate::new(&deployment, options).unwrap();
+        let caller = Caller::of(JobName::new("test").unwrap(), Vec::new());
+        Self { sim, gate, caller, _scratch: scratch }
+    }
+
+    /// The archive by itself.
+    pub(crate) async fn of(site: impl Site) -> Self {
+        Self::new(vec![(HOST, Arc::new(site))], "[site.\"*\"]\nconcurrency = 4\n").await
+    }
+
+    pub(crate) async fn member(&self, name: &str) -> Result<Response, Refused> {
+        self.gate.fetch_zip_member(&self.caller, URL, name, &|_| {}).await
+    }
+
+    pub(crate) async fn content(&self, name: &str) -> Bytes {
+        let response = self.member(name).await.unwrap();
+        assert_eq!(response.status, 200);
+        response.body.bytes().await.unwrap()
+    }
+
+    /// Why a member isn't to be had.
+    pub(crate) async fn why(&self, name: &str) -> String {
+        self.member(name).await.unwrap_err().error.to_string()
+    }
+
+    /// Requests that reached the archive's host.
+    pub(crate) fn requests(&self) -> u64 {
+        self.sim.counts().of_host(HOST)
+    }
+}
+
+/// Members of each kind, in front of so many fillers. `word` is what one of them says.
+pub(crate) fn file(word: &str, fillers: u32, seed: u8) -> Arc<ZipFile> {
+    Arc::new(ZipFile::new(&members(word), fillers, seed))
+}
+
+pub(crate) fn members(word: &str) -> Vec<Member> {
+    let mut zip64 = Member::deflated("zip64.txt", "sizes in a field of their own\n".repeat(20));
+    zip64.is_zip64 = true;
+    let long = format!("{word} ").repeat(3_000);
+    vec![
+        Member::stored("word.txt", word.to_owned()),
+        Member::deflated("long.txt", long),
+        Member::deflate64("numbers.txt"),
+        zip64,
+    ]
+}
+
+/// Whether an error is of that kind.
+pub(crate) fn is_connection(error: &HttpError) -> bool {
+    matches!(error, HttpError::Connection(_))
+}
