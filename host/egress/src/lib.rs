@@ -2,7 +2,8 @@
 //!
 //! A request passes, in this order: its address is decided (`address`), its route is open (`proxy`), its site has room
 //! and is not cooling down (`site`), the exchange runs under limits and its body is spooled (`exchange`).
-//! Redirects are decided hop by hop, each as a request of its own.
+//! Redirects are decided hop by hop, each as a request of its own. A tool passes the same way, and runs through its
+//! site's proxy (`tool`).
 
 mod address;
 mod error;
@@ -18,6 +19,7 @@ mod secret;
 mod site;
 mod spool;
 mod status;
+mod tool;
 
 pub use error::{GateError, Refused};
 pub use explain::{Explained, explain};
@@ -25,3 +27,4 @@ pub use gate::{Caller, Gate, GateOptions, Hop, Response, Told};
 pub use site::{NoMemory, SiteMemory};
 pub use spool::{Held, Spooled, SpooledBody};
 pub use status::{GateStatus, ProxyStatus, SiteStatus};
+pub use tool::{ToolFile, ToolOutput, ToolRefused};

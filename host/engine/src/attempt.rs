@@ -111,7 +111,8 @@ impl Attempt {
             raw: stage.spec.raw,
         });
         let allowed = job.hosts.clone().unwrap_or_default();
-        let caller = Caller { job: job.spec.name.clone(), allowed, held: Held::default() };
+        let (tools, held) = (job.spec.tools(), Held::default());
+        let caller = Caller { job: job.spec.name.clone(), allowed, tools, held };
         Arc::new(Self { store, gate, caller, job: job.declared.id, item, ledger: Mutex::default() })
     }
 

@@ -130,6 +130,12 @@ impl ToolOutcome {
         matches!(self, Self::Blocked | Self::RateLimited | Self::Later)
     }
 
+    /// Whether its site is left alone for it.
+    #[must_use]
+    pub fn cools_the_site(self) -> bool {
+        matches!(self, Self::Blocked | Self::RateLimited)
+    }
+
     /// Whether it is about a site, or the way to one.
     #[must_use]
     pub fn is_about_a_site(self) -> bool {
