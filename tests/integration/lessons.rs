@@ -8,3 +8,4 @@ mod network;
 mod pipelines;
 mod policies;
 mod sites;
+mod tooled;

@@ -21,6 +21,7 @@ pub mod retry;
 pub mod spec;
 pub mod task;
 pub mod time;
+pub mod tool;
 
 pub use artifact::{ArtifactRef, Digest};
 pub use ids::{ClaimToken, ItemId, ItemKey, JobId, JobName, Lane, StageIx, StageName};

@@ -79,6 +79,10 @@ pub enum RefusalKind {
     Transport,
     /// A 5xx. As `Transport` if the stage failed of it; but the stage has seen an answer, and its own word for it counts.
     ServerError,
+    /// The address has nothing yet, by its own word. Uncounted, and no word about its site.
+    Later,
+    /// The address will never have anything, by its own word: no more tries, and no breaker's business.
+    Permanent,
 }
 
 /// How an attempt ended.
@@ -211,7 +215,9 @@ fn stage_obstacle(error: StageError, refusal: Option<&Refusal>) -> Obstacle {
     let uncounted = |kind, message: String, after| Obstacle::Uncounted { kind, message, after };
     match (error, refusal) {
         (StageError::Permanent(text), _) => Obstacle::Final(TaskError::new(ErrorKind::Permanent, text)),
-        (StageError::RetryLater { after, .. }, Some(refusal)) if refusal.kind != RefusalKind::ServerError => {
+        (StageError::RetryLater { after, .. }, Some(refusal))
+            if !matches!(refusal.kind, RefusalKind::ServerError | RefusalKind::Permanent) =>
+        {
             refused(refusal, after)
         }
         (StageError::Failed(_), Some(refusal)) => refused(refusal, None),
@@ -236,6 +242,8 @@ fn refused(refusal: &Refusal, asked: Option<Duration>) -> Obstacle {
         RefusalKind::Down => LaterKind::Down,
         RefusalKind::Blocked => LaterKind::Blocked,
         RefusalKind::LoginRequired => LaterKind::LoginRequired,
+        RefusalKind::Later => LaterKind::Asked,
+        RefusalKind::Permanent => return Obstacle::Final(TaskError::new(ErrorKind::Permanent, &refusal.message)),
         RefusalKind::Transport | RefusalKind::ServerError => {
             return counted(LaterKind::Transport, ErrorKind::Transport, &refusal.message);
         }

@@ -8,6 +8,7 @@ pub mod guard;
 pub mod parse;
 pub mod places;
 mod raw;
+pub mod tools;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -18,7 +19,7 @@ use crate::{
     condition::Condition,
     gcra::Rate,
     graph::Need,
-    handler::Grant,
+    handler::{Capability, Grant},
     ids::{HandlerName, JobName, StageName},
     retry::RetryPolicy,
 };
@@ -27,6 +28,7 @@ pub use diagnostic::{Diagnostic, Place};
 pub use guard::{GuardOutcome, GuardRule, GuardSpec};
 pub use parse::parse;
 pub use places::Places;
+pub use tools::ToolSpec;
 
 /// Concurrency of a lane where jobs.toml names none.
 pub const CONCURRENCY_DEFAULT: usize = 4;
@@ -44,6 +46,8 @@ pub struct Deployment {
     pub proxies: Vec<ProxySpec>,
     /// `[site."PATTERN"]`, the most specific first, each complete.
     pub sites: Vec<SiteSpec>,
+    /// `[tool.NAME]`, by name.
+    pub tools: Vec<ToolSpec>,
     /// `[job.NAME]`, in the file's order.
     pub jobs: Vec<JobSpec>,
 }
@@ -53,6 +57,12 @@ impl Deployment {
     #[must_use]
     pub fn job(&self, name: &str) -> Option<&JobSpec> {
         self.jobs.iter().find(|job| job.name.as_str() == name)
+    }
+
+    /// The tool of that name.
+    #[must_use]
+    pub fn tool(&self, name: &str) -> Option<&ToolSpec> {
+        self.tools.iter().find(|tool| tool.name == name)
     }
 
     /// The most specific policy for a host name and port, as it stands in a URL.
@@ -287,6 +297,17 @@ impl JobSpec {
             .find(|stage| &stage.name == name)
             .cloned()
             .unwrap_or_else(|| StageSpec::new(name.clone(), self.at))
+    }
+
+    /// The tools that its grants name; empty: all of jobs.toml. Absent: none is granted.
+    #[must_use]
+    pub fn tools(&self) -> Option<Vec<String>> {
+        let grants = self.grants.iter().filter(|grant| grant.capability == Capability::Tools);
+        let names: Vec<&Vec<String>> = grants.map(|grant| &grant.names).collect();
+        if names.iter().any(|names| names.is_empty()) {
+            return Some(Vec::new());
+        }
+        (!names.is_empty()).then(|| names.into_iter().flatten().cloned().collect())
     }
 
     /// A stage's params: the job's, with the stage's own laid over them.

@@ -43,7 +43,7 @@ use crate::{
 const HOPS_MAX: u32 = 10;
 /// Shortest time that a site is left alone once it asked for it, whatever it and jobs.toml say: `Retry-After: 0` is no
 /// leave to ask again and again.
-const COOL_DOWN_MIN: Duration = Duration::from_secs(1);
+pub(crate) const COOL_DOWN_MIN: Duration = Duration::from_secs(1);
 
 /// How a gate is set up.
 pub struct GateOptions {
@@ -66,15 +66,17 @@ pub struct Caller {
     pub job: JobName,
     /// Host patterns that its grants name; empty: all that the policies allow.
     pub allowed: Vec<SitePattern>,
+    /// Tools that its grants name; empty: all of jobs.toml. Absent: none is granted.
+    pub tools: Option<Vec<String>>,
     /// What the bodies of its attempt take.
     pub held: Held,
 }
 
 impl Caller {
-    /// A job that may ask `allowed`, and holds nothing yet.
+    /// A job that may ask `allowed`, may run no tool, and holds nothing yet.
     #[must_use]
     pub fn of(job: JobName, allowed: Vec<SitePattern>) -> Self {
-        Self { job, allowed, held: Held::default() }
+        Self { job, allowed, tools: None, held: Held::default() }
     }
 }
 
@@ -111,11 +113,11 @@ pub struct Response {
 
 /// The only way to the network.
 pub struct Gate {
-    deployment: Deployment,
-    options: GateOptions,
+    pub(crate) deployment: Deployment,
+    pub(crate) options: GateOptions,
     proxies: BTreeMap<String, Proxy>,
     direct: Client,
-    sites: Sites,
+    pub(crate) sites: Sites,
     /// Requests over proxies that take turns.
     turns: AtomicUsize,
     guarding: Guarding,
@@ -295,7 +297,7 @@ impl Gate {
     }
 
     /// How an address may be reached, in the order in which the ways are tried; an error if all are shut.
-    fn ways(&self, address: &Address) -> Result<Vec<Way<'_>>, Refused> {
+    pub(crate) fn ways(&self, address: &Address) -> Result<Vec<Way<'_>>, Refused> {
         match &address.site.route {
             Route::Direct => Ok(vec![Way { client: self.direct.clone(), via: Via::Direct, proxy: None }]),
             Route::Proxy(names, rotation) => self.ways_through(names, *rotation, address),
@@ -491,10 +493,10 @@ impl Gate {
 }
 
 /// How an address is reached.
-struct Way<'a> {
+pub(crate) struct Way<'a> {
     client: Client,
     via: Via,
-    proxy: Option<&'a Proxy>,
+    pub(crate) proxy: Option<&'a Proxy>,
 }
 
 /// How long a site is left alone: no time at all, or one that is over, is no time.

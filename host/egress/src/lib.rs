@@ -3,7 +3,8 @@
 //! A request passes, in this order: its address is decided (`address`), its route is open (`proxy`), its site has room
 //! and is not cooling down (`site`), the exchange runs under limits and its body is spooled (`exchange`), and guards look
 //! at the answer (`guard`). Redirects are decided hop by hop, each as a request of its own. Members of remote archives
-//! (`archive`) are ranges, and each range is such a request.
+//! (`archive`) are ranges, and each range is such a request. A tool passes the same way, and runs through its site's proxy
+//! (`tool`).
 
 mod address;
 mod archive;
@@ -23,6 +24,7 @@ mod secret;
 mod site;
 mod spool;
 mod status;
+mod tool;
 
 pub use archive::Listed;
 pub use error::{GateError, Refused};
@@ -32,3 +34,4 @@ pub use guard::{GuardLayer, Guarded, GuardedPage};
 pub use site::{NoMemory, SiteMemory};
 pub use spool::{Held, Spooled, SpooledBody};
 pub use status::{GateStatus, GuardHits, ProxyStatus, SiteStatus};
+pub use tool::{ToolFile, ToolOutput, ToolRefused};

@@ -158,6 +158,12 @@ impl Proxy {
         Ok(Settings { url, ca: ca.transpose()? })
     }
 
+    /// Its address, secrets and all, and the file of its certificates: for a tool that goes through it by itself.
+    pub(crate) fn for_tool(&self, base: &Path) -> Result<(String, Option<PathBuf>), Refused> {
+        let settings = self.settings(base)?;
+        Ok((settings.url, settings.ca.map(|ca| ca.path)))
+    }
+
     fn unusable(&self, message: String) -> Refused {
         let name = &self.spec.name;
         self.state().unusable = Some(message.clone());

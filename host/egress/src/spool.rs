@@ -14,6 +14,8 @@ use tempfile::{NamedTempFile, TempPath};
 use tokio::io::AsyncReadExt as _;
 use tollgate_core::http::HttpError;
 
+use crate::tool::scratch;
+
 /// Largest body kept in memory, in bytes: most pages, and nothing that hundreds of them side by side would mind.
 const MEMORY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of bodies that one attempt may hold at once, in memory and in files: as much as it may take over the border at
@@ -192,8 +194,15 @@ pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(PREFIX) {
             std::fs::remove_file(entry.path())?;
+        } else if name.starts_with(scratch::PREFIX)
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            // A tool may leave what even its owner can't remove: no reason for the gate to stay shut.
+            tracing::warn!(folder = %entry.path().display(), %error, "a killed tool's scratch folder can't be removed");
         }
     }
     Ok(())
@@ -259,9 +268,11 @@ mod tests {
     fn what_a_killed_process_left_is_swept() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("body-old"), "x").unwrap();
+        std::fs::create_dir_all(folder.path().join("tool-old/files")).unwrap();
+        std::fs::write(folder.path().join("tool-old/files/x"), "x").unwrap();
         std::fs::write(folder.path().join("other"), "x").unwrap();
         prepare(folder.path()).unwrap();
-        assert!(!folder.path().join("body-old").exists());
+        assert!(!folder.path().join("body-old").exists() && !folder.path().join("tool-old").exists());
         assert!(folder.path().join("other").exists());
     }
 }

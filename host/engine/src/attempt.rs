@@ -4,6 +4,7 @@ mod artifacts;
 mod http;
 mod log;
 mod state;
+mod tools;
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,7 @@ use std::{
 
 use tollgate_core::{ItemId, StageName, handler::Capability, outcome::Refusal};
 use tollgate_egress::{Caller, Gate, Held, Hop};
-use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, StateGate};
+use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, StateGate, ToolGate};
 use tollgate_store::{ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, NewArtifact, Store, StoreError, StoredBlob, TaskRef};
 
 use crate::{
@@ -114,7 +115,8 @@ impl Attempt {
             raw: stage.spec.raw,
         });
         let allowed = job.hosts.clone().unwrap_or_default();
-        let caller = Caller { job: job.spec.name.clone(), allowed, held: Held::default() };
+        let (tools, held) = (job.spec.tools(), Held::default());
+        let caller = Caller { job: job.spec.name.clone(), allowed, tools, held };
         Arc::new(Self { store, gate, caller, job: job.declared.id, item, ledger: Mutex::default() })
     }
 
@@ -128,6 +130,8 @@ impl Attempt {
                 .then(|| Arc::new(artifacts::AttemptArtifacts::new(self.clone())) as Arc<dyn ArtifactGate>),
             state: granted(Capability::State)
                 .then(|| Arc::new(state::JobState::new(self.store.clone(), self.job)) as Arc<dyn StateGate>),
+            tools: granted(Capability::Tools)
+                .then(|| Arc::new(tools::AttemptTools::new(self.clone())) as Arc<dyn ToolGate>),
             log: Arc::new(log),
         }
     }
@@ -166,6 +170,18 @@ impl Attempt {
 }
 
 impl AttemptLedger {
+    /// A tool's run begins; gives its number. One without an address says nothing of any site.
+    fn begin_tool(&mut self, url: Option<&str>) -> u64 {
+        match url {
+            Some(url) => self.begin(url),
+            None => {
+                self.clock += 1;
+                self.under_way.insert(self.clock, CallPhase::Runs);
+                self.clock
+            }
+        }
+    }
+
     /// A call begins; gives its number.
     fn begin(&mut self, url: &str) -> u64 {
         self.clock += 1;

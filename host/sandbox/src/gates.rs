@@ -1,11 +1,12 @@
 //! What the sandbox needs from the gates: one trait a capability. An absent gate is a capability not granted.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use tollgate_core::{
     ArtifactRef, StageName,
     http::{HttpError, HttpRequest},
+    tool::ToolError,
 };
 
 /// The gates of one task. Log is always there.
@@ -17,8 +18,50 @@ pub struct Gates {
     pub artifacts: Option<Arc<dyn ArtifactGate>>,
     /// State of the job; absent: not granted.
     pub state: Option<Arc<dyn StateGate>>,
+    /// Programs of jobs.toml; absent: not granted.
+    pub tools: Option<Arc<dyn ToolGate>>,
     /// Where events go.
     pub log: Arc<dyn LogGate>,
+}
+
+/// A run of a tool, as a guest asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCall {
+    /// Its name in jobs.toml.
+    pub tool: String,
+    /// Arguments beside those of its entry.
+    pub args: Vec<String>,
+    /// The address that it will reach.
+    pub url: Option<String>,
+    /// Artifacts laid into its scratch folder, by stage and name.
+    pub files: Vec<(String, String)>,
+    /// What it reads.
+    pub stdin: Option<Vec<u8>>,
+    /// Absent: the tool's own limit.
+    pub timeout: Option<Duration>,
+}
+
+/// What a run gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolRun {
+    /// Its exit status.
+    pub exit_code: i32,
+    /// All of stdout.
+    pub stdout: Vec<u8>,
+    /// The end of stderr.
+    pub stderr: String,
+    /// What it complained of, though its output can be used.
+    pub warnings: Vec<String>,
+    /// The argument profile that served.
+    pub profile: String,
+    /// Files that it left, as artifacts.
+    pub files: Vec<ArtifactRef>,
+}
+
+/// Programs that the host runs.
+pub trait ToolGate: Send + Sync {
+    /// Runs one to its end.
+    fn run(&self, call: ToolCall) -> BoxFuture<'_, Result<ToolRun, ToolError>>;
 }
 
 /// Requests through the gate.

@@ -4,6 +4,7 @@ mod artifacts;
 mod http;
 mod log;
 mod state;
+mod tools;
 
 use wasmtime::{
     Engine,
@@ -32,6 +33,7 @@ fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     interface::http::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     interface::artifacts::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     interface::state::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    interface::tools::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     interface::log::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     Ok(())
 }

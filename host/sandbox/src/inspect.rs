@@ -19,7 +19,7 @@ pub(crate) const OFFERED: &str = "0.1.0";
 /// The interface that a handler exports.
 const EXPORT: &str = "stages";
 /// Interfaces of the package that are linked.
-const LINKED: [&str; 5] = ["types", "http", "artifacts", "state", "log"];
+const LINKED: [&str; 6] = ["types", "http", "artifacts", "state", "tools", "log"];
 /// WASI packages that are linked. Files and sockets are there, and refuse everything.
 const WASI_LINKED: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 /// The custom section in which the SDK repeats names and source hashes.

@@ -58,7 +58,8 @@ impl Target for HttpResponses {
             remembered: Vec::new(),
         };
         let gate = Gate::new(&deployment, options).unwrap();
-        let caller = Caller { job: JobName::new("fuzz").unwrap(), allowed: Vec::new(), held: Held::default() };
+        let caller =
+            Caller { job: JobName::new("fuzz").unwrap(), allowed: Vec::new(), tools: None, held: Held::default() };
         Self { gate, server, clock, caller, runtime, _folder: folder }
     }
 

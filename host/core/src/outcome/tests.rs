@@ -176,3 +176,14 @@ fn the_longer_of_what_the_site_and_the_stage_ask_for_counts() {
         assert_eq!(due(&decision), NOW.after(Duration::from_secs(wait)));
     }
 }
+
+#[test]
+fn r11_an_address_s_own_word_outweighs_a_stage_s_failure_and_no_more() {
+    let decision = decided(failed(), Some(RefusalKind::Permanent), Tally::default());
+    assert_eq!((word(&decision.verdict).as_str(), decision.breaker), ("failed permanent", BreakerEffect::None));
+    let decision = decided(failed(), Some(RefusalKind::Later), Tally::default());
+    assert_eq!((word(&decision.verdict).as_str(), decision.tally.counted), ("not yet", 0));
+    assert!(due(&decision) >= NOW.after(Duration::from_secs(30)));
+    let decision = decided(later(None), Some(RefusalKind::Permanent), Tally::default());
+    assert_eq!(word(&decision.verdict), "not yet", "a stage that knows better has the last word");
+}

@@ -26,6 +26,7 @@ use crate::{
 mod amounts;
 mod guards;
 mod sites;
+mod tools;
 
 use amounts::Zero;
 use sites::Known;
@@ -33,7 +34,7 @@ use sites::Known;
 /// Empty rounds in a row after which a discovery is suspicious, where jobs.toml names none.
 const EMPTY_ROUNDS_DEFAULT: u32 = 3;
 /// Sections of the design that this version doesn't have: named, so that nobody believes that they hold.
-const LATER: [&str; 5] = ["budget", "model", "search", "session", "tool"];
+const LATER: [&str; 4] = ["budget", "model", "search", "session"];
 
 /// Reads a jobs.toml. `file` is its name in messages.
 ///
@@ -138,14 +139,16 @@ impl Reader<'_> {
         let host = self.host(&raw.host);
         let proxies: Vec<ProxySpec> = raw.proxy.iter().map(|(name, proxy)| self.proxy(name, proxy)).collect();
         let sites = self.sites(&raw.site, Known { proxies: &proxies, jobs: &raw.job });
+        let tools = raw.tool.iter().filter_map(|(name, tool)| self.tool(name, tool)).collect();
         let mut jobs: Vec<(usize, JobSpec)> = Vec::new();
         for (name, job) in &raw.job {
+            self.granted_tools(job.as_ref(), &raw.tool);
             if let Some(spec) = self.job(name, job) {
                 jobs.push((job.span().start, spec));
             }
         }
         jobs.sort_by_key(|(start, _)| *start);
-        Deployment { host, proxies, sites, jobs: jobs.into_iter().map(|(_, job)| job).collect() }
+        Deployment { host, proxies, sites, tools, jobs: jobs.into_iter().map(|(_, job)| job).collect() }
     }
 
     fn host(&mut self, raw: &RawHost) -> HostSpec {

@@ -25,6 +25,8 @@ pub(super) struct RawFile {
     #[serde(default)]
     pub(super) site: BTreeMap<String, Spanned<RawSite>>,
     #[serde(default)]
+    pub(super) tool: BTreeMap<String, Spanned<RawTool>>,
+    #[serde(default)]
     pub(super) job: BTreeMap<String, Spanned<RawJob>>,
 }
 
@@ -223,6 +225,78 @@ pub(super) struct RawGuard {
     pub(super) status: Option<Spanned<Vec<Spanned<RawAmount>>>>,
     pub(super) require: Option<Spanned<String>>,
     pub(super) below: Option<Spanned<RawAmount>>,
+    pub(super) outcome: Spanned<String>,
+    pub(super) r#for: Option<Spanned<RawAmount>>,
+}
+
+/// `[tool.NAME]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [tool.NAME]")]
+pub(super) struct RawTool {
+    pub(super) command: Spanned<String>,
+    #[serde(default)]
+    pub(super) args: Vec<String>,
+    #[serde(default)]
+    pub(super) accepts: Vec<Spanned<RawForm>>,
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, Spanned<RawSecret>>,
+    pub(super) network: Option<Spanned<bool>>,
+    pub(super) proxy_env: Option<Spanned<Vec<String>>>,
+    pub(super) proxy_args: Option<Spanned<Vec<String>>>,
+    pub(super) ca_env: Option<Spanned<Vec<String>>>,
+    pub(super) url_args: Option<Spanned<Vec<String>>>,
+    pub(super) output: Spanned<String>,
+    #[serde(default)]
+    pub(super) unfinished: Vec<Spanned<String>>,
+    pub(super) strict_exit: Option<bool>,
+    #[serde(default)]
+    pub(super) profiles: Vec<Spanned<RawProfile>>,
+    pub(super) try_next_on: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    pub(super) rules: Vec<Spanned<RawRule>>,
+    pub(super) timeout: Option<Spanned<RawAmount>>,
+    pub(super) output_max: Option<Spanned<RawAmount>>,
+    pub(super) install: Option<String>,
+}
+
+/// Arguments that a handler may pass, or those and what must come of them.
+#[derive(Debug)]
+pub(super) enum RawForm {
+    Args(String),
+    Making(RawMaking),
+}
+
+impl<'de> Deserialize<'de> for RawForm {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let expected = "a text, or { args = \"--audio\", output = \"files\" }";
+        from.deserialize_any(TextOr { text: Self::Args, table: Self::Making, expected })
+    }
+}
+
+/// Arguments of which something else must come.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "{ args = \"--audio\", output = \"files\" }")]
+pub(super) struct RawMaking {
+    pub(super) args: String,
+    pub(super) output: Spanned<String>,
+}
+
+/// Arguments to try a run with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "{ name = \"web\", args = [\"--web\"] }")]
+pub(super) struct RawProfile {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) args: Vec<String>,
+}
+
+/// How a run's word is taken.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "{ stderr = [\"a text\"], outcome = \"blocked\" }")]
+pub(super) struct RawRule {
+    pub(super) output: Option<Spanned<Vec<String>>>,
+    pub(super) stderr: Option<Spanned<Vec<String>>>,
+    pub(super) exit: Option<Spanned<RawAmount>>,
     pub(super) outcome: Spanned<String>,
     pub(super) r#for: Option<Spanned<RawAmount>>,
 }

@@ -75,7 +75,7 @@ impl World {
     }
 
     async fn get(&self, url: &str) -> Result<Response, Refused> {
-        let caller = Caller { job: JobName::new("test").unwrap(), allowed: Vec::new(), held: Held::default() };
+        let caller = Caller::of(JobName::new("test").unwrap(), Vec::new());
         let request =
             HttpRequest { method: "GET".into(), url: url.into(), headers: Vec::new(), body: None, timeout: None };
         self.gate.fetch(&caller, request, &|_| {}).await

@@ -19,7 +19,7 @@ use tollgate_store::{BlobSource, NewArtifact, StoreError, StoredBlob};
 use super::{Attempt, GUARDED_PREFIX, artifacts::check_name};
 
 /// Media type where a site gives none: unknown bytes, RFC 9110 section 8.3.
-const TYPE_UNKNOWN: &str = "application/octet-stream";
+pub(super) const TYPE_UNKNOWN: &str = "application/octet-stream";
 
 pub(super) struct AttemptHttp {
     attempt: Arc<Attempt>,

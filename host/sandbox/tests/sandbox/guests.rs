@@ -229,7 +229,7 @@ impl LogGate for Log {
 
 /// Gates with a log alone.
 pub(crate) fn no_gates() -> Gates {
-    Gates { http: None, artifacts: None, state: None, log: Arc::new(Log::default()) }
+    Gates { http: None, artifacts: None, state: None, tools: None, log: Arc::new(Log::default()) }
 }
 
 /// A task of stage `only`.

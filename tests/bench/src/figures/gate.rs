@@ -39,7 +39,7 @@ pub(crate) async fn gate() -> Result<Vec<Sample>> {
         remembered: Vec::new(),
     };
     let gate = Gate::new(&deployment, options)?;
-    let caller = Caller { job: JobName::new("bench")?, allowed: Vec::new(), held: Held::default() };
+    let caller = Caller { job: JobName::new("bench")?, allowed: Vec::new(), tools: None, held: Held::default() };
     let bare = reqwest::Client::builder().no_proxy().proxy(reqwest::Proxy::all(sim.proxy_url())?).build()?;
     let (mut ours, mut theirs) = (Series::default(), Series::default());
     for request in 0..WARM + REQUESTS {

@@ -1,0 +1,390 @@
+//! Tools: programs of jobs.toml, run for a handler by the policy of the site that they act for.
+//!
+//! A run is decided as a request is: the job's grants, the address, its site's cool-down and rate, its proxy. Then the
+//! program runs by itself, which is why a handler may pass only such arguments as the entry accepts: one option too
+//! many (`--proxy ""`, `--exec`) and nothing would be between the handler and the network or this machine.
+
+mod handover;
+mod process;
+mod refused;
+pub(crate) mod scratch;
+mod verdict;
+
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tollgate_core::{
+    circuit::CoolingKind,
+    outcome::RefusalKind,
+    spec::{
+        ToolSpec,
+        tools::{OutputKind, ToolOutcome, ToolProfile, is_plain_name},
+    },
+    task::clean_message,
+    tool::{ToolError, ToolInput, ToolRequest},
+};
+
+pub use self::refused::ToolRefused;
+use self::{
+    handover::{Handover, Way},
+    process::{Program, Ran, RunError},
+    refused::{NoOutput, by_its_word, deadline_text, missing, not_accepted, without_site},
+    scratch::{Left, Scratch},
+    verdict::{Said, Trouble, Verdict},
+};
+use crate::{
+    Caller, Gate, Hop, Refused, Told,
+    address::{self, Address, Named},
+    error::refusal,
+    gate::{self, COOL_DOWN_MIN},
+    proxy::{Admitted, Proxy},
+    site::Site,
+};
+
+/// What a tool gave.
+#[derive(Debug)]
+pub struct ToolOutput {
+    /// Its exit status; not zero where only warnings made it so.
+    pub exit_code: i32,
+    /// All of stdout, without the secrets that it was given.
+    pub stdout: Vec<u8>,
+    /// The end of stderr, without those too.
+    pub stderr: String,
+    /// What it complained of, though its output can be used.
+    pub warnings: Vec<String>,
+    /// The argument profile that served.
+    pub profile: String,
+    /// Files that it left, by name; there as long as this lives.
+    pub files: Vec<ToolFile>,
+    /// Host name and port of the site that it acted for.
+    pub site: Option<String>,
+    _scratch: Scratch,
+}
+
+/// A file that a tool left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolFile {
+    /// Its name, fit for an artifact's.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// What all profiles of a run have in common.
+struct Run<'a> {
+    tool: &'a ToolSpec,
+    program: PathBuf,
+    wanted: Vec<OutputKind>,
+    args: Vec<String>,
+    inputs: Arc<[ToolInput]>,
+    stdin: Option<Vec<u8>>,
+    /// Time for all profiles together.
+    time: Duration,
+}
+
+impl Gate {
+    /// Runs a tool for a job, through its site's proxy, within its site's limits.
+    ///
+    /// # Errors
+    /// Policy, the site, the proxy, the tool's own word by the rules of its entry, or its deadline. Dropped before its
+    /// end, the program and all that it started are killed.
+    pub async fn run_tool(
+        &self,
+        caller: &Caller,
+        request: ToolRequest,
+        told: Told<'_>,
+    ) -> Result<ToolOutput, ToolRefused> {
+        let tool = self.granted_tool(caller, &request.tool)?;
+        let wanted = tool.accept(&request.args).map_err(|arg| not_accepted(tool, arg))?;
+        let address = self.acts_for(caller, tool, request.url.as_deref())?;
+        check_inputs(&request.files)?;
+        let program = process::find(&tool.command, &self.options.base).ok_or_else(|| missing(tool))?;
+        let run = Run {
+            tool,
+            program,
+            wanted,
+            args: request.args,
+            inputs: request.files.into(),
+            stdin: request.stdin,
+            time: request.timeout.map_or(tool.timeout, |shorter| shorter.min(tool.timeout)),
+        };
+        match &address {
+            Some(address) => self.run_for_site(&run, address, told).await,
+            None => {
+                told(Hop::Runs);
+                let handover = self.hand_over(tool, None)?;
+                let output = self.run_profiles(&run, &handover, None).await;
+                output.map_err(|trouble| without_site(tool, run.time, trouble))
+            }
+        }
+    }
+
+    fn granted_tool(&self, caller: &Caller, name: &str) -> Result<&ToolSpec, ToolRefused> {
+        let granted = caller.tools.as_ref();
+        if !granted.is_some_and(|names| names.is_empty() || names.iter().any(|granted| granted == name)) {
+            return Err(ToolRefused::denied(format!(
+                "job {} is not granted the tool {name}; add \"tools {name}\" to `grant` of [job.{}] in jobs.toml",
+                caller.job, caller.job
+            )));
+        }
+        let tool = self.deployment.tool(name);
+        tool.ok_or_else(|| ToolRefused::denied(format!("no tool is named {name}; add [tool.{name}] to jobs.toml")))
+    }
+
+    /// The address that a run acts for. A tool that obeys no proxy is given none (trap 13), and one that reaches the
+    /// network never runs without: nothing would say how it may.
+    fn acts_for(&self, caller: &Caller, tool: &ToolSpec, url: Option<&str>) -> Result<Option<Address>, ToolRefused> {
+        match (url, &tool.network) {
+            (None, None) => Ok(None),
+            (Some(url), Some(_)) => {
+                let url = address::parse(url)?;
+                Ok(Some(address::decide(&self.deployment, caller, url, Named::Caller)?))
+            }
+            (Some(_), None) => Err(ToolRefused::denied(format!(
+                "tool {} reaches no network (`network = false`), so it gets no address; fetch it, and pass the file",
+                tool.name
+            ))),
+            (None, Some(_)) => Err(ToolRefused::denied(format!(
+                "tool {} reaches the network: give it the address that it acts for, which decides how",
+                tool.name
+            ))),
+        }
+    }
+
+    /// What a run is given; of the network, the address that it acts for and the proxy there, if it isn't direct.
+    fn hand_over<'a>(
+        &self,
+        tool: &'a ToolSpec,
+        way: Option<(&'a Address, Option<&Proxy>)>,
+    ) -> Result<Handover<'a>, ToolRefused> {
+        let base = &self.options.base;
+        let way = match (way, &tool.network) {
+            (Some((address, proxy)), Some(network)) => {
+                let (proxy, ca) = match proxy.map(|proxy| proxy.for_tool(base)).transpose()? {
+                    Some((url, ca)) => (Some(url), ca),
+                    None => (None, None),
+                };
+                // It runs in another folder, where a relative path leads nowhere.
+                let ca = ca.map(std::path::absolute).transpose().map_err(|error| ToolRefused::scratch(&error))?;
+                Some(Way { network, url: address.url.as_str(), proxy, ca })
+            }
+            _ => None,
+        };
+        let made = Handover::new(tool, way, base);
+        made.map_err(|text| ToolRefused::failed(format!("[tool.{}] env: {text}", tool.name)))
+    }
+
+    /// The first way that lets a run through, with its proxy; the last one's refusal if none does.
+    fn first_open<'a>(
+        &self,
+        ways: Vec<gate::Way<'a>>,
+        address: &Address,
+    ) -> Result<(Option<&'a Proxy>, Option<Admitted<'a>>), Refused> {
+        let mut refused = Refused::denied(format!("site {} names no proxy", address.site.pattern));
+        for way in ways {
+            let Some(proxy) = way.proxy else {
+                return Ok((None, None));
+            };
+            match proxy.admit(self.options.clock.now()) {
+                Ok(admitted) => return Ok((Some(proxy), Some(admitted))),
+                Err(down) => refused = down,
+            }
+        }
+        Err(refused)
+    }
+
+    /// As a request does: the route first, where it is shut nothing waits; then a place and a turn at the site, one for
+    /// all profiles, or a slow rate would never let the second run.
+    async fn run_for_site(&self, run: &Run<'_>, address: &Address, told: Told<'_>) -> Result<ToolOutput, ToolRefused> {
+        told(Hop::Waits(address.url.as_str()));
+        let clock = &*self.options.clock;
+        let ways = self.ways(address)?;
+        let site = self.sites.get(&address.authority, &address.site, clock.now());
+        let mut slot = site.enter(&address.site, clock).await?;
+        let (proxy, admitted) = self.first_open(ways, address)?;
+        let handover = self.hand_over(run.tool, Some((address, proxy)))?;
+        slot.sent();
+        told(Hop::Runs);
+        let output = self.run_profiles(run, &handover, Some(&address.authority)).await;
+        drop(slot);
+        match output {
+            Ok(output) => {
+                if let Some(admitted) = &admitted {
+                    admitted.up();
+                }
+                Ok(output)
+            }
+            Err(no_output) => Err(self.judge_tool(run, address, &site, admitted.as_ref(), no_output).await),
+        }
+    }
+
+    /// Tries the profiles in turn, each in a folder of its own: what a failed one left says nothing.
+    async fn run_profiles(
+        &self,
+        run: &Run<'_>,
+        handover: &Handover<'_>,
+        site: Option<&str>,
+    ) -> Result<ToolOutput, NoOutput> {
+        let tool = run.tool;
+        let deadline = Instant::now() + run.time;
+        let mut tried: Vec<String> = Vec::new();
+        for (place, profile) in tool.profiles.iter().enumerate() {
+            let trouble = match self.run_profile(run, profile, handover, site, deadline).await? {
+                Ok(output) => return Ok(output),
+                Err(trouble) => trouble,
+            };
+            tracing::debug!(tool = tool.name, profile = profile.name, outcome = ?trouble.outcome, "no output");
+            let is_last = place + 1 == tool.profiles.len() || !tool.try_next_on.contains(&trouble.outcome);
+            tried.push(if tool.profiles.len() == 1 {
+                format!("{}: {}", tool.name, trouble.text)
+            } else {
+                format!("{} ({}): {}", tool.name, profile.name, trouble.text)
+            });
+            if is_last {
+                // The last word first: it decides.
+                tried.reverse();
+                return Err(NoOutput::Trouble(Trouble {
+                    text: clean_message(&tried.join("; before that, ")),
+                    ..trouble
+                }));
+            }
+        }
+        Err(NoOutput::Start("it has no profile".to_owned()))
+    }
+
+    async fn run_profile(
+        &self,
+        run: &Run<'_>,
+        profile: &ToolProfile,
+        handover: &Handover<'_>,
+        site: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Result<ToolOutput, Trouble>, NoOutput> {
+        let (within, inputs) = (self.options.spool.clone(), run.inputs.clone());
+        let scratch = blocking(move || Scratch::new(&within, &inputs)).await.map_err(NoOutput::Scratch)?;
+        let mut hidden = handover.hidden.clone();
+        hidden.hide(scratch.path().display().to_string());
+        let folder = scratch.files();
+        let ran = process::run(Program {
+            path: &run.program,
+            args: handover.args(run.tool, profile, &run.args),
+            env: handover.env(&scratch),
+            folder: &folder,
+            stdin: run.stdin.as_deref(),
+            output_max: run.tool.output_max,
+            deadline,
+        });
+        let failed = |text: String| Trouble { outcome: ToolOutcome::Failed, wait: None, text };
+        let Ran { exit_code, stdout, stderr } = match ran.await {
+            Ok(ran) => ran,
+            Err(RunError::Deadline) => return Err(NoOutput::Deadline),
+            Err(RunError::Start(error)) => return Err(NoOutput::Start(error.to_string())),
+            Err(RunError::Pipe(error)) => return Ok(Err(failed(format!("its pipes broke: {error}")))),
+            Err(RunError::TooMuch) => {
+                let text = format!("it wrote more than {} bytes; that is its `output-max`", run.tool.output_max);
+                return Ok(Err(failed(text)));
+            }
+        };
+        let (tool, names) = (run.tool.clone(), run.inputs.iter().map(|input| input.name.clone()).collect::<Vec<_>>());
+        let left = blocking(move || scratch::collect(&folder, &tool, &names)).await.map_err(NoOutput::Scratch)?;
+        let (stdout, stderr) = (hidden.bytes(stdout), hidden.text(&String::from_utf8_lossy(&stderr)));
+        let said = Said { exit_code, stdout: &stdout, stderr: &stderr, left: &left };
+        let warnings = match verdict::judge(run.tool, &run.wanted, &said) {
+            Verdict::Usable { warnings } => warnings,
+            Verdict::Not(trouble) => return Ok(Err(trouble)),
+        };
+        let Left { files, .. } = left;
+        let (profile, site) = (profile.name.clone(), site.map(ToOwned::to_owned));
+        Ok(Ok(ToolOutput { exit_code, stdout, stderr, warnings, profile, files, site, _scratch: scratch }))
+    }
+
+    /// What follows from a run that gave nothing, for its site and its proxy, whichever job asks next (R03, R07).
+    async fn judge_tool(
+        &self,
+        run: &Run<'_>,
+        address: &Address,
+        site: &Site,
+        proxy: Option<&Admitted<'_>>,
+        no_output: NoOutput,
+    ) -> ToolRefused {
+        let about = &address.authority;
+        let is_refused = matches!(&no_output, NoOutput::Trouble(trouble) if trouble.outcome.cools_the_site());
+        if !is_refused {
+            site.says_nothing();
+        }
+        let (outcome, wait, text) = match no_output {
+            NoOutput::Trouble(Trouble { outcome, wait, text }) => (outcome, wait, text),
+            NoOutput::Deadline => {
+                let text = deadline_text(run.tool, run.time);
+                return match self.proxy_s_fault(proxy, &text).await {
+                    Some(refused) => refused,
+                    None => Refused::timeout(about, text).into(),
+                };
+            }
+            other => return without_site(run.tool, run.time, other),
+        };
+        let now = self.options.clock.now();
+        let after = wait.unwrap_or(address.site.cool_down).max(COOL_DOWN_MIN);
+        // Whatever the site itself said came through the proxy.
+        if let Some(proxy) = proxy.filter(|_| !matches!(outcome, ToolOutcome::Connection | ToolOutcome::Failed)) {
+            proxy.up();
+        }
+        match outcome {
+            ToolOutcome::Blocked => {
+                let after = site.refused(CoolingKind::Blocked, &text, after, now, &*self.options.memory).await;
+                Refused::blocked(about, &text, after).into()
+            }
+            ToolOutcome::RateLimited => {
+                let after = site.refused(CoolingKind::RateLimited, &text, after, now, &*self.options.memory).await;
+                Refused::rate_limited(about, &text, after).into()
+            }
+            ToolOutcome::Connection => match self.proxy_s_fault(proxy, &text).await {
+                Some(refused) => refused,
+                None => Refused::transport(about, text).into(),
+            },
+            ToolOutcome::LoginRequired => {
+                let refusal = refusal(RefusalKind::LoginRequired, about, &text, None);
+                ToolRefused::new(ToolError::LoginRequired(text), Some(refusal))
+            }
+            // No rule may know how it says that the proxy is gone.
+            ToolOutcome::Failed => match self.proxy_s_fault(proxy, &text).await {
+                Some(refused) => refused,
+                None => ToolRefused::failed(text),
+            },
+            ToolOutcome::Later | ToolOutcome::Permanent | ToolOutcome::Warning => {
+                by_its_word(outcome, wait, address.url.as_str(), text)
+            }
+        }
+    }
+
+    /// The proxy is asked whether a failure is its own.
+    async fn proxy_s_fault(&self, proxy: Option<&Admitted<'_>>, text: &str) -> Option<ToolRefused> {
+        let proxy = proxy?;
+        if proxy.answers().await {
+            return None;
+        }
+        Some(proxy.failed(text, self.options.clock.now()).into())
+    }
+}
+
+/// Names of files are ours to lay down: none may lead elsewhere, or be read as an option.
+fn check_inputs(inputs: &[ToolInput]) -> Result<(), ToolRefused> {
+    let mut names = BTreeSet::new();
+    for input in inputs {
+        if !is_plain_name(&input.name) {
+            let name = clean_message(&input.name);
+            return Err(ToolRefused::denied(format!("{name:?} can't name a file of a tool: it could be read as more")));
+        }
+        if !names.insert(&input.name) {
+            return Err(ToolRefused::denied(format!("two files named {:?} for one run", input.name)));
+        }
+    }
+    Ok(())
+}
+
+/// Work on the disk, beside the threads that wait for the network.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
