@@ -14,7 +14,7 @@ use tollgate_core::{
     spec::{GuardOutcome, parse},
 };
 
-use crate::{Caller, Gate, GateOptions, Held, NoMemory, Refused, Response};
+use crate::{Caller, Gate, GateOptions, NoMemory, Refused, Response};
 
 /// A clock that stands still.
 struct Still;
