@@ -52,15 +52,25 @@ pub struct Circuit {
     cooling: Option<Cooling>,
     /// Blocks since the site was last known to work.
     blocks: u32,
-    /// Until when a request that tries has time to come to something.
-    trial_until: Option<Timestamp>,
+    /// Until when blocks are those of requests that were under way when the site blocked us.
+    blocked_until: Option<Timestamp>,
+    /// Who tries an open circuit.
+    trial: Option<Trial>,
+}
+
+/// An attempt that tries whether a site works again: all its requests may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Trial {
+    by: usize,
+    /// Until when it has time to come to something.
+    until: Timestamp,
 }
 
 impl Circuit {
     /// As it was remembered: its last cool-down, and blocks in a row.
     #[must_use]
     pub fn remembered(cooling: Option<Cooling>, blocks: u32) -> Self {
-        Self { cooling, blocks, trial_until: None }
+        Self { cooling, blocks, blocked_until: None, trial: None }
     }
 
     /// Blocks since the site was last known to work.
@@ -93,15 +103,15 @@ impl Circuit {
         self.blocks == 0 && self.cooling(now).is_none()
     }
 
-    /// Whether a request may go at `now`. With an open circuit the first one tries, for `trial` at the most, and the
-    /// others wait meanwhile.
+    /// Whether a request of the attempt `by` may go at `now`. With an open circuit the first attempt tries, for `trial` at
+    /// the most, and the others wait meanwhile.
     ///
     /// # Errors
-    /// The site is left alone, or is being tried.
-    pub fn admit(&mut self, now: Timestamp, trial: Duration) -> Result<(), Shut> {
-        self.check(now)?;
+    /// The site is left alone, or is being tried by another.
+    pub fn admit(&mut self, now: Timestamp, trial: Duration, by: usize) -> Result<(), Shut> {
+        self.check(now, by)?;
         if self.is_open() {
-            self.trial_until = Some(now.after(trial));
+            self.trial = Some(Trial { by, until: now.after(trial) });
         }
         Ok(())
     }
@@ -109,12 +119,13 @@ impl Circuit {
     /// As [`Circuit::admit`], for who only asks.
     ///
     /// # Errors
-    /// The site is left alone, or is being tried.
-    pub fn check(&self, now: Timestamp) -> Result<(), Shut> {
+    /// The site is left alone, or is being tried by another.
+    pub fn check(&self, now: Timestamp, by: usize) -> Result<(), Shut> {
         if let Some(Cooling { until, kind, reason }) = self.cooling(now).cloned() {
             return Err(Shut { kind, reason, after: until.since(now) });
         }
-        let Some(until) = self.trial_until.filter(|until| self.is_open() && *until > now) else {
+        let others = self.trial.filter(|trial| self.is_open() && trial.by != by && trial.until > now);
+        let Some(Trial { until, .. }) = others else {
             return Ok(());
         };
         let last = self.cooling.as_ref().map_or("it blocked us", |cooling| cooling.reason.as_str());
@@ -122,23 +133,24 @@ impl Circuit {
         Err(Shut { kind: CoolingKind::Blocked, reason, after: until.since(now).min(TRIAL_WAIT) })
     }
 
-    /// The request that tried has come to nothing: another may try.
-    pub fn trial_is_over(&mut self) {
-        self.trial_until = None;
+    /// If it is the attempt `by` that tries, it has come to nothing: another may.
+    pub fn trial_is_over(&mut self, by: usize) {
+        self.trial = self.trial.filter(|trial| trial.by != by);
     }
 
     /// The site asked to be left alone for `after`, or blocked us: then that is the first cool-down of its kind, and of
     /// an open circuit it is doubled with each block. A longer one stands. Answers the cool-down, if it is a new one.
     pub fn refused(&mut self, kind: CoolingKind, reason: &str, after: Duration, now: Timestamp) -> Option<&Cooling> {
-        self.trial_until = None;
+        self.trial = None;
         let mut after = after;
         if kind == CoolingKind::Blocked {
             // Those that were under way when the first one was blocked say nothing new.
-            if self.cooling(now).is_none_or(|cooling| cooling.kind != kind) {
+            if self.blocked_until.is_none_or(|until| until <= now) {
                 self.blocks = self.blocks.saturating_add(1);
             }
             let doublings = self.blocks.saturating_sub(BLOCKS_TO_OPEN - 1).min(20);
             after = after.max(after.saturating_mul(1 << doublings).min(OPEN_MAX));
+            self.blocked_until = self.blocked_until.max(Some(now.after(after)));
         }
         let until = now.after(after);
         if self.cooling.as_ref().is_some_and(|cooling| cooling.until >= until) {
@@ -166,6 +178,8 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_000_000);
     const AFTER: Duration = Duration::from_secs(60);
     const TRIAL: Duration = Duration::from_secs(90);
+    const ME: usize = 1;
+    const OTHER: usize = 2;
 
     fn block(circuit: &mut Circuit, now: Timestamp) -> Timestamp {
         circuit.refused(CoolingKind::Blocked, "a wall", AFTER, now).unwrap().until
@@ -175,7 +189,7 @@ mod tests {
     fn open() -> (Circuit, Timestamp) {
         let (mut circuit, mut now) = (Circuit::default(), NOW);
         for _ in 0..BLOCKS_TO_OPEN {
-            circuit.admit(now, TRIAL).unwrap();
+            circuit.admit(now, TRIAL, ME).unwrap();
             now = block(&mut circuit, now);
         }
         (circuit, now)
@@ -185,10 +199,10 @@ mod tests {
     fn a_cool_down_refuses_until_it_is_over_and_a_longer_one_stands() {
         let mut circuit = Circuit::default();
         assert!(circuit.refused(CoolingKind::RateLimited, "429", AFTER, NOW).is_some());
-        let shut = circuit.admit(NOW.after(AFTER / 2), TRIAL).unwrap_err();
+        let shut = circuit.admit(NOW.after(AFTER / 2), TRIAL, ME).unwrap_err();
         assert_eq!((shut.kind, shut.after, shut.reason.as_str()), (CoolingKind::RateLimited, AFTER / 2, "429"));
         assert!(circuit.refused(CoolingKind::RateLimited, "429 again", AFTER / 2, NOW).is_none());
-        assert!(circuit.admit(NOW.after(AFTER), TRIAL).is_ok());
+        assert!(circuit.admit(NOW.after(AFTER), TRIAL, ME).is_ok());
         assert!(!circuit.is_open(), "a rate is no wall");
     }
 
@@ -198,7 +212,7 @@ mod tests {
         assert!(circuit.is_open());
         let mut last = Duration::ZERO;
         for _ in 0..12 {
-            circuit.admit(now, TRIAL).unwrap();
+            circuit.admit(now, TRIAL, ME).unwrap();
             let until = block(&mut circuit, now);
             let after = until.since(now);
             assert!(after > last || after == OPEN_MAX, "{after:?} after {last:?}");
@@ -210,14 +224,17 @@ mod tests {
     #[test]
     fn an_open_circuit_lets_one_request_try_and_the_others_wait() {
         let (mut circuit, now) = open();
-        circuit.admit(now, TRIAL).unwrap();
-        let shut = circuit.admit(now, TRIAL).unwrap_err();
+        circuit.admit(now, TRIAL, ME).unwrap();
+        assert!(circuit.admit(now, TRIAL, ME).is_ok(), "a redirect of the one that tries");
+        let shut = circuit.admit(now, TRIAL, OTHER).unwrap_err();
         assert_eq!(shut.after, TRIAL_WAIT);
         assert!(shut.reason.ends_with("last: a wall"), "{}", shut.reason);
-        circuit.trial_is_over();
-        circuit.admit(now, TRIAL).unwrap();
+        circuit.trial_is_over(OTHER);
+        assert!(circuit.admit(now, TRIAL, OTHER).is_err(), "who waits ends nobody's trial");
+        circuit.trial_is_over(ME);
+        circuit.admit(now, TRIAL, ME).unwrap();
         // One that never says what became of it holds nobody for ever.
-        assert!(circuit.admit(now.after(TRIAL), TRIAL).is_ok());
+        assert!(circuit.admit(now.after(TRIAL), TRIAL, OTHER).is_ok());
         assert!(circuit.works(now.after(TRIAL)));
         assert!(circuit.is_clear(now) && circuit.last().is_none());
         assert!(!circuit.works(now), "no news");
@@ -238,8 +255,8 @@ mod tests {
     #[test]
     fn a_circuit_outlives_the_process_without_its_trial() {
         let (mut circuit, now) = open();
-        circuit.admit(now, TRIAL).unwrap();
+        circuit.admit(now, TRIAL, ME).unwrap();
         let mut again = Circuit::remembered(circuit.last().cloned(), circuit.blocks());
-        assert!(again.is_open() && again.admit(now, TRIAL).is_ok());
+        assert!(again.is_open() && again.admit(now, TRIAL, OTHER).is_ok());
     }
 }

@@ -1,7 +1,7 @@
 //! The gate itself: a request from its caller to its answer, hop by hop.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -35,7 +35,7 @@ use crate::{
     proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
     receive::{Receive, Whole},
     retry_after, route,
-    site::{Site, SiteMemory, Sites},
+    site::{Site, SiteMemory, Sites, Trying},
     spool::{self, Held, Spooled},
 };
 
@@ -87,6 +87,8 @@ pub enum Hop<'a> {
     Waits(&'a str),
     /// It is being sent, and its answer received.
     Runs,
+    /// That site, by host name and port, has answered, and nothing of it was refused.
+    Answered(&'a str),
 }
 
 /// Whom a request tells how far it is. It must not block.
@@ -195,7 +197,7 @@ impl Gate {
         let mut address = address::decide(&self.deployment, caller, url, Named::Caller)?;
         let (mut hops, mut received) = (0, 0);
         loop {
-            let incoming = self.hop(&address, outgoing.clone(), shorter, told, receive).await;
+            let incoming = self.hop((caller, &address), outgoing.clone(), shorter, told, receive).await;
             let incoming = incoming.map_err(|refused| refused.after(received))?;
             hops += 1;
             received += incoming.received;
@@ -226,7 +228,7 @@ impl Gate {
     /// last, since the turn may be long in coming.
     async fn hop(
         &self,
-        address: &Address,
+        (caller, address): (&Caller, &Address),
         mut request: Outgoing,
         shorter: Option<Duration>,
         told: Told<'_>,
@@ -237,7 +239,7 @@ impl Gate {
         let ways = self.ways(address)?;
         headers::of_site(&mut request.headers, &address.site, &self.options.base)?;
         let site = self.sites.get(&address.authority, &address.site, clock.now());
-        let mut slot = site.enter(&address.site, clock).await?;
+        let mut slot = site.enter(&address.site, clock, caller.held.attempt()).await?;
         let mut refused = Refused::denied(format!("site {} names no proxy", address.site.pattern));
         for way in ways {
             let admitted = match way.proxy.map(|proxy| proxy.admit(clock.now())).transpose() {
@@ -261,12 +263,14 @@ impl Gate {
                     refused = admitted.failed(&reason, clock.now());
                 }
                 (answer, admitted) => {
-                    drop(slot);
-                    return self.answered(address, &site, way.via, admitted, answer).await;
+                    let trying = slot.end();
+                    let incoming = self.answered(address, &site, way.via, admitted, answer).await?;
+                    trying.into_iter().for_each(Trying::answered);
+                    told(Hop::Answered(&address.authority));
+                    return Ok(incoming);
                 }
             }
         }
-        site.says_nothing();
         Err(refused)
     }
 
@@ -290,7 +294,6 @@ impl Gate {
             }
             Err((error, received)) => {
                 site.received(received);
-                site.says_nothing();
                 Err(self.refuse(address, admitted.as_ref(), error).await.after(received))
             }
         }
@@ -365,7 +368,8 @@ impl Gate {
     ) -> Result<Incoming, Refused> {
         let now = self.options.clock.now();
         let (about, status) = (&address.authority, incoming.status);
-        if let Some(guarded) = self.guarding.look(address, &incoming, now).await? {
+        let looked = self.guarding.look(address, &incoming, now).await;
+        if let Some(guarded) = looked.map_err(|refused| refused.after(incoming.received))? {
             let refused = self.guarded(address, site, proxy, (&guarded, status), now).await;
             let refused = refused.after(incoming.received);
             return Err(match guarding::page(guarded, address, incoming) {
@@ -395,8 +399,8 @@ impl Gate {
         let (about, memory) = (&address.authority, &*self.options.memory);
         let reason = format!("{about} answered {status}: {guarded}");
         // The proxy's own page: uncounted, and the site isn't left alone for it.
-        if let Some(proxy) = proxy.filter(|_| guarded.is_proxys) {
-            site.says_nothing();
+        let is_secure = address.url.scheme() == "https";
+        if let Some(proxy) = proxy.filter(|proxy| guarded.is_proxys && proxy.may_answer(is_secure)) {
             return Refused::down(proxy.name(), format!("proxy {}: {reason}", proxy.name()), wait(None, address));
         }
         match guarded.outcome {
@@ -409,14 +413,8 @@ impl Gate {
                 let after = site.refused(CoolingKind::Blocked, &reason, wait(None, address), now, memory).await;
                 Refused::blocked(about, &reason, after)
             }
-            GuardOutcome::LoginRequired => {
-                site.says_nothing();
-                Refused::login_required(about, &reason)
-            }
-            GuardOutcome::NotContent => {
-                site.says_nothing();
-                Refused::not_content(about, &reason)
-            }
+            GuardOutcome::LoginRequired => Refused::login_required(about, &reason),
+            GuardOutcome::NotContent => Refused::not_content(about, &reason),
         }
     }
 
@@ -467,11 +465,15 @@ impl Gate {
         site.refused(CoolingKind::Blocked, reason, after, now, &*self.options.memory).await
     }
 
-    /// A task that asked the site of `url` last has ended well: it works, and its circuit is closed.
-    pub async fn works(&self, url: &str) {
-        let site = self.address_of(url).and_then(|address| self.sites.known(&address.authority));
-        if let Some(site) = site {
-            site.works(self.options.clock.now(), &*self.options.memory).await;
+    /// An attempt has ended. If it did `well`, the sites that answered it work, and their circuits are closed; else it said
+    /// nothing of them, and where it was the one that tried, another may.
+    pub async fn ended(&self, caller: &Caller, answered: &BTreeSet<String>, well: bool) {
+        for site in answered.iter().filter_map(|authority| self.sites.known(authority)) {
+            if well {
+                site.works(self.options.clock.now(), &*self.options.memory).await;
+            } else {
+                site.trial_is_over(caller.held.attempt());
+            }
         }
     }
 

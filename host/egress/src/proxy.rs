@@ -237,6 +237,12 @@ impl Admitted<'_> {
         answers
     }
 
+    /// Whether a page may be the proxy's own: it sees plain requests, and secure ones where it reads TLS.
+    pub(crate) fn may_answer(&self, is_secure: bool) -> bool {
+        let via = self.proxy.state().client.as_ref().map(|(_, made)| made.via);
+        via == Some(Via::Http) && (!is_secure || self.proxy.spec.ca.is_some())
+    }
+
     /// The proxy failed: gives what the request is refused with. However many requests an outage meets, it counts once;
     /// one that began before the proxy came back marks it no more.
     pub(crate) fn failed(&self, reason: &str, now: Timestamp) -> Refused {

@@ -41,9 +41,12 @@ const SITES_MAX: usize = 10_000;
 const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// All sites asked for.
-pub(crate) struct Sites {
-    asked: Mutex<HashMap<String, Arc<Site>>>,
-    /// From before the start.
+pub(crate) struct Sites(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    asked: HashMap<String, Arc<Site>>,
+    /// From before the start, until they are asked for.
     remembered: HashMap<String, Circuit>,
 }
 
@@ -73,7 +76,31 @@ pub(crate) struct Slot {
     /// The rate's turn, as long as nothing has been sent for it.
     turn: Option<Rate>,
     is_sent: bool,
+    /// Once it may go.
+    trying: Option<Trying>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What a request says of its site's circuit. Dropped, it has come to nothing: if it tried, another may.
+pub(crate) struct Trying {
+    site: Arc<Site>,
+    by: usize,
+    is_answered: bool,
+}
+
+impl Trying {
+    /// It was answered: what its attempt comes to says whether the site works.
+    pub(crate) fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl Drop for Trying {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.site.trial_is_over(self.by);
+        }
+    }
 }
 
 impl Slot {
@@ -83,6 +110,11 @@ impl Slot {
         self.is_sent = true;
         self.site.state().requests += 1;
     }
+
+    /// The exchange is over: the place is another's.
+    pub(crate) fn end(mut self) -> Option<Trying> {
+        self.trying.take()
+    }
 }
 
 impl Drop for Slot {
@@ -90,37 +122,35 @@ impl Drop for Slot {
         if self.is_sent {
             return;
         }
-        let mut state = self.site.state();
-        state.circuit.trial_is_over();
         if let Some(rate) = self.turn {
-            state.rate.give_back(rate);
+            self.site.state().rate.give_back(rate);
         }
     }
 }
 
 impl Sites {
     pub(crate) fn new(remembered: Vec<(String, Circuit)>) -> Self {
-        Self { asked: Mutex::default(), remembered: remembered.into_iter().collect() }
+        Self(Mutex::new(Known { asked: HashMap::new(), remembered: remembered.into_iter().collect() }))
     }
 
     /// A site that was asked for before.
     pub(crate) fn known(&self, authority: &str) -> Option<Arc<Site>> {
-        self.map().get(authority).cloned()
+        self.known_sites().asked.get(authority).cloned()
     }
 
-    fn map(&self) -> MutexGuard<'_, HashMap<String, Arc<Site>>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known_sites(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn get(&self, authority: &str, spec: &SiteSpec, now: Timestamp) -> Arc<Site> {
-        let mut sites = self.map();
+        let Known { asked: sites, remembered } = &mut *self.known_sites();
         if let Some(site) = sites.get(authority) {
             return site.clone();
         }
         if sites.len() >= SITES_MAX {
             sites.retain(|_, site| Arc::strong_count(site) > 1 || !site.state().circuit.is_clear(now));
         }
-        let circuit = self.remembered.get(authority).cloned().unwrap_or_default();
+        let circuit = remembered.remove(authority).unwrap_or_default();
         let site = Arc::new(Site {
             name: authority.to_owned(),
             slots: Arc::new(Semaphore::new(spec.concurrency.clamp(1, Semaphore::MAX_PERMITS))),
@@ -132,12 +162,12 @@ impl Sites {
     }
 
     pub(crate) fn status(&self, now: Timestamp) -> Vec<SiteStatus> {
-        let map = self.map();
-        let unasked = self.remembered.iter().filter(|(site, _)| !map.contains_key(*site));
-        let unasked = unasked
+        let Known { asked, remembered } = &*self.known_sites();
+        let unasked = remembered
+            .iter()
             .map(|(site, circuit)| status(site, &SiteState { circuit: circuit.clone(), ..SiteState::default() }, now));
         let mut all: Vec<SiteStatus> =
-            map.values().map(|site| status(&site.name, &site.state(), now)).chain(unasked).collect();
+            asked.values().map(|site| status(&site.name, &site.state(), now)).chain(unasked).collect();
         all.sort_by(|a, b| a.site.cmp(&b.site));
         all
     }
@@ -157,21 +187,27 @@ impl Site {
         }
     }
 
-    fn check(&self, now: Timestamp) -> Result<(), Refused> {
-        let checked = self.state().circuit.check(now);
+    fn check(&self, now: Timestamp, by: usize) -> Result<(), Refused> {
+        let checked = self.state().circuit.check(now, by);
         checked.map_err(|shut| self.shut(shut))
     }
 
     /// Waits for a place and for the rate's turn. A site that is left alone refuses at once, and so does a turn that is
-    /// far off: nobody waits either out here. A slot that is dropped before anything is sent gives its turn back.
-    pub(crate) async fn enter(self: &Arc<Self>, spec: &SiteSpec, clock: &dyn Clock) -> Result<Slot, Refused> {
+    /// far off: nobody waits either out here. A slot that is dropped before anything is sent gives its turn back. `by` is the
+    /// attempt that asks.
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        spec: &SiteSpec,
+        clock: &dyn Clock,
+        by: usize,
+    ) -> Result<Slot, Refused> {
         let began = clock.now();
-        self.check(began)?;
+        self.check(began, by)?;
         let permit = self.slots.clone().acquire_owned().await;
         let permit = permit.map_err(|_| Refused::denied("the gate is closed"))?;
         let now = clock.now();
-        self.check(now)?;
-        let slot = Slot { site: self.clone(), turn: spec.rate, is_sent: false, _permit: permit };
+        self.check(now, by)?;
+        let mut slot = Slot { site: self.clone(), turn: spec.rate, is_sent: false, trying: None, _permit: permit };
         if let Some(rate) = spec.rate {
             let wait = self.state().rate.take(rate, now);
             if wait > TURN_WAIT_MAX {
@@ -184,8 +220,9 @@ impl Site {
             }
         }
         let now = clock.now();
-        let admitted = self.state().circuit.admit(now, trial(spec));
+        let admitted = self.state().circuit.admit(now, trial(spec), by);
         admitted.map_err(|shut| self.shut(shut))?;
+        slot.trying = Some(Trying { site: self.clone(), by, is_answered: false });
         self.waited(now.since(began));
         Ok(slot)
     }
@@ -212,12 +249,13 @@ impl Site {
         let is_new = {
             let mut state = self.state();
             state.refused += 1;
+            let blocks = state.circuit.blocks();
             let cooling = state.circuit.refused(kind, reason, after, now);
             if let Some(cooling) = cooling {
                 let seconds = cooling.until.since(now).as_secs();
                 tracing::warn!(site = self.name, reason, seconds, "a site is left alone");
             }
-            cooling.is_some()
+            cooling.is_some() || state.circuit.blocks() != blocks
         };
         if is_new {
             self.keep(now, memory).await;
@@ -226,9 +264,9 @@ impl Site {
         state.circuit.cooling(now).map_or(after, |cooling| cooling.until.since(now))
     }
 
-    /// A request came to nothing that says whether the site works.
-    pub(crate) fn says_nothing(&self) {
-        self.state().circuit.trial_is_over();
+    /// The attempt `by` has come to nothing that says whether the site works.
+    pub(crate) fn trial_is_over(&self, by: usize) {
+        self.state().circuit.trial_is_over(by);
     }
 
     /// A task that asked it has ended well.
@@ -318,7 +356,7 @@ mod tests {
 
     async fn first_sent(spec: &SiteSpec) -> Arc<Site> {
         let site = Sites::new(Vec::new()).get("a.example:80", spec, NOW);
-        site.enter(spec, &Still).await.ok().unwrap().sent();
+        site.enter(spec, &Still, 1).await.ok().unwrap().sent();
         site
     }
 
@@ -333,7 +371,7 @@ mod tests {
         let spec = spec(interval);
         let site = first_sent(&spec).await;
         {
-            let mut waits = Box::pin(site.enter(&spec, &Still));
+            let mut waits = Box::pin(site.enter(&spec, &Still, 1));
             assert!(waits.as_mut().now_or_never().is_none());
             assert_eq!(next_turn(&site, &spec), interval * 2);
         }
@@ -346,7 +384,7 @@ mod tests {
         let interval = TURN_WAIT_MAX + Duration::from_secs(1);
         let spec = spec(interval);
         let site = first_sent(&spec).await;
-        let refused = site.enter(&spec, &Still).await.err().unwrap();
+        let refused = site.enter(&spec, &Still, 1).await.err().unwrap();
         assert_eq!(refused.refusal.and_then(|refusal| refusal.after), Some(interval));
         assert_eq!(next_turn(&site, &spec), interval);
     }

@@ -33,6 +33,13 @@ pub struct Held {
     memory: Arc<AtomicU64>,
 }
 
+impl Held {
+    /// Tells one attempt from all others that are under way.
+    pub(crate) fn attempt(&self) -> usize {
+        Arc::as_ptr(&self.bytes).addr()
+    }
+}
+
 /// A share of what an attempt holds; given back when dropped.
 #[derive(Debug)]
 struct Share {

@@ -17,7 +17,7 @@ use tollgate_core::{
     circuit::CoolingKind,
     outcome::RefusalKind,
     spec::{
-        ToolSpec,
+        Route, ToolSpec,
         tools::{OutputKind, ToolOutcome, ToolProfile, is_plain_name},
     },
     task::clean_message,
@@ -38,7 +38,7 @@ use crate::{
     error::refusal,
     gate::{self, COOL_DOWN_MIN},
     proxy::{Admitted, Proxy},
-    site::Site,
+    site::{Site, Trying},
 };
 
 /// What a tool gave.
@@ -111,7 +111,7 @@ impl Gate {
             time: request.timeout.map_or(tool.timeout, |shorter| shorter.min(tool.timeout)),
         };
         match &address {
-            Some(address) => self.run_for_site(&run, address, told).await,
+            Some(address) => self.run_for_site(&run, (caller, address), told).await,
             None => {
                 told(Hop::Runs);
                 let handover = self.hand_over(tool, None)?;
@@ -197,20 +197,35 @@ impl Gate {
 
     /// As a request does: the route first, where it is shut nothing waits; then a place and a turn at the site, one for
     /// all profiles, or a slow rate would never let the second run.
-    async fn run_for_site(&self, run: &Run<'_>, address: &Address, told: Told<'_>) -> Result<ToolOutput, ToolRefused> {
+    async fn run_for_site(
+        &self,
+        run: &Run<'_>,
+        (caller, address): (&Caller, &Address),
+        told: Told<'_>,
+    ) -> Result<ToolOutput, ToolRefused> {
+        if address.site.route == Route::Direct {
+            let text = format!(
+                "{} is reached directly, and nobody could decide where a program's redirects lead: give it a proxy in \
+                 [site.\"{}\"]",
+                address.authority, address.site.pattern
+            );
+            return Err(ToolRefused::denied(text));
+        }
         told(Hop::Waits(address.url.as_str()));
         let clock = &*self.options.clock;
         let ways = self.ways(address)?;
         let site = self.sites.get(&address.authority, &address.site, clock.now());
-        let mut slot = site.enter(&address.site, clock).await?;
+        let mut slot = site.enter(&address.site, clock, caller.held.attempt()).await?;
         let (proxy, admitted) = self.first_open(ways, address)?;
         let handover = self.hand_over(run.tool, Some((address, proxy)))?;
         slot.sent();
         told(Hop::Runs);
         let output = self.run_profiles(run, &handover, Some(&address.authority)).await;
-        drop(slot);
+        let trying = slot.end();
         match output {
             Ok(output) => {
+                trying.into_iter().for_each(Trying::answered);
+                told(Hop::Answered(&address.authority));
                 if let Some(admitted) = &admitted {
                     admitted.up();
                 }
@@ -310,10 +325,6 @@ impl Gate {
         no_output: NoOutput,
     ) -> ToolRefused {
         let about = &address.authority;
-        let is_refused = matches!(&no_output, NoOutput::Trouble(trouble) if trouble.outcome.cools_the_site());
-        if !is_refused {
-            site.says_nothing();
-        }
         let (outcome, wait, text) = match no_output {
             NoOutput::Trouble(Trouble { outcome, wait, text }) => (outcome, wait, text),
             NoOutput::Deadline => {

@@ -7,7 +7,7 @@ mod state;
 mod tools;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -66,6 +66,8 @@ pub(crate) struct AttemptLedger {
     under_way: BTreeMap<u64, CallPhase>,
     /// The address asked for last, redirects included.
     pub(crate) last_url: Option<String>,
+    /// Sites that answered, and of whose answers none was refused.
+    answered: BTreeSet<String>,
     /// Requests that left the gate.
     pub(crate) requests: u32,
     /// Bytes received.
@@ -95,6 +97,9 @@ pub(crate) struct AttemptEnded {
     /// Calls to the gate were under way when the attempt ended; this is how far the furthest was.
     pub(crate) in_gate: Option<CallPhase>,
     pub(crate) last_url: Option<String>,
+    pub(crate) answered: BTreeSet<String>,
+    /// Who it was, for the gate; absent if it asked for nothing.
+    pub(crate) caller: Option<Caller>,
     pub(crate) requests: u32,
     pub(crate) bytes_received: u64,
     pub(crate) artifacts: Vec<NewArtifact>,
@@ -150,6 +155,8 @@ impl Attempt {
             refusal: ledger.refusal.map(|(_, refusal)| refusal),
             in_gate,
             last_url: ledger.last_url,
+            answered: ledger.answered,
+            caller: Some(self.caller.clone()),
             requests: ledger.requests,
             bytes_received: ledger.bytes_received,
             artifacts: ledger.artifacts,
@@ -204,6 +211,9 @@ impl AttemptLedger {
             Hop::Runs => {
                 *phase = CallPhase::Runs;
                 self.requests += 1;
+            }
+            Hop::Answered(site) => {
+                self.answered.insert(site.to_owned());
             }
         }
     }

@@ -20,7 +20,7 @@ use tollgate_store::{
 
 use crate::{
     attempt::{Attempt, AttemptLog, AttemptName},
-    executor::{Ran, Tools, deciding_refusal, draw, failed_call, needs_person},
+    executor::{Ran, Tools, deciding_refusal, draw, failed_call, needs_person, tell_gate},
     plan::{DISCOVERY_TIMEOUT, JobPlan},
     supervise,
 };
@@ -64,13 +64,10 @@ pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, Stor
     if let Some(gone) = ended.store_gone.take() {
         return Err(gone);
     }
-    let last_url = ended.last_url.clone();
+    tell_gate(tools, &ended, matches!(report.result, Ok(Ok(_)))).await;
     let ran = |outcome| Ran { outcome, ended, guest_us };
     let result = match report.result {
         Ok(Ok(found)) => {
-            if let Some(url) = &last_url {
-                tools.gate.works(url).await;
-            }
             let every = job.spec.discover.and_then(|discover| discover.every);
             let next_round = if found.cursor.is_none() { every.map(|every| now.after(every)) } else { None };
             DiscoveryResult::Page { items: found.items, cursor: found.cursor, next_round }

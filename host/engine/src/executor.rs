@@ -329,11 +329,8 @@ async fn settlement_of(
         bytes_received: ran.ended.bytes_received,
     };
     log_end(job, stage, claim, &decision);
-    if let (Verdict::Done(_) | Verdict::Nothing(_) | Verdict::Reject(_), Some(url)) =
-        (&decision.verdict, &ran.ended.last_url)
-    {
-        tools.gate.works(url).await;
-    }
+    let well = matches!(decision.verdict, Verdict::Done(_) | Verdict::Nothing(_) | Verdict::Reject(_));
+    tell_gate(tools, &ran.ended, well).await;
     let fingerprint = matches!(decision.verdict, Verdict::Done(_)).then(|| fingerprint(stage, claim));
     let in_the_way = in_the_way(&decision.verdict, refusal, now);
     let settlement = Settlement {
@@ -349,6 +346,13 @@ async fn settlement_of(
         now,
     };
     (settlement, in_the_way)
+}
+
+/// Tells the gate what an attempt says of the sites that answered it.
+pub(crate) async fn tell_gate(tools: &Tools, ended: &AttemptEnded, well: bool) {
+    if let Some(caller) = &ended.caller {
+        tools.gate.ended(caller, &ended.answered, well).await;
+    }
 }
 
 /// The refusal by which an attempt is judged: the gate's, or what the handler's own words do to the site.

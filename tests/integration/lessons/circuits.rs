@@ -110,6 +110,54 @@ async fn r07_a_cool_down_outlives_the_host() {
     stop(host).await;
 }
 
+/// Blocks the site as often as opens its circuit: one item meets a wall each time that it is tried, and then is left out.
+async fn open_circuit(world: &World, host: &Host, clock: &TestClock) {
+    let mut progress = host.progress();
+    let walled = first(&format!("fetch-then blocked http://{SITE}/wall"));
+    host.operations().add("test", vec![item("walled", &walled)]).await.unwrap();
+    for blocks in 1..=u64::from(BLOCKS_TO_OPEN) {
+        let ended = |job: &JobDetail| job.job.stages[0].last_attempt_at == Some(clock.now());
+        wait(&mut progress, host.operations(), ended).await;
+        assert_eq!(world.sim.counts().of(SITE, "/wall"), blocks);
+        assert_eq!(status(host).await.is_open, blocks == u64::from(BLOCKS_TO_OPEN));
+        if blocks < u64::from(BLOCKS_TO_OPEN) {
+            clock.advance(Duration::from_secs(70));
+        }
+    }
+    host.operations().exclude("test", vec![ItemKey::new("walled").unwrap()], "it is always walled").await.unwrap();
+}
+
+#[tokio::test]
+async fn r03_who_tries_an_open_circuit_may_ask_twice_and_only_who_was_answered_says_that_it_works() {
+    let site = Scripted::new().path("/wall", [Step::ok("x")]).path("/page", [Step::ok("x")]);
+    let site = site.path("/", [Step::redirect(StatusCode::FOUND, "http://site.example/page")]);
+    let far = Scripted::new().path("/", [Step::ok("x")]);
+    let world = World::new(vec![(SITE, Arc::new(site)), ("far.example", Arc::new(far))]).await;
+    let (clock, file) = (TestClock::new(), world.jobs(&outcomes("")));
+    let host = world.start_at(&file, clock.clone()).await;
+    let mut progress = host.progress();
+    open_circuit(&world, &host, &clock).await;
+    // It swallows what it is refused with, and ends well: nothing was asked of the site.
+    let done = |job: &JobDetail| job.job.items.get(&ItemStatus::Done).copied().unwrap_or(0);
+    let swallows = first(&format!("fetch-all http://{SITE}/"));
+    host.operations().add("test", vec![item("swallows", &swallows)]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| done(job) == 1).await;
+    assert!(status(&host).await.is_open);
+    clock.advance(Duration::from_secs(140));
+    let far = first("fetch http://far.example/");
+    host.operations().add("test", vec![item("far", &far)]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| done(job) == 2).await;
+    assert!(status(&host).await.is_open, "another site's answer says nothing of it");
+    // A redirect within the site, and a second request.
+    let twice = first(&format!("status-then http://{SITE}/ fetch http://{SITE}/page"));
+    host.operations().add("test", vec![item("twice", &twice)]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    assert_eq!(detail(&host, "twice").await.item.status, ItemStatus::Done);
+    assert_eq!(world.sim.counts().of(SITE, "/page"), 2);
+    assert!(!status(&host).await.is_open);
+    stop(host).await;
+}
+
 #[tokio::test]
 async fn r03_a_site_that_goes_on_blocking_is_tried_by_one_request_and_the_last_refusal_is_shown() {
     let release = Release::new();
@@ -119,19 +167,7 @@ async fn r03_a_site_that_goes_on_blocking_is_tried_by_one_request_and_the_last_r
     let (clock, file) = (TestClock::new(), world.jobs(&wide("concurrency = 32\ntimeout = \"10min\"")));
     let host = world.start_at(&file, clock.clone()).await;
     let mut progress = host.progress();
-    // The same item, which sees a wall each time it is tried.
-    let walled = first(&format!("fetch-then blocked http://{SITE}/wall"));
-    host.operations().add("test", vec![item("walled", &walled)]).await.unwrap();
-    for blocks in 1..=u64::from(BLOCKS_TO_OPEN) {
-        let ended = |job: &JobDetail| job.job.stages[0].last_attempt_at == Some(clock.now());
-        wait(&mut progress, host.operations(), ended).await;
-        assert_eq!(world.sim.counts().of(SITE, "/wall"), blocks);
-        assert_eq!(status(&host).await.is_open, blocks == u64::from(BLOCKS_TO_OPEN));
-        if blocks < u64::from(BLOCKS_TO_OPEN) {
-            clock.advance(Duration::from_secs(70));
-        }
-    }
-    host.operations().exclude("test", vec![ItemKey::new("walled").unwrap()], "it is always walled").await.unwrap();
+    open_circuit(&world, &host, &clock).await;
     let fetch = first(&format!("fetch http://{SITE}/"));
     let items = (0..WORKERS).map(|number| item(&number.to_string(), &fetch)).collect();
     host.operations().add("test", items).await.unwrap();

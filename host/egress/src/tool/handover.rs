@@ -1,6 +1,6 @@
 //! What a tool is given of the host: its environment, its proxy, its address; and that none of the secrets comes back.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
 use percent_encoding::percent_decode_str;
 use tollgate_core::spec::{
@@ -66,7 +66,11 @@ impl<'a> Handover<'a> {
             vec![("HOME".into(), scratch.home().into()), ("TMPDIR".into(), scratch.temporary().into())];
         env.extend(self.env.iter().map(|(name, value)| (name.into(), value.into())));
         if let Some(Way { network, proxy: Some(proxy), ca, .. }) = &self.way {
-            env.extend(network.proxy_env.iter().map(|name| (name.into(), proxy.into())));
+            // Programs differ in which of the two they read, and one that reads neither goes out by itself.
+            let both = |name: &String| [name.to_ascii_lowercase(), name.to_ascii_uppercase()];
+            let names: BTreeSet<String> =
+                network.proxy_env.iter().flat_map(both).chain(network.proxy_env.clone()).collect();
+            env.extend(names.into_iter().map(|name| (name.into(), proxy.into())));
             let ca = ca.iter().flat_map(|ca| network.ca_env.iter().map(move |name| (name.into(), ca.into())));
             env.extend(ca);
         }
@@ -106,6 +110,11 @@ impl Hidden {
             return self.hide(url.to_owned());
         };
         let Some(password) = parsed.password() else {
+            // A key may stand where the user does.
+            if !parsed.username().is_empty() {
+                self.hide(url.to_owned());
+                self.hide(parsed.username().to_owned());
+            }
             return;
         };
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
