@@ -2,11 +2,17 @@
 
 use std::{error::Error, time::Duration};
 
-use reqwest::{Client, Method, StatusCode, header::HeaderMap};
+use bytes::Bytes;
+use reqwest::{
+    Client, Method, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap},
+};
 use url::Url;
 
 use crate::{receive::Receive, spool::Spooled};
 
+/// Bytes that guards are given of a text that nobody wanted: a wall says what it is at its beginning.
+const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Bytes given to the receiver at once. Unpacked they may be a thousand times as many, and others wait meanwhile.
 const PIECE_BYTES: usize = 16 << 10;
 /// Bytes of a body that nobody wants which are received all the same: less than what another connection costs.
@@ -28,6 +34,8 @@ pub(crate) struct Incoming {
     pub(crate) received: u64,
     /// The body, if its receiver kept all of it.
     pub(crate) body: Option<Spooled>,
+    /// How a text begins that came in place of what the receiver wanted: for guards.
+    pub(crate) head: Bytes,
 }
 
 /// Why there is no answer.
@@ -89,9 +97,14 @@ pub(crate) async fn run(
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let mut received = 0;
     let is_wanted = receive.begin(status, &headers, limits.body_max).map_err(|error| (error, 0))?;
-    if !is_wanted && response.content_length().is_none_or(|length| length > UNWANTED_BYTES_MAX) {
+    let keeps_head = !is_wanted && is_text(&headers);
+    let mut head = Vec::new();
+    let ends_here = |received, head: Vec<u8>| {
         // Dropped with its connection, so that nothing more is sent.
-        return Ok(Incoming { status, headers, received, body: None });
+        Ok(Incoming { status, headers: headers.clone(), received, body: None, head: head.into() })
+    };
+    if !is_wanted && !keeps_head && response.content_length().is_none_or(|length| length > UNWANTED_BYTES_MAX) {
+        return ends_here(received, head);
     }
     loop {
         let chunk = tokio::time::timeout_at(deadline, response.chunk()).await;
@@ -105,13 +118,30 @@ pub(crate) async fn run(
                     received += piece.len() as u64;
                 }
             }
-            Ok(Some(chunk)) => received += chunk.len() as u64,
-            Ok(None) => return Ok(Incoming { status, headers, received, body: receive.whole() }),
+            Ok(Some(chunk)) => {
+                received += chunk.len() as u64;
+                if keeps_head {
+                    head.extend_from_slice(&chunk);
+                    if head.len() >= HEAD_BYTES_MAX {
+                        head.truncate(HEAD_BYTES_MAX);
+                        return ends_here(received, head);
+                    }
+                }
+            }
+            Ok(None) => return Ok(Incoming { status, headers, received, body: receive.whole(), head: head.into() }),
             Err(error) => {
                 return Err((ExchangeError::Transport(format!("the body broke off: {}", chain(&error))), received));
             }
         }
     }
+}
+
+/// Whether a body may be a page that says why it isn't what was asked for.
+fn is_text(headers: &HeaderMap) -> bool {
+    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    ["text/", "application/json", "application/problem+json", "application/xhtml", "application/xml"]
+        .iter()
+        .any(|begins| media.starts_with(begins))
 }
 
 /// Whose fault a failed request is. reqwest marks errors of connecting, and the chain of causes tells the rest: with a

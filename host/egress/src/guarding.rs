@@ -5,7 +5,6 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use bytes::Bytes;
 use tollgate_core::Timestamp;
 
 use crate::{
@@ -43,8 +42,8 @@ impl Guarding {
         let most = if status == 206 { 0 } else { GUARDED_BYTES_MAX };
         let body = match &incoming.body {
             Some(body) => body.head(most).await.map_err(|error| Refused::storage(&error))?,
-            // A part of a file, or a body that nobody wanted.
-            None => Bytes::new(),
+            // A part of a file, or what came in its place.
+            None => incoming.head.clone(),
         };
         let is_cut = incoming.received > body.len() as u64;
         let (url, guards) = (address.url.to_string(), address.site.guard.clone());

@@ -79,3 +79,21 @@ async fn a07_a_handler_reads_a_member_of_a_remote_archive_and_the_attempt_says_w
     assert!(why.contains("nobody.txt"), "{why}");
     stop(host).await;
 }
+
+#[tokio::test]
+async fn r01_a_wall_that_comes_in_place_of_an_archive_cools_the_site_down() {
+    let site = Scripted::new().path("/archive.zip", [html(WALL)]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let guard = "guard = [{ text = [\"view count will reset\"], outcome = \"rate-limited\", for = \"24h\" }]\n";
+    let jobs = outcomes(&format!("[site.\"{SITE}\"]\n{guard}"));
+    let host = world.start_at(&world.jobs(&jobs), TestClock::new()).await;
+    let mut progress = host.progress();
+    let zip = first(&format!("zip word.txt http://{SITE}/archive.zip"));
+    host.operations().add("test", vec![item("one", &zip)]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| retrying(job) == 1).await;
+    let one = detail(&host, "one").await;
+    let TaskState::RetryLater { reason, .. } = state(&one, "first") else { panic!("{one:?}") };
+    assert_eq!(reason.kind, LaterKind::RateLimited, "{}", reason.message);
+    assert_eq!(world.sim.counts().of_host(SITE), 1);
+    stop(host).await;
+}

@@ -208,7 +208,9 @@ impl Receive for Receiver<'_> {
     fn begin(&mut self, status: u16, headers: &HeaderMap, body_max: u64) -> Result<bool, ExchangeError> {
         (self.verdict, self.left) = self.judge(status, headers);
         self.is_html = text(headers, CONTENT_TYPE).is_some_and(|media| media.starts_with("text/html"));
-        let is_wanted = matches!(self.verdict, Verdict::Range { .. });
+        // A whole page is no archive, however short: guards look at it.
+        let is_page = self.is_html && status != 206;
+        let is_wanted = matches!(self.verdict, Verdict::Range { .. }) && !is_page;
         match &mut self.sink {
             Sink::Member(member) if is_wanted => member.begin(body_max)?,
             _ => {}

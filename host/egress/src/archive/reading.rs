@@ -127,7 +127,10 @@ impl<'a> Reading<'a> {
             // Without a validator, bytes that aren't the member are how another file shows.
             let may_be_another = known.was_kept && !version.has_validator();
             let answer = match sent {
-                Err(_) if receiver.is_unfit && may_be_another => return Err(Stop::Changed),
+                Err(refused) if receiver.is_unfit && may_be_another => {
+                    self.received += refused.bytes_received;
+                    return Err(Stop::Changed);
+                }
                 sent => sent?,
             };
             if receiver.fails_conditions() {
@@ -176,8 +179,9 @@ impl<'a> Reading<'a> {
         let slot = self.slot.clone();
         let mut kept = slot.lock().await;
         if let Some(archive) = &*kept {
-            self.seen = Some(archive.clone());
-            return Ok(Known { archive: archive.clone(), was_kept: true });
+            // Another one than this call has seen was read anew since.
+            let is_new = self.seen.replace(archive.clone()).is_some_and(|seen| !Arc::ptr_eq(&seen, archive));
+            return Ok(Known { archive: archive.clone(), was_kept: !is_new });
         }
         let archive = Arc::new(self.read_directory().await?);
         self.seen = Some(archive.clone());
