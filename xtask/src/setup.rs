@@ -1,4 +1,4 @@
-//! What a fresh machine lacks: the wasm target, cargo-deny, a browser.
+//! What a fresh machine lacks: the wasm target, cargo-deny, a browser, Python.
 
 use std::process::Command;
 
@@ -52,15 +52,26 @@ pub(crate) fn browser() -> Result<()> {
         return Ok(());
     }
     let by_hand = "Install Chromium (Debian: `apt-get install chromium`), or name a browser of its kind in CHROME.";
+    debian_package("chromium", "the page's tests need a browser", "some 100 MB", by_hand)
+}
+
+/// Finds Python, in which the stand-in for yt-dlp is written, or installs it where that can be done without asking.
+pub(crate) fn python() -> Result<()> {
+    if runs("python3", &["--version"]) {
+        return Ok(());
+    }
+    let by_hand = "Install Python 3 (Debian: `apt-get install python3-minimal`).";
+    debian_package("python3-minimal", "the tests of tools need python3", "some 20 MB", by_hand)
+}
+
+fn debian_package(package: &str, why: &str, size: &str, by_hand: &str) -> Result<()> {
     let is_root = output("id", &["-u"]).is_some_and(|id| id.trim() == "0");
     if !is_root || !runs("apt-get", &["--version"]) {
-        bail!("the page's tests need a browser. {by_hand}");
+        bail!("{why}. {by_hand}");
     }
-    eprintln!("chromium is missing: installing Debian's package (some 100 MB)");
+    eprintln!("{package} is missing: installing Debian's package ({size})");
     step("apt-get update", Command::new("apt-get").args(["update", "-qq"]), by_hand)?;
     let mut install = Command::new("apt-get");
-    install
-        .args(["install", "-y", "-qq", "--no-install-recommends", "chromium"])
-        .env("DEBIAN_FRONTEND", "noninteractive");
-    step("apt-get install chromium", &mut install, by_hand)
+    install.args(["install", "-y", "-qq", "--no-install-recommends", package]).env("DEBIAN_FRONTEND", "noninteractive");
+    step(&format!("apt-get install {package}"), &mut install, by_hand)
 }

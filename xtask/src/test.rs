@@ -17,6 +17,7 @@ pub(crate) fn test() -> Result<()> {
     let start = Instant::now();
     eprintln!("a first run from a clean clone takes some 25 minutes on two cores, most of it building");
     setup::wasm_target()?;
+    setup::python()?;
     step("format", cargo().args(["fmt", "--all", "--check"]), "Run `cargo fmt --all`.")?;
     handlers::build()?;
     let lints = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];

@@ -36,7 +36,9 @@ async fn s01_an_empty_or_breaking_output_is_never_done() {
 #[tokio::test]
 async fn s03_failures_of_distinct_items_pause_the_job_with_the_last_error() {
     let world = World::new(vec![]).await;
-    let host = world.start(&world.jobs(&outcomes("[job.test.stage.first]\nattempts = 1\nconcurrency = 1\n"))).await;
+    // One lane: an item whose other stages are ready has not ended yet.
+    let jobs = outcomes("stages = [\"first\", \"second\"]\n[job.test.stage.first]\nattempts = 1\nconcurrency = 1\n");
+    let host = world.start(&world.jobs(&jobs)).await;
     let items = (0..6).map(|number| item(&format!("i{number}"), &first("failed"))).collect();
     run_items(&host, items).await;
     let job = host.operations().job("test").await.unwrap();
