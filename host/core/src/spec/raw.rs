@@ -2,7 +2,7 @@
 //!
 //! Every key that a jobs.toml may have stands here, and nowhere else; `docs/jobs.md` is held against it by a test.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Range};
 
 use serde::{
     Deserialize, Deserializer,
@@ -150,7 +150,7 @@ pub(super) struct RawProxy {
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [site.\"PATTERN\"]")]
 pub(super) struct RawSite {
-    pub(super) proxy: Option<Spanned<RawNames>>,
+    pub(super) proxy: Option<Spanned<RawOneOrMany>>,
     pub(super) rotate: Option<Spanned<String>>,
     pub(super) direct: Option<Spanned<bool>>,
     pub(super) rate: Option<Spanned<RawAmount>>,
@@ -164,50 +164,6 @@ pub(super) struct RawSite {
     pub(super) jobs: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) guard: Option<Spanned<Vec<Spanned<RawGuard>>>>,
     pub(super) guard_builtin: Option<Spanned<bool>>,
-}
-
-/// A name, or a list of them.
-#[derive(Debug, Clone)]
-pub(super) enum RawNames {
-    One(String),
-    Several(Vec<String>),
-}
-
-impl RawNames {
-    pub(super) fn all(&self) -> &[String] {
-        match self {
-            Self::One(name) => std::slice::from_ref(name),
-            Self::Several(names) => names,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for RawNames {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(AnyNames)
-    }
-}
-
-struct AnyNames;
-
-impl<'de> Visitor<'de> for AnyNames {
-    type Value = RawNames;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name, or a list of names")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<RawNames, E> {
-        Ok(RawNames::One(name.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<RawNames, A::Error> {
-        let mut all = Vec::new();
-        while let Some(name) = names.next_element()? {
-            all.push(name);
-        }
-        Ok(RawNames::Several(all))
-    }
 }
 
 /// One of `guard = […]`.
@@ -306,6 +262,16 @@ pub(super) struct RawRule {
 pub(super) enum RawOneOrMany {
     One(String),
     Many(Vec<Spanned<String>>),
+}
+
+impl RawOneOrMany {
+    /// Each text with its place; `around` is that of the whole.
+    pub(super) fn texts(&self, around: Range<usize>) -> Vec<(Range<usize>, String)> {
+        match self {
+            Self::One(text) => vec![(around, text.clone())],
+            Self::Many(texts) => texts.iter().map(|text| (text.span(), text.as_ref().clone())).collect(),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for RawOneOrMany {

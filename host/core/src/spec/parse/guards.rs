@@ -71,10 +71,7 @@ impl Reader<'_> {
         let Some(value) = value else {
             return Vec::new();
         };
-        let texts: Vec<(std::ops::Range<usize>, String)> = match value.as_ref() {
-            RawOneOrMany::One(text) => vec![(value.span(), text.clone())],
-            RawOneOrMany::Many(texts) => texts.iter().map(|text| (text.span(), text.as_ref().clone())).collect(),
-        };
+        let texts: Vec<(std::ops::Range<usize>, String)> = value.as_ref().texts(value.span());
         if texts.is_empty() {
             let help = format!("write {key} = [\"…\"], or take it out");
             self.say(value.span(), format!("{key} is an empty list, which no page meets"), Some(help));

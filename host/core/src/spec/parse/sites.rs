@@ -12,7 +12,7 @@ use crate::{
     spec::{
         CONCURRENCY_DEFAULT, CONCURRENCY_MAX, ProxySpec, Rotation, Route, Secret, SitePattern, SiteSpec,
         diagnostic::did_you_mean,
-        raw::{RawAmount, RawJob, RawNames, RawProxy, RawSecret, RawSite},
+        raw::{RawAmount, RawJob, RawOneOrMany, RawProxy, RawSecret, RawSite},
     },
 };
 
@@ -177,9 +177,10 @@ impl Reader<'_> {
         }
     }
 
-    fn proxies(&mut self, names: &Spanned<RawNames>, rotation: Rotation, proxies: &[ProxySpec]) -> Route {
+    fn proxies(&mut self, names: &Spanned<RawOneOrMany>, rotation: Rotation, proxies: &[ProxySpec]) -> Route {
         let known: Vec<&str> = proxies.iter().map(|proxy| proxy.name.as_str()).collect();
-        if names.as_ref().all().is_empty() {
+        let all = names.as_ref().texts(names.span());
+        if all.is_empty() {
             let help = format!(
                 "name one: {}",
                 if known.is_empty() { "add [proxy.main] with its url".to_owned() } else { known.join(", ") }
@@ -187,7 +188,7 @@ impl Reader<'_> {
             self.say(names.span(), "the list of proxies is empty", Some(help));
             return Route::Unset;
         }
-        for name in names.as_ref().all() {
+        for (span, name) in &all {
             if known.contains(&name.as_str()) {
                 continue;
             }
@@ -196,10 +197,10 @@ impl Reader<'_> {
             } else {
                 format!("the proxies are {}", known.join(", "))
             };
-            self.say(names.span(), format!("no proxy is named {name:?}"), Some(help));
+            self.say(span.clone(), format!("no proxy is named {name:?}"), Some(help));
             return Route::Unset;
         }
-        Route::Proxy(names.as_ref().all().to_vec(), rotation)
+        Route::Proxy(all.into_iter().map(|(_, name)| name).collect(), rotation)
     }
 
     fn rotation(&mut self, word: Option<&Spanned<String>>) -> Rotation {

@@ -175,3 +175,27 @@ fn r02_a_guard_that_cannot_be_is_said_with_its_place_and_what_can() {
         assert!(found[0].to_string().contains(wanted), "{rule}: {}", found[0]);
     }
 }
+
+#[test]
+fn trap16_a_site_s_proxies_headers_and_jobs_that_cannot_be_are_said_with_their_place() {
+    let head = "[proxy.main]\nurl = \"http://a\"\n[job.a]\nkind = \"monitor\"\nhandler = \"a\"\n[site.";
+    for (lines, at, said) in [
+        ("\"*\"]\nproxy = [\"main\", \"bakcup\"]", "7:18", "no proxy is named \"bakcup\"\n  the proxies are main"),
+        ("\"*\"]\nproxy = []", "7:9", "the list of proxies is empty"),
+        ("\"*\"]\nproxy = 3", "7:9", "a text in quotes, or a list of them"),
+        ("\"*\"]\nrotate = \"requets\"", "7:10", "did you mean `request`"),
+        ("\"*\"]\nheaders = { Authorization = \"x\" }", "7:29", "would be sent to every site"),
+        ("\"*\"]\nheaders = { X-Key = { env = \"K\" } }", "7:21", "would be sent to every site"),
+        ("\"b.example\"]\nheaders = { Cookie = \"x\" }", "7:22", "the header Cookie is the host's own"),
+        ("\"b.example\"]\nheaders = { \"a b\" = \"x\" }", "7:21", "is no header's name"),
+        ("\"b.example\"]\nheaders = { X = \"a\\nb\" }", "7:17", "has a control character"),
+        ("\"b.example\"]\njobs = [\"aa\"]", "7:9", "no job is named \"aa\"\n  did you mean `a`?"),
+    ] {
+        let found = parse(&format!("{head}{lines}\n"), "jobs.toml").unwrap_err();
+        let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(shown.len(), 1, "{lines}: {shown:?}");
+        assert!(shown[0].starts_with(&format!("jobs.toml:{at}: ")) && shown[0].contains(said), "{lines}: {shown:?}");
+    }
+    let good = "\"b.example\"]\nheaders = { Authorization = { file = \"k\" }, Accept-Language = \"en\" }\nproxy = \"main\"\njobs = [\"a\"]";
+    assert!(parse(&format!("{head}{good}\n"), "jobs.toml").is_ok());
+}
