@@ -241,6 +241,9 @@ pub struct SiteSpec {
     pub jobs: Option<Vec<JobName>>,
     /// Which of its pages aren't content. Shared: a site's policy is copied for each request.
     pub guard: Arc<GuardSpec>,
+    /// Most items that may be served one and the same page at different addresses (S11): one more, and it is no content.
+    /// Absent: nobody looks.
+    pub duplicates: Option<u32>,
     /// Where it stands; absent for the built-in one.
     pub at: Option<Place>,
 }

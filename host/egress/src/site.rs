@@ -350,6 +350,7 @@ mod tests {
             headers: Vec::new(),
             jobs: None,
             guard: Arc::default(),
+            duplicates: None,
             at: None,
         }
     }

@@ -14,7 +14,9 @@ use std::{
 use tollgate_core::{ItemId, StageName, handler::Capability, outcome::Refusal};
 use tollgate_egress::{Caller, Gate, Held, Hop};
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, StateGate, ToolGate};
-use tollgate_store::{ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, NewArtifact, Store, StoreError, StoredBlob, TaskRef};
+use tollgate_store::{
+    ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, KeptPage, NewArtifact, Store, StoreError, StoredBlob, TaskRef,
+};
 
 use crate::{
     dispatcher::ends_all,
@@ -74,6 +76,8 @@ pub(crate) struct AttemptLedger {
     pub(crate) bytes_received: u64,
     /// Blobs kept, durable already.
     pub(crate) artifacts: Vec<NewArtifact>,
+    /// What is known of those of them that are pages.
+    pages: Vec<KeptPage>,
     /// Raw bodies kept without a name of the stage's.
     raw_bodies: u32,
     /// What it had to keep could not be kept, and nothing else will be.
@@ -103,6 +107,8 @@ pub(crate) struct AttemptEnded {
     pub(crate) requests: u32,
     pub(crate) bytes_received: u64,
     pub(crate) artifacts: Vec<NewArtifact>,
+    /// What is known of those of them that are pages.
+    pub(crate) pages: Vec<KeptPage>,
     /// The store is gone: no fault of the attempt's.
     pub(crate) store_gone: Option<StoreError>,
 }
@@ -148,7 +154,9 @@ impl Attempt {
 
     /// Takes what is left. Later calls of a guest that was dropped change nothing any more.
     pub(crate) fn end(&self) -> AttemptEnded {
-        let ledger = std::mem::take(&mut *self.ledger());
+        let mut ledger = std::mem::take(&mut *self.ledger());
+        let artifacts = &ledger.artifacts;
+        ledger.pages.retain(|page| artifacts.iter().any(|kept| kept.blob.digest == page.blob));
         let runs = ledger.under_way.values().any(|phase| *phase == CallPhase::Runs);
         let in_gate = if runs { Some(CallPhase::Runs) } else { ledger.under_way.values().next().copied() };
         AttemptEnded {
@@ -160,6 +168,7 @@ impl Attempt {
             requests: ledger.requests,
             bytes_received: ledger.bytes_received,
             artifacts: ledger.artifacts,
+            pages: ledger.pages,
             store_gone: ledger.store_gone,
         }
     }
@@ -238,6 +247,13 @@ impl AttemptLedger {
             return Ok(());
         }
         Err(ArtifactError::Storage(format!("an attempt keeps at most {ARTIFACTS_PER_ATTEMPT_MAX} artifacts")))
+    }
+
+    /// Notes a page whose body is an artifact. Each is kept with an artifact first, and those are bounded.
+    fn keep_page(&mut self, page: KeptPage) {
+        if self.pages.len() < ARTIFACTS_PER_ATTEMPT_MAX && !self.pages.contains(&page) {
+            self.pages.push(page);
+        }
     }
 
     fn keep(&mut self, artifact: NewArtifact) {

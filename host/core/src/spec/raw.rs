@@ -164,6 +164,7 @@ pub(super) struct RawSite {
     pub(super) jobs: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) guard: Option<Spanned<Vec<Spanned<RawGuard>>>>,
     pub(super) guard_builtin: Option<Spanned<bool>>,
+    pub(super) duplicates: Option<Spanned<RawAmount>>,
 }
 
 /// One of `guard = […]`.

@@ -130,7 +130,15 @@ fn is_void(name: &[u8]) -> bool {
 
 /// Reads a page. `page` is decoded, and may be cut.
 pub(super) fn read(page: &str) -> Markup {
-    let mut walk = Walk::default();
+    walk(page, Walk::default())
+}
+
+/// All that a page shows, to its end.
+pub(super) fn shown(page: &str) -> String {
+    walk(page, Walk { to_the_end: true, ..Walk::default() }).shown
+}
+
+fn walk(page: &str, mut walk: Walk) -> Markup {
     let mut emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| walk.event(event));
     emitter.naively_switch_states(true);
     // A token says that there is enough of it.
@@ -155,6 +163,8 @@ struct Walk {
     fallback_bytes: usize,
     /// In halves of a character.
     prose: usize,
+    /// Nothing ends the walk before the page does.
+    to_the_end: bool,
     piece: String,
 }
 
@@ -200,7 +210,7 @@ impl Walk {
             CallbackEvent::EndTag { name } => self.close_tag(name),
             CallbackEvent::String { value } => {
                 self.text(&String::from_utf8_lossy(value));
-                let is_enough = self.prose > 2 * PROSE_MAX || self.shown.len() > TEXT_BYTES_MAX;
+                let is_enough = !self.to_the_end && (self.prose > 2 * PROSE_MAX || self.shown.len() > TEXT_BYTES_MAX);
                 return is_enough.then_some(());
             }
             CallbackEvent::Comment { .. } | CallbackEvent::Doctype { .. } | CallbackEvent::Error(_) => {}
