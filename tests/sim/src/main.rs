@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use tollgate_sim::{
     Sim,
-    sites::{catalogue, folder::Folder},
+    sites::{catalogue, folder::Folder, ideas},
 };
 
 /// A proxy on loopback with a small internet behind it. Runs until it is stopped.
@@ -29,9 +29,9 @@ struct Args {
     #[arg(long, value_name = "HOST=DIR")]
     folder: Vec<String>,
     /// Serves a site of its own, by its host name; repeatable. Without it, all there are.
-    #[arg(long, value_name = "HOST", value_parser = [catalogue::HOST])]
+    #[arg(long, value_name = "HOST", value_parser = [catalogue::HOST, ideas::HOST])]
     site: Vec<String>,
-    /// Another seed, other prices and words in the catalogue.
+    /// Another seed, other prices and words in the catalogue, other ideas and cookies of the club.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// How long the catalogue's slow page takes, in milliseconds.
@@ -46,6 +46,9 @@ async fn main() -> Result<()> {
     if args.site.is_empty() || args.site.iter().any(|site| site == catalogue::HOST) {
         let shop = catalogue::Catalogue::seeded(args.seed, Duration::from_millis(args.slow_ms));
         builder = builder.site(catalogue::HOST, Arc::new(shop));
+    }
+    if args.site.is_empty() || args.site.iter().any(|site| site == ideas::HOST) {
+        builder = builder.site(ideas::HOST, Arc::new(ideas::Ideas::seeded(args.seed)));
     }
     for folder in &args.folder {
         let (host, path) = folder.split_once('=').with_context(|| format!("--folder {folder}: write HOST=DIR"))?;
