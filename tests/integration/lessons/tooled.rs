@@ -99,7 +99,12 @@ async fn r03_r05_a_bot_wall_shuts_the_site_and_a_profile_that_serves_is_known() 
     };
     operations.add("test", vec![of("warned", "warned")]).await.unwrap();
     wait(&mut progress, &operations, |job| job.job.items.get(&ItemStatus::Done) == Some(&1)).await;
-    let warned = serde_json::to_value(&detail(&host, "warned").await.item.outputs).unwrap().to_string();
+    let detailed = detail(&host, "warned").await;
+    let (_, attempts) = detailed.attempts.iter().find(|(stage, _)| stage.as_str() == "run").unwrap();
+    let served: Vec<(&str, &str)> =
+        attempts[0].tools.iter().map(|served| (served.tool.as_str(), served.profile.as_str())).collect();
+    assert_eq!(served, [("yt-dlp", "android")], "the attempt records which profile served");
+    let warned = serde_json::to_value(&detailed.item.outputs).unwrap().to_string();
     assert!(warned.contains("WARNING"), "good data with a warning is good data (S16): {warned}");
     operations.add("test", vec![of("bot", "bot")]).await.unwrap();
     wait(&mut progress, &operations, |job| retrying(job) == 1).await;
