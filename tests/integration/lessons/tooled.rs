@@ -116,3 +116,39 @@ async fn r03_r05_a_bot_wall_shuts_the_site_and_a_profile_that_serves_is_known() 
     assert!(operations.job("test").await.unwrap().job.pause.is_none_or(|pause| pause.reason != PauseReason::Manual));
     stop(host).await;
 }
+
+#[tokio::test]
+async fn r04_r11_s16_the_entry_gives_the_fixed_arguments_and_its_rules_tell_apart_what_shares_an_exit_status() {
+    let world = world().await;
+    let jobs = job("breaker = 10\n[job.test.stage.run]\nattempts = 1") + &yt_dlp();
+    let host = world.start(&world.jobs(&jobs)).await;
+    let of = |what: &str| {
+        item(what, &asked("yt-dlp", &["--dump-json"], Some(&format!("https://tube.example/{what}")), None))
+    };
+    // The stand-in ends with status 2 where an argument of the entry is missing; all others here end with 1.
+    run_items(&host, ["ok", "warned", "needs-web", "unavailable", "odd"].map(of).to_vec()).await;
+    for (key, status) in [
+        ("ok", ItemStatus::Done),
+        ("warned", ItemStatus::Done),
+        ("needs-web", ItemStatus::Done),
+        ("unavailable", ItemStatus::Failed),
+        ("odd", ItemStatus::Failed),
+    ] {
+        let detail = detail(&host, key).await;
+        assert_eq!(detail.item.status, status, "{key}: {detail:?}");
+    }
+    let why = async |key: &str| state(&detail(&host, key).await, "run").why();
+    assert!(why("unavailable").await.contains("removed by the uploader"), "{}", why("unavailable").await);
+    assert!(why("odd").await.contains("streamingData"), "its last lines: {}", why("odd").await);
+    let needed = detail(&host, "needs-web").await;
+    let served: Vec<&str> =
+        needed.attempts.values().flatten().flat_map(|attempt| &attempt.tools).map(|s| s.profile.as_str()).collect();
+    assert_eq!(served, ["web"], "two clients met walls");
+    run_items(&host, vec![of("age")]).await;
+    let age = detail(&host, "age").await;
+    let TaskState::RetryLater { reason, .. } = state(&age, "run") else { panic!("{age:?}") };
+    assert_eq!(reason.kind, LaterKind::LoginRequired, "{}", reason.message);
+    let pause = host.operations().job("test").await.unwrap().job.pause.unwrap();
+    assert!(pause.evidence.contains("confirm your age"), "what a person has to know: {}", pause.evidence);
+    stop(host).await;
+}
