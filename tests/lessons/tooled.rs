@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// jobs.toml as it ships, for its entry of yt-dlp.
-const SHIPPED: &str = include_str!("../../../jobs.toml");
+const SHIPPED: &str = include_str!("../../jobs.toml");
 const TUBE: &str = "tube.example";
 
 fn job(more: &str) -> String {
