@@ -7,7 +7,7 @@ use crate::KeptPage;
 /// The pages among a task's artifacts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum StoredPages {
-    /// From schema 2.
+    /// From schema 3.
     V1(Vec<StoredPage>),
 }
 
@@ -32,7 +32,7 @@ impl StoredPage {
 /// Who holds a page: each item once, and each address that was asked for once.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum StoredHolders {
-    /// From schema 2. `caught`: how many items had been served the page when it was last taken back; 0: never.
+    /// From schema 3. `caught`: how many items had been served the page when it was last taken back; 0: never.
     V1 { caught: u32, holders: Vec<StoredHolder> },
 }
 
