@@ -19,8 +19,9 @@ use crate::{
 /// Largest body that may be asked for, in bytes: more than any disk of one host should be given to one page.
 const BODY_MAX: u64 = 1_000_000_000_000;
 
-/// Items that may share a page where nothing is said: two may be revisions of each other, and three a coincidence.
-const DUPLICATES_DEFAULT: u32 = 3;
+/// Items that may share a page where nothing is said: a crawl comes upon some page by several addresses, and whoever serves
+/// one page for all goes past any number soon.
+const DUPLICATES_DEFAULT: u32 = 10;
 /// Most items that may be let share a page: each that joins is told to all the others.
 const DUPLICATES_MAX: u32 = 100;
 
