@@ -26,7 +26,9 @@ fn teaser(nth: usize) -> Step {
     html(&format!(
         "<html><head><meta name=csrf content=t{nth}a9></head><body><nav><a href=/>Ideas</a></nav><h1>Members only</h1>\
          <p>The whole thesis is for members of the club. Apply for a membership to read on: each application is read by \
-         two members, who answer within a few weeks. Guests may read what is older, without a word about its author.</p>\
+         two members, who answer within a few weeks. Guests may read what is older, without a word about its author. \
+         Members write two theses of their own each year, and rate those of others; who writes none is a guest again. The \
+         best thesis of each week wins a prize, and is shown to everybody once the quarter is over.</p>\
          <p>Served at {nth}:0{nth}, {nth} March 2025, request 8f{nth}c0</p></body></html>"
     ))
 }
