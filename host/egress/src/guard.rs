@@ -307,6 +307,11 @@ fn shows_nothing(view: &View) -> bool {
     text::weight(&view.shown) <= 2 * SHOWN_NOTHING_MAX
 }
 
+/// Whether an address is a place of signing in, by its host and path.
+pub(crate) fn is_place_of_signing_in(url: &url::Url) -> bool {
+    sends_to(&format!("{} {}", url.host_str().unwrap_or_default(), url.path()).to_lowercase(), Meaning::SignInPlace)
+}
+
 /// Whether one of the addresses or fields that a page sends its visitor by is such a place.
 fn sends_to(targets: &str, meaning: Meaning) -> bool {
     let lines = [markup::Line { text: targets.replace('\n', " "), heading: false }];
