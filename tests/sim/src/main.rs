@@ -25,6 +25,9 @@ struct Args {
     /// Writes where everything is here, as JSON, once it listens.
     #[arg(long)]
     ready: Option<PathBuf>,
+    /// Writes a member's cookies of the club here, as a browser's extension exports them.
+    #[arg(long)]
+    cookies_out: Option<PathBuf>,
     /// Serves a folder under a host name; repeatable.
     #[arg(long, value_name = "HOST=DIR")]
     folder: Vec<String>,
@@ -34,6 +37,9 @@ struct Args {
     /// Another seed, other prices and words in the catalogue, other ideas and cookies of the club.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// After how many ideas a session of the club expires; 0: never.
+    #[arg(long, default_value_t = 0)]
+    session_views: u64,
     /// How long the catalogue's slow page takes, in milliseconds.
     #[arg(long, default_value_t = 1_500)]
     slow_ms: u64,
@@ -48,7 +54,12 @@ async fn main() -> Result<()> {
         builder = builder.site(catalogue::HOST, Arc::new(shop));
     }
     if args.site.is_empty() || args.site.iter().any(|site| site == ideas::HOST) {
-        builder = builder.site(ideas::HOST, Arc::new(ideas::Ideas::seeded(args.seed)));
+        let settings = ideas::Settings { session_views: args.session_views, ..ideas::Settings::default() };
+        let club = ideas::Ideas::seeded(args.seed).with(settings);
+        if let Some(file) = &args.cookies_out {
+            fs::write(file, club.cookie_file(None, true)).with_context(|| file.display().to_string())?;
+        }
+        builder = builder.site(ideas::HOST, Arc::new(club));
     }
     for folder in &args.folder {
         let (host, path) = folder.split_once('=').with_context(|| format!("--folder {folder}: write HOST=DIR"))?;
