@@ -324,7 +324,9 @@ fn shows_nothing(view: &View) -> bool {
 
 /// Whether an address is a place of signing in, by its host and path.
 pub(crate) fn is_place_of_signing_in(url: &url::Url) -> bool {
-    sends_to(&format!("{} {}", url.host_str().unwrap_or_default(), url.path()).to_lowercase(), Meaning::SignInPlace)
+    // `sign_in` is as common there as `sign-in`.
+    let place = format!("{} {}", url.host_str().unwrap_or_default(), url.path()).to_lowercase().replace('_', "-");
+    sends_to(&place, Meaning::SignInPlace)
 }
 
 /// Whether one of the addresses or fields that a page sends its visitor by is such a place.

@@ -124,3 +124,18 @@ fn trap14_a_page_of_which_not_all_was_read_is_not_below_anything() {
     // More than is read before the prose begins.
     assert!(!is_caught(&format!("<nav>{}</nav><p>{}", "link ".repeat(20_000), "a word ".repeat(200))));
 }
+
+#[test]
+fn r10_a_place_of_signing_in_is_known_by_host_and_path_alone() {
+    for (url, wanted) in [
+        ("https://ideas.example/login", true),
+        ("https://ideas.example/en/users/sign_in?next=/idea/7", true),
+        ("https://login.ideas.example/", true),
+        ("https://ideas.example/saml2/start", true),
+        ("https://ideas.example/ideas?from=/login", false),
+        ("https://ideas.example/authors/7", false),
+        ("https://ideas.example/blogin/", false),
+    ] {
+        assert_eq!(is_place_of_signing_in(&url::Url::parse(url).unwrap()), wanted, "{url}");
+    }
+}
