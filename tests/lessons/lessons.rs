@@ -3,6 +3,7 @@
 mod circuits;
 mod engine;
 mod guarded;
+mod ideas;
 mod integrity;
 mod network;
 mod pipelines;
