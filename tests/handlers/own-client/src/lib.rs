@@ -25,7 +25,7 @@ struct Said {
 fn ask(item: &Asked) -> Result<Said> {
     let (word, rest) = item.ask.split_once(' ').or_permanent("an action is a word and its argument")?;
     let done = client::act(word, rest).or_else(|| bare::act(word, rest));
-    let done = done.or_permanent(format!("no such action: {word:?}"))?;
+    let done = done.or_permanent(&format!("no such action: {word:?}"))?;
     Ok(Said { text: done.map_err(StageError::failed)? })
 }
 
