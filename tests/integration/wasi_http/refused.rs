@@ -76,7 +76,7 @@ async fn r06_the_time_that_a_client_gives_is_kept() {
     let release = Release::new();
     let site = Scripted::new().path("/", [Step::ok("late").hang_until(&release)]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
-    let host = world.start(&world.jobs(&own_client(ONCE))).await;
+    let host = world.start(&world.jobs(&own_client(&format!("{ONCE}[site.\"*\"]\ntimeout = \"10min\"\n")))).await;
     let one = run(&host, "one", &format!("get-within 50 http://{SITE}/")).await;
     let TaskState::Failed { error } = state(&one, "ask") else { panic!("{one:?}") };
     assert_eq!(error.kind, ErrorKind::Transport, "of that address: {error}");
