@@ -32,6 +32,7 @@ const OWNED: [(&str, &[&str]); 5] = [
     // The bench has the bare thing beside ours.
     ("wasmtime", &["tollgate-sandbox", "tollgate-bench"]),
     ("wasmtime-wasi", &["tollgate-sandbox", "tollgate-bench"]),
+    ("wasmtime-wasi-http", &["tollgate-sandbox"]),
     // The fuzz target of stored rows puts its bytes into the tables past the store.
     ("redb", &["tollgate-store", "tollgate-bench", "tollgate-fuzz"]),
     ("reqwest", &["tollgate-egress", "tollgate-bench"]),
