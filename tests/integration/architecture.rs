@@ -28,7 +28,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
 ];
 
 /// Who alone may depend on what.
-const OWNED: [(&str, &[&str]); 5] = [
+const OWNED: [(&str, &[&str]); 6] = [
     // The bench has the bare thing beside ours.
     ("wasmtime", &["tollgate-sandbox", "tollgate-bench"]),
     ("wasmtime-wasi", &["tollgate-sandbox", "tollgate-bench"]),

@@ -1,6 +1,7 @@
 //! The lessons: each failure of the system before this one, provoked through the real host, and what holds here.
 
 mod circuits;
+mod duplicates;
 mod engine;
 mod guarded;
 mod ideas;

@@ -11,6 +11,7 @@ mod heard;
 mod markup;
 mod meanings;
 mod own;
+mod signature;
 mod text;
 mod view;
 mod waits;
@@ -32,6 +33,10 @@ use self::{
 };
 use crate::{retry_after, spool::Spooled};
 
+pub use signature::{SIGNED_LETTERS_MIN, signature};
+
+/// The rule by which pages are caught that too many items were served.
+pub const DUPLICATE: &str = "duplicate";
 /// Bytes of a body that guards look at: whatever stays in memory (`spool`). Walls are far smaller, and what is cut can't
 /// be told by what it lacks.
 pub const GUARDED_BYTES_MAX: usize = 1 << 20;
@@ -183,6 +188,15 @@ fn own_verdict(rule: &GuardRule, page: &Page<'_>, view: &View, now: Timestamp) -
         after,
         excerpt,
     })
+}
+
+/// Whether a rule, by its name in [`Guarded`], looks at headers: a page that is kept without them can't be judged by it.
+#[must_use]
+pub fn needs_headers(rule: &str, guards: &GuardSpec) -> bool {
+    let of_site = guards.rules.iter().find(|own| rule == format!("jobs.toml:{}", own.at.line));
+    let looks = |known: &Rule| known.when.iter().any(|is| matches!(is, Is::Header(..) | Is::BusyFor));
+    let known = std::iter::once(&FIRST).chain(RULES);
+    of_site.is_some_and(|own| !own.header.is_empty()) || known.filter(|known| known.name == rule).any(looks)
 }
 
 fn verdict(rule: &Rule, page: &Page<'_>, view: &View, words: String, now: Timestamp) -> Guarded {

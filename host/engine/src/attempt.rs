@@ -15,8 +15,8 @@ use tollgate_core::{ItemId, StageName, handler::Capability, outcome::Refusal};
 use tollgate_egress::{Caller, Gate, Held, Hop};
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, Late, StateGate, ToolGate};
 use tollgate_store::{
-    ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, NewArtifact, Store, StoreError, StoredBlob, TOOLS_PER_ATTEMPT_MAX, TaskRef,
-    ToolServed,
+    ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, KeptPage, NewArtifact, Store, StoreError, StoredBlob, TOOLS_PER_ATTEMPT_MAX,
+    TaskRef, ToolServed,
 };
 
 use crate::{
@@ -78,6 +78,8 @@ pub(crate) struct AttemptLedger {
     pub(crate) bytes_received: u64,
     /// Blobs kept, durable already.
     pub(crate) artifacts: Vec<NewArtifact>,
+    /// What is known of those of them that are pages.
+    pages: Vec<KeptPage>,
     /// Tools that ran to a good end, with the profile that served.
     tools: Vec<ToolServed>,
     /// Raw bodies kept without a name of the stage's.
@@ -110,6 +112,8 @@ pub(crate) struct AttemptEnded {
     pub(crate) bytes_received: u64,
     pub(crate) tools: Vec<ToolServed>,
     pub(crate) artifacts: Vec<NewArtifact>,
+    /// What is known of those of them that are pages.
+    pub(crate) pages: Vec<KeptPage>,
     /// The store is gone: no fault of the attempt's.
     pub(crate) store_gone: Option<StoreError>,
 }
@@ -164,8 +168,10 @@ impl Attempt {
 
     /// Takes what is left. Later calls of a guest that was dropped change nothing any more.
     pub(crate) fn end(&self) -> AttemptEnded {
-        let ledger = std::mem::take(&mut *self.ledger());
+        let mut ledger = std::mem::take(&mut *self.ledger());
         let in_gate = self.late.is_late().then(|| ledger.furthest()).flatten();
+        let artifacts = &ledger.artifacts;
+        ledger.pages.retain(|page| artifacts.iter().any(|kept| kept.blob.digest == page.blob));
         AttemptEnded {
             refusal: ledger.refusal.map(|(_, refusal)| refusal),
             in_gate,
@@ -176,6 +182,7 @@ impl Attempt {
             bytes_received: ledger.bytes_received,
             tools: ledger.tools,
             artifacts: ledger.artifacts,
+            pages: ledger.pages,
             store_gone: ledger.store_gone,
         }
     }
@@ -268,6 +275,13 @@ impl AttemptLedger {
             return Ok(());
         }
         Err(ArtifactError::Storage(format!("an attempt keeps at most {ARTIFACTS_PER_ATTEMPT_MAX} artifacts")))
+    }
+
+    /// Notes a page whose body is an artifact. Each is kept with an artifact first, and those are bounded.
+    fn keep_page(&mut self, page: KeptPage) {
+        if self.pages.len() < ARTIFACTS_PER_ATTEMPT_MAX && !self.pages.contains(&page) {
+            self.pages.push(page);
+        }
     }
 
     fn keep(&mut self, artifact: NewArtifact) {
