@@ -139,3 +139,22 @@ fn r10_a_place_of_signing_in_is_known_by_host_and_path_alone() {
         assert_eq!(is_place_of_signing_in(&url::Url::parse(url).unwrap()), wanted, "{url}");
     }
 }
+
+#[test]
+fn r01_what_a_page_says_of_itself_goes_before_what_it_lacks() {
+    let guards = tollgate_core::spec::parse(
+        "[site.\"*\"]\nguard = [{ require = \"article\", outcome = \"not-content\" }]\n",
+        "jobs.toml",
+    );
+    let guards = guards.unwrap().sites[0].guard.clone();
+    let headers = [("content-type".to_owned(), "text/html".to_owned())];
+    let outcome = |body: &str| {
+        let page =
+            Page { url: "https://a.example/", status: 200, headers: &headers, body: body.as_bytes(), is_cut: false };
+        judge(&page, &guards, Timestamp(0)).map(|guarded| (guarded.outcome, guarded.builtin))
+    };
+    let login = "<title>Log in</title><form><input type=password></form>";
+    assert_eq!(outcome(login), Some((GuardOutcome::LoginRequired, true)));
+    assert_eq!(outcome("<p>Enough for one day."), Some((GuardOutcome::NotContent, false)));
+    assert_eq!(outcome(""), None, "no page of HTML");
+}
