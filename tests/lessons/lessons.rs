@@ -4,6 +4,7 @@ mod circuits;
 mod duplicates;
 mod engine;
 mod guarded;
+mod ideas;
 mod integrity;
 mod network;
 mod pipelines;

@@ -1,8 +1,8 @@
 //! Guards: whether a page is the content that was asked for, by its status, its headers and what it says (R01, trap 14).
 //!
 //! A pure function over an answer: the gate asks it of each, and stored pages can be asked again after rules changed.
-//! In this order: the header by which a CDN says that it put itself in the way; the site's own rules; those that
-//! Tollgate brings along, which are data (`builtin`, `meanings`).
+//! In this order: the header by which a CDN says that it put itself in the way; the site's own rules, then those that
+//! Tollgate brings along (data: `builtin`, `meanings`), of what a page says; last those of what it lacks, the site's first.
 
 mod builtin;
 mod charset;
@@ -21,7 +21,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 use tollgate_core::{
     Timestamp,
-    spec::{GuardOutcome, GuardSpec},
+    spec::{GuardOutcome, GuardRule, GuardSpec},
 };
 
 use self::{
@@ -163,31 +163,30 @@ pub fn judge(page: &Page<'_>, guards: &GuardSpec, now: Timestamp) -> Option<Guar
     }
     let prose_max = if guards.rules.is_empty() { builtin::PROSE_MAX } else { PROSE_MAX };
     let view = View::of(page, prose_max);
-    for rule in &guards.rules {
-        if let Some((layer, words)) = own::holds(rule, page, &view) {
-            let after =
-                rule.after.or_else(|| asked(page, &view, now)).filter(|_| rule.outcome == GuardOutcome::RateLimited);
-            return Some(Guarded {
-                layer,
-                rule: format!("jobs.toml:{}", rule.at.line),
-                builtin: false,
-                outcome: rule.outcome,
-                is_proxys: false,
-                after,
-                excerpt: words,
-            });
-        }
-    }
-    if !asks_builtin {
-        return None;
-    }
-    RULES.iter().find_map(|rule| {
+    let own = |by_lack: bool| guards.rules.iter().filter(move |rule| rule.is_by_lack() == by_lack);
+    let own = |by_lack| own(by_lack).find_map(|rule| own_verdict(rule, page, &view, now));
+    let builtin = |by_lack: bool| {
+        let asked =
+            RULES.iter().filter(move |rule| asks_builtin && by_lack == (rule.outcome == GuardOutcome::NotContent));
         // A page that was not served can't be told by what it lacks, and says by its status what it is.
-        if rule.outcome == GuardOutcome::NotContent && !page.is_served() {
-            return None;
-        }
-        let words = conditions_hold(rule, page, &view)?;
-        Some(verdict(rule, page, &view, words, now))
+        let mut asked = asked.filter(|_| !by_lack || page.is_served());
+        asked.find_map(|rule| Some(verdict(rule, page, &view, conditions_hold(rule, page, &view)?, now)))
+    };
+    // What a page says of itself goes before what it lacks: a page of signing in has no article either.
+    own(false).or_else(|| builtin(false)).or_else(|| own(true)).or_else(|| builtin(true))
+}
+
+fn own_verdict(rule: &GuardRule, page: &Page<'_>, view: &View, now: Timestamp) -> Option<Guarded> {
+    let (layer, excerpt) = own::holds(rule, page, view)?;
+    let after = rule.after.or_else(|| asked(page, view, now)).filter(|_| rule.outcome == GuardOutcome::RateLimited);
+    Some(Guarded {
+        layer,
+        rule: format!("jobs.toml:{}", rule.at.line),
+        builtin: false,
+        outcome: rule.outcome,
+        is_proxys: false,
+        after,
+        excerpt,
     })
 }
 
@@ -334,6 +333,13 @@ fn has_number(line: &str) -> bool {
 
 fn shows_nothing(view: &View) -> bool {
     text::weight(&view.shown) <= 2 * SHOWN_NOTHING_MAX
+}
+
+/// Whether an address is a place of signing in, by its host and path.
+pub(crate) fn is_place_of_signing_in(url: &url::Url) -> bool {
+    // `sign_in` is as common there as `sign-in`.
+    let place = format!("{} {}", url.host_str().unwrap_or_default(), url.path()).to_lowercase().replace('_', "-");
+    sends_to(&place, Meaning::SignInPlace)
 }
 
 /// Whether one of the addresses or fields that a page sends its visitor by is such a place.

@@ -13,7 +13,7 @@ use std::{
 
 use tollgate_core::{ItemId, StageName, handler::Capability, outcome::Refusal};
 use tollgate_egress::{Caller, Gate, Held, Hop};
-use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, StateGate, ToolGate};
+use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, Late, StateGate, ToolGate};
 use tollgate_store::{
     ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, KeptPage, NewArtifact, Store, StoreError, StoredBlob, TOOLS_PER_ATTEMPT_MAX,
     TaskRef, ToolServed,
@@ -56,6 +56,7 @@ pub(crate) struct Attempt {
     job: tollgate_core::JobId,
     item: Option<AttemptItem>,
     ledger: Mutex<AttemptLedger>,
+    late: Late,
 }
 
 /// What an attempt has asked for so far.
@@ -101,7 +102,7 @@ pub(crate) enum CallPhase {
 pub(crate) struct AttemptEnded {
     /// The refusal that decides, if one does.
     pub(crate) refusal: Option<Refusal>,
-    /// Calls to the gate were under way when the attempt ended; this is how far the furthest was.
+    /// Calls to the gate were under way when the attempt's time was up; this is how far the furthest was.
     pub(crate) in_gate: Option<CallPhase>,
     pub(crate) last_url: Option<String>,
     pub(crate) answered: BTreeSet<String>,
@@ -132,7 +133,15 @@ impl Attempt {
         let allowed = job.hosts.clone().unwrap_or_default();
         let (tools, held) = (job.spec.tools(), Held::default());
         let caller = Caller { job: job.spec.name.clone(), allowed, tools, held };
-        Arc::new(Self { store, gate, caller, job: job.declared.id, item, ledger: Mutex::default() })
+        Arc::new(Self {
+            store,
+            gate,
+            caller,
+            job: job.declared.id,
+            item,
+            ledger: Mutex::default(),
+            late: Late::default(),
+        })
     }
 
     /// The gates that the job grants.
@@ -148,6 +157,7 @@ impl Attempt {
             tools: granted(Capability::Tools)
                 .then(|| Arc::new(tools::AttemptTools::new(self.clone())) as Arc<dyn ToolGate>),
             log: Arc::new(log),
+            late: self.late.clone(),
         }
     }
 
@@ -159,10 +169,9 @@ impl Attempt {
     /// Takes what is left. Later calls of a guest that was dropped change nothing any more.
     pub(crate) fn end(&self) -> AttemptEnded {
         let mut ledger = std::mem::take(&mut *self.ledger());
+        let in_gate = self.late.is_late().then(|| ledger.furthest()).flatten();
         let artifacts = &ledger.artifacts;
         ledger.pages.retain(|page| artifacts.iter().any(|kept| kept.blob.digest == page.blob));
-        let runs = ledger.under_way.values().any(|phase| *phase == CallPhase::Runs);
-        let in_gate = if runs { Some(CallPhase::Runs) } else { ledger.under_way.values().next().copied() };
         AttemptEnded {
             refusal: ledger.refusal.map(|(_, refusal)| refusal),
             in_gate,
@@ -230,6 +239,12 @@ impl AttemptLedger {
                 self.answered.insert(site.to_owned());
             }
         }
+    }
+
+    /// How far the furthest call that is under way is.
+    fn furthest(&self) -> Option<CallPhase> {
+        let runs = self.under_way.values().any(|phase| *phase == CallPhase::Runs);
+        if runs { Some(CallPhase::Runs) } else { self.under_way.values().next().copied() }
     }
 
     /// A call was refused in a way that decides.

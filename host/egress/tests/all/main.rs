@@ -3,4 +3,5 @@
 
 mod archive;
 mod lies;
+mod sessions;
 mod world;

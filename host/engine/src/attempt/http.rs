@@ -69,6 +69,7 @@ impl AttemptHttp {
     /// its own answer.
     async fn ask(&self, asked: Asked) -> Result<Answer, HttpError> {
         let began = self.attempt.ledger().begin(asked.url());
+        let _under_way = UnderWay { attempt: &self.attempt, call: began };
         let attempt = self.attempt.clone();
         let mut exchange = JoinSet::new();
         exchange.spawn(async move {
@@ -148,6 +149,21 @@ impl AttemptHttp {
                 Ok(Arc::new(AttemptResponse { attempt, response, asked, blob, is_named }) as Arc<dyn Fetched>)
             }
             Answer::Names(_) => Err(HttpError::Other("a list came in place of a page".to_owned())),
+        }
+    }
+}
+
+/// A call that is being asked. Where the guest lets go of it, it is under way no more; where the attempt's time is up, it
+/// is what the attempt waited for.
+struct UnderWay<'a> {
+    attempt: &'a Attempt,
+    call: u64,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.attempt.late.is_late() {
+            self.attempt.ledger().under_way.remove(&self.call);
         }
     }
 }

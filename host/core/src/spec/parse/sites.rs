@@ -12,7 +12,7 @@ use crate::{
     spec::{
         CONCURRENCY_DEFAULT, CONCURRENCY_MAX, ProxySpec, Rotation, Route, Secret, SitePattern, SiteSpec,
         diagnostic::did_you_mean,
-        raw::{RawAmount, RawJob, RawOneOrMany, RawProxy, RawSecret, RawSite},
+        raw::{RawAmount, RawJob, RawOneOrMany, RawProxy, RawSecret, RawSession, RawSite},
     },
 };
 
@@ -30,6 +30,7 @@ const DUPLICATES_MAX: u32 = 100;
 pub(super) struct Known<'a> {
     pub(super) proxies: &'a [ProxySpec],
     pub(super) jobs: &'a BTreeMap<String, Spanned<RawJob>>,
+    pub(super) sessions: &'a BTreeMap<String, Spanned<RawSession>>,
 }
 
 impl Reader<'_> {
@@ -100,6 +101,7 @@ impl Reader<'_> {
             guard: Arc::new(self.guards(raw, base)),
             duplicates: self.duplicates(mine_or(|site| &site.duplicates).as_ref()),
             jobs: jobs.map(|jobs| jobs.as_ref().iter().filter_map(|name| self.known_job(name, known)).collect()),
+            session: self.session_of_site(&pattern, raw, known.sessions),
             at: own.map(|own| self.place(own.span())),
             pattern,
         }
