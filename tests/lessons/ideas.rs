@@ -204,3 +204,27 @@ async fn r02_a_wording_that_nobody_has_heard_is_caught_by_what_the_page_lacks() 
     assert!(idea.item.outputs.is_empty(), "{SESSION_COOKIE}: {:?}", idea.item.outputs);
     stop(host).await;
 }
+
+#[tokio::test]
+async fn s11_once_cookies_expire_the_one_page_for_all_ideas_is_seen_and_the_session_renewed() {
+    let club = Club::with(Settings { session_views: 40, wall: Wall::Teaser, ..Settings::default() }).await;
+    let clock = TestClock::new();
+    let jobs = JOB.replace("session = \"ideas\"\n", "session = \"ideas\"\nduplicates = 3\n");
+    let host = club.world.start_at(&club.world.jobs(&jobs), clock.clone()).await;
+    while done(&host.operations().job("ideas").await.unwrap()) < all() {
+        wait(&host, |job| done(job) + retrying(job) == all() || job.job.pause.is_some()).await;
+        assert_eq!(host.operations().job("ideas").await.unwrap().job.pause, None);
+        clock.advance(Duration::from_secs(30));
+    }
+    let mut titles = std::collections::BTreeSet::new();
+    for key in keys(host.operations(), "ideas").await {
+        let idea = detail_of(&host, "ideas", &key).await;
+        assert!(idea.quality_flags.values().all(Vec::is_empty), "{key}: {:?}", idea.quality_flags);
+        let thesis = serde_json::to_value(&idea.item.outputs).unwrap();
+        assert_ne!(thesis["extract"]["title"], "Idea of the month", "{key}");
+        titles.insert(thesis["fetch"]["url"].to_string());
+    }
+    assert_eq!(titles.len() as u64, all(), "each idea has its own page");
+    assert!((3..=6).contains(&club.site.sessions_given()), "{}", club.site.sessions_given());
+    stop(host).await;
+}

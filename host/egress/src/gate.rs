@@ -29,7 +29,7 @@ use crate::{
     archive::Archives,
     error::refusal,
     exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Via},
-    guard::{self, DUPLICATE, GUARDED_BYTES_MAX, Guarded},
+    guard::{self, GUARDED_BYTES_MAX, Guarded},
     guarding::{self, BESIDE_BYTES_MIN, Guarding},
     headers,
     proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
@@ -143,7 +143,7 @@ pub struct Gate {
     pub(crate) sites: Sites,
     /// Requests over proxies that take turns.
     turns: AtomicUsize,
-    guarding: Guarding,
+    pub(crate) guarding: Guarding,
     pub(crate) archives: Archives,
     pub(crate) sessions: Sessions,
 }
@@ -494,27 +494,12 @@ impl Gate {
         site.refused(CoolingKind::Blocked, reason, after, now, &*self.options.memory).await
     }
 
-    /// How many items the site of an address may serve one and the same page (S11); absent: nobody looks.
-    #[must_use]
-    pub fn duplicates_max(&self, url: &str) -> Option<u32> {
-        self.address_of(url)?.site.duplicates
-    }
-
-    /// The site of `url` served more items one and the same page than it may: its guard trips, as over a page that is no
-    /// content. Answers what the attempt is judged by.
-    pub async fn duplicated(&self, url: &str, what: &str) -> Refusal {
-        self.guarding.count(DUPLICATE);
-        // No site has a session yet, which would have expired: the site is taken to block us.
-        let outcome = GuardOutcome::Blocked;
-        let about = self.address_of(url).map_or_else(String::new, |address| address.authority);
-        let message = format!("{about}: guard `{DUPLICATE}` (built-in, text): {outcome}, {what}");
-        let after = self.block(url, &message).await;
-        refusal(RefusalKind::Blocked, &about, &message, Some(after))
-    }
-
     /// An attempt has ended. If it did `well`, the sites that answered it work, and their circuits are closed; else it said
     /// nothing of them, and where it was the one that tried, another may.
     pub async fn ended(&self, caller: &Caller, answered: &BTreeSet<String>, well: bool) {
+        if well {
+            answered.iter().for_each(|authority| self.trust_session(authority));
+        }
         for site in answered.iter().filter_map(|authority| self.sites.known(authority)) {
             if well {
                 site.works(self.options.clock.now(), &*self.options.memory).await;
@@ -525,7 +510,7 @@ impl Gate {
     }
 
     /// An address that was asked for, whoever asked.
-    fn address_of(&self, url: &str) -> Option<Address> {
+    pub(crate) fn address_of(&self, url: &str) -> Option<Address> {
         let caller = Caller::of(JobName::new("host").ok()?, Vec::new());
         address::decide(&self.deployment, &caller, address::parse(url).ok()?, Named::Host).ok()
     }

@@ -8,6 +8,7 @@
 
 mod address;
 mod archive;
+mod copies;
 mod error;
 mod exchange;
 mod explain;

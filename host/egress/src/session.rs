@@ -8,6 +8,7 @@ mod asked;
 mod browser;
 mod chain;
 pub(crate) mod cookie;
+mod doubt;
 mod kept;
 pub(crate) mod netscape;
 mod renewal;
@@ -29,11 +30,14 @@ use tollgate_core::{
 use url::Url;
 
 pub use self::asked::{SessionError, SessionSource, SessionStatus, SessionTest};
-pub(crate) use self::renewal::{Lease, Stopped};
 use self::{
     browser::Stand,
     cookie::Jar,
     kept::{Kept, Origin},
+};
+pub(crate) use self::{
+    doubt::Doubt,
+    renewal::{Lease, Stopped},
 };
 use crate::Refused;
 
@@ -87,6 +91,8 @@ struct State {
     /// What a former process kept has been looked at.
     is_kept_read: bool,
     failed: Option<Failed>,
+    /// It was taken as expired without its site's word (`doubt`), and nothing has ended well since.
+    is_doubted: bool,
     /// Runs of the chain that came to an end, and what stood in the way of the last one.
     runs: u64,
     last_refused: Option<Refused>,

@@ -97,6 +97,15 @@ pub(crate) enum CallPhase {
     Runs,
 }
 
+/// Sites that answered an attempt, none of whose answers was refused.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// Who it was.
+    pub(crate) caller: Caller,
+    /// By host name and port.
+    pub(crate) sites: BTreeSet<String>,
+}
+
 /// What is left of an attempt; nothing of one that ended before any gate was opened.
 #[derive(Debug, Default)]
 pub(crate) struct AttemptEnded {
@@ -105,9 +114,8 @@ pub(crate) struct AttemptEnded {
     /// Calls to the gate were under way when the attempt's time was up; this is how far the furthest was.
     pub(crate) in_gate: Option<CallPhase>,
     pub(crate) last_url: Option<String>,
-    pub(crate) answered: BTreeSet<String>,
-    /// Who it was, for the gate; absent if it asked for nothing.
-    pub(crate) caller: Option<Caller>,
+    /// The sites that answered it, for the gate; absent of one that had no gate.
+    pub(crate) answered: Option<Answered>,
     pub(crate) requests: u32,
     pub(crate) bytes_received: u64,
     pub(crate) tools: Vec<ToolServed>,
@@ -176,8 +184,7 @@ impl Attempt {
             refusal: ledger.refusal.map(|(_, refusal)| refusal),
             in_gate,
             last_url: ledger.last_url,
-            answered: ledger.answered,
-            caller: Some(self.caller.clone()),
+            answered: Some(Answered { caller: self.caller.clone(), sites: ledger.answered }),
             requests: ledger.requests,
             bytes_received: ledger.bytes_received,
             tools: ledger.tools,

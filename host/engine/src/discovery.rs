@@ -64,7 +64,9 @@ pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, Stor
     if let Some(gone) = ended.store_gone.take() {
         return Err(gone);
     }
-    tell_gate(tools, &ended, matches!(report.result, Ok(Ok(_)))).await;
+    if let Some(answered) = &ended.answered {
+        tell_gate(tools, answered, matches!(report.result, Ok(Ok(_)))).await;
+    }
     let ran = |outcome| Ran { outcome, ended, guest_us };
     let result = match report.result {
         Ok(Ok(found)) => {

@@ -17,7 +17,7 @@ use tollgate_store::{
 };
 
 use crate::{
-    attempt::{Attempt, AttemptEnded, AttemptLog, AttemptName, CallPhase, GUARDED_PREFIX},
+    attempt::{Answered, Attempt, AttemptEnded, AttemptLog, AttemptName, CallPhase, GUARDED_PREFIX},
     plan::{JobPlan, StagePlan},
     supervise,
 };
@@ -29,7 +29,15 @@ pub(crate) struct Tools {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// What has been run, before it is settled.
+/// What has been run and judged, before it is settled.
+struct Judged {
+    settlement: Settlement,
+    in_the_way: Option<InTheWay>,
+    /// Of what ended well: the gate is told of it once it is settled.
+    well: Option<Answered>,
+}
+
+/// What has been run, before it is judged.
 pub(crate) struct Ran {
     pub(crate) outcome: Outcome,
     pub(crate) ended: AttemptEnded,
@@ -99,7 +107,9 @@ async fn run_and_settle(
     ended_well: impl FnOnce(),
 ) -> Result<Executed, Unsettled> {
     let started_at = tools.clock.now();
-    let (settlement, in_the_way) = match supervise::catch(attempt(tools, job, stage, &claim, started_at)).await {
+    let Judged { settlement, in_the_way, well } = match supervise::catch(attempt(tools, job, stage, &claim, started_at))
+        .await
+    {
         Ok(attempted) => attempted?,
         Err(panic) => {
             tracing::error!(job = %job.spec.name, item = %claim.key, panic, "the host panicked while it ran a task");
@@ -114,6 +124,10 @@ async fn run_and_settle(
         ended_well();
     }
     let (settled, duplicated) = settle(tools, job, stage, &claim, settlement).await?;
+    // Not before: of a page that several items were served, only the store knows that it is none.
+    if let Some(well) = well.filter(|_| duplicated.is_none()) {
+        tell_gate(tools, &well, true).await;
+    }
     Ok(Executed { settled, in_the_way: duplicated.or(in_the_way) })
 }
 
@@ -124,10 +138,13 @@ async fn attempt(
     stage: &StagePlan,
     claim: &Claim,
     started_at: Timestamp,
-) -> Result<(Settlement, Option<InTheWay>), StoreError> {
+) -> Result<Judged, StoreError> {
     let ran = match condition(stage, claim) {
         Err(message) => Ran::nothing(Outcome::Stage(StageError::Failed(message))),
-        Ok(Some(reason)) => return Ok((skipped(claim, reason, started_at), None)),
+        Ok(Some(reason)) => {
+            let settlement = skipped(claim, reason, started_at);
+            return Ok(Judged { settlement, in_the_way: None, well: None });
+        }
         Ok(None) => {
             let attempt = Attempt::new(tools.store.clone(), tools.gate.clone(), job, Some((stage, claim.task.item)));
             let report = match missing_input(tools, stage, claim).await? {
@@ -178,7 +195,7 @@ async fn settle(
     match one(settlement).await {
         Err(error @ StoreError::TooLarge { .. }) => {
             let ran = Ran::nothing(Outcome::Contract(error.to_string()));
-            let (mut failed, _) = settlement_of(tools, job, stage, claim, started_at, ran).await;
+            let mut failed = settlement_of(tools, job, stage, claim, started_at, ran).await.settlement;
             // What it cost and what it kept is as it was.
             (failed.artifacts, failed.pages) = (artifacts, pages);
             spent.into_iter().for_each(|spent| cost_of(&mut failed, &spent));
@@ -231,12 +248,13 @@ async fn duplicated(
         "{items} items were served one and the same page{others}; if it is content, write a higher `duplicates` for the \
          site, or `duplicates = false`"
     );
-    let refusal = tools.gate.duplicated(&url, &what).await;
+    let refusal = tools.gate.duplicated(&url, &what, started_at).await;
     tracing::warn!(job = %job.spec.name, item = %claim.key, stage = %stage.spec.name, url, "{}", refusal.message);
     let after = refusal.after.unwrap_or_default();
     (kept.last_url, kept.refusal) = (Some(url), Some(refusal.clone()));
     let ran = Ran { outcome: Outcome::Contract(refusal.message.clone()), ended: kept, guest_us: 0 };
-    let (mut settlement, in_the_way) = settlement_of(tools, job, stage, claim, started_at, ran).await;
+    let judged = settlement_of(tools, job, stage, claim, started_at, ran).await;
+    let Judged { mut settlement, in_the_way, .. } = judged;
     let (due, reason) = match &settlement.verdict {
         Verdict::Later { due, reason } => (*due, reason.clone()),
         // This one has been tried for long enough; the others are tried again all the same.
@@ -376,7 +394,7 @@ async fn settlement_of(
     claim: &Claim,
     started_at: Timestamp,
     ran: Ran,
-) -> (Settlement, Option<InTheWay>) {
+) -> Judged {
     let now = tools.clock.now();
     let refusal = deciding_refusal(tools, &ran).await;
     let decision = decide(ran.outcome, refusal.as_ref(), claim.tally, &stage.spec.retry, now, draw());
@@ -395,7 +413,13 @@ async fn settlement_of(
     };
     log_end(job, stage, claim, &decision);
     let well = matches!(decision.verdict, Verdict::Done(_) | Verdict::Nothing(_) | Verdict::Reject(_));
-    tell_gate(tools, &ran.ended, well).await;
+    let well = match ran.ended.answered {
+        Some(answered) if !well => {
+            tell_gate(tools, &answered, false).await;
+            None
+        }
+        answered => answered,
+    };
     let fingerprint = matches!(decision.verdict, Verdict::Done(_)).then(|| fingerprint(stage, claim));
     let in_the_way = in_the_way(&decision.verdict, refusal, now);
     let settlement = Settlement {
@@ -412,14 +436,12 @@ async fn settlement_of(
         take_back: None,
         now,
     };
-    (settlement, in_the_way)
+    Judged { settlement, in_the_way, well }
 }
 
 /// Tells the gate what an attempt says of the sites that answered it.
-pub(crate) async fn tell_gate(tools: &Tools, ended: &AttemptEnded, well: bool) {
-    if let Some(caller) = &ended.caller {
-        tools.gate.ended(caller, &ended.answered, well).await;
-    }
+pub(crate) async fn tell_gate(tools: &Tools, answered: &Answered, well: bool) {
+    tools.gate.ended(&answered.caller, &answered.sites, well).await;
 }
 
 /// The refusal by which an attempt is judged: the gate's, or what the handler's own words do to the site.

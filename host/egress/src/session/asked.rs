@@ -191,27 +191,6 @@ impl Gate {
         Ok(self.session_status(session))
     }
 
-    /// The pages of a site that came up to `seen` weren't for members (S11): its session is taken as expired, and the next
-    /// request renews it. `site` is a host name and port, as a response names it. False: it has no session, or another one
-    /// since.
-    pub async fn session_expired(&self, site: &str, seen: Timestamp) -> bool {
-        let with_port = site.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-        let (host, port) = with_port.unwrap_or((site, 443));
-        let Some(session) = self.deployment.site(host, port).and_then(|site| self.sessions.of_site(site)) else {
-            return false;
-        };
-        let is_over = {
-            let mut state = session.state();
-            let current = state.current.as_mut().filter(|current| current.since <= seen && !current.is_over);
-            current.map(|current| current.is_over = true).is_some()
-        };
-        if is_over {
-            tracing::info!(session = session.spec.name, site, "a session is taken as expired");
-            session.keep(&self.sessions.folder).await;
-        }
-        is_over
-    }
-
     fn named_session(&self, name: &str) -> Result<&Arc<Session>, SessionError> {
         self.sessions.all.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.sessions.all.keys().map(String::as_str).collect();

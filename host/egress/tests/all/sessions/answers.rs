@@ -108,14 +108,37 @@ async fn s11_a_session_that_the_engine_calls_expired_is_renewed_by_the_next_requ
     world.site.expire();
     let page = world.get(IDEA).await.unwrap().body.bytes().await.unwrap();
     assert!(String::from_utf8_lossy(&page).contains("Idea of the month"), "no guard sees it");
-    let seen = world.clock.now();
-    assert!(!world.gate.session_expired("other.example:80", seen).await);
-    assert!(!world.gate.session_expired("ideas.example:80", Timestamp(seen.0 - 1)).await, "older than the session");
-    assert!(world.gate.session_expired("ideas.example:80", seen).await);
-    assert!(!world.gate.session_expired("ideas.example:80", seen).await, "once for all who hold such pages");
+    let met = async |url: &str, began| world.gate.duplicated(url, "2 items were served it", began).await;
+    let began = world.clock.now();
+    let other = met("http://other.example/", began).await;
+    assert_eq!(other.kind, RefusalKind::Blocked, "a site without a session is left alone: {other:?}");
+    let before = met(IDEA, Timestamp(began.0 - 1)).await;
+    assert_eq!(before.kind, RefusalKind::Later, "it came before the session: {before:?}");
+    for _ in 0..2 {
+        let expired = met(IDEA, began).await;
+        assert_eq!(expired.kind, RefusalKind::Later, "once for all who hold such pages: {expired:?}");
+        assert!(expired.message.contains("renewed"), "{expired:?}");
+    }
     world.restart();
     let page = world.get(IDEA).await.unwrap().body.bytes().await.unwrap();
     assert!(!String::from_utf8_lossy(&page).contains("Idea of the month"), "over a restart, too");
+    assert_eq!(world.asked("/session"), 2);
+}
+
+#[tokio::test]
+async fn s11_a_page_that_comes_again_with_a_renewed_session_wants_a_person() {
+    let world = World::with_firefox(17).await;
+    assert!(world.gives_idea().await);
+    let met = async || world.gate.duplicated(IDEA, "2 items were served it", world.clock.now()).await;
+    assert_eq!(met().await.kind, RefusalKind::Later);
+    assert!(world.gives_idea().await);
+    let again = met().await;
+    assert_eq!(again.kind, RefusalKind::LoginRequired);
+    assert!(again.message.contains("logged in"), "what a person has to do: {again:?}");
+    // Where something ended well, the session had helped, and this one is over in its turn.
+    let caller = tollgate_egress::Caller::of(tollgate_core::JobName::new("test").unwrap(), Vec::new());
+    world.gate.ended(&caller, &["ideas.example:80".to_owned()].into(), true).await;
+    assert_eq!(met().await.kind, RefusalKind::Later);
     assert_eq!(world.asked("/session"), 2);
 }
 
