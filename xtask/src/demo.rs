@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -32,10 +32,15 @@ pub(crate) fn demo() -> Result<()> {
     eprintln!("built after {} s", start.elapsed().as_secs());
 
     let scratch = tempfile::Builder::new().prefix("tollgate-demo-").tempdir()?;
-    let sim = Sim::start(scratch.path())?;
-    eprintln!("the small internet is there: {} pages wait behind its proxy", DONE_MIN);
-    let tollgate = Tollgate { sim: &sim, data: scratch.path().join("data") };
+    let sim = Sim::start(scratch.path(), &[])?;
+    crawl(&Tollgate { sim: &sim, data: scratch.path().join("data"), file: "jobs.toml".into(), start: &Command::new })?;
+    println!("\nThe demo is over after {} s: all as it should be.", start.elapsed().as_secs());
+    Ok(())
+}
 
+/// Crawls the shop, shows what came of it, and holds it against what the shop has.
+pub(crate) fn crawl(tollgate: &Tollgate<'_>) -> Result<()> {
+    eprintln!("the small internet is there: {DONE_MIN} pages wait behind its proxy");
     let status = tollgate.command(&["run", "--until-idle", "--listen", "127.0.0.1:0"]).status()?;
     println!("\nSome of what was extracted:");
     tollgate.show(&["export", "catalogue", "--stage", "extract", "--status", "done", "--limit", "12"])?;
@@ -44,13 +49,11 @@ pub(crate) fn demo() -> Result<()> {
     tollgate.show(&["item", "list", "catalogue", "--status", "skipped"])?;
 
     ensure!(status.success(), "the run ended with {status}");
-    judge(&tollgate, &sim)?;
-    println!("\nThe demo is over after {} s: all as it should be.", start.elapsed().as_secs());
-    Ok(())
+    judge(tollgate)
 }
 
 /// Holds the outcome against what the shop has.
-fn judge(tollgate: &Tollgate<'_>, sim: &Sim) -> Result<()> {
+fn judge(tollgate: &Tollgate<'_>) -> Result<()> {
     let overview = tollgate.json(&["status"])?;
     let jobs = overview["jobs"].as_array().context("the status names no jobs")?;
     let job = jobs.iter().find(|job| job["name"] == "catalogue").context("the job is missing")?;
@@ -62,31 +65,35 @@ fn judge(tollgate: &Tollgate<'_>, sim: &Sim) -> Result<()> {
         ensure!(item["item"]["status"] == "done", "{key} is {}", item["item"]["status"]);
     }
     println!("\n{done} pages are done, those that answered 429 and 503 at first among them.");
-    println!("{}", sim.counts()?);
+    println!("{}", tollgate.sim.counts()?);
     Ok(())
 }
 
-/// The program, over the demo's data folder and proxy.
-struct Tollgate<'a> {
-    sim: &'a Sim,
-    data: std::path::PathBuf,
+/// The program, over a data folder and the small internet's proxy.
+pub(crate) struct Tollgate<'a> {
+    pub(crate) sim: &'a Sim,
+    pub(crate) data: PathBuf,
+    /// Its jobs.toml.
+    pub(crate) file: PathBuf,
+    /// How a program is started.
+    pub(crate) start: &'a dyn Fn(PathBuf) -> Command,
 }
 
 impl Tollgate<'_> {
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(target().join("debug/tollgate"));
-        command.current_dir(root()).arg("--file").arg("jobs.toml").arg("--data").arg(&self.data).args(args);
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = (self.start)(target().join("debug/tollgate"));
+        command.current_dir(root()).arg("--file").arg(&self.file).arg("--data").arg(&self.data).args(args);
         command.env("TOLLGATE_PROXY", &self.sim.proxy).env("TOLLGATE_PROXY_CA", &self.sim.ca);
         command
     }
 
-    fn show(&self, args: &[&str]) -> Result<()> {
+    pub(crate) fn show(&self, args: &[&str]) -> Result<()> {
         let status = self.command(args).status()?;
         ensure!(status.success(), "tollgate {} ended with {status}", args.join(" "));
         Ok(())
     }
 
-    fn json(&self, args: &[&str]) -> Result<Value> {
+    pub(crate) fn json(&self, args: &[&str]) -> Result<Value> {
         let output = self.command(args).args(["-o", "json"]).stderr(Stdio::inherit()).output()?;
         ensure!(output.status.success(), "tollgate {} ended with {}", args.join(" "), output.status);
         Ok(serde_json::from_slice(&output.stdout)?)
@@ -94,21 +101,26 @@ impl Tollgate<'_> {
 }
 
 /// The small internet, ended by its process id when this goes.
-struct Sim {
+pub(crate) struct Sim {
     process: Child,
-    proxy: String,
+    /// The proxy's address.
+    pub(crate) proxy: String,
     ca: String,
     admin: String,
+    /// Where each site listens itself, by its name.
+    pub(crate) direct: Value,
 }
 
 impl Sim {
-    fn start(scratch: &Path) -> Result<Self> {
+    /// Starts it with more arguments, in a folder that is its own.
+    pub(crate) fn start(scratch: &Path, more: &[&str]) -> Result<Self> {
         let (ready, ca) = (scratch.join("ready.json"), scratch.join("ca.pem"));
         let mut process = Command::new(target().join("debug/sim"))
             .arg("--ready")
             .arg(&ready)
             .arg("--ca-out")
             .arg(&ca)
+            .args(more)
             .stdin(Stdio::null())
             .spawn()
             .context("the small internet can't be started")?;
@@ -126,19 +138,30 @@ impl Sim {
         }
         let facts: Value = serde_json::from_str(&fs::read_to_string(&ready)?)?;
         let text = |key: &str| facts[key].as_str().map(ToOwned::to_owned).with_context(|| format!("{key} is missing"));
-        Ok(Self { process, proxy: text("proxy")?, ca: ca.display().to_string(), admin: text("admin")? })
+        Ok(Self {
+            process,
+            proxy: text("proxy")?,
+            ca: ca.display().to_string(),
+            admin: text("admin")?,
+            direct: facts["direct"].clone(),
+        })
     }
 
     /// What the proxy and the sites counted, as one sentence; requests past the proxy are a failure.
-    fn counts(&self) -> Result<String> {
-        let counts = http_get(&self.admin, "/_sim/counts")?;
-        let counts: Value = serde_json::from_str(&counts)?;
-        let (proxied, direct) = (counts["via_proxy"].as_u64(), counts["direct"].as_u64());
-        let (Some(proxied), Some(direct)) = (proxied, direct) else {
-            bail!("the small internet's counts are incomplete: {counts}");
-        };
+    pub(crate) fn counts(&self) -> Result<String> {
+        let (proxied, direct) = self.counted()?;
         ensure!(direct == 0, "{direct} requests went past the proxy");
         Ok(format!("The small internet counted {proxied} requests through the proxy, {direct} past it."))
+    }
+
+    /// Requests through the proxy, and past it.
+    pub(crate) fn counted(&self) -> Result<(u64, u64)> {
+        let counts = http_get(&self.admin, "/_sim/counts")?;
+        let counts: Value = serde_json::from_str(&counts)?;
+        match (counts["via_proxy"].as_u64(), counts["direct"].as_u64()) {
+            (Some(proxied), Some(direct)) => Ok((proxied, direct)),
+            _ => bail!("the small internet's counts are incomplete: {counts}"),
+        }
     }
 }
 

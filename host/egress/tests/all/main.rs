@@ -3,4 +3,5 @@
 
 mod archive;
 mod lies;
+mod redirects;
 mod world;

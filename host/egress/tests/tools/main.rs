@@ -3,5 +3,6 @@
 
 mod limits;
 mod policy;
+mod redirects;
 mod rules;
 mod world;
