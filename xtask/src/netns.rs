@@ -33,8 +33,8 @@ pub(crate) const LEAK: &str = "netns-leak";
 /// What is to be done there, in the scratch folder.
 const PLAN: &str = "plan.json";
 /// What must be possible there.
-const PROBE: &str = "ip link add probe0 type veth peer name probe1 && mount -t tmpfs tmpfs /run && touch /run/n && unshare --net=/run/n true \
-                     && nsenter --net=/run/n true";
+const PROBE: &str = "ip link add probe0 type veth peer name probe1 && mount -t tmpfs tmpfs /run && touch /run/n \
+                     && unshare --net=/run/n true && nsenter --net=/run/n true";
 
 /// What was built before, since nothing can be fetched within.
 #[derive(Debug, Serialize, Deserialize)]
