@@ -174,7 +174,7 @@ fn tools(plan: &Plan, sim: &Sim, folder: &Path, start: &dyn Fn(PathBuf) -> Comma
     let entry = &entry[..entry.find("\n[tool.ffmpeg]").context("jobs.toml ships no ffmpeg behind it")?];
     let of = |name: &str, command: &Path| {
         let named = entry.replace("[tool.yt-dlp]", &format!("[tool.{name}]"));
-        named.replace("command = \"yt-dlp\"", &format!("command = {:?}", command.display().to_string()))
+        named.replace("command = \"yt-dlp\"", &format!("command = {:?}", command.display().to_string())) + "\n"
     };
     let own = root().join("tests/tools");
     let head = format!(
