@@ -36,11 +36,15 @@ pub(crate) fn demo() -> Result<()> {
     eprintln!("built after {} s", start.elapsed().as_secs());
 
     let scratch = tempfile::Builder::new().prefix("tollgate-demo-").tempdir()?;
-    let folder = lay_out(scratch.path())?;
-    let sim = Sim::start(scratch.path(), &folder.join("cookies/ideas.txt"))?;
-    eprintln!("the small internet is there: {DONE_MIN} pages and {IDEAS_DONE} ideas wait behind its proxy");
-    let tollgate = Tollgate { sim: &sim, folder };
+    let sim = Sim::start(scratch.path(), &[])?;
+    crawl(&Tollgate { sim: &sim, folder: lay_out(scratch.path())?, start: &Command::new })?;
+    println!("\nThe demo is over after {} s: all as it should be.", start.elapsed().as_secs());
+    Ok(())
+}
 
+/// Crawls the shop and the club, shows what came of it, and holds it against what they have.
+pub(crate) fn crawl(tollgate: &Tollgate<'_>) -> Result<()> {
+    eprintln!("the small internet is there: {DONE_MIN} pages and {IDEAS_DONE} ideas wait behind its proxy");
     let status = tollgate.command(&["run", "--until-idle", "--listen", "127.0.0.1:0"]).status()?;
     println!("\nSome of what was extracted:");
     tollgate.show(&["export", "catalogue", "--stage", "extract", "--status", "done", "--limit", "12"])?;
@@ -50,22 +54,24 @@ pub(crate) fn demo() -> Result<()> {
     tollgate.show(&["item", "list", "catalogue", "--status", "skipped"])?;
 
     ensure!(status.success(), "the run ended with {status}");
-    judge(&tollgate, &sim)?;
-    println!("\nThe demo is over after {} s: all as it should be.", start.elapsed().as_secs());
-    Ok(())
+    judge(tollgate)
 }
 
-/// Lays jobs.toml out as it ships, beside the handlers, in a folder where a member's cookies may stand.
-fn lay_out(scratch: &Path) -> Result<PathBuf> {
-    let folder = scratch.join("deployment");
-    fs::create_dir_all(folder.join("cookies"))?;
+/// Lays jobs.toml out as it ships, beside the handlers and the member's cookies that a small internet left there.
+pub(crate) fn lay_out(scratch: &Path) -> Result<PathBuf> {
+    let folder = deployment(scratch);
     fs::copy(root().join("jobs.toml"), folder.join("jobs.toml"))?;
     std::os::unix::fs::symlink(root().join("handlers"), folder.join("handlers"))?;
     Ok(folder)
 }
 
+/// What is deployed.
+fn deployment(scratch: &Path) -> PathBuf {
+    scratch.join("deployment")
+}
+
 /// Holds the outcome against what the shop and the club have.
-fn judge(tollgate: &Tollgate<'_>, sim: &Sim) -> Result<()> {
+fn judge(tollgate: &Tollgate<'_>) -> Result<()> {
     let overview = tollgate.json(&["status"])?;
     let jobs = overview["jobs"].as_array().context("the status names no jobs")?;
     let done = |name: &str| {
@@ -83,31 +89,33 @@ fn judge(tollgate: &Tollgate<'_>, sim: &Sim) -> Result<()> {
     }
     println!("\n{done} pages are done, those that answered 429 and 503 at first among them.");
     println!("{ideas} ideas are done, though the session that shows them expired after each {SESSION_VIEWS}.");
-    println!("{}", sim.counts()?);
+    println!("{}", tollgate.sim.counts()?);
     Ok(())
 }
 
-/// The program, over the demo's folder and proxy.
-struct Tollgate<'a> {
-    sim: &'a Sim,
-    folder: PathBuf,
+/// The program, over a folder with a jobs.toml and the small internet's proxy.
+pub(crate) struct Tollgate<'a> {
+    pub(crate) sim: &'a Sim,
+    pub(crate) folder: PathBuf,
+    /// How a program is started.
+    pub(crate) start: &'a dyn Fn(PathBuf) -> Command,
 }
 
 impl Tollgate<'_> {
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(target().join("debug/tollgate"));
+        let mut command = (self.start)(target().join("debug/tollgate"));
         command.current_dir(&self.folder).args(args);
         command.env("TOLLGATE_PROXY", &self.sim.proxy).env("TOLLGATE_PROXY_CA", &self.sim.ca);
         command
     }
 
-    fn show(&self, args: &[&str]) -> Result<()> {
+    pub(crate) fn show(&self, args: &[&str]) -> Result<()> {
         let status = self.command(args).status()?;
         ensure!(status.success(), "tollgate {} ended with {status}", args.join(" "));
         Ok(())
     }
 
-    fn json(&self, args: &[&str]) -> Result<Value> {
+    pub(crate) fn json(&self, args: &[&str]) -> Result<Value> {
         let output = self.command(args).args(["-o", "json"]).stderr(Stdio::inherit()).output()?;
         ensure!(output.status.success(), "tollgate {} ended with {}", args.join(" "), output.status);
         Ok(serde_json::from_slice(&output.stdout)?)
@@ -115,15 +123,21 @@ impl Tollgate<'_> {
 }
 
 /// The small internet, ended by its process id when this goes.
-struct Sim {
+pub(crate) struct Sim {
     process: Child,
-    proxy: String,
+    /// The proxy's address.
+    pub(crate) proxy: String,
     ca: String,
     admin: String,
+    /// Where each site listens itself, by its name.
+    pub(crate) direct: Value,
 }
 
 impl Sim {
-    fn start(scratch: &Path, cookies: &Path) -> Result<Self> {
+    /// Starts it with more arguments, in a folder that is its own.
+    pub(crate) fn start(scratch: &Path, more: &[&str]) -> Result<Self> {
+        let cookies = deployment(scratch).join("cookies");
+        fs::create_dir_all(&cookies)?;
         let (ready, ca) = (scratch.join("ready.json"), scratch.join("ca.pem"));
         let mut process = Command::new(target().join("debug/sim"))
             .arg("--ready")
@@ -131,8 +145,9 @@ impl Sim {
             .arg("--ca-out")
             .arg(&ca)
             .arg("--cookies-out")
-            .arg(cookies)
+            .arg(cookies.join("ideas.txt"))
             .args(["--session-views", SESSION_VIEWS])
+            .args(more)
             .stdin(Stdio::null())
             .spawn()
             .context("the small internet can't be started")?;
@@ -150,19 +165,30 @@ impl Sim {
         }
         let facts: Value = serde_json::from_str(&fs::read_to_string(&ready)?)?;
         let text = |key: &str| facts[key].as_str().map(ToOwned::to_owned).with_context(|| format!("{key} is missing"));
-        Ok(Self { process, proxy: text("proxy")?, ca: ca.display().to_string(), admin: text("admin")? })
+        Ok(Self {
+            process,
+            proxy: text("proxy")?,
+            ca: ca.display().to_string(),
+            admin: text("admin")?,
+            direct: facts["direct"].clone(),
+        })
     }
 
     /// What the proxy and the sites counted, as one sentence; requests past the proxy are a failure.
-    fn counts(&self) -> Result<String> {
-        let counts = http_get(&self.admin, "/_sim/counts")?;
-        let counts: Value = serde_json::from_str(&counts)?;
-        let (proxied, direct) = (counts["via_proxy"].as_u64(), counts["direct"].as_u64());
-        let (Some(proxied), Some(direct)) = (proxied, direct) else {
-            bail!("the small internet's counts are incomplete: {counts}");
-        };
+    pub(crate) fn counts(&self) -> Result<String> {
+        let (proxied, direct) = self.counted()?;
         ensure!(direct == 0, "{direct} requests went past the proxy");
         Ok(format!("The small internet counted {proxied} requests through the proxy, {direct} past it."))
+    }
+
+    /// Requests through the proxy, and past it.
+    pub(crate) fn counted(&self) -> Result<(u64, u64)> {
+        let counts = http_get(&self.admin, "/_sim/counts")?;
+        let counts: Value = serde_json::from_str(&counts)?;
+        match (counts["via_proxy"].as_u64(), counts["direct"].as_u64()) {
+            (Some(proxied), Some(direct)) => Ok((proxied, direct)),
+            _ => bail!("the small internet's counts are incomplete: {counts}"),
+        }
     }
 }
 

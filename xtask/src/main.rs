@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod handlers;
 mod lines;
+mod netns;
 mod run;
 mod setup;
 mod soak;
@@ -17,7 +18,8 @@ const USAGE: &str = "\
 usage: cargo xtask CHORE
 
   demo             builds everything and shows the main job at work on a small internet of its own
-  test             format, lints, docs, dependency rules and all tests; what CI runs
+  test [netns]     format, lints, docs, dependency rules and all tests; what CI runs. `netns`, a part of it: the demo, tools
+                   and the gate's tests in a network namespace with no way but to the proxy, all packets captured
   build-handlers   compiles the reference and test handlers to components
   bench [WHAT]     figures beside their reference, in one run: figures [NAME…], crawl, small, peers; the first two where
                    nothing is named
@@ -30,7 +32,10 @@ fn main() -> ExitCode {
     let rest = args.get(1..).unwrap_or_default();
     let result = match chore {
         "demo" => demo::demo(),
-        "test" => test::test(),
+        "test" => test::test(rest),
+        // Parts of `test netns`, which runs this program again where the network is another.
+        netns::WITHIN => netns::within(rest),
+        netns::LEAK => netns::leak(rest),
         "build-handlers" => setup::wasm_target().and_then(|()| handlers::build()),
         "bench" => bench::bench(rest),
         "soak" => soak::soak(rest),

@@ -1,10 +1,10 @@
-//! What a fresh machine lacks: the wasm target, cargo-deny, a browser, Python.
+//! What a fresh machine lacks: the wasm target, cargo-deny, a browser, Python, the tools themselves, a packet capturer.
 
-use std::process::Command;
+use std::{fs, path::PathBuf, process::Command};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-use crate::run::{cargo, output, runs, step};
+use crate::run::{cargo, output, root, runs, step};
 
 /// What handlers are compiled for.
 pub(crate) const TARGET: &str = "wasm32-wasip2";
@@ -62,6 +62,63 @@ pub(crate) fn python() -> Result<()> {
     }
     let by_hand = "Install Python 3 (Debian: `apt-get install python3-minimal`).";
     debian_package("python3-minimal", "the tests of tools need python3", "some 20 MB", by_hand)
+}
+
+/// The version of yt-dlp that is tested.
+const TOOLS: &str = "tests/tools/requirements.txt";
+
+/// Where `host/egress/tests/real_tools` looks for yt-dlp.
+pub(crate) fn yt_dlp() -> PathBuf {
+    root().join("target/tools/bin/yt-dlp")
+}
+
+/// Finds the real yt-dlp, of the version that is written down, and ffmpeg, or installs them: the one in a folder of its own
+/// under `target`, the other where that can be done without asking.
+pub(crate) fn real_tools() -> Result<()> {
+    if !runs("ffmpeg", &["-version"]) {
+        let by_hand = "Install ffmpeg (Debian: `apt-get install ffmpeg`).";
+        debian_package("ffmpeg", "the tests of real tools need ffmpeg", "some 150 MB with what it needs", by_hand)?;
+    }
+    let wanted = fs::read_to_string(root().join(TOOLS)).with_context(|| format!("{TOOLS} can't be read"))?;
+    let version = wanted.lines().find_map(|line| line.strip_prefix("yt-dlp==")).context("no yt-dlp==VERSION there")?;
+    let installed = output(&yt_dlp().display().to_string(), &["--version"]);
+    if installed.is_some_and(|found| is_same_version(&found, version)) {
+        return Ok(());
+    }
+    let folder = root().join("target/tools");
+    let by_hand = format!(
+        "By hand: `python3 -m venv {0}`, then `{0}/bin/pip install -r {TOOLS}`, where the network can be reached.",
+        folder.display()
+    );
+    eprintln!("yt-dlp {version} is missing: installing it into {} (some 20 MB)", folder.display());
+    // Debian leaves what a venv needs out of its Python.
+    if !runs("python3", &["-c", "import ensurepip"]) {
+        debian_package("python3-venv", "yt-dlp is installed in a venv", "some 10 MB", &by_hand)?;
+    }
+    let mut venv = Command::new("python3");
+    step("python3 -m venv", venv.args(["-m", "venv", "--clear"]).arg(&folder), &by_hand)?;
+    let mut pip = Command::new(folder.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement", TOOLS]).current_dir(root());
+    step("pip install yt-dlp", &mut pip, &by_hand)
+}
+
+/// Versions are dates: 2026.01.05 here is 2026.1.5 there.
+fn is_same_version(one: &str, other: &str) -> bool {
+    let parts =
+        |text: &str| text.trim().split('.').map(|part| part.trim_start_matches('0').to_owned()).collect::<Vec<_>>();
+    parts(one) == parts(other)
+}
+
+/// Finds what `cargo xtask test netns` makes its network with, or installs it where that can be done without asking.
+pub(crate) fn capture() -> Result<()> {
+    let parts = [("ip", "-V", "iproute2", "some 3 MB"), ("tcpdump", "--version", "tcpdump", "some 2 MB")];
+    for (program, version, package, size) in parts {
+        if !runs(program, &[version]) {
+            let by_hand = format!("Install {package} (Debian: `apt-get install {package}`).");
+            debian_package(package, "the run in a namespace is captured", size, &by_hand)?;
+        }
+    }
+    Ok(())
 }
 
 fn debian_package(package: &str, why: &str, size: &str, by_hand: &str) -> Result<()> {

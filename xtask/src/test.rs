@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{
-    handlers,
+    handlers, netns,
     run::{cargo, step},
     setup,
 };
@@ -13,29 +13,73 @@ use crate::{
 /// How the names of tests begin that need a browser.
 const IN_A_BROWSER: &str = "in_a_browser_";
 
-pub(crate) fn test() -> Result<()> {
+/// With this, the tests of the real tools are built and run too.
+const WITH_REAL_TOOLS: [&str; 2] = ["--features", "tollgate-egress/real-tools"];
+
+/// Runs everything, or the part that is named.
+pub(crate) fn test(args: &[String]) -> Result<()> {
+    match args {
+        [] => everything(),
+        [part] if part == "netns" => only_netns(),
+        _ => bail!("the part of the tests that runs by itself is `netns`"),
+    }
+}
+
+/// The real tools, if they can be had, and cargo's arguments for their tests.
+fn real_tools() -> (Result<()>, &'static [&'static str]) {
+    let tools = setup::real_tools();
+    if let Err(error) = &tools {
+        eprintln!("── NOT CHECKED: the real yt-dlp and ffmpeg, and this will fail at its end: {error:#}");
+        return (tools, &[]);
+    }
+    (tools, &WITH_REAL_TOOLS)
+}
+
+fn only_netns() -> Result<()> {
+    setup::wasm_target()?;
+    setup::python()?;
+    let (tools, features) = real_tools();
+    handlers::build()?;
+    in_namespace(features)?;
+    tools.context("all else is well, but the real tools were not tested")
+}
+
+/// No packet past the proxy, where that can be seen.
+fn in_namespace(features: &[&str]) -> Result<()> {
+    if let netns::Checked::Not(why) = netns::netns(features)? {
+        eprintln!(
+            "── NOT CHECKED: that no packet goes past the proxy. This system lets nobody make a network namespace: {why}"
+        );
+    }
+    Ok(())
+}
+
+fn everything() -> Result<()> {
     let start = Instant::now();
     eprintln!("a first run from a clean clone takes some 25 minutes on two cores, most of it building");
     setup::wasm_target()?;
     setup::python()?;
+    let (tools, features) = real_tools();
     step("format", cargo().args(["fmt", "--all", "--check"]), "Run `cargo fmt --all`.")?;
     handlers::build()?;
-    let lints = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
-    step("lints", cargo().args(lints), "Read clippy's message above.")?;
+    let mut lints = cargo();
+    lints.args(["clippy", "--workspace", "--all-targets"]).args(features).args(["--", "--deny", "warnings"]);
+    step("lints", &mut lints, "Read clippy's message above.")?;
     // With the tests, so that what both stand on is built once: by themselves the programs ask for other features of it.
     step(
         "programs and tests",
-        cargo().args(["build", "--workspace", "--all-targets"]),
+        cargo().args(["build", "--workspace", "--all-targets"]).args(features),
         "Read the compiler's message above.",
     )?;
     let browser = setup::browser();
     let mut tests = cargo();
-    tests.args(["test", "--workspace", "--no-fail-fast"]);
+    tests.args(["test", "--workspace", "--no-fail-fast"]).args(features);
     if let Err(error) = &browser {
         eprintln!("── the tests named {IN_A_BROWSER}… are left out, and this will fail at its end: {error:#}");
         tests.args(["--", "--skip", IN_A_BROWSER]);
     }
     step("tests", &mut tests, "Read the failures above; each test runs alone with `cargo test NAME`.")?;
+    in_namespace(features)?;
     let mut docs = cargo();
     docs.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", &mut docs, "Read rustdoc's message above.")?;
@@ -45,6 +89,7 @@ pub(crate) fn test() -> Result<()> {
             "── NOT CHECKED: full and read-only disks. This system lets nobody make a namespace (`unshare -rm true`)."
         );
     }
+    tools.context("all else is well, but the real tools were not tested")?;
     browser.context("all else is well, but the page was not tested")?;
     eprintln!("all is well, after {} s", start.elapsed().as_secs());
     Ok(())

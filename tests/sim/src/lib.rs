@@ -11,6 +11,7 @@ mod authority;
 pub mod body;
 pub mod counts;
 pub mod faults;
+pub mod inside;
 mod proxy;
 pub mod release;
 mod serve;

@@ -16,6 +16,10 @@ struct Args {
     /// Where the proxy listens; without it, on a free port.
     #[arg(long)]
     listen: Option<SocketAddr>,
+    /// Lets `--listen` name an address outside of loopback; the sites' own ports are beside it then. For a network
+    /// namespace of its own.
+    #[arg(long, requires = "listen")]
+    beyond_loopback: bool,
     /// Where its own endpoint listens: `/_sim/counts`, `/_sim/proxy`, `/_sim/reset`.
     #[arg(long)]
     admin: Option<SocketAddr>,
@@ -68,6 +72,9 @@ async fn main() -> Result<()> {
     }
     if let Some(listen) = args.listen {
         builder = builder.listen(listen);
+    }
+    if args.beyond_loopback {
+        builder = builder.beyond_loopback();
     }
     if let Some(admin) = args.admin {
         builder = builder.admin(admin);

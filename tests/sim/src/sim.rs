@@ -43,6 +43,8 @@ pub struct Builder {
     credentials: Option<(String, String)>,
     proxy_addr: Option<SocketAddr>,
     admin_addr: Option<SocketAddr>,
+    /// Whether proxy and sites may listen elsewhere than on loopback.
+    is_beyond_loopback: bool,
 }
 
 impl Builder {
@@ -64,6 +66,14 @@ impl Builder {
     #[must_use]
     pub fn listen(mut self, addr: SocketAddr) -> Self {
         self.proxy_addr = Some(addr);
+        self
+    }
+
+    /// Lets the proxy listen where [`Builder::listen`] says, on loopback or not, and every site on a free port beside it:
+    /// for a network namespace whose only other end is the host under test.
+    #[must_use]
+    pub fn beyond_loopback(mut self) -> Self {
+        self.is_beyond_loopback = true;
         self
     }
 
@@ -90,7 +100,11 @@ impl Builder {
         let ca_pem = authority.pem().to_owned();
         let world = Arc::new(World { entries, counter: Arc::new(Counter::new()), proxy_auth, ca_pem });
 
-        let addr = loopback(self.proxy_addr)?;
+        let addr = match self.proxy_addr {
+            Some(addr) if self.is_beyond_loopback => addr,
+            addr => loopback(addr)?,
+        };
+        let any_port = SocketAddr::new(addr.ip(), 0);
         let proxy = Proxy::start(world.clone(), addr).map_err(|error| SimError::Listen(addr, error))?;
         let proxy = Arc::new(proxy);
         let addr = loopback(self.admin_addr)?;
@@ -98,9 +112,9 @@ impl Builder {
         let mut naked = HashMap::new();
         for (host, entry) in &world.entries {
             let (shared, entry) = (world.clone(), entry.clone());
-            let listening = reserve(ANY_PORT)
+            let listening = reserve(any_port)
                 .and_then(|socket| Listening::start(socket, move |wire| direct(shared.clone(), entry.clone(), wire)))
-                .map_err(|error| SimError::Listen(ANY_PORT, error))?;
+                .map_err(|error| SimError::Listen(any_port, error))?;
             naked.insert(host.clone(), listening);
         }
         Ok(Sim { world, proxy, admin, naked, credentials: self.credentials })

@@ -15,6 +15,8 @@ use crate::secret;
 const PASSWORD_BYTES_MIN: usize = 4;
 /// Values of variables shorter than this are no secrets: a language, a number.
 const VALUE_BYTES_MIN: usize = 8;
+/// Variables that except names from the proxy.
+const NO_EXCEPTION: [&str; 2] = ["no_proxy", "NO_PROXY"];
 /// What stands in a secret's place.
 const HIDDEN: &str = "[hidden]";
 
@@ -92,6 +94,8 @@ impl<'a> Handover<'a> {
             let names: BTreeSet<String> =
                 network.proxy_env.iter().flat_map(both).chain(network.proxy_env.clone()).collect();
             env.extend(names.into_iter().map(|name| (name.into(), proxy.into())));
+            // Whatever an entry takes over from our own environment: no name is an exception (trap 11).
+            env.extend(NO_EXCEPTION.map(|name| (name.into(), OsString::new())));
             let ca = ca.iter().flat_map(|ca| network.ca_env.iter().map(move |name| (name.into(), ca.into())));
             env.extend(ca);
         }

@@ -3,5 +3,6 @@
 
 mod archive;
 mod lies;
+mod redirects;
 mod sessions;
 mod world;

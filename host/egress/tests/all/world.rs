@@ -40,7 +40,11 @@ impl World {
     /// Sites behind a proxy, and what jobs.toml says besides.
     pub(crate) async fn new(sites: Vec<(&str, Arc<dyn Site>)>, more: &str) -> Self {
         let builder = sites.into_iter().fold(Sim::builder(), |builder, (host, site)| builder.site(host, site));
-        let sim = builder.start().await.unwrap();
+        Self::over(builder.start().await.unwrap(), more)
+    }
+
+    /// A gate over a small internet that is there.
+    pub(crate) fn over(sim: Sim, more: &str) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let text = format!("[proxy.main]\nurl = \"{}\"\n{more}", sim.proxy_url());
         let deployment = spec::parse(&text, "jobs.toml").unwrap();

@@ -1,8 +1,8 @@
 //! The real yt-dlp and ffmpeg, by their shipped entries, through the proxy of the small internet.
 //!
-//! Behind the feature `real-tools`, since they must be installed; once asked for, a missing one is a failure. The chore:
-//! `python3 -m venv target/tools && target/tools/bin/pip install -r tests/tools/requirements.txt`, and
-//! `apt install ffmpeg`.
+//! Behind the feature `real-tools`, since they must be installed; once asked for, a missing one is a failure.
+//! `cargo xtask test` installs and runs them. By hand: `python3 -m venv target/tools &&
+//! target/tools/bin/pip install -r tests/tools/requirements.txt`, and `apt install ffmpeg`.
 #![expect(clippy::unwrap_used, reason = "a test's helpers panic as its own lines do")]
 
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
@@ -15,7 +15,7 @@ use tollgate_core::{
 };
 use tollgate_egress::{Caller, Gate, GateOptions, Held, NoMemory, ToolOutput, ToolRefused};
 use tollgate_sim::{
-    Sim,
+    Sim, inside,
     sites::scripted::{Scripted, Step},
 };
 
@@ -40,6 +40,7 @@ fn talk(folder: &Path) -> Vec<u8> {
 
 struct World {
     sim: Sim,
+    site: Arc<Scripted>,
     gate: Arc<Gate>,
     folder: tempfile::TempDir,
 }
@@ -53,12 +54,14 @@ async fn world() -> World {
          target/tools/bin/pip install -r tests/tools/requirements.txt"
     );
     let folder = tempfile::tempdir().unwrap();
-    let site = Scripted::new()
-        .path("/talk", [Step::ok(PAGE).header(CONTENT_TYPE, "text/html")])
-        .path("/talk.vtt", [Step::ok(SUBTITLES).header(CONTENT_TYPE, "text/vtt")])
-        .path("/busy", [Step::status(http::StatusCode::TOO_MANY_REQUESTS)])
-        .path("/talk.mp4", [Step::ok(talk(folder.path())).header(CONTENT_TYPE, "video/mp4")]);
-    let sim = Sim::builder().site(HOST, Arc::new(site)).proxy_auth("me", "hush-hush").start().await.unwrap();
+    let site = Arc::new(
+        Scripted::new()
+            .path("/talk", [Step::ok(PAGE).header(CONTENT_TYPE, "text/html")])
+            .path("/talk.vtt", [Step::ok(SUBTITLES).header(CONTENT_TYPE, "text/vtt")])
+            .path("/busy", [Step::status(http::StatusCode::TOO_MANY_REQUESTS)])
+            .path("/talk.mp4", [Step::ok(talk(folder.path())).header(CONTENT_TYPE, "video/mp4")]),
+    );
+    let sim = Sim::builder().site(HOST, site.clone()).proxy_auth("me", "hush-hush").start().await.unwrap();
     let ca = folder.path().join("ca.pem");
     sim.write_ca(&ca).unwrap();
     let proxy = format!("[proxy.main]\nurl = \"{}\"\nca = {:?}\n", sim.proxy_url_with_auth(), ca.display().to_string());
@@ -73,7 +76,7 @@ async fn world() -> World {
         memory: Arc::new(NoMemory),
         remembered: Vec::new(),
     };
-    World { sim, gate: Gate::new(&deployment, options).unwrap(), folder }
+    World { sim, site, gate: Gate::new(&deployment, options).unwrap(), folder }
 }
 
 mod clock {
@@ -195,4 +198,32 @@ async fn trap13_ffmpeg_is_given_no_address_and_what_is_no_media_is_permanent() {
     let files = vec![ToolInput { name: "list.m3u8".to_owned(), content: ToolContent::Bytes(list.into_bytes().into()) }];
     world.run_with("ffmpeg", &["-i", "list.m3u8", "-vn", "audio.flac"], None, files).await.unwrap_err();
     assert_eq!(world.sim.counts().total, 0, "nobody was asked for anything");
+}
+
+/// The real yt-dlp follows redirects by itself: to the proxy, which refuses.
+#[tokio::test]
+async fn trap12_a_page_sends_yt_dlp_to_the_proxy_or_nowhere() {
+    let world = world().await;
+    let near = world.sim.direct_addr(HOST).unwrap().port();
+    let targets = inside::urls(near);
+    let asked = [
+        // One of each family: a run takes seconds.
+        "127.0.0.1",
+        "2130706433",
+        "0177.0.0.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "localhost",
+        "169.254.169.254",
+    ];
+    for host in asked {
+        let target = targets.iter().find(|target| target.contains(&format!("//{host}:"))).unwrap();
+        world.site.set("/away", [Step::redirect(http::StatusCode::FOUND, target)]);
+        let url = format!("https://{HOST}/away");
+        let refused = world.run("yt-dlp", &["--dump-json"], Some(&url)).await.unwrap_err();
+        assert!(refused.error.to_string().contains("yt-dlp"), "{target}: {refused:?}");
+    }
+    let counts = world.sim.counts();
+    assert_eq!((counts.direct, counts.of(HOST, "/inside")), (0, 0), "{counts:?}");
+    assert!(counts.of(HOST, "/away") >= asked.len() as u64 && counts.unknown_host > 0, "{counts:?}");
 }

@@ -3,6 +3,7 @@
 
 mod limits;
 mod policy;
+mod redirects;
 mod rules;
 mod sessions;
 mod world;

@@ -107,8 +107,8 @@ async fn r03_proxy_and_certificates_are_handed_over_and_nothing_else_of_us() {
     assert!(!said.contains("hush"), "not even what it prints of it comes back: {said}");
     let json: serde_json::Value = serde_json::from_str(&said).unwrap();
     let env = json["env"].as_object().unwrap();
-    let ours =
-        ["HOME", "TMPDIR", "PATH", "LANG", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_FILE"];
+    let proxies = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY"];
+    let ours = ["HOME", "TMPDIR", "PATH", "LANG", "SSL_CERT_FILE"].into_iter().chain(proxies).collect::<Vec<_>>();
     // What a shell or pyenv's shim adds on the way is not of our environment.
     let added = ["PWD", "SHLVL", "_", "LC_CTYPE", "OLDPWD"];
     for name in env.keys() {
@@ -119,6 +119,7 @@ async fn r03_proxy_and_certificates_are_handed_over_and_nothing_else_of_us() {
         assert!(env.contains_key(name), "{name} is missing");
     }
     assert_eq!(env["https_proxy"], "[hidden]", "it was there");
+    assert_eq!((&env["no_proxy"], &env["NO_PROXY"]), (&"".into(), &"".into()), "no name is an exception");
     assert_eq!(env["SSL_CERT_FILE"], ca.display().to_string());
     let args = json["args"].as_array().unwrap();
     assert!(!args.iter().any(|arg| arg.as_str().unwrap().contains("[hidden]")), "arguments are for all to read");
