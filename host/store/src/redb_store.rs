@@ -18,6 +18,7 @@ mod packing;
 mod queue;
 mod reopen;
 mod settle;
+mod spending;
 mod submit;
 mod tables;
 mod tasks;

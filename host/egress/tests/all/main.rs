@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers panic as its own lines do")]
 
 mod archive;
+mod budgets;
 mod lies;
 mod world;

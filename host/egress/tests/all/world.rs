@@ -45,7 +45,8 @@ impl World {
         let text = format!("[proxy.main]\nurl = \"{}\"\n{more}", sim.proxy_url());
         let deployment = spec::parse(&text, "jobs.toml").unwrap();
         let (spool, clock, base) = (scratch.path().join("spool"), Arc::new(Still), scratch.path().to_owned());
-        let options = GateOptions { spool, clock, base, memory: Arc::new(NoMemory), remembered: Vec::new() };
+        let options =
+            GateOptions { spool, clock, base, memory: Arc::new(NoMemory), remembered: Vec::new(), spent: Vec::new() };
         let gate = Gate::new(&deployment, options).unwrap();
         let caller = Caller::of(JobName::new("test").unwrap(), Vec::new());
         Self { sim, gate, caller, _scratch: scratch }

@@ -20,6 +20,8 @@ const STEPS: &[Step] = &[
     // 2: attempts have a reason, discoveries a basis. Older rows are read by their own variants; the version keeps an
     // older program from reading the new ones.
     |_| Ok(()),
+    // 3: what was spent of budgets, in a table of its own that opening makes; attempts may end for want of a budget.
+    |_| Ok(()),
 ];
 
 /// The version that this program writes.

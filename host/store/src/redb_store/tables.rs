@@ -53,6 +53,8 @@ pub(crate) const ATTEMPTS: Rows<&'static AttemptKey> = TableDefinition::new("att
 pub(crate) const ERRORS: Rows<&'static JobKey> = TableDefinition::new("errors");
 /// Circuits of sites, by host name and port.
 pub(crate) const CIRCUITS: Rows<&'static str> = TableDefinition::new("circuits");
+/// What proxies and sites have spent of their days and months, by name.
+pub(crate) const SPENDING: Rows<&'static str> = TableDefinition::new("spending");
 /// State of jobs: (job, key).
 pub(crate) const STATE: Rows<&'static [u8]> = TableDefinition::new("state");
 
@@ -81,6 +83,7 @@ pub(crate) struct Tables<'t> {
     pub(crate) errors: Table<'t, &'static JobKey, &'static [u8]>,
     pub(crate) state: Table<'t, &'static [u8], &'static [u8]>,
     pub(crate) circuits: Table<'t, &'static str, &'static [u8]>,
+    pub(crate) spending: Table<'t, &'static str, &'static [u8]>,
 }
 
 impl<'t> Tables<'t> {
@@ -102,6 +105,7 @@ impl<'t> Tables<'t> {
             errors: transaction.open_table(ERRORS)?,
             state: transaction.open_table(STATE)?,
             circuits: transaction.open_table(CIRCUITS)?,
+            spending: transaction.open_table(SPENDING)?,
         })
     }
 }
