@@ -120,6 +120,7 @@ impl HostBuilder {
             base: spec.base.clone(),
             memory: StoredSites::new(store.clone()),
             remembered: store.circuits(clock.now()).await?,
+            spent: store.spending().await?,
         };
         let gate = Gate::new(&spec.deployment, options)?;
         let handlers = spec.handlers(data.join("compiled"), self.compiler).await?;
@@ -128,13 +129,13 @@ impl HostBuilder {
         let dispatcher = Dispatcher::new(&plan, store.clone(), gate.clone(), clock.clone(), self.mode, grace).await?;
         let operations = Operations::new(store.clone(), clock.clone(), data.clone());
         let operations = operations.with_deployment(Ok(Arc::new(spec.deployment.clone())));
-        let operations = Arc::new(operations.attached(&dispatcher, &plan, gate));
+        let operations = Arc::new(operations.attached(&dispatcher, &plan, gate.clone()));
         let listen = self.listen.unwrap_or(spec.deployment.host.listen);
         let server = tollgate_web::serve(operations.clone(), &data, listen).await.map_err(HostError::Listen)?;
         let heartbeat = HeartbeatWriter::start(&data, clock.clone())?;
         let (progress, listen) = (dispatcher.progress(), server.listen);
         tracing::info!(%listen, jobs = plan.jobs.len(), refused = plan.refused.len(), "the host has started");
-        let parts = Parts { operations: operations.clone(), data, clock, store, server, heartbeat, dispatcher };
+        let parts = Parts { operations: operations.clone(), data, clock, store, gate, server, heartbeat, dispatcher };
         Ok(Host { operations, progress, listen, running: tokio::spawn(parts.run()) })
     }
 }
@@ -154,6 +155,7 @@ struct Parts {
     data: PathBuf,
     clock: Arc<dyn Clock>,
     store: Arc<dyn Store>,
+    gate: Arc<Gate>,
     server: Server,
     heartbeat: HeartbeatWriter,
     dispatcher: Dispatcher,
@@ -163,7 +165,7 @@ impl Parts {
     /// Runs until the dispatcher has ended, or something else has that should not have. Then each is ended, whatever
     /// the one before came to; the first cause is the answer.
     async fn run(self) -> Result<RunEnded, HostError> {
-        let Self { operations, data, clock, store, mut server, heartbeat, dispatcher } = self;
+        let Self { operations, data, clock, store, gate, mut server, heartbeat, dispatcher } = self;
         let mut dispatcher = tokio::spawn(dispatcher.run());
         let mut heartbeat = tokio::spawn(heartbeat.run());
         let first = tokio::select! {
@@ -191,6 +193,7 @@ impl Parts {
         };
         let overview = operations.overview().await.map_err(HostError::Engine);
         let stopped = server.stop().await.map_err(HostError::Listen);
+        gate.keep_spending().await;
         let closed = store.close().await.map_err(HostError::Store);
         let marked = HeartbeatWriter::stopped(&data, clock.now()).map_err(HostError::Engine);
         let result = result.and_then(|progress| Ok((progress, overview?)));

@@ -96,6 +96,9 @@ impl Store for Faulty {
         exclude(job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reopened;
         keep_circuit(site: String, circuit: Circuit, now: Timestamp) -> ();
         circuits(now: Timestamp) -> Vec<(String, Circuit)>;
+        keep_spending(rows: Vec<(String, tollgate_core::budget::Spending)>) -> ();
+        spending() -> Vec<(String, tollgate_core::budget::Spending)>;
+        end_pause(job: JobId, now: Timestamp) -> Option<Pause>;
         jobs() -> Vec<JobView>;
         job_id(name: JobName) -> Option<JobId>;
         items(job: JobId, query: ItemQuery) -> Page<ItemView, ItemId>;

@@ -1,5 +1,6 @@
 //! The lessons: each failure of the system before this one, provoked through the real host, and what holds here.
 
+mod budgets;
 mod circuits;
 mod duplicates;
 mod engine;

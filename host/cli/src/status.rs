@@ -49,6 +49,11 @@ pub(crate) fn text(overview: &Overview) -> String {
     for sentence in overview.gate.iter().flat_map(|gate| gate.sentences(overview.at, |left| left.to_string())) {
         text.push_str(&format!("! {sentence}\n"));
     }
+    for meter in overview.gate.iter().flat_map(|gate| &gate.spending).filter(|meter| meter.is_shown()) {
+        let budgets =
+            meter.budgets.iter().map(|budget| format!(", {} a {} ({} left)", budget.share, budget.period, budget.left));
+        text.push_str(&format!("{}: {} today{}\n", meter.name, meter.today(), budgets.collect::<String>()));
+    }
     let kinds = TaskKind::ALL;
     let header = ["job", "stage"].into_iter().chain(kinds.iter().map(|kind| kind.as_str())).map(ToOwned::to_owned);
     let rows = overview.jobs.iter().flat_map(|job| {

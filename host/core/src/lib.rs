@@ -5,6 +5,8 @@
 
 pub mod artifact;
 pub mod breaker;
+pub mod budget;
+pub mod calendar;
 pub mod circuit;
 pub mod condition;
 pub mod contract;
@@ -15,6 +17,7 @@ pub mod http;
 pub mod ids;
 pub mod item;
 pub mod json;
+pub mod money;
 pub mod outcome;
 pub mod pause;
 pub mod retry;

@@ -12,6 +12,9 @@ use crate::{
     time::Timestamp,
 };
 
+/// Longest time that a wait is lengthened by chance: who waits for tomorrow shall not wait into the afternoon.
+const JITTER_MAX: Duration = Duration::from_mins(10);
+
 /// Traps or timeouts in a row after which a task fails as poison.
 pub const CRASHES_MAX: u32 = 2;
 
@@ -79,6 +82,8 @@ pub enum RefusalKind {
     Transport,
     /// A 5xx. As `Transport` if the stage failed of it; but the stage has seen an answer, and its own word for it counts.
     ServerError,
+    /// A budget is spent: nothing is sent until its next day. Uncounted, and no word about a site.
+    Budget,
     /// The address has nothing yet, by its own word. Uncounted, and no word about its site.
     Later,
     /// The address will never have anything, by its own word: no more tries, and no breaker's business.
@@ -243,6 +248,7 @@ fn refused(refusal: &Refusal, asked: Option<Duration>) -> Obstacle {
         RefusalKind::Blocked => LaterKind::Blocked,
         RefusalKind::LoginRequired => LaterKind::LoginRequired,
         RefusalKind::Later => LaterKind::Asked,
+        RefusalKind::Budget => LaterKind::Budget,
         RefusalKind::Permanent => return Obstacle::Final(TaskError::new(ErrorKind::Permanent, &refusal.message)),
         RefusalKind::Transport | RefusalKind::ServerError => {
             return counted(LaterKind::Transport, ErrorKind::Transport, &refusal.message);
@@ -280,7 +286,7 @@ fn settle_obstacle(
         Obstacle::Uncounted { kind, message, after } => {
             let wait = after.unwrap_or(ASKED_WAIT).max(UNCOUNTED_WAIT_MIN);
             // Jitter on top: those who wait for the same moment shall not come in one wave.
-            let due = now.after(wait).after(wait.mul_f64(0.1 * chance)).min(ends_at);
+            let due = now.after(wait).after(wait.mul_f64(0.1 * chance).min(JITTER_MAX)).min(ends_at);
             let reason = LaterReason { kind, message: clean_message(&message) };
             let error = None;
             Decision { verdict: Verdict::Later { due, reason }, tally, breaker: BreakerEffect::None, error }

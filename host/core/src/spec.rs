@@ -17,6 +17,8 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 use crate::{
+    budget::{Budget, Price},
+    calendar::Zone,
     condition::Condition,
     gcra::Rate,
     graph::Need,
@@ -97,6 +99,8 @@ pub struct HostSpec {
     pub keep_attempts: u32,
     /// Bytes that all pages' and tasks' guests may have of memory, each.
     pub guest_memory_max: u64,
+    /// Where the days of budgets begin.
+    pub zone: Zone,
 }
 
 /// A text that may live elsewhere: never shown, never logged.
@@ -129,6 +133,10 @@ pub struct ProxySpec {
     pub url: Secret,
     /// A file of PEM certificates to trust besides the web's own: for a proxy that reads TLS.
     pub ca: Option<Secret>,
+    /// What its bytes cost; absent: nobody said.
+    pub price: Option<Price>,
+    /// The most of it in a day or a month. Money only with a price.
+    pub budget: Budget,
     /// Where it stands.
     pub at: Place,
 }
@@ -249,6 +257,8 @@ pub struct SiteSpec {
     pub headers: Vec<(String, Secret)>,
     /// The only jobs that may ask it; absent: all that are granted it.
     pub jobs: Option<Vec<JobName>>,
+    /// The most of its bytes in a day or a month, of all hosts under the pattern together. Never money.
+    pub budget: Budget,
     /// Which of its pages aren't content. Shared: a site's policy is copied for each request.
     pub guard: Arc<GuardSpec>,
     /// The session that gives its requests their cookies, by name.

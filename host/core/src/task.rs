@@ -178,6 +178,8 @@ pub enum LaterKind {
     Blocked,
     /// A site wants a session.
     LoginRequired,
+    /// A budget is spent; its next day decides when.
+    Budget,
     /// Counted: one address failed while its site works.
     Transport,
     /// Counted: the stage failed.
@@ -200,6 +202,7 @@ impl LaterKind {
             Self::Down => "down",
             Self::Blocked => "blocked",
             Self::LoginRequired => "login required",
+            Self::Budget => "budget spent",
             Self::Transport => "transport error",
             Self::Failed => "failed",
         }

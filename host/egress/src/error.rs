@@ -75,6 +75,12 @@ impl Refused {
         Self::new(HttpError::RateLimited { after: Some(after) }, Some(refusal))
     }
 
+    /// A budget is spent: uncounted, and nothing more is sent for `after`.
+    pub(crate) fn budget(about: &str, text: String, after: Duration) -> Self {
+        let refusal = refusal(RefusalKind::Budget, about, &text, Some(after));
+        Self::new(HttpError::RateLimited { after: Some(after) }, Some(refusal))
+    }
+
     /// The site is left alone because it blocks us.
     pub(crate) fn blocked(about: &str, text: &str, after: Duration) -> Self {
         let refusal = refusal(RefusalKind::Blocked, about, text, Some(after));

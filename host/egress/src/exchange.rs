@@ -3,13 +3,20 @@
 use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use reqwest::{
     Client, Method, StatusCode,
     header::{CONTENT_TYPE, HeaderMap},
 };
 use url::Url;
 
-use crate::{receive::Receive, spool::Spooled};
+use crate::{
+    Refused,
+    meter::Passage,
+    receive::Receive,
+    spool::Spooled,
+    wire::{self, Form},
+};
 
 /// Bytes that guards are given of a text that nobody wanted: a wall says what it is at its beginning.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -56,6 +63,8 @@ pub(crate) enum ExchangeError {
     Spool(std::io::Error),
     /// The body isn't what was asked for; says what is wrong with it.
     Unfit(String),
+    /// A budget allows no more of it.
+    Budget(Box<Refused>),
 }
 
 /// What a client goes through.
@@ -75,14 +84,17 @@ pub(crate) struct ExchangeLimits {
     pub(crate) time: Duration,
     pub(crate) body_max: u64,
     pub(crate) via: Via,
+    /// Bytes of the header by which the proxy knows us.
+    pub(crate) login_bytes: u64,
 }
 
-/// Runs an exchange. The second part of an error is how many bytes of the body had come.
+/// Runs an exchange, counted on `passage`. The second part of an error is how many bytes of the body had come.
 pub(crate) async fn run(
     client: &Client,
     url: &Url,
     request: Outgoing,
     limits: ExchangeLimits,
+    passage: &Passage,
     receive: &mut dyn Receive,
 ) -> Result<Incoming, (ExchangeError, u64)> {
     let deadline = tokio::time::Instant::now() + limits.time;
@@ -91,7 +103,10 @@ pub(crate) async fn run(
     if let Some(body) = request.body {
         builder = builder.body(body);
     }
-    let answer = tokio::time::timeout_at(deadline, builder.send()).await;
+    let request = builder.build().map_err(|error| (classify(&error, url, limits.via), 0))?;
+    let is_whole = limits.via == Via::Http && url.scheme() == "http";
+    let form = Form { is_whole, login_bytes: if is_whole { limits.login_bytes } else { 0 } };
+    let answer = tokio::time::timeout_at(deadline, wire::send(client, request, form, passage)).await;
     let answer = answer.map_err(|_| (ExchangeError::NoAnswer(late("answer")), 0))?;
     let mut response = answer.map_err(|error| (classify(&error, url, limits.via), 0))?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -107,7 +122,14 @@ pub(crate) async fn run(
         return ends_here(received, head);
     }
     loop {
-        let chunk = tokio::time::timeout_at(deadline, response.chunk()).await;
+        let chunk = match passage.over() {
+            None => tokio::time::timeout_at(deadline, response.chunk()).await,
+            // What has come is all that may. If it is all that there was, it is an answer like any other.
+            Some(over) => match response.chunk().now_or_never() {
+                Some(Ok(None)) => Ok(Ok(None)),
+                _ => return Err((ExchangeError::Budget(Box::new(over)), received)),
+            },
+        };
         match chunk.map_err(|_| (ExchangeError::Timeout(late("end of the body")), received))? {
             Ok(Some(chunk)) if is_wanted => {
                 for (number, piece) in chunk.chunks(PIECE_BYTES).enumerate() {

@@ -16,6 +16,7 @@ use reqwest::{
 };
 use tollgate_core::{
     Clock, Digest, JobName, Timestamp,
+    budget::Spending,
     circuit::{Circuit, CoolingKind},
     http::{HttpError, HttpRequest},
     outcome::{Refusal, RefusalKind},
@@ -32,6 +33,7 @@ use crate::{
     guard::{self, GUARDED_BYTES_MAX, Guarded},
     guarding::{self, BESIDE_BYTES_MIN, Guarding},
     headers,
+    meter::Meters,
     proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
     receive::{Receive, Whole},
     retry_after, route,
@@ -60,6 +62,8 @@ pub struct GateOptions {
     pub sessions: PathBuf,
     /// The circuits that were kept, by site.
     pub remembered: Vec<(String, Circuit)>,
+    /// What was kept of what was spent.
+    pub spent: Vec<(String, Spending)>,
 }
 
 /// Who asks.
@@ -146,6 +150,7 @@ pub struct Gate {
     pub(crate) guarding: Guarding,
     pub(crate) archives: Archives,
     pub(crate) sessions: Sessions,
+    pub(crate) meters: Meters,
 }
 
 /// The last hop of a request.
@@ -169,10 +174,12 @@ impl Gate {
         let proxies = deployment.proxies.iter().map(|proxy| (proxy.name.clone(), Proxy::new(proxy.clone()))).collect();
         let direct = route::direct().map_err(GateError::Client)?;
         let sites = Sites::new(std::mem::take(&mut options.remembered));
+        let spent = std::mem::take(&mut options.spent);
+        let meters = Meters::new(deployment, options.clock.clone(), options.memory.clone(), spent);
         let (turns, archives, guarding) = (AtomicUsize::new(0), Archives::default(), Guarding::default());
         let sessions = Sessions::new(deployment, options.sessions.clone());
         let deployment = deployment.clone();
-        Ok(Arc::new(Self { deployment, options, proxies, direct, sites, turns, archives, guarding, sessions }))
+        Ok(Arc::new(Self { deployment, options, proxies, direct, sites, turns, archives, guarding, sessions, meters }))
     }
 
     /// Sends a request by the policy of its site, following redirects as far as policy allows each.
@@ -278,14 +285,24 @@ impl Gate {
                     continue;
                 }
             };
+            let (is_secure, is_socks) = (address.url.scheme() == "https", way.via == Via::Socks);
+            let proxy = way.proxy.map(Proxy::name);
+            let passage = match self.meters.admit(&address.site.pattern.to_string(), proxy, (is_secure, is_socks)) {
+                Ok(passage) => passage,
+                Err(spent) => {
+                    refused = spent;
+                    continue;
+                }
+            };
             slot.sent();
             told(Hop::Runs);
             let limits = ExchangeLimits {
                 time: shorter.map_or(address.site.timeout, |shorter| shorter.min(address.site.timeout)),
                 body_max: address.site.body_max,
                 via: way.via,
+                login_bytes: way.login_bytes,
             };
-            let answer = exchange::run(&way.client, &address.url, request.clone(), limits, receive).await;
+            let answer = exchange::run(&way.client, &address.url, request.clone(), limits, &passage, receive).await;
             match (answer, admitted) {
                 // It was not even reached: nothing was sent, and another may do it.
                 (Err((ExchangeError::Proxy(reason), _)), Some(admitted)) => {
@@ -330,8 +347,11 @@ impl Gate {
 
     /// How an address may be reached, in the order in which the ways are tried; an error if all are shut.
     pub(crate) fn ways(&self, address: &Address) -> Result<Vec<Way<'_>>, Refused> {
+        self.meters.check_site(&address.site.pattern.to_string())?;
         match &address.site.route {
-            Route::Direct => Ok(vec![Way { client: self.direct.clone(), via: Via::Direct, proxy: None }]),
+            Route::Direct => {
+                Ok(vec![Way { client: self.direct.clone(), via: Via::Direct, login_bytes: 0, proxy: None }])
+            }
             Route::Proxy(names, rotation) => self.ways_through(names, *rotation, address),
             Route::Unset => {
                 let host = &address.authority;
@@ -360,9 +380,12 @@ impl Gate {
                 let text = format!("site {} names proxy {name}, which isn't in jobs.toml", address.site.pattern);
                 return Err(Refused::denied(text));
             };
-            match proxy.client(&self.options.base, self.options.clock.now()) {
-                Ok(ProxyClient { client, via }) => ways.push(Way { client, via, proxy: Some(proxy) }),
-                Err(down) => refused = refused.or(Some(down)),
+            let open = self.meters.check_proxy(name);
+            match open.and_then(|()| proxy.client(&self.options.base, self.options.clock.now())) {
+                Ok(ProxyClient { client, via, login_bytes }) => {
+                    ways.push(Way { client, via, login_bytes, proxy: Some(proxy) });
+                }
+                Err(shut) => refused = refused.or(Some(shut)),
             }
         }
         match refused {
@@ -469,6 +492,7 @@ impl Gate {
                 tracing::warn!(site = about, left, "an attempt holds as many bytes of responses as it may");
                 Refused::too_large(left)
             }
+            (ExchangeError::Budget(over), _) => *over,
             (ExchangeError::Spool(error), _) => Refused::storage(&error),
             (ExchangeError::Unfit(text), _) => Refused::unfit(HttpError::Other(text)),
         }
@@ -515,6 +539,11 @@ impl Gate {
         address::decide(&self.deployment, &caller, address::parse(url).ok()?, Named::Host).ok()
     }
 
+    /// Keeps what was spent and isn't kept yet: at the end of a host.
+    pub async fn keep_spending(&self) {
+        self.meters.keep().await;
+    }
+
     /// How the gate stands.
     #[must_use]
     pub fn status(&self) -> GateStatus {
@@ -522,6 +551,7 @@ impl Gate {
             proxies: self.proxies.values().map(Proxy::status).collect(),
             sites: self.sites.status(self.options.clock.now()),
             guards: self.guarding.status(),
+            spending: self.meters.status(self.options.clock.now()),
         }
     }
 }
@@ -530,6 +560,7 @@ impl Gate {
 pub(crate) struct Way<'a> {
     client: Client,
     via: Via,
+    login_bytes: u64,
     pub(crate) proxy: Option<&'a Proxy>,
 }
 

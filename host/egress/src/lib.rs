@@ -1,7 +1,7 @@
 //! The gate: the only way to the network, by site policy, through the proxy.
 //!
 //! A request passes, in this order: its address is decided (`address`), its route is open (`proxy`), its site has room
-//! and is not cooling down (`site`), the exchange runs under limits and its body is spooled (`exchange`), and guards look
+//! and is not cooling down (`site`), no budget of either is spent (`meter`), the exchange runs under limits and its body is spooled (`exchange`), and guards look
 //! at the answer (`guard`). Redirects are decided hop by hop, each as a request of its own. Members of remote archives
 //! (`archive`) are ranges, and each range is such a request. A tool passes the same way, and runs through its site's proxy
 //! (`tool`).
@@ -16,6 +16,7 @@ mod gate;
 pub mod guard;
 mod guarding;
 mod headers;
+mod meter;
 mod proxy;
 mod receive;
 mod resolve;
@@ -27,6 +28,7 @@ mod site;
 mod spool;
 mod status;
 mod tool;
+mod wire;
 
 pub use archive::Listed;
 pub use error::{GateError, Refused};
@@ -36,5 +38,5 @@ pub use guard::{GuardLayer, Guarded, GuardedPage};
 pub use session::{SessionError, SessionSource, SessionStatus, SessionTest};
 pub use site::{NoMemory, SiteMemory};
 pub use spool::{Held, Spooled, SpooledBody};
-pub use status::{GateStatus, GuardHits, ProxyStatus, SiteStatus};
+pub use status::{BudgetStatus, GateStatus, GuardHits, MeterStatus, ProxyStatus, SiteStatus};
 pub use tool::{ToolFile, ToolOutput, ToolRefused};

@@ -61,6 +61,8 @@ struct CaFile {
 pub(crate) struct ProxyClient {
     pub(crate) client: reqwest::Client,
     pub(crate) via: Via,
+    /// Bytes of the header by which an HTTP proxy knows us.
+    pub(crate) login_bytes: u64,
 }
 
 #[derive(Clone)]
@@ -93,6 +95,11 @@ impl Drop for Admitted<'_> {
 impl Proxy {
     pub(crate) fn new(spec: ProxySpec) -> Self {
         Self { spec, state: Mutex::default() }
+    }
+
+    /// Its name in jobs.toml.
+    pub(crate) fn name(&self) -> &str {
+        &self.spec.name
     }
 
     fn state(&self) -> MutexGuard<'_, ProxyState> {
@@ -135,7 +142,8 @@ impl Proxy {
         let ca = settings.ca.as_ref().map(read).transpose()?;
         let client = route::through_proxy(&settings.url, ca.as_deref())?;
         let via = if settings.url.starts_with("socks") { Via::Socks } else { Via::Http };
-        Ok(ProxyClient { client, via })
+        let login_bytes = if via == Via::Http { login_bytes(&settings.url) } else { 0 };
+        Ok(ProxyClient { client, via, login_bytes })
     }
 
     fn settings(&self, base: &Path) -> Result<Settings, Refused> {
@@ -265,15 +273,38 @@ impl Admitted<'_> {
     }
 }
 
+/// Bytes of `proxy-authorization: Basic …` for the user and password of an address.
+fn login_bytes(url: &str) -> u64 {
+    let Ok(url) = url::Url::parse(url) else {
+        return 0;
+    };
+    if url.username().is_empty() && url.password().is_none() {
+        return 0;
+    }
+    let plain = |text: &str| percent_encoding::percent_decode_str(text).count();
+    let secret = plain(url.username()) + 1 + url.password().map_or(0, plain);
+    ("proxy-authorization: Basic \r\n".len() + secret.div_ceil(3) * 4) as u64
+}
+
 #[cfg(test)]
 mod tests {
-    use tollgate_core::spec::{Place, Secret};
+    use tollgate_core::{
+        budget::Budget,
+        spec::{Place, Secret},
+    };
 
     use super::*;
 
     fn proxy() -> Proxy {
         let url = Secret::Literal("http://127.0.0.1:9".to_owned());
-        Proxy::new(ProxySpec { name: "main".to_owned(), url, ca: None, at: Place::default() })
+        Proxy::new(ProxySpec {
+            name: "main".to_owned(),
+            url,
+            ca: None,
+            price: None,
+            budget: Budget::default(),
+            at: Place::default(),
+        })
     }
 
     fn down(proxy: &Proxy) -> Option<(Timestamp, u32)> {
@@ -336,7 +367,14 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let url = Secret::Literal("http://127.0.0.1:9".to_owned());
         let ca = Some(Secret::Literal("ca.pem".to_owned()));
-        let proxy = Proxy::new(ProxySpec { name: "main".to_owned(), url, ca, at: Place::default() });
+        let proxy = Proxy::new(ProxySpec {
+            name: "main".to_owned(),
+            url,
+            ca,
+            price: None,
+            budget: Budget::default(),
+            at: Place::default(),
+        });
         let era = |proxy: &Proxy| proxy.state().era;
         assert!(proxy.client(folder.path(), Timestamp(1)).is_ok());
         assert!(proxy.client(folder.path(), Timestamp(1)).is_ok());

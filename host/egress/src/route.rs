@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Certificate, Client, ClientBuilder, Proxy, redirect};
 
-use crate::{headers::USER_AGENT, resolve::PinnedResolver};
+use crate::{headers::USER_AGENT, resolve::PinnedResolver, wire::Connections};
 
 /// Time for a connection: proxy, tunnel and TLS together.
 const CONNECT_TIME: Duration = Duration::from_secs(15);
@@ -19,6 +19,7 @@ fn builder() -> ClientBuilder {
         .connect_timeout(CONNECT_TIME)
         .tcp_nodelay(true)
         .user_agent(USER_AGENT)
+        .connector_layer(Connections)
 }
 
 /// The client through a proxy. `ca`: certificates in PEM to trust besides the web's own.

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tollgate_core::{
     Clock, Timestamp,
+    budget::Spending,
     circuit::{Circuit, CoolingKind, Shut},
     gcra::{Gcra, Rate},
     spec::SiteSpec,
@@ -22,6 +23,9 @@ pub trait SiteMemory: Send + Sync {
     /// Keeps a site's circuit as it is at `now`; one that is clear may be forgotten. Who can't keep it says so itself:
     /// the gate goes on by what it knows.
     fn keep(&self, site: String, circuit: Circuit, now: Timestamp) -> BoxFuture<'_, ()>;
+
+    /// Keeps what was spent, by what spends it, in place of what was kept of it before. Who can't says so itself.
+    fn keep_spending(&self, rows: Vec<(String, Spending)>) -> BoxFuture<'_, ()>;
 }
 
 /// Keeps nothing: for a gate that lives as long as what it is asked for.
@@ -30,6 +34,10 @@ pub struct NoMemory;
 
 impl SiteMemory for NoMemory {
     fn keep(&self, _site: String, _circuit: Circuit, _now: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn keep_spending(&self, _rows: Vec<(String, Spending)>) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 }
@@ -348,6 +356,7 @@ mod tests {
             body_max: 1,
             cool_down: Duration::from_secs(1),
             headers: Vec::new(),
+            budget: tollgate_core::budget::Budget::default(),
             jobs: None,
             guard: Arc::default(),
             session: None,

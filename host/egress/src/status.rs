@@ -1,7 +1,13 @@
 //! How the gate stands: proxies, sites, counts. Figures for pages, and what "why does nothing come?" is answered by.
 
 use serde::{Deserialize, Serialize};
-use tollgate_core::{Timestamp, time::Short};
+use tollgate_core::{
+    Timestamp,
+    budget::{Budget, Limit, Price, Reached, Size, Spent, WARNED_AT, percent},
+    calendar::PeriodKind,
+    money::NanoUsd,
+    time::Short,
+};
 
 /// How the gate stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -13,6 +19,9 @@ pub struct GateStatus {
     /// What guards caught since the start, by rule.
     #[serde(default)]
     pub guards: Vec<GuardHits>,
+    /// What was spent, of each proxy and site that has a price or a budget or was asked this month.
+    #[serde(default)]
+    pub spending: Vec<MeterStatus>,
 }
 
 /// How often a guard caught a page.
@@ -22,6 +31,83 @@ pub struct GuardHits {
     pub rule: String,
     /// Pages.
     pub hits: u64,
+}
+
+/// What a proxy or a site spends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterStatus {
+    /// `proxy NAME` or `site PATTERN`.
+    pub name: String,
+    /// Bytes today, both ways, as they were transferred.
+    pub bytes_today: u64,
+    /// How many of them are an estimate: what tools left behind, whose traffic nobody sees.
+    pub estimated_today: u64,
+    /// What they cost, in billionths of a dollar; absent for a proxy whose price nobody said.
+    pub nano_usd_today: Option<NanoUsd>,
+    /// Bytes this month.
+    pub bytes_month: u64,
+    /// What they cost.
+    pub nano_usd_month: Option<NanoUsd>,
+    /// Its budgets.
+    pub budgets: Vec<BudgetStatus>,
+}
+
+/// How a budget stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetStatus {
+    /// `day` or `month`.
+    pub period: String,
+    /// What was spent of it, as a person reads it: `1.60 GB of 2.00 GB`.
+    pub share: String,
+    /// What is left, in the same unit.
+    pub left: String,
+    /// Hundredths that are spent.
+    pub percent: u64,
+    /// When it begins anew.
+    pub until: Timestamp,
+}
+
+impl MeterStatus {
+    pub(crate) fn new(name: &str, (day, month): (Spent, Spent), budget: Budget, price: Option<Price>) -> Self {
+        // A site's bytes cost what the proxies that they came through ask.
+        let is_priced = price.is_some() || (name.starts_with("site ") && month.money > NanoUsd::ZERO);
+        let budgets = budget.limits().map(|(kind, limit)| {
+            let spent = if kind == PeriodKind::Day { day } else { month };
+            let left = match limit {
+                Limit::Bytes(most) => Size(most.saturating_sub(spent.bytes)).to_string(),
+                Limit::Money(most) => most.saturating_sub(spent.money).to_string(),
+            };
+            let share = Reached { kind, limit, spent }.share();
+            let until = spent.period.ends;
+            BudgetStatus { period: kind.as_str().to_owned(), share, left, percent: percent(limit, spent), until }
+        });
+        Self {
+            name: name.to_owned(),
+            bytes_today: day.bytes,
+            estimated_today: day.estimated,
+            nano_usd_today: is_priced.then_some(day.money),
+            bytes_month: month.bytes,
+            nano_usd_month: is_priced.then_some(month.money),
+            budgets: budgets.collect(),
+        }
+    }
+
+    /// What was spent today, in one line: `1.60 GB, 13.44 USD; 300 MB of it by tools, estimated`.
+    #[must_use]
+    pub fn today(&self) -> String {
+        let money = self.nano_usd_today.map(|money| format!(", {money}")).unwrap_or_default();
+        let estimated = match self.estimated_today {
+            0 => String::new(),
+            bytes => format!("; {} of it by tools, estimated", Size(bytes)),
+        };
+        format!("{}{money}{estimated}", Size(self.bytes_today))
+    }
+
+    /// Whether there is anything to show of today.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        self.bytes_today > 0 || !self.budgets.is_empty()
+    }
 }
 
 /// How a proxy stands.
@@ -76,6 +162,13 @@ impl GateStatus {
                 (None, _) => format!("{site} goes on blocking us; one request at a time tries; last: {reason}"),
             })
         });
-        proxies.chain(sites).collect()
+        let spent = self.spending.iter().flat_map(|meter| meter.budgets.iter().map(move |budget| (meter, budget)));
+        let spent = spent.filter(|(_, budget)| budget.percent >= WARNED_AT).map(|(meter, budget)| {
+            let BudgetStatus { period, share, until, .. } = budget;
+            let anew = left(*until);
+            let what = if budget.percent >= 100 { "has spent its budget" } else { "has nearly spent its budget" };
+            format!("{} {what} for this {period}, {share}; it begins anew in {anew}", meter.name)
+        });
+        proxies.chain(sites).chain(spent).collect()
     }
 }

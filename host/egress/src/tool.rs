@@ -286,6 +286,9 @@ impl Gate {
         let trying = slot.end();
         match output {
             Ok(output) => {
+                let files: u64 = output.files.iter().map(|file| file.bytes).sum();
+                let left = files.saturating_add(output.stdout.len() as u64);
+                self.meters.estimate(&address.site.pattern.to_string(), proxy.map(Proxy::name), left);
                 trying.into_iter().for_each(Trying::answered);
                 told(Hop::Answered(&address.authority));
                 if let Some(admitted) = &admitted {

@@ -20,7 +20,7 @@ use tollgate_store::{
 
 use crate::{
     attempt::{Attempt, AttemptLog, AttemptName},
-    executor::{Ran, Tools, deciding_refusal, draw, failed_call, needs_person, tell_gate},
+    executor::{Ran, Tools, deciding_refusal, draw, failed_call, pause_of, tell_gate},
     plan::{DISCOVERY_TIMEOUT, JobPlan},
     supervise,
 };
@@ -123,7 +123,7 @@ async fn failed(tools: &Tools, job: &JobPlan, ran: Ran, errors_before: u32, now:
     }
     let decision = decide(ran.outcome, refusal.as_ref(), before, &policy, now, draw());
     let counted = decision.tally.counted > errors_before;
-    let mut pause = needs_person(&decision.verdict, ran.ended.last_url.as_deref(), now);
+    let mut pause = pause_of(&decision.verdict, refusal.as_ref(), ran.ended.last_url.as_deref(), now);
     let (error, retry_at) = match decision.verdict {
         Verdict::Later { due, reason } => {
             let later = || TaskError::new(kind_of(reason.kind), reason.message.clone());

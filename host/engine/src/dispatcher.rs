@@ -391,6 +391,7 @@ impl Dispatcher {
 
     async fn fill_job(&mut self, job: JobId) -> Result<(), EngineError> {
         let now = self.tools.clock.now();
+        self.end_pause(job, now).await?;
         let Some(lanes) = self.jobs.get_mut(&job) else {
             return Ok(());
         };
@@ -398,6 +399,24 @@ impl Dispatcher {
         self.touched.extend(stages.into_iter().map(|stage| Lane { job, stage }));
         self.discover(job);
         self.fill_touched().await
+    }
+
+    /// Ends a pause whose time is over. The store has the last word: a person may have paused the job since.
+    async fn end_pause(&mut self, job: JobId, now: Timestamp) -> Result<(), EngineError> {
+        let Some(lanes) = self.jobs.get_mut(&job).filter(|lanes| lanes.pause_is_over(now)) else {
+            return Ok(());
+        };
+        let store = self.tools.store.clone();
+        let refreshed = match store.end_pause(job, now).await {
+            Ok(ended) => {
+                if let Some(pause) = ended {
+                    tracing::info!(job = %lanes.plan.spec.name, pause = pause.sentence(), "the job goes on by itself");
+                }
+                lanes.refresh(&*store).await
+            }
+            Err(error) => Err(error),
+        };
+        self.or_pause(job, refreshed).await.map(drop)
     }
 
     /// Starts as many tasks of a lane as its concurrency leaves room for.

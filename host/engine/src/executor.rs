@@ -7,6 +7,7 @@ use tollgate_core::{
     Clock, ItemKey, JsonObject, Timestamp,
     outcome::{BreakerEffect, Decision, Outcome, Refusal, RefusalKind, StageError, StageOutput, Verdict, decide},
     pause::{Pause, PauseReason},
+    retry::ASKED_WAIT,
     task::{LaterKind, LaterReason, SkipReason, Tally, clean_message},
 };
 use tollgate_egress::{Gate, guard::DUPLICATE};
@@ -171,7 +172,10 @@ async fn attempt(
 /// What stood in the way as a whole, where the gate says for how long.
 fn in_the_way(verdict: &Verdict, refusal: Option<Refusal>, now: Timestamp) -> Option<InTheWay> {
     let refusal = refusal.filter(|_| matches!(verdict, Verdict::Later { .. }))?;
-    let as_a_whole = matches!(refusal.kind, RefusalKind::RateLimited | RefusalKind::Down | RefusalKind::Blocked);
+    let as_a_whole = matches!(
+        refusal.kind,
+        RefusalKind::RateLimited | RefusalKind::Down | RefusalKind::Blocked | RefusalKind::Budget
+    );
     let after = refusal.after.filter(|_| as_a_whole)?;
     Some(InTheWay { about: refusal.about, until: now.after(after) })
 }
@@ -421,11 +425,12 @@ async fn settlement_of(
         answered => answered,
     };
     let fingerprint = matches!(decision.verdict, Verdict::Done(_)).then(|| fingerprint(stage, claim));
+    let pause = pause_of(&decision.verdict, refusal.as_ref(), ran.ended.last_url.as_deref(), now);
     let in_the_way = in_the_way(&decision.verdict, refusal, now);
     let settlement = Settlement {
         task: claim.task,
         token: claim.token,
-        pause: needs_person(&decision.verdict, ran.ended.last_url.as_deref(), now),
+        pause,
         verdict: decision.verdict,
         tally: decision.tally,
         breaker: decision.breaker,
@@ -476,11 +481,22 @@ pub(crate) async fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal
     }
 }
 
-/// A site that wants a session which nobody configured needs a person; until then its job stands still, visibly.
-pub(crate) fn needs_person(verdict: &Verdict, last_url: Option<&str>, now: Timestamp) -> Option<Pause> {
+/// Why a job stands still after an attempt, visibly: a site that wants a session which nobody configured needs a person,
+/// and a budget that is spent needs its next day.
+pub(crate) fn pause_of(
+    verdict: &Verdict,
+    refusal: Option<&Refusal>,
+    last_url: Option<&str>,
+    now: Timestamp,
+) -> Option<Pause> {
     let Verdict::Later { reason, .. } = verdict else {
         return None;
     };
+    if reason.kind == LaterKind::Budget {
+        let until = now.after(refusal.and_then(|refusal| refusal.after).unwrap_or(ASKED_WAIT));
+        let (by, evidence) = ("host".to_owned(), reason.message.clone());
+        return Some(Pause { reason: PauseReason::Budget, by, at: now, evidence, until: Some(until) });
+    }
     (reason.kind == LaterKind::LoginRequired).then(|| Pause {
         reason: PauseReason::Circuit { site: last_url.map(site_of).unwrap_or_else(|| "the site".to_owned()) },
         by: "host".to_owned(),

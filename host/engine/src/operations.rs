@@ -393,7 +393,8 @@ impl Operations {
         let mut all = Vec::new();
         let mut say = |message: String| all.push(Attention { job: Some(job.name.clone()), message });
         if let Some(pause) = &job.pause {
-            say(format!("paused: {}; `tollgate job resume {}` goes on", pause.sentence(), job.name));
+            let how = if pause.until.is_some() { "goes on before that" } else { "goes on" };
+            say(format!("paused: {}; `tollgate job resume {}` {how}", pause.sentence(), job.name));
         }
         // The store has it as the pause, unless something else has paused the job.
         let told = job.pause.as_ref().is_some_and(|pause| pause.reason == PauseReason::Handler);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
-use tollgate_core::{Timestamp, circuit::Circuit};
+use tollgate_core::{Timestamp, budget::Spending, circuit::Circuit};
 use tollgate_egress::SiteMemory;
 use tollgate_store::Store;
 
-/// Keeps circuits in the store.
+/// Keeps circuits and what was spent in the store.
 pub struct StoredSites(Arc<dyn Store>);
 
 impl StoredSites {
@@ -23,6 +23,15 @@ impl SiteMemory for StoredSites {
         async move {
             if let Err(error) = self.0.keep_circuit(site.clone(), circuit, now).await {
                 tracing::error!(site, %error, "a site's cool-down can't be kept: it ends with this process");
+            }
+        }
+        .boxed()
+    }
+
+    fn keep_spending(&self, rows: Vec<(String, Spending)>) -> BoxFuture<'_, ()> {
+        async move {
+            if let Err(error) = self.0.keep_spending(rows).await {
+                tracing::error!(%error, "what was spent can't be kept: it is forgotten with this process");
             }
         }
         .boxed()

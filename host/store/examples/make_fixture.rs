@@ -7,9 +7,12 @@ use std::{collections::BTreeMap, error::Error, path::Path, time::Duration};
 
 use tollgate_core::{
     Digest, ItemKey, JobName, Lane, StageIx, StageName, Timestamp,
+    budget::{GB, Price, Spending},
+    calendar::Zone,
     graph::Need,
     handler::HandlerDigests,
     item::NewItem,
+    money::NanoUsd,
     outcome::{BreakerEffect, StageOutput, Verdict},
     pause::{Pause, PauseReason},
     spec::JobKind,
@@ -79,6 +82,10 @@ async fn fill(store: &RedbStore) -> Result<(), Box<dyn Error>> {
     }
     let change = StateChange { key: "cursor".to_owned(), value: Some(b"42".to_vec()), expect: Some(0) };
     store.state_apply(job, vec![change]).await?;
+    let mut spending = Spending::default();
+    spending.turn(&Zone::default(), Timestamp(1_000));
+    spending.add(1_500, 500, Some(Price { money: NanoUsd(8_400_000_000), bytes: GB }));
+    store.keep_spending(vec![("proxy main".to_owned(), spending)]).await?;
     let (reason, by, evidence) = (PauseReason::Manual, "cli".to_owned(), "for the fixture".to_owned());
     store.pause(job, Pause { reason, by, at: Timestamp(4_000), evidence, until: None }).await?;
     Ok(())

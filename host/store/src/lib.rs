@@ -10,7 +10,8 @@ mod types;
 
 use futures::future::BoxFuture;
 use tollgate_core::{
-    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, Timestamp, circuit::Circuit, item::NewItem, pause::Pause,
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, Timestamp, budget::Spending, circuit::Circuit,
+    item::NewItem, pause::Pause,
 };
 
 pub use error::StoreError;
@@ -85,6 +86,10 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a job's pause, resets its breakers, and has a failing discovery tried anew. Answers the pause that there was.
     fn resume<'a>(&'a self, job: JobId) -> Reply<'a, Option<Pause>>;
 
+    /// Ends a job's pause if its time is over at `now`, and touches nothing else: nobody has looked at the job. Answers
+    /// the pause that there was.
+    fn end_pause<'a>(&'a self, job: JobId, now: Timestamp) -> Reply<'a, Option<Pause>>;
+
     /// Opens tasks again as the [`Selection`] says and resumes the job (R12): with the first of its transactions, of which
     /// each takes some thousands of items.
     fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened>;
@@ -105,6 +110,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// The circuits that still say something at `now`, by site; forgets the others.
     fn circuits<'a>(&'a self, now: Timestamp) -> Reply<'a, Vec<(String, Circuit)>>;
+
+    /// Keeps what was spent of days and months, by what spends it, in place of what was kept of it before.
+    fn keep_spending<'a>(&'a self, rows: Vec<(String, Spending)>) -> Reply<'a, ()>;
+
+    /// All that is kept of what was spent.
+    fn spending<'a>(&'a self) -> Reply<'a, Vec<(String, Spending)>>;
 
     /// Every job that was ever declared, with its counters: no scan.
     fn jobs<'a>(&'a self) -> Reply<'a, Vec<JobView>>;

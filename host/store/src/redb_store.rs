@@ -21,6 +21,7 @@ mod queue;
 mod recheck;
 mod reopen;
 mod settle;
+mod spending;
 mod submit;
 mod tables;
 mod tasks;

@@ -8,6 +8,7 @@ mod item;
 mod job;
 mod output;
 mod page;
+mod spending;
 mod task;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ pub(crate) use output::{
     StoredStateEntry, StoredStateV1,
 };
 pub(crate) use page::{StoredHolder, StoredHolders, StoredPage, StoredPages, half};
+pub(crate) use spending::StoredSpending;
 pub(crate) use task::{StoredTask, StoredTasks};
 
 use crate::StoreError;

@@ -125,6 +125,29 @@ fn gate(overview: &Overview) -> Markup {
                 ul { @for sentence in &sentences { li { (sentence) } } }
             }
         }
+        (spending(overview))
+    }
+}
+
+/// What proxies and sites have spent today. Tools' traffic can't be seen: what they left is said to be an estimate.
+fn spending(overview: &Overview) -> Markup {
+    let spending = overview.gate.iter().flat_map(|gate| &gate.spending);
+    let rows: Vec<_> = spending.filter(|meter| meter.is_shown()).collect();
+    html! {
+        @if !rows.is_empty() {
+            section #spending {
+                h2 { "Transferred today" }
+                div.wide { table {
+                    thead { tr { th { "of" } th { "today" } th { "budget" } th { "left" } } }
+                    tbody { @for meter in rows { tr {
+                        th scope="row" { (meter.name) }
+                        td { (meter.today()) }
+                        td { @for budget in &meter.budgets { div.bad[budget.percent >= 100] { (budget.share) " a " (budget.period) } } }
+                        td { @for budget in &meter.budgets { div { (budget.left) } } }
+                    } } }
+                } }
+            }
+        }
     }
 }
 

@@ -57,6 +57,7 @@ impl Target for HttpResponses {
             base: folder.path().to_owned(),
             memory: Arc::new(NoMemory),
             remembered: Vec::new(),
+            spent: Vec::new(),
         };
         let gate = Gate::new(&deployment, options).unwrap();
         let caller =

@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod amounts;
+mod budgets;
 mod guards;
 mod sessions;
 mod sites;
@@ -183,6 +184,7 @@ impl Reader<'_> {
                 (1 << 20..=2 << 30, "1 MiB to 2 GiB"),
                 512 << 20,
             ),
+            zone: self.zone(raw.time_zone.as_ref()),
         }
     }
 

@@ -42,6 +42,7 @@ pub(super) struct RawHost {
     pub(super) grace: Option<Spanned<RawAmount>>,
     pub(super) keep_attempts: Option<Spanned<RawAmount>>,
     pub(super) guest_memory: Option<Spanned<RawAmount>>,
+    pub(super) time_zone: Option<Spanned<String>>,
 }
 
 /// An amount as it is written, whatever it is: what is possible in its place is said where its bounds are known.
@@ -146,6 +147,16 @@ pub(super) struct RawElsewhere {
 pub(super) struct RawProxy {
     pub(super) url: Spanned<RawSecret>,
     pub(super) ca: Option<Spanned<RawSecret>>,
+    pub(super) price: Option<Spanned<RawAmount>>,
+    pub(super) budget: Option<Spanned<RawBudget>>,
+}
+
+/// The most of a day or a month.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a budget, such as { day = \"2 GB\" }")]
+pub(super) struct RawBudget {
+    pub(super) day: Option<Spanned<RawAmount>>,
+    pub(super) month: Option<Spanned<RawAmount>>,
 }
 
 /// `[site."PATTERN"]`.
@@ -164,6 +175,7 @@ pub(super) struct RawSite {
     #[serde(default)]
     pub(super) headers: BTreeMap<String, Spanned<RawSecret>>,
     pub(super) jobs: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) budget: Option<Spanned<RawBudget>>,
     pub(super) guard: Option<Spanned<Vec<Spanned<RawGuard>>>>,
     pub(super) guard_builtin: Option<Spanned<bool>>,
     pub(super) session: Option<Spanned<String>>,

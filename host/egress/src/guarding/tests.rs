@@ -71,6 +71,7 @@ impl World {
             base: spool.path().to_owned(),
             memory: Arc::new(NoMemory),
             remembered: Vec::new(),
+            spent: Vec::new(),
         };
         Self { gate: Gate::new(&deployment, options).unwrap(), _spool: spool }
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers panic as its own lines do")]
 
 mod archive;
+mod budgets;
 mod lies;
 mod redirects;
 mod sessions;

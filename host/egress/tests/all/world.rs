@@ -50,7 +50,8 @@ impl World {
         let deployment = spec::parse(&text, "jobs.toml").unwrap();
         let (spool, clock, base) = (scratch.path().join("spool"), Arc::new(Still), scratch.path().to_owned());
         let sessions = scratch.path().join("sessions");
-        let options = GateOptions { spool, clock, base, memory: Arc::new(NoMemory), sessions, remembered: Vec::new() };
+        let (memory, remembered, spent) = (Arc::new(NoMemory), Vec::new(), Vec::new());
+        let options = GateOptions { spool, clock, base, memory, sessions, remembered, spent };
         let gate = Gate::new(&deployment, options).unwrap();
         let caller = Caller::of(JobName::new("test").unwrap(), Vec::new());
         Self { sim, gate, caller, _scratch: scratch }

@@ -75,6 +75,7 @@ async fn world() -> World {
         base: folder.path().to_owned(),
         memory: Arc::new(NoMemory),
         remembered: Vec::new(),
+        spent: Vec::new(),
     };
     World { sim, site, gate: Gate::new(&deployment, options).unwrap(), folder }
 }

@@ -72,6 +72,7 @@ impl World {
             base: folder.path().into(),
             memory: Arc::new(NoMemory),
             remembered: Vec::new(),
+            spent: Vec::new(),
         };
         let gate = Gate::new(&deployment, options).unwrap();
         Self { gate, folder }

@@ -179,10 +179,15 @@ impl JobLanes {
             && self.discovery.due.is_none_or(|due| due <= now)
     }
 
+    /// Whether the job is paused, and the pause's time is over.
+    pub(super) fn pause_is_over(&self, now: Timestamp) -> bool {
+        self.pause.as_ref().is_some_and(|pause| pause.until.is_some_and(|until| until <= now))
+    }
+
     /// When something of the job is due that isn't now.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        if self.pause.is_some() {
-            return None;
+        if let Some(pause) = &self.pause {
+            return pause.until;
         }
         let discovers = !self.discovering && discovery::wanted(&self.plan, &self.discovery);
         let of_discovery = if discovers { self.discovery.due } else { None };

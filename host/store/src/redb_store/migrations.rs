@@ -20,6 +20,9 @@ const STEPS: &[Step] = &[
     // 2: attempts have a reason, discoveries a basis. Older rows are read by their own variants; the version keeps an
     // older program from reading the new ones.
     |_| Ok(()),
+    // 3: what was spent of budgets, and which pages tasks hold, in tables of their own that opening makes; attempts may end
+    // for want of a budget, and name the tools that ran for them.
+    |_| Ok(()),
 ];
 
 /// The version that this program writes.

@@ -4,6 +4,7 @@ use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tollgate_core::{
     ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp,
+    budget::Spending,
     circuit::Circuit,
     item::NewItem,
     pause::{Pause, PauseReason},
@@ -18,6 +19,7 @@ use super::{
     recheck::{self, RECHECK_ITEMS_MAX},
     reopen::{self, REOPEN_ITEMS_PER_TRANSACTION},
     settle::{self, PreparedSettlement},
+    spending,
     submit::{self, Prepared},
     tasks::note,
     views,
@@ -248,6 +250,15 @@ impl Store for RedbStore {
         self.write(SMALL, move |batch| reopen::resume(batch, job)).boxed()
     }
 
+    fn end_pause<'a>(&'a self, job: JobId, now: Timestamp) -> Reply<'a, Option<Pause>> {
+        self.write(SMALL, move |batch| {
+            let job = batch.jobs.get_mut(job).map_err(super::Fault::Refused)?;
+            let is_over = job.pause.as_ref().is_some_and(|pause| pause.until.is_some_and(|until| until <= now));
+            Ok(if is_over { job.pause.take() } else { None })
+        })
+        .boxed()
+    }
+
     fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened> {
         match what {
             Selection::Items(keys) => self.reopen_items(job, keys, now).boxed(),
@@ -296,6 +307,14 @@ impl Store for RedbStore {
             self.read(move |shared| circuits::all(shared, now)).await
         }
         .boxed()
+    }
+
+    fn keep_spending<'a>(&'a self, rows: Vec<(String, Spending)>) -> Reply<'a, ()> {
+        self.write(SMALL, move |batch| spending::keep(batch, &rows)).boxed()
+    }
+
+    fn spending<'a>(&'a self) -> Reply<'a, Vec<(String, Spending)>> {
+        self.read(spending::all).boxed()
     }
 
     fn jobs<'a>(&'a self) -> Reply<'a, Vec<JobView>> {

@@ -59,6 +59,8 @@ pub(crate) const CIRCUITS: Rows<&'static str> = TableDefinition::new("circuits")
 pub(crate) const PAGES: Rows<&'static TaskKey> = TableDefinition::new("pages");
 /// Who holds a page: (lane, signature).
 pub(crate) const HOLDERS: Rows<&'static HoldersKey> = TableDefinition::new("holders");
+/// What proxies and sites have spent of their days and months, by name.
+pub(crate) const SPENDING: Rows<&'static str> = TableDefinition::new("spending");
 /// State of jobs: (job, key).
 pub(crate) const STATE: Rows<&'static [u8]> = TableDefinition::new("state");
 
@@ -89,6 +91,7 @@ pub(crate) struct Tables<'t> {
     pub(crate) circuits: Table<'t, &'static str, &'static [u8]>,
     pub(crate) pages: Table<'t, &'static TaskKey, &'static [u8]>,
     pub(crate) holders: Table<'t, &'static HoldersKey, &'static [u8]>,
+    pub(crate) spending: Table<'t, &'static str, &'static [u8]>,
 }
 
 impl<'t> Tables<'t> {
@@ -112,6 +115,7 @@ impl<'t> Tables<'t> {
             circuits: transaction.open_table(CIRCUITS)?,
             pages: transaction.open_table(PAGES)?,
             holders: transaction.open_table(HOLDERS)?,
+            spending: transaction.open_table(SPENDING)?,
         })
     }
 }

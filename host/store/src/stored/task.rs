@@ -62,7 +62,7 @@ pub(crate) struct StoredTally {
     first_at_ms: Option<u64>,
 }
 
-twin!(StoredLaterKind = LaterKind { Asked, RateLimited, Down, Blocked, LoginRequired, Transport, Failed });
+twin!(StoredLaterKind = LaterKind { Asked, RateLimited, Down, Blocked, LoginRequired, Transport, Failed, Budget });
 twin!(
     StoredErrorKind = ErrorKind { Failed, Permanent, Contract, Trap, Timeout, Limit, Transport, Poison, Expired, Host }
 );

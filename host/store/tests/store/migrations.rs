@@ -46,6 +46,11 @@ async fn s10_a_store_of_every_version_is_readable_and_goes_on() {
         assert_eq!(errors[0].error.message, "no title on the page");
         let entry = fixture.store.state_get(fixture.job, "cursor".into()).await.unwrap().unwrap();
         assert_eq!((entry.value.as_slice(), entry.version), (&b"42"[..], 1));
+        let spent: Vec<(String, u64, u64)> = (fixture.store.spending().await.unwrap().into_iter())
+            .map(|(name, spending)| (name, spending.day.bytes, spending.month.money.0))
+            .collect();
+        let kept = [("proxy main".to_owned(), 1_500, 12_600)];
+        assert_eq!(spent, if version > 2 { &kept[..] } else { &[] }, "kept from version 3 on");
         fixture.store.resume(fixture.job).await.unwrap();
         fixture.run(FETCH, done("page"), 60_000).await;
         fixture.run(EXTRACT, done("text"), 60_001).await;

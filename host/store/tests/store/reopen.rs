@@ -154,3 +154,21 @@ async fn a_pause_of_the_hosts_leaves_one_that_a_person_has_to_end() {
         assert_eq!(fixture.view().await.pause.map(|pause| pause.reason), Some(stands));
     }
 }
+
+#[tokio::test]
+async fn a03_a_pause_that_has_an_end_ends_then_and_a_persons_does_not() {
+    let fixture = Fixture::new().await;
+    let pause = |reason, until| {
+        let (by, evidence) = ("host".to_owned(), "spent".to_owned());
+        fixture.store.pause(fixture.job, Pause { reason, by, at: Timestamp(1), evidence, until })
+    };
+    pause(PauseReason::Budget, Some(Timestamp(100))).await.unwrap();
+    assert_eq!(fixture.store.end_pause(fixture.job, Timestamp(99)).await.unwrap(), None);
+    assert!(fixture.view().await.pause.is_some());
+    let ended = fixture.store.end_pause(fixture.job, Timestamp(100)).await.unwrap();
+    assert_eq!(ended.unwrap().reason, PauseReason::Budget);
+    assert!(fixture.view().await.pause.is_none());
+    pause(PauseReason::Budget, Some(Timestamp(200))).await.unwrap();
+    pause(PauseReason::Manual, None).await.unwrap();
+    assert_eq!(fixture.store.end_pause(fixture.job, Timestamp(300)).await.unwrap(), None, "a person ends it");
+}

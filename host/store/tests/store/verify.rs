@@ -5,6 +5,8 @@ use tollgate_store::{BLOB_ROW_BYTES_MAX, BlobSource, NewArtifact, Store};
 
 use crate::fixture::{EXTRACT, FETCH, Fixture, done, failed, settlement};
 
+const SPENDING: Rows<'_, &str> = TableDefinition::new("spending");
+
 type Rows<'k, K> = TableDefinition<'k, K, &'static [u8]>;
 const ITEMS: Rows<'_, u64> = TableDefinition::new("items");
 const OUTPUTS: Rows<'_, &[u8; 10]> = TableDefinition::new("outputs");
@@ -130,4 +132,19 @@ async fn s05_every_queue_list_and_counter_is_held_against_the_rows() {
     })
     .await;
     says(&problems, "the span of items 1 to 7 is out of line");
+}
+
+#[tokio::test]
+async fn a03_what_was_spent_and_cannot_be_is_seen_and_is_not_taken_for_nothing() {
+    let fixture = fixture().await;
+    let mut spending = tollgate_core::budget::Spending::default();
+    spending.turn(&tollgate_core::calendar::Zone::default(), tollgate_core::Timestamp(1));
+    spending.day.bytes = 7;
+    fixture.store.keep_spending(vec![("proxy main".to_owned(), spending)]).await.unwrap();
+    let problems = broken(fixture, "queue.redb", |transaction| {
+        transaction.open_table(SPENDING).unwrap().insert("site *", [0xff].as_slice()).unwrap();
+    })
+    .await;
+    says(&problems, "proxy main has spent more of a day than of its month");
+    says(&problems, "what site * has spent can't be read");
 }

@@ -38,6 +38,7 @@ pub(crate) async fn gate() -> Result<Vec<Sample>> {
         base: scratch.path().to_owned(),
         memory: Arc::new(NoMemory),
         remembered: Vec::new(),
+        spent: Vec::new(),
     };
     let gate = Gate::new(&deployment, options)?;
     let caller = Caller { job: JobName::new("bench")?, allowed: Vec::new(), tools: None, held: Held::default() };

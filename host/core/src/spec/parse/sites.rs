@@ -36,7 +36,7 @@ pub(super) struct Known<'a> {
 impl Reader<'_> {
     pub(super) fn proxy(&mut self, name: &str, raw: &Spanned<RawProxy>) -> ProxySpec {
         let at = self.place(raw.span());
-        let RawProxy { url, ca } = raw.as_ref();
+        let RawProxy { url, ca, price, budget } = raw.as_ref();
         let url_secret = self.secret("url", url);
         if let Secret::Literal(text) = &url_secret {
             let known = ["http://", "https://", "socks5h://"];
@@ -50,7 +50,10 @@ impl Reader<'_> {
             }
         }
         let ca = ca.as_ref().map(|ca| self.secret("ca", ca));
-        ProxySpec { name: name.to_owned(), url: url_secret, ca, at }
+        let price_given = price.is_some();
+        let price = price.as_ref().and_then(|price| self.price(price));
+        let budget = self.proxys_budget(name, budget.as_ref(), price_given);
+        ProxySpec { name: name.to_owned(), url: url_secret, ca, price, budget, at }
     }
 
     pub(super) fn sites(&mut self, raw: &BTreeMap<String, Spanned<RawSite>>, known: Known<'_>) -> Vec<SiteSpec> {
@@ -98,6 +101,7 @@ impl Reader<'_> {
             body_max: self.bytes("body-max", body_max.as_ref(), (1..=BODY_MAX, "1 B to 1000 GB"), 20 << 20),
             cool_down: self.duration("cool-down", cool_down.as_ref(), Zero::Allowed, Duration::from_mins(1)),
             headers: self.headers(raw, base),
+            budget: self.sites_budget(raw.budget.as_ref().or(base.budget.as_ref())),
             guard: Arc::new(self.guards(raw, base)),
             duplicates: self.duplicates(mine_or(|site| &site.duplicates).as_ref()),
             jobs: jobs.map(|jobs| jobs.as_ref().iter().filter_map(|name| self.known_job(name, known)).collect()),

@@ -149,6 +149,7 @@ fn gate(jobs: &str, clock: &Arc<Turned>, folder: &Path) -> Arc<Gate> {
         base: folder.to_owned(),
         memory: Arc::new(NoMemory),
         remembered: Vec::new(),
+        spent: Vec::new(),
     };
     Gate::new(&deployment, options).unwrap()
 }

@@ -1,0 +1,153 @@
+//! Days and months of a time zone: when a budget begins anew. Its tables are the program's own, so that no machine has
+//! other days.
+
+use std::fmt;
+
+use jiff::{
+    SignedDuration, Span,
+    civil::Date,
+    tz::{TimeZone, TimeZoneDatabase},
+};
+
+use crate::time::Timestamp;
+
+/// A time zone by its name, such as `Europe/Zurich`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone(TimeZone);
+
+/// A day or a month: from its first moment to that of the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Period {
+    /// Its first moment.
+    pub begins: Timestamp,
+    /// The next one's.
+    pub ends: Timestamp,
+}
+
+/// How long a period is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PeriodKind {
+    /// From midnight to midnight; 23 to 25 hours where clocks are changed.
+    Day,
+    /// From the first day's midnight.
+    Month,
+}
+
+impl PeriodKind {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+}
+
+impl Default for Zone {
+    /// UTC.
+    fn default() -> Self {
+        Self(TimeZone::UTC)
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0.iana_name().unwrap_or("UTC"))
+    }
+}
+
+impl Zone {
+    /// The zone of that name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let zone = TimeZoneDatabase::bundled().get(name);
+        zone.map(Self).map_err(|_| format!("{name:?} is no time zone that is known"))
+    }
+
+    /// Names of all zones.
+    #[must_use]
+    pub fn names() -> Vec<String> {
+        TimeZoneDatabase::bundled().available().map(|name| name.to_string()).collect()
+    }
+
+    /// The day or month that `at` is in. Beyond the calendar's end, in the year 9999, it has no end.
+    #[must_use]
+    pub fn period(&self, kind: PeriodKind, at: Timestamp) -> Period {
+        self.find(kind, at).unwrap_or(Period { begins: Timestamp(0), ends: Timestamp(u64::MAX) })
+    }
+
+    fn find(&self, kind: PeriodKind, at: Timestamp) -> Option<Period> {
+        let moment = jiff::Timestamp::UNIX_EPOCH.checked_add(SignedDuration::from_millis(i64::try_from(at.0).ok()?));
+        let today = moment.ok()?.to_zoned_datetime(self.0.clone()).date();
+        let (first, length) = match kind {
+            PeriodKind::Day => (today, Span::new().days(1)),
+            PeriodKind::Month => (today.first_of_month(), Span::new().months(1)),
+        };
+        Some(Period { begins: self.begin_of(first)?, ends: self.begin_of(first.checked_add(length).ok()?)? })
+    }
+
+    fn begin_of(&self, date: Date) -> Option<Timestamp> {
+        let begin = date.to_zoned_datetime(self.0.clone()).ok()?.timestamp().as_millisecond();
+        // Before 1970 there was no host.
+        Some(Timestamp(u64::try_from(begin).unwrap_or(0)))
+    }
+
+    /// A point in time as a person reads it there: `2026-11-29 00:00 Europe/Zurich`.
+    #[must_use]
+    pub fn show(&self, at: Timestamp) -> String {
+        let millis = SignedDuration::from_millis(i64::try_from(at.0).unwrap_or(i64::MAX));
+        match jiff::Timestamp::UNIX_EPOCH.checked_add(millis) {
+            Ok(moment) => {
+                let there = moment.to_zoned_datetime(self.0.clone());
+                let (date, hour, minute) = (there.date(), there.hour(), there.minute());
+                format!("{date} {hour:02}:{minute:02} {self}")
+            }
+            Err(_) => "the end of time".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp(text.parse::<jiff::Timestamp>().unwrap().as_millisecond().try_into().unwrap())
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_of_its_zone_and_has_the_hours_that_it_has() {
+        let zurich = Zone::named("Europe/Zurich").unwrap();
+        for (now, begins, hours) in [
+            ("2026-07-01T12:00:00Z", "2026-06-30T22:00:00Z", 24),
+            ("2026-03-29T12:00:00Z", "2026-03-28T23:00:00Z", 23),
+            ("2026-10-25T12:00:00Z", "2026-10-24T22:00:00Z", 25),
+            ("2026-10-24T22:00:00Z", "2026-10-24T22:00:00Z", 25),
+            ("2026-10-24T21:59:59Z", "2026-10-23T22:00:00Z", 24),
+        ] {
+            let Period { begins: found, ends } = zurich.period(PeriodKind::Day, at(now));
+            assert_eq!((found, ends.0 - found.0), (at(begins), hours * HOUR), "{now}");
+        }
+    }
+
+    #[test]
+    fn a_month_goes_to_the_next_one_and_utc_is_what_nobody_names() {
+        let february = Zone::default().period(PeriodKind::Month, at("2028-02-29T23:59:59Z"));
+        assert_eq!((february.begins, february.ends), (at("2028-02-01T00:00:00Z"), at("2028-03-01T00:00:00Z")));
+        assert_eq!(Zone::default().show(at("2028-03-01T00:00:00Z")), "2028-03-01 00:00 UTC");
+        let end = Zone::default().period(PeriodKind::Day, Timestamp(u64::MAX));
+        assert_eq!(end.ends, Timestamp(u64::MAX), "no panic at the end of time");
+    }
+
+    #[test]
+    fn zones_are_known_by_their_names_alone() {
+        assert!(Zone::named("Europe/Zürich").is_err());
+        assert!(Zone::named("").is_err());
+        assert!(Zone::names().iter().any(|name| name == "Europe/Zurich"));
+    }
+}

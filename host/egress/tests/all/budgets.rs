@@ -1,0 +1,159 @@
+//! A03 for proxies and sites: what is counted is what goes over the wire, and no budget is passed by more than is said.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+};
+
+use futures::future::join_all;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tollgate_core::{http::HttpRequest, outcome::RefusalKind};
+use tollgate_egress::{MeterStatus, Refused, Response};
+use tollgate_sim::sites::scripted::{Scripted, Step};
+
+use crate::world::World;
+
+const SITE: &str = "a.example";
+
+async fn fetch(world: &World, url: &str) -> Result<Response, Refused> {
+    let request = HttpRequest { method: "GET".into(), url: url.into(), headers: Vec::new(), body: None, timeout: None };
+    world.gate.fetch(&world.caller, request, &|_| {}).await
+}
+
+fn meter(world: &World, name: &str) -> MeterStatus {
+    world.gate.status().spending.into_iter().find(|meter| meter.name == name).unwrap()
+}
+
+fn kind(refused: &Refused) -> RefusalKind {
+    refused.refusal.as_ref().unwrap().kind
+}
+
+/// A wire to a proxy that counts every byte on it, both ways.
+struct Wire {
+    address: SocketAddr,
+    to: Arc<OnceLock<SocketAddr>>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Wire {
+    async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (to, bytes) = (Arc::new(OnceLock::new()), Arc::new(AtomicU64::new(0)));
+        let (far, counted) = (to.clone(), bytes.clone());
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let far = TcpStream::connect(*far.get().unwrap()).await.unwrap();
+                let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+                tokio::spawn(copy(near_in, far_out, counted.clone()));
+                tokio::spawn(copy(far_in, near_out, counted.clone()));
+            }
+        });
+        Self { address, to, bytes }
+    }
+}
+
+async fn copy(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin, counted: Arc<AtomicU64>) {
+    let mut piece = vec![0; 64 << 10];
+    while let Ok(bytes @ 1..) = from.read(&mut piece).await {
+        counted.fetch_add(bytes as u64, SeqCst);
+        if to.write_all(&piece[..bytes]).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// What was counted of so many requests, and what went over the wire.
+async fn counted_and_true(scheme: &str, requests: usize) -> (u64, u64) {
+    let wire = Wire::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    let site = Scripted::new().path("/page", [Step::ok("words and words ".repeat(2_000))]);
+    let more = format!(
+        "[proxy.wire]\nurl = \"http://{}\"\nca = {ca:?}\nprice = \"8.40 USD/GB\"\n[site.\"*\"]\nproxy = \"wire\"\n",
+        wire.address
+    );
+    let world = World::new(vec![(SITE, Arc::new(site))], &more).await;
+    world.sim.write_ca(&ca).unwrap();
+    wire.to.set(world.sim.proxy_addr()).unwrap();
+    for _ in 0..requests {
+        fetch(&world, &format!("{scheme}://{SITE}/page")).await.unwrap();
+    }
+    let meter = meter(&world, "proxy wire");
+    assert_eq!(meter.bytes_today, self::meter(&world, "site *").bytes_today, "a site is counted as its proxy is");
+    let money = meter.nano_usd_today.unwrap();
+    assert_eq!(money.0, (meter.bytes_today * 84).div_ceil(10), "8.4 billionths a byte");
+    (meter.bytes_today, wire.bytes.load(SeqCst))
+}
+
+#[tokio::test]
+async fn a03_what_is_counted_is_what_goes_over_the_wire() {
+    let (counted, wire) = counted_and_true("http", 10).await;
+    println!("http: {counted} counted, {wire} on the wire");
+    assert!(counted.abs_diff(wire) * 100 <= wire, "{counted} counted, {wire} on the wire");
+    let (counted, wire) = counted_and_true("https", 10).await;
+    println!("https: {counted} counted, {wire} on the wire");
+    // The simulator's certificates are smaller than the world's: what is counted for the handshake is more than it takes.
+    assert!(
+        counted + wire / 50 >= wire && counted <= wire + wire / 50 + 6_144,
+        "{counted} counted, {wire} on the wire"
+    );
+}
+
+#[tokio::test]
+async fn a03_many_requests_at_once_pass_a_small_budget_by_no_more_than_is_said() {
+    let site = Scripted::new().path("/endless", [Step::status(http::StatusCode::OK).endless(vec![b'x'; 16 << 10])]);
+    let more = "budget = { day = \"300 kB\" }\n[site.\"*\"]\nconcurrency = 32\n";
+    let world = World::new(vec![(SITE, Arc::new(site))], more).await;
+    let url = format!("http://{SITE}/endless");
+    let answers = join_all((0..32).map(|_| fetch(&world, &url))).await;
+    for refused in answers.iter().map(|answer| answer.as_ref().unwrap_err()) {
+        assert!(matches!(kind(refused), RefusalKind::Budget | RefusalKind::RateLimited), "uncounted: {refused:?}");
+    }
+    let asked = world.sim.counts().of_host(SITE);
+    assert!(asked <= 5, "each of them holds 64 KiB of 300 kB: {asked}");
+    // One piece of a body each: what hyper reads at once is 512 KiB at the most.
+    let spent = meter(&world, "proxy main").bytes_today;
+    assert!((300_000..300_000 + asked * (512 << 10)).contains(&spent), "{spent}");
+}
+
+#[tokio::test]
+async fn a03_a_spent_budget_sends_nothing_and_says_when_it_goes_on() {
+    let site = Scripted::new().path("/", [Step::ok("x".repeat(2_000))]);
+    let more = "budget = { day = \"1 kB\" }\n[host]\ntime-zone = \"Europe/Zurich\"\n";
+    let world = World::new(vec![(SITE, Arc::new(site))], more).await;
+    let url = format!("http://{SITE}/");
+    fetch(&world, &url).await.expect("it came whole, whatever is left after it");
+    let refused = fetch(&world, &url).await.unwrap_err();
+    assert_eq!(kind(&refused), RefusalKind::Budget);
+    let refusal = refused.refusal.unwrap();
+    assert!(refusal.message.contains("the budget of proxy main for this day is spent (2."), "{}", refusal.message);
+    // The world's clock stands a quarter of an hour after 1970 began, when Zurich had an hour more.
+    assert!(refusal.message.ends_with("it goes on at 1970-01-02 00:00 Europe/Zurich"), "{}", refusal.message);
+    assert_eq!(refusal.after.unwrap().as_secs(), 23 * 3_600 - 1_000);
+    assert_eq!(world.sim.counts().of_host(SITE), 1);
+    assert_eq!(meter(&world, "proxy main").budgets[0].left, "0 B");
+}
+
+#[tokio::test]
+async fn trap04_a_site_whose_budget_is_nothing_is_never_asked_and_another_proxy_stands_in_for_a_spent_one() {
+    let site = || Arc::new(Scripted::new().path("/", [Step::ok("x")]));
+    let more = "budget = { day = 0 }\n[site.\"b.example\"]\nbudget = { day = 0 }\n";
+    let world = World::new(vec![(SITE, site()), ("b.example", site())], more).await;
+    assert_eq!(kind(&fetch(&world, "http://b.example/").await.unwrap_err()), RefusalKind::Budget);
+    assert_eq!(world.sim.counts().of_host("b.example"), 0);
+    let other = tollgate_sim::Sim::builder().site(SITE, site()).start().await.unwrap();
+    let both = format!(
+        "budget = {{ day = 0 }}\n[proxy.other]\nurl = \"{}\"\n[site.\"*\"]\nproxy = [\"main\", \"other\"]\n",
+        other.proxy_url()
+    );
+    let world = World::new(vec![(SITE, site())], &both).await;
+    fetch(&world, &format!("http://{SITE}/")).await.unwrap();
+    assert_eq!((world.sim.counts().of_host(SITE), other.counts().of_host(SITE)), (0, 1));
+}
