@@ -36,6 +36,7 @@ pub(crate) fn test() -> Result<()> {
         tests.args(["--", "--skip", IN_A_BROWSER]);
     }
     step("tests", &mut tests, "Read the failures above; each test runs alone with `cargo test NAME`.")?;
+    let proxies = real_proxies();
     let mut docs = cargo();
     docs.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", &mut docs, "Read rustdoc's message above.")?;
@@ -45,9 +46,21 @@ pub(crate) fn test() -> Result<()> {
             "── NOT CHECKED: full and read-only disks. This system lets nobody make a namespace (`unshare -rm true`)."
         );
     }
+    proxies?;
     browser.context("all else is well, but the page was not tested")?;
     eprintln!("all is well, after {} s", start.elapsed().as_secs());
     Ok(())
+}
+
+/// The gate behind a real squid and a real tinyproxy. What keeps them from being there fails all at its end.
+fn real_proxies() -> Result<()> {
+    if let Err(error) = setup::real_proxies() {
+        eprintln!("── NOT CHECKED: real proxies, and this will fail at its end: {error:#}");
+        return Err(error).context("all else is well, but real proxies were not tested");
+    }
+    let mut tests = cargo();
+    tests.args(["test", "-p", "tollgate-egress", "--features", "real-proxies", "--test", "real_proxies"]);
+    step("real proxies", &mut tests, "Read the failures above; each test runs alone with `cargo test NAME`.")
 }
 
 /// Licences, bans and sources are judged offline. Advisories want a database from outside: where it can't be had, that

@@ -32,6 +32,7 @@ use crate::{
     guard::Guarded,
     guarding::{self, Guarding},
     headers,
+    own_word::{self, OwnWord},
     proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
     receive::{Receive, Whole},
     retry_after, route,
@@ -287,7 +288,8 @@ impl Gate {
             Ok(incoming) => {
                 site.received(incoming.received);
                 if let Some(admitted) = &admitted {
-                    self.judge_proxy(address, via, admitted, &incoming).await?;
+                    let judged = self.judge_proxy(address, via, admitted, &incoming).await;
+                    judged.map_err(|refused| refused.after(incoming.received))?;
                     admitted.up();
                 }
                 self.judge(address, site, admitted.as_ref(), incoming).await
@@ -342,7 +344,8 @@ impl Gate {
         }
     }
 
-    /// A 407 to a plain request is the proxy's own, unless the site makes it up: ask the proxy.
+    /// A page that came in place of the site's may be the proxy's own. A 407 to a plain request is, unless the site makes
+    /// it up: ask the proxy. Of a site that it could not reach it says so, as it does by a tunnel that it doesn't make.
     async fn judge_proxy(
         &self,
         address: &Address,
@@ -351,11 +354,24 @@ impl Gate {
         incoming: &Incoming,
     ) -> Result<(), Refused> {
         let may_be_its_own = incoming.status == 407 && via == Via::Http && address.url.scheme() == "http";
-        if !may_be_its_own || admitted.answers().await {
+        if may_be_its_own && !admitted.answers().await {
+            return Err(admitted.failed(exchange::UNAUTHORIZED, self.options.clock.now()));
+        }
+        if !admitted.may_answer(address.url.scheme() == "https") {
             return Ok(());
         }
-        let reason = "it answers 407: it doesn't take the user and password in its `url`";
-        Err(admitted.failed(reason, self.options.clock.now()).after(incoming.received))
+        let (about, name) = (&address.authority, admitted.name());
+        match own_word::read(incoming.status, &incoming.headers) {
+            None => Ok(()),
+            Some(OwnWord::Unreachable(said)) => {
+                admitted.up();
+                Err(Refused::transport(about, format!("{about}: proxy {name} got no answer of it: {said}")))
+            }
+            Some(OwnWord::Trouble(said)) => {
+                admitted.up();
+                Err(Refused::down(name, format!("proxy {name} doesn't serve {about}: {said}"), wait(None, address)))
+            }
+        }
     }
 
     /// Looks at an answer before anyone else does: guards first, then what its status says by itself.

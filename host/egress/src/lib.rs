@@ -15,6 +15,7 @@ mod gate;
 pub mod guard;
 mod guarding;
 mod headers;
+mod own_word;
 mod proxy;
 mod receive;
 mod resolve;

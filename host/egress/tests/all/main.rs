@@ -2,5 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers panic as its own lines do")]
 
 mod archive;
+mod bombs;
+mod errors;
 mod lies;
 mod world;

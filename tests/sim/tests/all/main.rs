@@ -8,4 +8,5 @@ mod faults;
 mod folder;
 mod program;
 mod proxy;
+mod receptions;
 mod scripted;
