@@ -9,7 +9,11 @@ use reqwest::{
 };
 use url::Url;
 
-use crate::{receive::Receive, spool::Spooled};
+use crate::{
+    own_word::{self, OwnWord},
+    receive::Receive,
+    spool::Spooled,
+};
 
 /// Bytes that guards are given of a text that nobody wanted: a wall says what it is at its beginning.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -161,8 +165,9 @@ fn classify(error: &reqwest::Error, url: &Url, via: Via) -> ExchangeError {
     if error.is_timeout() { ExchangeError::NoAnswer(text) } else { ExchangeError::Transport(text) }
 }
 
-/// What is wrong with a proxy that answers 407.
-pub(crate) const UNAUTHORIZED: &str = "it answers 407: it doesn't take the user and password in its `url`";
+/// What is wrong with a proxy that answers 407, or as tinyproxy does 401.
+pub(crate) const UNAUTHORIZED: &str =
+    "it asks for other credentials (407): it doesn't take the user and password in its `url`";
 /// How hyper-util says that.
 const UNAUTHORIZED_WORDS: &str = "proxy authorization required";
 /// What is said of a site to which a proxy makes no tunnel; its status and page are lost.
@@ -186,15 +191,30 @@ fn is_of_proxy(text: &str) -> bool {
 /// How it says that a SOCKS proxy gave no proper answer.
 const SOCKS_SILENT_WORDS: [&str; 2] = ["io error during SOCKS handshake", "failed parsing server response"];
 
-/// Whether a proxy answers for itself within `time`. `url` names nothing that exists: over HTTP any status but 407 shows
+/// How a proxy answers for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Probed {
+    /// It is there, and takes us.
+    Up,
+    /// It wants another user and password.
+    Unauthorized,
+    /// Not at all.
+    Silent,
+}
+
+/// How a proxy answers for itself within `time`. `url` names nothing that exists: over HTTP any status but 407 shows
 /// that it is there and takes us, over SOCKS its refusal does.
-pub(crate) async fn proxy_answers(client: &Client, url: &str, time: Duration) -> bool {
+pub(crate) async fn proxy_answers(client: &Client, url: &str, time: Duration) -> Probed {
     match client.get(url).timeout(time).send().await {
-        Ok(response) => response.status() != StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        Ok(response) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => Probed::Unauthorized,
+        Ok(response) => match own_word::read(response.status().as_u16(), response.headers()) {
+            Some(OwnWord::Unauthorized) => Probed::Unauthorized,
+            _ => Probed::Up,
+        },
         Err(error) => {
             let text = chain(&error);
             let replied = text.contains("SOCKS error") && !SOCKS_SILENT_WORDS.iter().any(|words| text.contains(words));
-            replied && !is_of_proxy(&text)
+            if replied && !is_of_proxy(&text) { Probed::Up } else { Probed::Silent }
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     address::{self, Address, Named},
     archive::Archives,
     error::refusal,
-    exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Via},
+    exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Probed, Via},
     guard::Guarded,
     guarding::{self, Guarding},
     headers,
@@ -288,6 +288,9 @@ impl Gate {
             Ok(incoming) => {
                 site.received(incoming.received);
                 if let Some(admitted) = &admitted {
+                    if via == Via::Http && address.url.scheme() == "http" {
+                        admitted.heard(&incoming.headers);
+                    }
                     let judged = self.judge_proxy(address, via, admitted, &incoming).await;
                     judged.map_err(|refused| refused.after(incoming.received))?;
                     admitted.up();
@@ -334,7 +337,10 @@ impl Gate {
                 return Err(Refused::denied(text));
             };
             match proxy.client(&self.options.base, self.options.clock.now()) {
-                Ok(ProxyClient { client, via }) => ways.push(Way { client, via, proxy: Some(proxy) }),
+                Ok(ProxyClient { client, fresh, via }) => {
+                    let is_fresh = proxy.closes_unsaid() && address.url.scheme() == "http";
+                    ways.push(Way { client: if is_fresh { fresh } else { client }, via, proxy: Some(proxy) });
+                }
                 Err(down) => refused = refused.or(Some(down)),
             }
         }
@@ -354,15 +360,15 @@ impl Gate {
         incoming: &Incoming,
     ) -> Result<(), Refused> {
         let may_be_its_own = incoming.status == 407 && via == Via::Http && address.url.scheme() == "http";
-        if may_be_its_own && !admitted.answers().await {
+        let may_answer = admitted.may_answer(address.url.scheme() == "https");
+        let word = own_word::read(incoming.status, &incoming.headers).filter(|_| may_answer);
+        let asks_credentials = may_be_its_own || word == Some(OwnWord::Unauthorized);
+        if asks_credentials && admitted.answers().await != Probed::Up {
             return Err(admitted.failed(exchange::UNAUTHORIZED, self.options.clock.now()));
         }
-        if !admitted.may_answer(address.url.scheme() == "https") {
-            return Ok(());
-        }
         let (about, name) = (&address.authority, admitted.name());
-        match own_word::read(incoming.status, &incoming.headers) {
-            None => Ok(()),
+        match word {
+            None | Some(OwnWord::Unauthorized) => Ok(()),
             Some(OwnWord::Unreachable(said)) => {
                 admitted.up();
                 Err(Refused::transport(about, format!("{about}: proxy {name} got no answer of it: {said}")))
@@ -462,12 +468,14 @@ impl Gate {
     }
 
     /// A site's failure looks like the proxy's own when that went away in the middle, or hangs: ask it.
-    async fn down(&self, proxy: Option<&Admitted<'_>>, text: &str) -> Option<Refused> {
+    pub(crate) async fn down(&self, proxy: Option<&Admitted<'_>>, text: &str) -> Option<Refused> {
         let proxy = proxy?;
-        if proxy.answers().await {
-            return None;
-        }
-        Some(proxy.failed(text, self.options.clock.now()))
+        let reason = match proxy.answers().await {
+            Probed::Up => return None,
+            Probed::Unauthorized => exchange::UNAUTHORIZED,
+            Probed::Silent => text,
+        };
+        Some(proxy.failed(reason, self.options.clock.now()))
     }
 
     /// A stage found that the site of `url` blocks us: it is left alone for its cool-down, whichever job asks.

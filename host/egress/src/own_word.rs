@@ -25,6 +25,8 @@ const SQUID_UNREACHABLE: [&str; 10] = [
 pub(crate) enum OwnWord {
     /// It could not get an answer of the site: a failure of that address, as a refused tunnel is.
     Unreachable(String),
+    /// It doesn't take our user and password.
+    Unauthorized,
     /// It doesn't serve us, which says nothing of the site.
     Trouble(String),
 }
@@ -44,6 +46,8 @@ pub(crate) fn read(status: u16, headers: &HeaderMap) -> Option<OwnWord> {
         return None;
     }
     Some(match status {
+        // 407 to who brings no password, 401 to who brings a wrong one.
+        401 => OwnWord::Unauthorized,
         500 => OwnWord::Unreachable("tinyproxy answers 500, as it does where it can't connect".to_owned()),
         503 => OwnWord::Unreachable("tinyproxy answers 503, as it does where no headers come".to_owned()),
         other => OwnWord::Trouble(format!("tinyproxy itself answers {other}")),
@@ -76,6 +80,7 @@ mod tests {
         let own = [("server", "tinyproxy/1.11.1")];
         assert!(matches!(said(500, &own), Some(OwnWord::Unreachable(_))));
         assert!(matches!(said(403, &own), Some(OwnWord::Trouble(_))));
+        assert_eq!(said(401, &own), Some(OwnWord::Unauthorized));
         assert_eq!(said(200, &own), None);
         assert_eq!(said(500, &[("server", "tinyproxy/1.11.1"), ("via", "1.1 proxy (tinyproxy/1.11.1)")]), None);
         assert_eq!(said(500, &[("via", "1.1 proxy (tinyproxy/1.11.1)"), ("server", "nginx")]), None);

@@ -111,7 +111,9 @@ async fn handle(
         && request.headers().get(PROXY_AUTHORIZATION) != Some(expected)
     {
         world.counter.refused_auth();
-        return respond(world.proxy_kind.says(Trouble::Credentials));
+        let has_some = request.headers().contains_key(PROXY_AUTHORIZATION);
+        let trouble = if has_some { Trouble::OtherCredentials } else { Trouble::Credentials };
+        return respond(world.proxy_kind.says(trouble));
     }
     // What is for the proxy never reaches a site.
     request.headers_mut().remove(PROXY_AUTHORIZATION);

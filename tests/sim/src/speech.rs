@@ -23,8 +23,10 @@ pub(crate) enum Trouble {
     NoSuchHost,
     /// Nobody listens there.
     Refused,
-    /// Other credentials, please.
+    /// Credentials, please.
     Credentials,
+    /// Other credentials, please.
+    OtherCredentials,
 }
 
 const X_SQUID_ERROR: HeaderName = HeaderName::from_static("x-squid-error");
@@ -37,7 +39,7 @@ impl ProxyKind {
             Self::Squid => squid(trouble),
             Self::Tinyproxy => tinyproxy(trouble),
         };
-        if trouble == Trouble::Credentials {
+        if matches!(trouble, Trouble::Credentials | Trouble::OtherCredentials) {
             return answer.with(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sim\""));
         }
         answer
@@ -48,7 +50,7 @@ fn plain(trouble: Trouble) -> Answer {
     match trouble {
         Trouble::NoSuchHost => Answer::text(StatusCode::BAD_GATEWAY, "no such host in the sim\n"),
         Trouble::Refused => Answer::text(StatusCode::BAD_GATEWAY, "connection refused\n"),
-        Trouble::Credentials => {
+        Trouble::Credentials | Trouble::OtherCredentials => {
             Answer::text(StatusCode::PROXY_AUTHENTICATION_REQUIRED, "proxy authentication required\n")
         }
     }
@@ -59,7 +61,9 @@ fn squid(trouble: Trouble) -> Answer {
         // So says 5.7 of a name that its name server doesn't know; other versions say ERR_DNS_FAIL.
         Trouble::NoSuchHost => (StatusCode::BAD_GATEWAY, "ERR_READ_ERROR 0"),
         Trouble::Refused => (StatusCode::SERVICE_UNAVAILABLE, "ERR_CONNECT_FAIL 111"),
-        Trouble::Credentials => (StatusCode::PROXY_AUTHENTICATION_REQUIRED, "ERR_CACHE_ACCESS_DENIED 0"),
+        Trouble::Credentials | Trouble::OtherCredentials => {
+            (StatusCode::PROXY_AUTHENTICATION_REQUIRED, "ERR_CACHE_ACCESS_DENIED 0")
+        }
     };
     let page = "<html><head><title>ERROR: The requested URL could not be retrieved</title></head>\
                 <body><h1>ERROR</h1><h2>The requested URL could not be retrieved</h2></body></html>";
@@ -74,6 +78,10 @@ fn tinyproxy(trouble: Trouble) -> Answer {
         Trouble::NoSuchHost | Trouble::Refused => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "<h1>Unable to connect</h1><p>Tinyproxy was unable to connect to the remote web server.</p>",
+        ),
+        Trouble::OtherCredentials => (
+            StatusCode::UNAUTHORIZED,
+            "<h1>Unauthorized</h1><p>The administrator of this proxy has not configured it to service requests from you.</p>",
         ),
         Trouble::Credentials => (
             StatusCode::PROXY_AUTHENTICATION_REQUIRED,

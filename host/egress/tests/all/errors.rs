@@ -137,7 +137,11 @@ fn of_proxy() -> Vec<Row> {
     let mut rows = vec![Row { is_proxy_down: true, ..row("proxy: refuses connections") }.all(refused)];
     for kind in [ProxyKind::Plain, ProxyKind::Squid, ProxyKind::Tinyproxy] {
         let wrong = Row { password: "wrong", ..row("proxy: answers 407") };
-        rows.push(wrong.proxy(kind).all(No("Connection", OF_PROXY, "proxy main is down: it answers 407")));
+        rows.push(wrong.proxy(kind).all(No(
+            "Connection",
+            OF_PROXY,
+            "proxy main is down: it asks for other credentials (407)",
+        )));
     }
     let bare = Answered(502, Some(ServerError));
     let bare_range = No("Other", Some((ServerError, Whose::Site)), "answered 502 to a range");

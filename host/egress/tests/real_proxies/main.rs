@@ -181,7 +181,7 @@ async fn passwords(kind: Kind) {
             &wrong.fetch(&url).await.unwrap_err(),
             RefusalKind::Down,
             "main",
-            "it answers 407: it doesn't take the user",
+            "it asks for other credentials (407): it doesn't",
         );
         assert!(wrong.reason().unwrap().contains("407"));
         // As long as a proxy is left alone at the most: the next scheme is asked anew.

@@ -1,15 +1,17 @@
 //! squid and tinyproxy as a test starts them: on loopback, with the sim's proxy as their parent, ended by process id.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Mutex,
 };
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader},
-    net::TcpSocket,
+    net::{TcpSocket, TcpStream},
     process::{Child, Command},
     sync::mpsc,
 };
@@ -87,6 +89,11 @@ impl RealProxy {
             let is_ready = line.contains(READY);
             log.push(line);
             if is_ready {
+                // squid says so a moment before it is so.
+                while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+                    assert_eq!(child.try_wait().unwrap(), None, "{log:#?}");
+                    tokio::task::yield_now().await;
+                }
                 self.child = Some(child);
                 return;
             }
@@ -111,12 +118,18 @@ fn listen(stream: impl AsyncRead + Send + Unpin + 'static, said: mpsc::Unbounded
     });
 }
 
-/// A port that was free just now: neither program can be given one that is taken already.
+/// A port that was free just now, and that no other test was given: neither program can be given one that is taken already.
 fn free_port() -> u16 {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    socket.local_addr().unwrap().port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
 }
 
 /// Nothing is cached, and nothing is written. What isn't the parent's business goes direct, to loopback alone: names are
