@@ -115,6 +115,7 @@ impl HostBuilder {
         HostFile::forget(&data).map_err(|error| HostError::Data { folder: data.clone(), error })?;
         let options = GateOptions {
             spool: data.join("spool"),
+            sessions: data.join("sessions"),
             clock: clock.clone(),
             base: spec.base.clone(),
             memory: StoredSites::new(store.clone()),

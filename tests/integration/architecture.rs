@@ -28,13 +28,15 @@ const ARROWS: [(&str, &[&str]); 8] = [
 ];
 
 /// Who alone may depend on what.
-const OWNED: [(&str, &[&str]); 4] = [
+const OWNED: [(&str, &[&str]); 5] = [
     // The bench has the bare thing beside ours.
     ("wasmtime", &["tollgate-sandbox", "tollgate-bench"]),
     ("wasmtime-wasi", &["tollgate-sandbox", "tollgate-bench"]),
     // The fuzz target of stored rows puts its bytes into the tables past the store.
     ("redb", &["tollgate-store", "tollgate-bench", "tollgate-fuzz"]),
     ("reqwest", &["tollgate-egress", "tollgate-bench"]),
+    // Browsers' stores of cookies, and nothing else.
+    ("rusqlite", &["tollgate-egress"]),
 ];
 
 fn packages() -> Vec<Value> {

@@ -13,6 +13,7 @@ mod full_disk;
 mod gate;
 mod hostile;
 mod hostile_artifacts;
+#[path = "../lessons/lessons.rs"]
 mod lessons;
 mod page;
 mod program;

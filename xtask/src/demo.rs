@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -19,6 +19,10 @@ use crate::{
 
 /// Pages of the demo's shop that must be done at the end, broken ones aside.
 const DONE_MIN: u64 = 290;
+/// Ideas of the demo's club, all of which must be done at the end.
+const IDEAS_DONE: u64 = 120;
+/// Ideas after which the club's session expires: it has to be made anew on the way.
+const SESSION_VIEWS: &str = "25";
 /// Time for the small internet to begin.
 const START_TIME: Duration = Duration::from_secs(20);
 
@@ -32,13 +36,15 @@ pub(crate) fn demo() -> Result<()> {
     eprintln!("built after {} s", start.elapsed().as_secs());
 
     let scratch = tempfile::Builder::new().prefix("tollgate-demo-").tempdir()?;
-    let sim = Sim::start(scratch.path())?;
-    eprintln!("the small internet is there: {} pages wait behind its proxy", DONE_MIN);
-    let tollgate = Tollgate { sim: &sim, data: scratch.path().join("data") };
+    let folder = lay_out(scratch.path())?;
+    let sim = Sim::start(scratch.path(), &folder.join("cookies/ideas.txt"))?;
+    eprintln!("the small internet is there: {DONE_MIN} pages and {IDEAS_DONE} ideas wait behind its proxy");
+    let tollgate = Tollgate { sim: &sim, folder };
 
     let status = tollgate.command(&["run", "--until-idle", "--listen", "127.0.0.1:0"]).status()?;
     println!("\nSome of what was extracted:");
     tollgate.show(&["export", "catalogue", "--stage", "extract", "--status", "done", "--limit", "12"])?;
+    tollgate.show(&["export", "ideas", "--stage", "extract", "--status", "done", "--limit", "2"])?;
     println!("\nWhat failed or was skipped, and why:");
     tollgate.show(&["item", "list", "catalogue", "--status", "failed"])?;
     tollgate.show(&["item", "list", "catalogue", "--status", "skipped"])?;
@@ -49,12 +55,26 @@ pub(crate) fn demo() -> Result<()> {
     Ok(())
 }
 
-/// Holds the outcome against what the shop has.
+/// Lays jobs.toml out as it ships, beside the handlers, in a folder where a member's cookies may stand.
+fn lay_out(scratch: &Path) -> Result<PathBuf> {
+    let folder = scratch.join("deployment");
+    fs::create_dir_all(folder.join("cookies"))?;
+    fs::copy(root().join("jobs.toml"), folder.join("jobs.toml"))?;
+    std::os::unix::fs::symlink(root().join("handlers"), folder.join("handlers"))?;
+    Ok(folder)
+}
+
+/// Holds the outcome against what the shop and the club have.
 fn judge(tollgate: &Tollgate<'_>, sim: &Sim) -> Result<()> {
     let overview = tollgate.json(&["status"])?;
     let jobs = overview["jobs"].as_array().context("the status names no jobs")?;
-    let job = jobs.iter().find(|job| job["name"] == "catalogue").context("the job is missing")?;
-    let done = job["items"]["done"].as_u64().unwrap_or(0);
+    let done = |name: &str| {
+        let job = jobs.iter().find(|job| job["name"] == name).with_context(|| format!("the job {name} is missing"))?;
+        anyhow::Ok(job["items"]["done"].as_u64().unwrap_or(0))
+    };
+    let ideas = done("ideas")?;
+    ensure!(ideas == IDEAS_DONE, "{ideas} ideas are done, {IDEAS_DONE} should be");
+    let done = done("catalogue")?;
     ensure!(done >= DONE_MIN, "{done} pages are done, {DONE_MIN} should be");
     for path in ["busy", "healing"] {
         let key = format!("https://catalogue.example/item/{path}");
@@ -62,20 +82,21 @@ fn judge(tollgate: &Tollgate<'_>, sim: &Sim) -> Result<()> {
         ensure!(item["item"]["status"] == "done", "{key} is {}", item["item"]["status"]);
     }
     println!("\n{done} pages are done, those that answered 429 and 503 at first among them.");
+    println!("{ideas} ideas are done, though the session that shows them expired after each {SESSION_VIEWS}.");
     println!("{}", sim.counts()?);
     Ok(())
 }
 
-/// The program, over the demo's data folder and proxy.
+/// The program, over the demo's folder and proxy.
 struct Tollgate<'a> {
     sim: &'a Sim,
-    data: std::path::PathBuf,
+    folder: PathBuf,
 }
 
 impl Tollgate<'_> {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(target().join("debug/tollgate"));
-        command.current_dir(root()).arg("--file").arg("jobs.toml").arg("--data").arg(&self.data).args(args);
+        command.current_dir(&self.folder).args(args);
         command.env("TOLLGATE_PROXY", &self.sim.proxy).env("TOLLGATE_PROXY_CA", &self.sim.ca);
         command
     }
@@ -102,13 +123,16 @@ struct Sim {
 }
 
 impl Sim {
-    fn start(scratch: &Path) -> Result<Self> {
+    fn start(scratch: &Path, cookies: &Path) -> Result<Self> {
         let (ready, ca) = (scratch.join("ready.json"), scratch.join("ca.pem"));
         let mut process = Command::new(target().join("debug/sim"))
             .arg("--ready")
             .arg(&ready)
             .arg("--ca-out")
             .arg(&ca)
+            .arg("--cookies-out")
+            .arg(cookies)
+            .args(["--session-views", SESSION_VIEWS])
             .stdin(Stdio::null())
             .spawn()
             .context("the small internet can't be started")?;

@@ -108,10 +108,11 @@ fn detail_text(detail: &ItemDetail) -> String {
                 took(attempt),
                 attempt.requests.to_string(),
                 attempt.handler.artifact.short(),
+                tools(attempt),
             ]
         })
     });
-    text.push_str(&output::table(["stage", "attempt", "ended", "took", "requests", "handler"], rows));
+    text.push_str(&output::table(["stage", "attempt", "ended", "took", "requests", "handler", "tools"], rows));
     let rows = detail.artifacts.iter().map(|stored| {
         let artifact = &stored.artifact;
         let pending = if stored.pending { " (pending)" } else { "" };
@@ -125,6 +126,12 @@ fn detail_text(detail: &ItemDetail) -> String {
         text.push_str(&output::table(["artifact", "type", "bytes"], rows));
     }
     text
+}
+
+/// The tools that ran for an attempt, each with the profile that served.
+fn tools(attempt: &AttemptRecord) -> String {
+    let tools = attempt.tools.iter().map(|served| format!("{} ({})", served.tool, served.profile));
+    tools.collect::<Vec<_>>().join(", ")
 }
 
 fn attempt_end(attempt: &AttemptRecord) -> String {

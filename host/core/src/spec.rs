@@ -8,6 +8,7 @@ pub mod guard;
 pub mod parse;
 pub mod places;
 mod raw;
+pub mod session;
 pub mod tools;
 mod values;
 
@@ -28,6 +29,7 @@ pub use diagnostic::{Diagnostic, Place};
 pub use guard::{GuardOutcome, GuardRule, GuardSpec};
 pub use parse::parse;
 pub use places::Places;
+pub use session::SessionSpec;
 pub use tools::ToolSpec;
 
 /// Concurrency of a lane where jobs.toml names none.
@@ -46,6 +48,8 @@ pub struct Deployment {
     pub proxies: Vec<ProxySpec>,
     /// `[site."PATTERN"]`, the most specific first, each complete.
     pub sites: Vec<SiteSpec>,
+    /// `[session.NAME]`, by name.
+    pub sessions: Vec<SessionSpec>,
     /// `[tool.NAME]`, by name.
     pub tools: Vec<ToolSpec>,
     /// `[job.NAME]`, in the file's order.
@@ -57,6 +61,12 @@ impl Deployment {
     #[must_use]
     pub fn job(&self, name: &str) -> Option<&JobSpec> {
         self.jobs.iter().find(|job| job.name.as_str() == name)
+    }
+
+    /// The session of that name.
+    #[must_use]
+    pub fn session(&self, name: &str) -> Option<&SessionSpec> {
+        self.sessions.iter().find(|session| session.name == name)
     }
 
     /// The tool of that name.
@@ -241,6 +251,8 @@ pub struct SiteSpec {
     pub jobs: Option<Vec<JobName>>,
     /// Which of its pages aren't content. Shared: a site's policy is copied for each request.
     pub guard: Arc<GuardSpec>,
+    /// The session that gives its requests their cookies, by name.
+    pub session: Option<String>,
     /// Where it stands; absent for the built-in one.
     pub at: Option<Place>,
 }

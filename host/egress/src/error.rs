@@ -123,6 +123,24 @@ impl Refused {
         Self { disk_full, ..Self::new(HttpError::Storage(text), Some(refusal)) }
     }
 
+    /// The same for another who waited for it: without what was received, and without the page.
+    pub(crate) fn repeat(&self) -> Self {
+        let refusal = self.refusal.as_deref().cloned();
+        Self { disk_full: self.disk_full, ..Self::new(self.error.clone(), refusal) }
+    }
+
+    /// The same login that is required, with what else is to be said of it.
+    pub(crate) fn saying(mut self, more: &str) -> Self {
+        if let HttpError::LoginRequired(text) = &mut self.error {
+            text.push_str("; ");
+            text.push_str(more);
+            if let Some(refusal) = &mut self.refusal {
+                text.clone_into(&mut refusal.message);
+            }
+        }
+        self
+    }
+
     /// The same, with what was received before.
     pub(crate) fn after(mut self, bytes_received: u64) -> Self {
         self.bytes_received = self.bytes_received.saturating_add(bytes_received);

@@ -12,7 +12,7 @@ use std::{
 
 use reqwest::{
     Client, Method,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION},
 };
 use tollgate_core::{
     Clock, JobName, Timestamp,
@@ -36,6 +36,7 @@ use crate::{
     proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
     receive::{Receive, Whole},
     retry_after, route,
+    session::{Sessions, Stopped},
     site::{Site, SiteMemory, Sites, Trying},
     spool::{self, Held, Spooled},
 };
@@ -56,6 +57,8 @@ pub struct GateOptions {
     pub base: PathBuf,
     /// What keeps the circuits of sites.
     pub memory: Arc<dyn SiteMemory>,
+    /// Folder of sessions that are kept: a file each, for its owner alone.
+    pub sessions: PathBuf,
     /// The circuits that were kept, by site.
     pub remembered: Vec<(String, Circuit)>,
 }
@@ -125,6 +128,7 @@ pub struct Gate {
     turns: AtomicUsize,
     guarding: Guarding,
     pub(crate) archives: Archives,
+    pub(crate) sessions: Sessions,
 }
 
 /// The last hop of a request.
@@ -149,8 +153,9 @@ impl Gate {
         let direct = route::direct().map_err(GateError::Client)?;
         let sites = Sites::new(std::mem::take(&mut options.remembered));
         let (turns, archives, guarding) = (AtomicUsize::new(0), Archives::default(), Guarding::default());
+        let sessions = Sessions::new(deployment, options.sessions.clone());
         let deployment = deployment.clone();
-        Ok(Arc::new(Self { deployment, options, proxies, direct, sites, turns, archives, guarding }))
+        Ok(Arc::new(Self { deployment, options, proxies, direct, sites, turns, archives, guarding, sessions }))
     }
 
     /// Sends a request by the policy of its site, following redirects as far as policy allows each.
@@ -184,8 +189,8 @@ impl Gate {
         })
     }
 
-    /// Sends a request hop by hop, each decided anew. `receive` takes the body of the last one.
-    pub(crate) async fn send(
+    /// Sends a request hop by hop, each decided anew and sent with its own site's session. `receive` takes the body of the last one.
+    pub(crate) async fn hops(
         &self,
         caller: &Caller,
         url: Url,
@@ -193,13 +198,15 @@ impl Gate {
         shorter: Option<Duration>,
         told: Told<'_>,
         receive: &mut dyn Receive,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<Answer, Stopped> {
         let asked = url.to_string();
         let mut address = address::decide(&self.deployment, caller, url, Named::Caller)?;
         let (mut hops, mut received) = (0, 0);
         loop {
-            let incoming = self.hop((caller, &address), outgoing.clone(), shorter, told, receive).await;
-            let incoming = incoming.map_err(|refused| refused.after(received))?;
+            let lease = self.lease(caller, &address, told).await.map_err(|refused| refused.after(received))?;
+            let cookies = lease.as_ref().and_then(|lease| lease.cookies.clone());
+            let incoming = self.hop((caller, &address), outgoing.clone(), cookies, shorter, told, receive).await;
+            let incoming = self.sift(lease, &address, incoming).await.map_err(|stopped| stopped.after(received))?;
             hops += 1;
             received += incoming.received;
             let Some(location) = location(&incoming) else {
@@ -208,7 +215,7 @@ impl Gate {
             };
             if hops >= HOPS_MAX {
                 let text = format!("{asked} redirected {HOPS_MAX} times");
-                return Err(Refused::transport(&address.authority, text).after(received));
+                return Err(Refused::transport(&address.authority, text).after(received).into());
             }
             let next = address.url.join(&location);
             let next = next.map_err(|error| Refused::invalid(format!("a redirect to {location:?}: {error}")));
@@ -225,12 +232,13 @@ impl Gate {
         &self.options.spool
     }
 
-    /// One request and its answer. The route is looked at first: where it is shut, nothing waits for a turn. It is taken
+    /// One request and its answer, with those cookies. The route is looked at first: where it is shut, nothing waits for a turn. It is taken
     /// last, since the turn may be long in coming.
-    async fn hop(
+    pub(crate) async fn hop(
         &self,
         (caller, address): (&Caller, &Address),
         mut request: Outgoing,
+        cookies: Option<HeaderValue>,
         shorter: Option<Duration>,
         told: Told<'_>,
         receive: &mut dyn Receive,
@@ -239,6 +247,9 @@ impl Gate {
         let clock = &*self.options.clock;
         let ways = self.ways(address)?;
         headers::of_site(&mut request.headers, &address.site, &self.options.base)?;
+        if let Some(cookies) = cookies {
+            request.headers.insert(COOKIE, cookies);
+        }
         let site = self.sites.get(&address.authority, &address.site, clock.now());
         let mut slot = site.enter(&address.site, clock, caller.held.attempt()).await?;
         let mut refused = Refused::denied(format!("site {} names no proxy", address.site.pattern));
@@ -531,7 +542,7 @@ fn wait(asked: Option<Duration>, address: &Address) -> Duration {
 }
 
 /// Where an answer sends us, if it does.
-fn location(incoming: &Incoming) -> Option<String> {
+pub(crate) fn location(incoming: &Incoming) -> Option<String> {
     let redirects = matches!(incoming.status, 301 | 302 | 303 | 307 | 308);
     let location = incoming.headers.get(LOCATION).filter(|_| redirects)?;
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())

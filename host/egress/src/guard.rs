@@ -26,6 +26,7 @@ use tollgate_core::{
 use self::{
     builtin::{About, FIRST, Is, RULES, Rule},
     heard::{Heard, HeardLine},
+    markup::PROSE_MAX,
     meanings::Meaning,
     view::{Kind, View},
 };
@@ -148,14 +149,15 @@ pub struct GuardedPage {
 pub fn judge(page: &Page<'_>, guards: &GuardSpec, now: Timestamp) -> Option<Guarded> {
     let empty = View::empty();
     if guards.builtin && conditions_hold(&FIRST, page, &empty).is_some() {
-        return Some(verdict(&FIRST, page, &View::of(page), String::new(), now));
+        return Some(verdict(&FIRST, page, &View::of(page, PROSE_MAX), String::new(), now));
     }
     // What is missing says so by its status, whatever else its page says.
     let asks_builtin = guards.builtin && !matches!(page.status, 404 | 410);
     if guards.rules.is_empty() && !asks_builtin {
         return None;
     }
-    let view = View::of(page);
+    let prose_max = if guards.rules.is_empty() { builtin::PROSE_MAX } else { PROSE_MAX };
+    let view = View::of(page, prose_max);
     for rule in &guards.rules {
         if let Some((layer, words)) = own::holds(rule, page, &view) {
             let after =
@@ -185,7 +187,7 @@ pub fn judge(page: &Page<'_>, guards: &GuardSpec, now: Timestamp) -> Option<Guar
 }
 
 fn verdict(rule: &Rule, page: &Page<'_>, view: &View, words: String, now: Timestamp) -> Guarded {
-    let excerpt = if words.is_empty() { view.heard.first_line() } else { &words };
+    let excerpt = if words.is_empty() { view.heard().first_line() } else { &words };
     Guarded {
         layer: layer(rule),
         rule: rule.name.to_owned(),
@@ -201,7 +203,7 @@ fn verdict(rule: &Rule, page: &Page<'_>, view: &View, words: String, now: Timest
 fn asked(page: &Page<'_>, view: &View, now: Timestamp) -> Option<Duration> {
     let header = page.header("retry-after").and_then(|text| retry_after::parse(text, now));
     let field = || view.json().and_then(|json| json.after);
-    header.or_else(field).or_else(|| waits::named_in(&view.heard.lines)).map(|after| after.min(AFTER_MAX))
+    header.or_else(field).or_else(|| waits::named_in(&view.heard().lines)).map(|after| after.min(AFTER_MAX))
 }
 
 /// The layer of a rule is that of its first condition.
@@ -225,6 +227,12 @@ fn layer(rule: &Rule) -> GuardLayer {
 /// The words by which a rule holds, perhaps none; absent, if it doesn't.
 fn conditions_hold(rule: &Rule, page: &Page<'_>, view: &View) -> Option<String> {
     let mut words = String::new();
+    // By far the most pages have too much prose for a rule: for those, nobody listens to what they say.
+    let is_short_enough =
+        |condition: &Is| !matches!(condition, Is::Prose(_)) || holds(*condition, page, view).is_some();
+    if !rule.when.iter().all(is_short_enough) {
+        return None;
+    }
     for condition in rule.when {
         let line = holds(*condition, page, view)?;
         if words.is_empty() {
@@ -237,10 +245,9 @@ fn conditions_hold(rule: &Rule, page: &Page<'_>, view: &View) -> Option<String> 
 /// The line by which a condition holds, empty where it holds without one; absent, if it doesn't hold.
 fn holds(condition: Is, page: &Page<'_>, view: &View) -> Option<String> {
     let yes = |holds: bool| holds.then(String::new);
-    let heard = &view.heard;
     let html = view.html();
     let line = |wanted: &dyn Fn(&HeardLine) -> bool| {
-        html.and(heard.lines.iter().find(|line| wanted(line))).map(|line| line.text.clone())
+        html.and(view.heard().lines.iter().find(|line| wanted(line))).map(|line| line.text.clone())
     };
     let says_one = |heard: &Heard, wanted: &[Meaning]| {
         heard
@@ -256,24 +263,29 @@ fn holds(condition: Is, page: &Page<'_>, view: &View) -> Option<String> {
         Is::Status(statuses) => yes(statuses.contains(&page.status)),
         Is::Refused => yes(page.status >= 400 && !matches!(page.status, 404 | 410)),
         Is::BusyFor => yes(page.status == 503 && page.header("retry-after").is_some()),
-        Is::Says(all) => yes(heard.says.has_all(all)),
+        Is::Says(all) => yes(view.heard().says.has_all(all)),
         Is::Line(all) => line(&|line| line.says.has_all(all)),
         Is::LineFrom(first, all) => line(&|line| line.begins.has(first) && line.says.has_all(all)),
         Is::Just(meaning) => {
-            let first = heard.lines.iter().take(FIRST_LINES).find(|line| line.is_just.has(meaning));
+            let first = view.heard().lines.iter().take(FIRST_LINES).find(|line| line.is_just.has(meaning));
             html.and(first).map(|line| line.text.clone())
         }
-        Is::Heading(all) => line(&|line| line.heading && line.says.has_all(all)),
+        Is::Heading(all) => {
+            let found = view.headings().lines.iter().find(|line| line.says.has_all(all));
+            html.and(found).map(|line| line.text.clone())
+        }
         Is::Title(meaning) => {
-            let title = heard.lines.first().filter(|_| !view.title().is_empty());
+            let title = view.headings().lines.first().filter(|_| !view.title().is_empty());
             title.filter(|title| title.begins.has(meaning)).map(|title| title.text.clone())
         }
         Is::Number => {
-            let told = heard.lines.iter().find(|line| line.says.has(Meaning::Reference) && has_number(&line.text));
+            let told =
+                view.heard().lines.iter().find(|line| line.says.has(Meaning::Reference) && has_number(&line.text));
             told.map(|line| line.text.clone())
         }
         Is::Wait(meaning) => line(&|line| line.says.has(meaning) && waits::in_line(&line.text).is_some()),
-        Is::Fallback(any) => says_one(view.fallback(), any).filter(|_| shows_nothing(view)),
+        Is::Fallback(any) if shows_nothing(view) => says_one(view.fallback(), any),
+        Is::Fallback(_) => None,
         Is::Prose(most) => yes(html.is_none_or(|html| html.prose <= most)),
         Is::NoForm => yes(html.is_none_or(|html| !html.textarea)),
         Is::Password => yes(html.is_some_and(|html| html.password)),
@@ -286,12 +298,15 @@ fn holds(condition: Is, page: &Page<'_>, view: &View) -> Option<String> {
             let is_bare = html.is_some_and(|html| html.prose <= LOADING_PROSE_MAX && html.media + html.frames == 0);
             line(&|line| line.is_just.has(Meaning::Loading) && !line.heading).filter(|_| is_bare)
         }
-        Is::Error(any) => says_one(heard, any).filter(|_| view.json().is_some_and(|json| json.is_error)),
+        Is::Error(any) => {
+            view.json().filter(|json| json.is_error)?;
+            says_one(view.heard(), any)
+        }
         Is::JsonBlocked => yes(view.json().is_some_and(|json| json.is_blocked)),
         Is::JsonProxy => yes(view.json().is_some_and(|json| json.is_error && json.is_proxys)),
         Is::JsonNull => yes(view.json().is_some_and(|json| json.is_null)),
         Is::Plain(any) => {
-            let first = heard.lines.first().filter(|_| matches!(view.kind, Kind::Plain))?;
+            let first = view.heard().lines.first().filter(|_| matches!(view.kind, Kind::Plain))?;
             any.iter().any(|meaning| first.begins.has(*meaning)).then(|| first.text.clone())
         }
     }
@@ -305,6 +320,11 @@ fn has_number(line: &str) -> bool {
 
 fn shows_nothing(view: &View) -> bool {
     text::weight(&view.shown) <= 2 * SHOWN_NOTHING_MAX
+}
+
+/// Whether an address is a place of signing in, by its host and path.
+pub(crate) fn is_place_of_signing_in(url: &url::Url) -> bool {
+    sends_to(&format!("{} {}", url.host_str().unwrap_or_default(), url.path()).to_lowercase(), Meaning::SignInPlace)
 }
 
 /// Whether one of the addresses or fields that a page sends its visitor by is such a place.

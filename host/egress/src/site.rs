@@ -350,6 +350,7 @@ mod tests {
             headers: Vec::new(),
             jobs: None,
             guard: Arc::default(),
+            session: None,
             at: None,
         }
     }

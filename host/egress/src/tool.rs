@@ -24,6 +24,7 @@ use tollgate_core::{
     tool::{ToolError, ToolInput, ToolRequest},
 };
 
+pub(crate) use self::handover::Cookies;
 pub use self::refused::ToolRefused;
 use self::{
     handover::{Handover, Way},
@@ -38,6 +39,7 @@ use crate::{
     error::refusal,
     gate::{self, COOL_DOWN_MIN},
     proxy::{Admitted, Proxy},
+    session::Lease,
     site::{Site, Trying},
 };
 
@@ -111,7 +113,7 @@ impl Gate {
             time: request.timeout.map_or(tool.timeout, |shorter| shorter.min(tool.timeout)),
         };
         match &address {
-            Some(address) => self.run_for_site(&run, (caller, address), told).await,
+            Some(address) => self.run_in_session(&run, (caller, address), told).await,
             None => {
                 told(Hop::Runs);
                 let handover = self.hand_over(tool, None)?;
@@ -157,18 +159,18 @@ impl Gate {
     fn hand_over<'a>(
         &self,
         tool: &'a ToolSpec,
-        way: Option<(&'a Address, Option<&Proxy>)>,
+        way: Option<(&'a Address, Option<&Proxy>, Option<Cookies>)>,
     ) -> Result<Handover<'a>, ToolRefused> {
         let base = &self.options.base;
         let way = match (way, &tool.network) {
-            (Some((address, proxy)), Some(network)) => {
+            (Some((address, proxy, cookies)), Some(network)) => {
                 let (proxy, ca) = match proxy.map(|proxy| proxy.for_tool(base)).transpose()? {
                     Some((url, ca)) => (Some(url), ca),
                     None => (None, None),
                 };
                 // It runs in another folder, where a relative path leads nowhere.
                 let ca = ca.map(std::path::absolute).transpose().map_err(|error| ToolRefused::scratch(&error))?;
-                Some(Way { network, url: address.url.as_str(), proxy, ca })
+                Some(Way { network, url: address.url.as_str(), proxy, ca, cookies })
             }
             _ => None,
         };
@@ -195,12 +197,72 @@ impl Gate {
         Err(refused)
     }
 
+    /// Runs with the cookies of the site's session, where it has one. A run that is told to sign in has met the end of it:
+    /// it is renewed, and the tool run once more.
+    async fn run_in_session(
+        &self,
+        run: &Run<'_>,
+        (caller, address): (&Caller, &Address),
+        told: Told<'_>,
+    ) -> Result<ToolOutput, ToolRefused> {
+        let Some(lease) = self.lease_for_tool(run.tool, (caller, address), told).await? else {
+            return self.run_for_site(run, (caller, address), None, told).await;
+        };
+        let first = self.run_for_site(run, (caller, address), Some(self.cookies(&lease)), told).await;
+        match first {
+            Err(ToolRefused { error: ToolError::LoginRequired(_), .. }) => {}
+            Ok(output) => {
+                self.session_served(&lease);
+                return Ok(output);
+            }
+            Err(refused) => return Err(refused),
+        }
+        self.renew(&lease, caller, told).await?;
+        let Some(lease) = self.lease_for_tool(run.tool, (caller, address), told).await? else {
+            return self.run_for_site(run, (caller, address), None, told).await;
+        };
+        match self.run_for_site(run, (caller, address), Some(self.cookies(&lease)), told).await {
+            Err(ToolRefused { error: ToolError::LoginRequired(text), .. }) => {
+                let refused = Refused::login_required(&address.authority, &text);
+                Err(self.refused_again(&lease, refused).await.into())
+            }
+            Ok(output) => {
+                self.session_served(&lease);
+                Ok(output)
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+
+    /// The session that a tool is given; absent, if its site has none, or its entry says that it goes without.
+    async fn lease_for_tool(
+        &self,
+        tool: &ToolSpec,
+        (caller, address): (&Caller, &Address),
+        told: Told<'_>,
+    ) -> Result<Option<Lease>, ToolRefused> {
+        let Some(session) = &address.site.session else {
+            return Ok(None);
+        };
+        match tool.network.as_ref().and_then(|network| network.cookies_args.as_ref()) {
+            // What it brings back without would be what the site shows to strangers.
+            None => Err(ToolRefused::denied(format!(
+                "{} has session {session}, and nothing says how tool {} takes its cookies: add cookies-args = [\"--cookies\", \
+                 \"{{cookies}}\"] as the program has it, or cookies-args = [] to run it without, to [tool.{}] in jobs.toml",
+                address.authority, tool.name, tool.name
+            ))),
+            Some(args) if args.is_empty() => Ok(None),
+            Some(_) => Ok(self.lease(caller, address, told).await?),
+        }
+    }
+
     /// As a request does: the route first, where it is shut nothing waits; then a place and a turn at the site, one for
     /// all profiles, or a slow rate would never let the second run.
     async fn run_for_site(
         &self,
         run: &Run<'_>,
         (caller, address): (&Caller, &Address),
+        cookies: Option<Cookies>,
         told: Told<'_>,
     ) -> Result<ToolOutput, ToolRefused> {
         if address.site.route == Route::Direct {
@@ -217,7 +279,7 @@ impl Gate {
         let site = self.sites.get(&address.authority, &address.site, clock.now());
         let mut slot = site.enter(&address.site, clock, caller.held.attempt()).await?;
         let (proxy, admitted) = self.first_open(ways, address)?;
-        let handover = self.hand_over(run.tool, Some((address, proxy)))?;
+        let handover = self.hand_over(run.tool, Some((address, proxy, cookies)))?;
         slot.sent();
         told(Hop::Runs);
         let output = self.run_profiles(run, &handover, Some(&address.authority)).await;
@@ -278,13 +340,15 @@ impl Gate {
         deadline: Instant,
     ) -> Result<Result<ToolOutput, Trouble>, NoOutput> {
         let (within, inputs) = (self.options.spool.clone(), run.inputs.clone());
-        let scratch = blocking(move || Scratch::new(&within, &inputs)).await.map_err(NoOutput::Scratch)?;
+        let cookies = handover.cookies().map(ToOwned::to_owned);
+        let scratch = blocking(move || Scratch::new(&within, &inputs, cookies.as_deref()));
+        let scratch = scratch.await.map_err(NoOutput::Scratch)?;
         let mut hidden = handover.hidden.clone();
         hidden.hide(scratch.path().display().to_string());
         let folder = scratch.files();
         let ran = process::run(Program {
             path: &run.program,
-            args: handover.args(run.tool, profile, &run.args),
+            args: handover.args(run.tool, profile, &run.args, &scratch),
             env: handover.env(&scratch),
             folder: &folder,
             stdin: run.stdin.as_deref(),
@@ -302,6 +366,8 @@ impl Gate {
                 return Ok(Err(failed(text)));
             }
         };
+        // A program may write its cookies back: what stands there is as secret, and no longer needed.
+        scratch.forget_cookies().map_err(NoOutput::Scratch)?;
         let (tool, names) = (run.tool.clone(), run.inputs.iter().map(|input| input.name.clone()).collect::<Vec<_>>());
         let left = blocking(move || scratch::collect(&folder, &tool, &names)).await.map_err(NoOutput::Scratch)?;
         let (stdout, stderr) = (hidden.bytes(stdout), hidden.text(&String::from_utf8_lossy(&stderr)));

@@ -14,7 +14,10 @@ use std::{
 use tollgate_core::{ItemId, StageName, handler::Capability, outcome::Refusal};
 use tollgate_egress::{Caller, Gate, Held, Hop};
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, StateGate, ToolGate};
-use tollgate_store::{ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, NewArtifact, Store, StoreError, StoredBlob, TaskRef};
+use tollgate_store::{
+    ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, NewArtifact, Store, StoreError, StoredBlob, TOOLS_PER_ATTEMPT_MAX, TaskRef,
+    ToolServed,
+};
 
 use crate::{
     dispatcher::ends_all,
@@ -74,6 +77,8 @@ pub(crate) struct AttemptLedger {
     pub(crate) bytes_received: u64,
     /// Blobs kept, durable already.
     pub(crate) artifacts: Vec<NewArtifact>,
+    /// Tools that ran to a good end, with the profile that served.
+    tools: Vec<ToolServed>,
     /// Raw bodies kept without a name of the stage's.
     raw_bodies: u32,
     /// What it had to keep could not be kept, and nothing else will be.
@@ -102,6 +107,7 @@ pub(crate) struct AttemptEnded {
     pub(crate) caller: Option<Caller>,
     pub(crate) requests: u32,
     pub(crate) bytes_received: u64,
+    pub(crate) tools: Vec<ToolServed>,
     pub(crate) artifacts: Vec<NewArtifact>,
     /// The store is gone: no fault of the attempt's.
     pub(crate) store_gone: Option<StoreError>,
@@ -159,6 +165,7 @@ impl Attempt {
             caller: Some(self.caller.clone()),
             requests: ledger.requests,
             bytes_received: ledger.bytes_received,
+            tools: ledger.tools,
             artifacts: ledger.artifacts,
             store_gone: ledger.store_gone,
         }
@@ -222,6 +229,14 @@ impl AttemptLedger {
     fn refused(&mut self, refusal: Refusal) {
         self.clock += 1;
         self.refusal = Some((self.clock, refusal));
+    }
+
+    /// A tool ran to a good end.
+    fn served(&mut self, tool: &str, profile: &str) {
+        let served = ToolServed { tool: tool.to_owned(), profile: profile.to_owned() };
+        if self.tools.len() < TOOLS_PER_ATTEMPT_MAX && !self.tools.contains(&served) {
+            self.tools.push(served);
+        }
     }
 
     /// A call that began at `began` succeeded: it gets past a refusal that was known by then. One that ran beside it

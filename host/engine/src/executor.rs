@@ -180,6 +180,7 @@ async fn settle(
                 attempt.requests = spent.requests;
                 attempt.bytes_received = spent.bytes_received;
                 attempt.guest_us = spent.guest_us;
+                attempt.tools = spent.tools;
             }
             one(failed).await
         }
@@ -327,6 +328,7 @@ async fn settlement_of(
         guest_us: ran.guest_us,
         requests: ran.ended.requests,
         bytes_received: ran.ended.bytes_received,
+        tools: ran.ended.tools.clone(),
     };
     log_end(job, stage, claim, &decision);
     let well = matches!(decision.verdict, Verdict::Done(_) | Verdict::Nothing(_) | Verdict::Reject(_));

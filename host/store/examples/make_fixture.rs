@@ -114,6 +114,7 @@ fn settlement(claim: &Claim, verdict: Verdict) -> Settlement {
         guest_us: 1_234,
         requests: 1,
         bytes_received: 320,
+        tools: Vec::new(),
     };
     let inputs = claim.inputs.iter().map(|(stage, input)| (stage.clone(), input.digest)).collect();
     let source = "source".to_owned();

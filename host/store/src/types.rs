@@ -259,7 +259,22 @@ pub struct AttemptRecord {
     pub requests: u32,
     /// Bytes received for it.
     pub bytes_received: u64,
+    /// Tools that ran for it to a good end, each with the argument profile that served, once (R05).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolServed>,
 }
+
+/// A tool that ran to a good end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolServed {
+    /// Its name in jobs.toml.
+    pub tool: String,
+    /// The argument profile that served.
+    pub profile: String,
+}
+
+/// Most tools with their profiles that are kept of one attempt.
+pub const TOOLS_PER_ATTEMPT_MAX: usize = 16;
 
 impl AttemptRecord {
     /// Whether it is held against the task; one that isn't had to wait, and evicts none that is.

@@ -52,6 +52,7 @@ impl Target for HttpResponses {
         let deployment = spec::parse(&policy(server.port()), "jobs.toml").unwrap();
         let options = GateOptions {
             spool: folder.path().join("spool"),
+            sessions: folder.path().join("sessions"),
             clock: clock.clone(),
             base: folder.path().to_owned(),
             memory: Arc::new(NoMemory),

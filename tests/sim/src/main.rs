@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use tollgate_sim::{
     Sim,
-    sites::{catalogue, folder::Folder},
+    sites::{catalogue, folder::Folder, ideas},
 };
 
 /// A proxy on loopback with a small internet behind it. Runs until it is stopped.
@@ -25,15 +25,21 @@ struct Args {
     /// Writes where everything is here, as JSON, once it listens.
     #[arg(long)]
     ready: Option<PathBuf>,
+    /// Writes a member's cookies of the club here, as a browser's extension exports them.
+    #[arg(long)]
+    cookies_out: Option<PathBuf>,
     /// Serves a folder under a host name; repeatable.
     #[arg(long, value_name = "HOST=DIR")]
     folder: Vec<String>,
     /// Serves a site of its own, by its host name; repeatable. Without it, all there are.
-    #[arg(long, value_name = "HOST", value_parser = [catalogue::HOST])]
+    #[arg(long, value_name = "HOST", value_parser = [catalogue::HOST, ideas::HOST])]
     site: Vec<String>,
-    /// Another seed, other prices and words in the catalogue.
+    /// Another seed, other prices and words in the catalogue, other ideas and cookies of the club.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// After how many ideas a session of the club expires; 0: never.
+    #[arg(long, default_value_t = 0)]
+    session_views: u64,
     /// How long the catalogue's slow page takes, in milliseconds.
     #[arg(long, default_value_t = 1_500)]
     slow_ms: u64,
@@ -46,6 +52,14 @@ async fn main() -> Result<()> {
     if args.site.is_empty() || args.site.iter().any(|site| site == catalogue::HOST) {
         let shop = catalogue::Catalogue::seeded(args.seed, Duration::from_millis(args.slow_ms));
         builder = builder.site(catalogue::HOST, Arc::new(shop));
+    }
+    if args.site.is_empty() || args.site.iter().any(|site| site == ideas::HOST) {
+        let settings = ideas::Settings { session_views: args.session_views, ..ideas::Settings::default() };
+        let club = ideas::Ideas::seeded(args.seed).with(settings);
+        if let Some(file) = &args.cookies_out {
+            fs::write(file, club.cookie_file(None, true)).with_context(|| file.display().to_string())?;
+        }
+        builder = builder.site(ideas::HOST, Arc::new(club));
     }
     for folder in &args.folder {
         let (host, path) = folder.split_once('=').with_context(|| format!("--folder {folder}: write HOST=DIR"))?;

@@ -3,4 +3,5 @@
 pub mod archive;
 pub mod catalogue;
 pub mod folder;
+pub mod ideas;
 pub mod scripted;

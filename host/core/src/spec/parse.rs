@@ -25,6 +25,7 @@ use crate::{
 
 mod amounts;
 mod guards;
+mod sessions;
 mod sites;
 mod tools;
 
@@ -34,7 +35,7 @@ use sites::Known;
 /// Empty rounds in a row after which a discovery is suspicious, where jobs.toml names none.
 const EMPTY_ROUNDS_DEFAULT: u32 = 3;
 /// Sections of the design that this version doesn't have: named, so that nobody believes that they hold.
-const LATER: [&str; 4] = ["budget", "model", "search", "session"];
+const LATER: [&str; 3] = ["budget", "model", "search"];
 
 /// Reads a jobs.toml. `file` is its name in messages.
 ///
@@ -138,7 +139,8 @@ impl Reader<'_> {
     fn deployment(&mut self, raw: RawFile) -> Deployment {
         let host = self.host(&raw.host);
         let proxies: Vec<ProxySpec> = raw.proxy.iter().map(|(name, proxy)| self.proxy(name, proxy)).collect();
-        let sites = self.sites(&raw.site, Known { proxies: &proxies, jobs: &raw.job });
+        let sites = self.sites(&raw.site, Known { proxies: &proxies, jobs: &raw.job, sessions: &raw.session });
+        let sessions = self.sessions(&raw.session, &sites);
         let tools = raw.tool.iter().filter_map(|(name, tool)| self.tool(name, tool)).collect();
         let mut jobs: Vec<(usize, JobSpec)> = Vec::new();
         for (name, job) in &raw.job {
@@ -148,7 +150,7 @@ impl Reader<'_> {
             }
         }
         jobs.sort_by_key(|(start, _)| *start);
-        Deployment { host, proxies, sites, tools, jobs: jobs.into_iter().map(|(_, job)| job).collect() }
+        Deployment { host, proxies, sites, sessions, tools, jobs: jobs.into_iter().map(|(_, job)| job).collect() }
     }
 
     fn host(&mut self, raw: &RawHost) -> HostSpec {

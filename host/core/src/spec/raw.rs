@@ -25,6 +25,8 @@ pub(super) struct RawFile {
     #[serde(default)]
     pub(super) site: BTreeMap<String, Spanned<RawSite>>,
     #[serde(default)]
+    pub(super) session: BTreeMap<String, Spanned<RawSession>>,
+    #[serde(default)]
     pub(super) tool: BTreeMap<String, Spanned<RawTool>>,
     #[serde(default)]
     pub(super) job: BTreeMap<String, Spanned<RawJob>>,
@@ -164,6 +166,34 @@ pub(super) struct RawSite {
     pub(super) jobs: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) guard: Option<Spanned<Vec<Spanned<RawGuard>>>>,
     pub(super) guard_builtin: Option<Spanned<bool>>,
+    pub(super) session: Option<Spanned<String>>,
+}
+
+/// `[session.NAME]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table [session.NAME]")]
+pub(super) struct RawSession {
+    pub(super) file: Option<Spanned<String>>,
+    pub(super) browser: Option<Spanned<RawBrowser>>,
+    pub(super) exchange: Option<Spanned<RawExchange>>,
+    pub(super) test: Option<Spanned<String>>,
+}
+
+/// Which cookies are read from which browser.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "{ store = \"firefox\", cookie = \"remember_web_*\" }")]
+pub(super) struct RawBrowser {
+    pub(super) store: Spanned<String>,
+    pub(super) cookie: Spanned<RawOneOrMany>,
+    pub(super) profile: Option<String>,
+}
+
+/// How persistent cookies become a session.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "{ url = \"https://ideas.example/session\", keeps = \"ideas_session\" }")]
+pub(super) struct RawExchange {
+    pub(super) url: Spanned<String>,
+    pub(super) keeps: Spanned<RawOneOrMany>,
 }
 
 /// One of `guard = […]`.
@@ -201,6 +231,7 @@ pub(super) struct RawTool {
     pub(super) proxy_args: Option<Spanned<Vec<String>>>,
     pub(super) ca_env: Option<Spanned<Vec<String>>>,
     pub(super) url_args: Option<Spanned<Vec<String>>>,
+    pub(super) cookies_args: Option<Spanned<Vec<String>>>,
     pub(super) output: Spanned<String>,
     #[serde(default)]
     pub(super) unfinished: Vec<Spanned<String>>,

@@ -63,6 +63,9 @@ pub struct ToolNetwork {
     pub ca_env: Vec<String>,
     /// The last arguments, with `{url}` in one of them.
     pub url_args: Vec<String>,
+    /// Arguments with `{cookies}` in one of them, the path of a file with the cookies of the site's session. Empty: a run
+    /// for a site with a session goes without it. Absent: there is no such run.
+    pub cookies_args: Option<Vec<String>>,
 }
 
 /// Arguments to try a run with.
@@ -257,7 +260,7 @@ impl ToolSpec {
 }
 
 /// Whether a name fits a pattern in which `*` stands for anything.
-fn fits(pattern: &str, name: &str) -> bool {
+pub(super) fn fits(pattern: &str, name: &str) -> bool {
     let Some((front, behind)) = pattern.split_once('*') else {
         return pattern == name;
     };

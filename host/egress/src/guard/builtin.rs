@@ -70,6 +70,9 @@ pub(super) enum Is {
     Plain(&'static [M]),
 }
 
+/// Most prose that any of the rules allows, in characters; a test holds it against them.
+pub(super) const PROSE_MAX: usize = 1_500;
+
 /// A rule.
 #[derive(Debug)]
 pub(super) struct Rule {

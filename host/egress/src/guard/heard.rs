@@ -66,9 +66,9 @@ impl Ears {
 
 impl Heard {
     /// Listens to lines, leaving out what is quoted. The title, if any, comes first and counts as a heading.
-    pub(super) fn of(title: &str, lines: &[Line]) -> Self {
+    pub(super) fn of<'a>(title: &'a str, lines: impl IntoIterator<Item = &'a Line>) -> Self {
         let title = Some(title).filter(|title| !title.is_empty()).map(|title| (title, true));
-        let lines = title.into_iter().chain(lines.iter().map(|line| (line.text.as_str(), line.heading)));
+        let lines = title.into_iter().chain(lines.into_iter().map(|line| (line.text.as_str(), line.heading)));
         let mut heard = Self::default();
         for (text, heading) in lines {
             let line = listen(unquoted(text), heading);

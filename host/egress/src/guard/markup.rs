@@ -7,7 +7,7 @@ use html5gum::{
 
 use super::text::{Folded, normalise, normalised, weight};
 
-/// Prose from which on a page is content whatever it says, in characters: the walk ends there.
+/// Most prose that any rule asks for, in characters: a page that has more is content whatever it says.
 pub(super) const PROSE_MAX: usize = 2_500;
 /// Bytes of text looked at, in each of its kinds: lists of links have no prose.
 pub(super) const TEXT_BYTES_MAX: usize = 32 << 10;
@@ -24,7 +24,7 @@ pub(super) struct Markup {
     pub(super) said: Vec<Line>,
     /// What stands in for content: `noscript`, `noframes`, `iframe`, `alt`.
     pub(super) fallback: Vec<Line>,
-    /// Characters of prose: what is shown without navigation and links. At most about [`PROSE_MAX`].
+    /// Characters of prose: what is shown without navigation and links; at most about as many as the walk goes to.
     pub(super) prose: usize,
     /// Pictures, videos, canvases.
     pub(super) media: usize,
@@ -128,9 +128,9 @@ fn is_void(name: &[u8]) -> bool {
     )
 }
 
-/// Reads a page. `page` is decoded, and may be cut.
-pub(super) fn read(page: &str) -> Markup {
-    let mut walk = Walk::default();
+/// Reads a page, until it has more than `prose_max` characters of prose. `page` is decoded, and may be cut.
+pub(super) fn read(page: &str, prose_max: usize) -> Markup {
+    let mut walk = Walk { prose_max, ..Walk::default() };
     let mut emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| walk.event(event));
     emitter.naively_switch_states(true);
     // A token says that there is enough of it.
@@ -155,6 +155,7 @@ struct Walk {
     fallback_bytes: usize,
     /// In halves of a character.
     prose: usize,
+    prose_max: usize,
     piece: String,
 }
 
@@ -200,8 +201,11 @@ impl Walk {
             CallbackEvent::EndTag { name } => self.close_tag(name),
             CallbackEvent::String { value } => {
                 self.text(&String::from_utf8_lossy(value));
-                let is_enough = self.prose > 2 * PROSE_MAX || self.shown.len() > TEXT_BYTES_MAX;
-                return is_enough.then_some(());
+                if self.shown.len() > TEXT_BYTES_MAX {
+                    // Whatever it is that it shows so much of, it is no page with little on it.
+                    self.prose = self.prose.max(2 * self.prose_max + 2);
+                }
+                return (self.prose > 2 * self.prose_max).then_some(());
             }
             CallbackEvent::Comment { .. } | CallbackEvent::Doctype { .. } | CallbackEvent::Error(_) => {}
         }

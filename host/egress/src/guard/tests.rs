@@ -96,3 +96,31 @@ fn r02_a_site_s_own_rules_come_first_and_what_is_switched_off_is_not_asked() {
         assert_eq!(own(test), holds.then(|| "jobs.toml:2".to_owned()), "{test}");
     }
 }
+
+#[test]
+fn trap14_no_rule_asks_for_more_prose_than_is_read() {
+    let asked = builtin::RULES.iter().flat_map(|rule| rule.when).filter_map(|condition| match condition {
+        Is::Prose(most) => Some(*most),
+        _ => None,
+    });
+    assert_eq!(asked.max(), Some(builtin::PROSE_MAX));
+}
+
+#[test]
+fn trap14_a_page_of_which_not_all_was_read_is_not_below_anything() {
+    let guards = tollgate_core::spec::parse(
+        "[site.\"*\"]\nguard = [{ below = 2000, outcome = \"not-content\" }]\nguard-builtin = false\n",
+        "jobs.toml",
+    );
+    let guards = guards.unwrap().sites[0].guard.clone();
+    let headers = [("content-type".to_owned(), "text/html".to_owned())];
+    let is_caught = |body: &str| {
+        let page =
+            Page { url: "https://a.example/", status: 200, headers: &headers, body: body.as_bytes(), is_cut: false };
+        judge(&page, &guards, Timestamp(0)).is_some()
+    };
+    assert!(is_caught(&format!("<nav>{}</nav><p>{}", "link ".repeat(5_000), "a word ".repeat(200))));
+    assert!(!is_caught(&format!("<nav>{}</nav><p>{}", "link ".repeat(5_000), "a word ".repeat(400))));
+    // More than is read before the prose begins.
+    assert!(!is_caught(&format!("<nav>{}</nav><p>{}", "link ".repeat(20_000), "a word ".repeat(200))));
+}

@@ -30,46 +30,58 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) kind: Kind,
-    pub(super) heard: Heard,
     /// All that it shows, for a site's own texts.
     pub(super) shown: String,
+    said: Vec<Line>,
+    heard: OnceCell<Heard>,
+    headings: OnceCell<Heard>,
     fallback: OnceCell<Heard>,
 }
 
 impl View {
-    /// Looks at a page.
-    pub(super) fn of(page: &Page<'_>) -> Self {
+    /// Looks at a page, at its prose as far as `prose_max` characters: what has more is content to those who ask.
+    pub(super) fn of(page: &Page<'_>, prose_max: usize) -> Self {
         let content_type = page.header("content-type").unwrap_or_default().to_ascii_lowercase();
         if page.body.is_empty() || is_binary(&content_type) {
             return Self::empty();
         }
         let text = charset::decode(page.body, &content_type);
-        if let Some(envelope) = envelope::read(&text) {
-            let heard = Heard::of("", &envelope.says);
+        if let Some(mut envelope) = envelope::read(&text) {
+            let said = std::mem::take(&mut envelope.says);
             let shown = super::text::normalised(&text);
-            return Self::new(Kind::Json(envelope), heard, shown);
+            return Self::new(Kind::Json(envelope), said, shown);
         }
         let start = text.trim_start();
         let is_markup = start.starts_with('<') && !start.starts_with("<?xml");
         if content_type.contains("html") && !start.starts_with(['{', '[']) || is_markup && content_type.is_empty() {
-            let mut found = markup::read(&text);
-            let heard = Heard::of(&found.title, &found.said);
-            let shown = std::mem::take(&mut found.shown);
-            return Self::new(Kind::Html(Box::new(found)), heard, shown);
+            let mut found = markup::read(&text, prose_max);
+            let (said, shown) = (std::mem::take(&mut found.said), std::mem::take(&mut found.shown));
+            return Self::new(Kind::Html(Box::new(found)), said, shown);
         }
         let head = cut(&text, markup::TEXT_BYTES_MAX);
         let said = plain(start, content_type.contains("xml"));
         let kind = if said.is_some() { Kind::Plain } else { Kind::Other };
-        Self::new(kind, Heard::of("", said.as_slice()), super::text::normalised(head))
+        Self::new(kind, said.into_iter().collect(), super::text::normalised(head))
     }
 
     /// Of a page that nothing was read of.
     pub(super) fn empty() -> Self {
-        Self::new(Kind::Other, Heard::default(), String::new())
+        Self::new(Kind::Other, Vec::new(), String::new())
     }
 
-    fn new(kind: Kind, heard: Heard, shown: String) -> Self {
-        Self { kind, heard, shown, fallback: OnceCell::new() }
+    fn new(kind: Kind, said: Vec<Line>, shown: String) -> Self {
+        let (heard, headings, fallback) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { kind, shown, said, heard, headings, fallback }
+    }
+
+    /// What it says: its title, and each line. Listened to when a rule first asks; of most pages, none does.
+    pub(super) fn heard(&self) -> &Heard {
+        self.heard.get_or_init(|| Heard::of(self.title(), &self.said))
+    }
+
+    /// What its title and its headings say.
+    pub(super) fn headings(&self) -> &Heard {
+        self.headings.get_or_init(|| Heard::of(self.title(), self.said.iter().filter(|line| line.heading)))
     }
 
     pub(super) fn html(&self) -> Option<&Markup> {
@@ -92,7 +104,7 @@ impl View {
 
     /// What stands in for content.
     pub(super) fn fallback(&self) -> &Heard {
-        self.fallback.get_or_init(|| Heard::of("", self.html().map_or(&[], |html| &html.fallback)))
+        self.fallback.get_or_init(|| Heard::of("", self.html().map_or(&[][..], |html| &html.fallback)))
     }
 }
 

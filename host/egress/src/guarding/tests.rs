@@ -66,6 +66,7 @@ impl World {
         let spool = tempfile::tempdir().unwrap();
         let options = GateOptions {
             spool: spool.path().to_owned(),
+            sessions: spool.path().join("sessions"),
             clock: Arc::new(Still),
             base: spool.path().to_owned(),
             memory: Arc::new(NoMemory),

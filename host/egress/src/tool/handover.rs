@@ -25,6 +25,16 @@ pub(super) struct Way<'a> {
     /// Absent: the site is reached directly.
     pub(super) proxy: Option<String>,
     pub(super) ca: Option<PathBuf>,
+    /// Absent: the site has no session, or the tool goes without.
+    pub(super) cookies: Option<Cookies>,
+}
+
+/// The cookies of a site's session, as tools read them.
+pub(crate) struct Cookies {
+    /// A Netscape file.
+    pub(crate) file: String,
+    /// Their values, which must not come back.
+    pub(crate) values: Vec<String>,
 }
 
 /// What all runs of a request are given.
@@ -57,7 +67,18 @@ impl<'a> Handover<'a> {
         if let Some(proxy) = way.as_ref().and_then(|way| way.proxy.as_deref()) {
             hidden.hide_proxy(proxy);
         }
+        let cookies = way.as_ref().and_then(|way| way.cookies.as_ref());
+        for value in cookies.into_iter().flat_map(|cookies| &cookies.values) {
+            if value.len() >= VALUE_BYTES_MIN {
+                hidden.hide(value.clone());
+            }
+        }
         Ok(Self { env, way, hidden })
+    }
+
+    /// What is to stand in the cookie file of a run.
+    pub(super) fn cookies(&self) -> Option<&str> {
+        self.way.as_ref()?.cookies.as_ref().map(|cookies| cookies.file.as_str())
     }
 
     /// The whole environment of a run. What the entry names has the last word, but for the proxy.
@@ -77,11 +98,22 @@ impl<'a> Handover<'a> {
         env
     }
 
-    /// All arguments of a run: the entry's, the profile's, the proxy's, the handler's, the address.
-    pub(super) fn args(&self, tool: &ToolSpec, profile: &ToolProfile, of_handler: &[String]) -> Vec<OsString> {
+    /// All arguments of a run: the entry's, the profile's, the proxy's, the session's, the handler's, the address.
+    pub(super) fn args(
+        &self,
+        tool: &ToolSpec,
+        profile: &ToolProfile,
+        of_handler: &[String],
+        scratch: &Scratch,
+    ) -> Vec<OsString> {
         let mut args: Vec<OsString> = tool.args.iter().chain(&profile.args).map(OsString::from).collect();
         if let Some(Way { network, proxy: Some(proxy), .. }) = &self.way {
             args.extend(network.proxy_args.iter().map(|arg| arg.replace("{proxy}", proxy).into()));
+        }
+        if let Some(Way { network, cookies: Some(_), .. }) = &self.way {
+            let file = scratch.cookies().display().to_string();
+            let cookies = network.cookies_args.iter().flatten();
+            args.extend(cookies.map(|arg| arg.replace("{cookies}", &file).into()));
         }
         args.extend(of_handler.iter().map(OsString::from));
         if let Some(way) = &self.way {

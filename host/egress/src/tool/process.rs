@@ -212,6 +212,11 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, full: Full) -> Result<Vec<u8
     Ok(bytes)
 }
 
+/// Keeps the last lines, whole ones: a piece of one may be the end of a secret, by which nobody would know it.
 fn keep_last(bytes: &mut Vec<u8>) {
-    bytes.drain(..bytes.len().saturating_sub(STDERR_BYTES_MAX));
+    let Some(cut) = bytes.len().checked_sub(STDERR_BYTES_MAX).filter(|cut| *cut > 0) else {
+        return;
+    };
+    let rest = bytes[cut - 1..].iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+    bytes.drain(..rest.map_or(bytes.len(), |at| cut + at));
 }

@@ -1,7 +1,9 @@
 //! The scratch folder of a run: what is laid into it, and what is found there afterwards.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -27,11 +29,15 @@ const TOLD_MAX: usize = 20;
 pub(super) struct Scratch(TempDir);
 
 impl Scratch {
-    /// Makes a folder with these files in it. Blocks.
-    pub(super) fn new(within: &Path, inputs: &[ToolInput]) -> io::Result<Self> {
+    /// Makes a folder with these files in it, and a cookie file beside them. Blocks.
+    pub(super) fn new(within: &Path, inputs: &[ToolInput], cookies: Option<&str>) -> io::Result<Self> {
         let scratch = Self(tempfile::Builder::new().prefix(PREFIX).tempdir_in(std::path::absolute(within)?)?);
         for folder in [scratch.files(), scratch.home(), scratch.temporary()] {
             fs::create_dir(folder)?;
+        }
+        if let Some(cookies) = cookies {
+            let mut options = fs::OpenOptions::new();
+            options.write(true).create_new(true).mode(0o600).open(scratch.cookies())?.write_all(cookies.as_bytes())?;
         }
         for input in inputs {
             let path = scratch.files().join(&input.name);
@@ -51,6 +57,19 @@ impl Scratch {
     /// Where it runs.
     pub(super) fn files(&self) -> PathBuf {
         self.0.path().join("files")
+    }
+
+    /// The cookies of its site's session, beside the files that become artifacts.
+    pub(super) fn cookies(&self) -> PathBuf {
+        self.0.path().join("cookies.txt")
+    }
+
+    /// Removes the cookies, as soon as the run is over.
+    pub(super) fn forget_cookies(&self) -> io::Result<()> {
+        match fs::remove_file(self.cookies()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Its `HOME`: nobody's settings are found there.

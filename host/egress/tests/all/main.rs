@@ -5,4 +5,5 @@ mod archive;
 mod bombs;
 mod errors;
 mod lies;
+mod sessions;
 mod world;

@@ -55,7 +55,8 @@ impl World {
         let text = format!("[proxy.main]\nurl = \"{}\"\nca = \"ca.pem\"\n{more}", proxy(&sim));
         let deployment = spec::parse(&text, "jobs.toml").unwrap();
         let (spool, clock, base) = (scratch.path().join("spool"), Arc::new(Still), scratch.path().to_owned());
-        let options = GateOptions { spool, clock, base, memory: Arc::new(NoMemory), remembered: Vec::new() };
+        let sessions = scratch.path().join("sessions");
+        let options = GateOptions { spool, clock, base, memory: Arc::new(NoMemory), sessions, remembered: Vec::new() };
         let gate = Gate::new(&deployment, options).unwrap();
         let caller = Caller::of(JobName::new("test").unwrap(), Vec::new());
         Self { sim, gate, caller, _scratch: scratch }

@@ -67,6 +67,7 @@ async fn world() -> World {
     let deployment: Deployment = parse(&format!("{proxy}{tools}"), "jobs.toml").unwrap();
     let options = GateOptions {
         spool: folder.path().join("spool"),
+        sessions: folder.path().join("sessions"),
         clock: Arc::new(clock::System),
         base: folder.path().to_owned(),
         memory: Arc::new(NoMemory),

@@ -4,4 +4,5 @@
 mod limits;
 mod policy;
 mod rules;
+mod sessions;
 mod world;

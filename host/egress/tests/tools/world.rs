@@ -67,6 +67,7 @@ impl World {
         let deployment = deployment(jobs);
         let options = GateOptions {
             spool: folder.path().join("spool"),
+            sessions: folder.path().join("sessions"),
             clock: Arc::new(Still),
             base: folder.path().into(),
             memory: Arc::new(NoMemory),

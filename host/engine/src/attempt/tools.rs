@@ -56,6 +56,7 @@ impl AttemptTools {
     /// Runs it in a task of its own, as a request is, and takes what came of it into the attempt's account.
     async fn ask(&self, request: ToolRequest) -> Result<ToolOutput, ToolError> {
         let began = self.attempt.ledger().begin_tool(request.url.as_deref());
+        let tool = request.tool.clone();
         let attempt = self.attempt.clone();
         let mut run = JoinSet::new();
         run.spawn(async move {
@@ -72,6 +73,7 @@ impl AttemptTools {
         match ended {
             Ok(output) => {
                 ledger.succeeded(began);
+                ledger.served(&tool, &output.profile);
                 Ok(output)
             }
             Err(ToolRefused { error, refusal, disk_full }) => {

@@ -7,7 +7,7 @@ use super::{
     corrupt,
     task::{StoredLaterKind, StoredTaskError},
 };
-use crate::{AttemptEnd, AttemptRecord, Fingerprint, StoreError};
+use crate::{AttemptEnd, AttemptRecord, Fingerprint, StoreError, ToolServed};
 
 /// An output.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub(crate) enum StoredAttempt {
     V1(StoredAttemptV1),
     /// From schema 2: with the reason of an end without an error.
     V2(StoredAttemptV1, Option<String>),
+    /// From schema 3: with the tools that ran and their profiles. One that ran none is written as before.
+    V3(StoredAttemptV1, Option<String>, Vec<(String, String)>),
 }
 
 /// See [`StoredAttempt`].
@@ -188,15 +190,20 @@ impl From<&AttemptRecord> for StoredAttempt {
             requests: attempt.requests,
             bytes_received: attempt.bytes_received,
         };
-        Self::V2(row, attempt.reason.clone())
+        if attempt.tools.is_empty() {
+            return Self::V2(row, attempt.reason.clone());
+        }
+        let tools = attempt.tools.iter().map(|served| (served.tool.clone(), served.profile.clone())).collect();
+        Self::V3(row, attempt.reason.clone(), tools)
     }
 }
 
 impl From<StoredAttempt> for AttemptRecord {
     fn from(stored: StoredAttempt) -> Self {
-        let (row, reason) = match stored {
-            StoredAttempt::V1(row) => (row, None),
-            StoredAttempt::V2(row, reason) => (row, reason),
+        let (row, reason, tools) = match stored {
+            StoredAttempt::V1(row) => (row, None, Vec::new()),
+            StoredAttempt::V2(row, reason) => (row, reason, Vec::new()),
+            StoredAttempt::V3(row, reason, tools) => (row, reason, tools),
         };
         let (artifact, code) = row.handler;
         Self {
@@ -210,6 +217,7 @@ impl From<StoredAttempt> for AttemptRecord {
             guest_us: row.guest_us,
             requests: row.requests,
             bytes_received: row.bytes_received,
+            tools: tools.into_iter().map(|(tool, profile)| ToolServed { tool, profile }).collect(),
         }
     }
 }

@@ -112,6 +112,7 @@ pub(crate) fn settlement(claim: &Claim, verdict: Verdict, now: u64) -> Settlemen
         guest_us: 10,
         requests: 1,
         bytes_received: 100,
+        tools: Vec::new(),
     };
     Settlement {
         task: claim.task,

@@ -33,6 +33,7 @@ pub(crate) async fn gate() -> Result<Vec<Sample>> {
     let deployment = spec::parse(&text, "jobs.toml").map_err(|faults| anyhow!("{faults:?}"))?;
     let options = GateOptions {
         spool: scratch.path().join("spool"),
+        sessions: scratch.path().join("sessions"),
         clock: Arc::new(SystemClock),
         base: scratch.path().to_owned(),
         memory: Arc::new(NoMemory),

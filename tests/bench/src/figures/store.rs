@@ -66,6 +66,7 @@ pub(crate) fn settlement(claim: &Claim) -> Settlement {
         guest_us: 10,
         requests: 1,
         bytes_received: 500,
+        tools: Vec::new(),
     };
     Settlement {
         task: claim.task,

@@ -135,6 +135,7 @@ async fn settlement(store: &RedbStore, claim: &Claim, way: usize) -> Settlement 
         guest_us: 1,
         requests: 1,
         bytes_received: 1,
+        tools: Vec::new(),
     };
     let blob = sound(store.put_blob(BlobSource::Bytes("<html>raw</html>".repeat(20).into())).await);
     let artifact = |blob| NewArtifact { name: "page.html".to_owned(), content_type: "text/html".to_owned(), blob };

@@ -6,6 +6,7 @@ mod client;
 mod counts;
 mod faults;
 mod folder;
+mod ideas;
 mod program;
 mod proxy;
 mod receptions;

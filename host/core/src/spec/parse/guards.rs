@@ -10,7 +10,7 @@ use crate::spec::{
 };
 
 /// Largest bound of prose, in characters: a page with more of it is no wall.
-const BELOW_MAX: u32 = 100_000;
+const BELOW_MAX: u32 = 2_000;
 /// Status codes of answers that a guard can see.
 const STATUSES: std::ops::RangeInclusive<u16> = 200..=599;
 

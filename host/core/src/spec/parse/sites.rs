@@ -12,7 +12,7 @@ use crate::{
     spec::{
         CONCURRENCY_DEFAULT, CONCURRENCY_MAX, ProxySpec, Rotation, Route, Secret, SitePattern, SiteSpec,
         diagnostic::did_you_mean,
-        raw::{RawAmount, RawJob, RawOneOrMany, RawProxy, RawSecret, RawSite},
+        raw::{RawAmount, RawJob, RawOneOrMany, RawProxy, RawSecret, RawSession, RawSite},
     },
 };
 
@@ -24,6 +24,7 @@ const BODY_MAX: u64 = 1_000_000_000_000;
 pub(super) struct Known<'a> {
     pub(super) proxies: &'a [ProxySpec],
     pub(super) jobs: &'a BTreeMap<String, Spanned<RawJob>>,
+    pub(super) sessions: &'a BTreeMap<String, Spanned<RawSession>>,
 }
 
 impl Reader<'_> {
@@ -93,6 +94,7 @@ impl Reader<'_> {
             headers: self.headers(raw, base),
             guard: Arc::new(self.guards(raw, base)),
             jobs: jobs.map(|jobs| jobs.as_ref().iter().filter_map(|name| self.known_job(name, known)).collect()),
+            session: self.session_of_site(&pattern, raw, known.sessions),
             at: own.map(|own| self.place(own.span())),
             pattern,
         }

@@ -139,6 +139,7 @@ impl Reader<'_> {
                 ("proxy-args", &tool.proxy_args),
                 ("ca-env", &tool.ca_env),
                 ("url-args", &tool.url_args),
+                ("cookies-args", &tool.cookies_args),
             ] {
                 if let Some(value) = value {
                     let help = "remove it, or network = false".to_owned();
@@ -156,10 +157,17 @@ impl Reader<'_> {
                 self.say(value.span(), format!("{key} has no {placeholder}"), Some(help));
             }
         }
+        // An empty list is a word of its own: without the session.
+        let cookies_args = tool.cookies_args.as_ref().filter(|args| !args.as_ref().is_empty());
+        if let Some(args) = cookies_args.filter(|args| !args.as_ref().iter().any(|arg| arg.contains("{cookies}"))) {
+            let help = "write {cookies} where it goes; [] for a tool that runs without the site's session".to_owned();
+            self.say(args.span(), "cookies-args has no {cookies}", Some(help));
+        }
         let network = ToolNetwork {
             proxy_env: list(&tool.proxy_env),
             proxy_args: list(&tool.proxy_args),
             ca_env: list(&tool.ca_env),
+            cookies_args: tool.cookies_args.as_ref().map(|args| args.as_ref().clone()),
             url_args: tool.url_args.as_ref().map_or_else(|| vec!["{url}".to_owned()], |args| args.as_ref().clone()),
         };
         if network.proxy_env.is_empty() && network.proxy_args.is_empty() {

@@ -27,6 +27,7 @@ fn r04_the_shipped_tools_are_read_with_all_they_need() {
     let network = yt_dlp.network.as_ref().unwrap();
     assert!(network.proxy_args.is_empty() && network.proxy_env.len() == 4, "no password in arguments");
     assert_eq!(yt_dlp.rules[0].wait, Some(Duration::from_mins(30)));
+    assert_eq!(network.cookies_args.as_deref(), Some(&["--cookies".to_owned(), "{cookies}".to_owned()][..]));
     let ffmpeg = deployment.tool("ffmpeg").unwrap();
     assert!(ffmpeg.network.is_none() && ffmpeg.strict_exit);
     assert!(deployment.jobs.iter().all(|job| job.tools().is_none()), "nothing is granted that nobody asked for");
@@ -89,7 +90,8 @@ fn a_mistake_in_a_tool_is_said_with_its_place_and_the_nearest_word() {
         ("proxy-args = [\"--proxy\"]", network, "proxy-args has no {proxy}"),
         ("url-args = [\"--\"]", network, "url-args has no {url}"),
         ("proxy-env = [\"http_proxy\"]", "network = false", "reaches no network, and has proxy-env"),
-        ("cookies-args = [\"--cookies\"]", network, "unknown key `cookies-args`"),
+        ("cookies-args = [\"--cookies\"]", network, "cookies-args has no {cookies}"),
+        ("cookies-args = [\"{cookies}\"]", "network = false", "reaches no network, and has cookies-args"),
     ] {
         let more = if line.starts_with("outptu") { "output = \"json\"\n" } else { "output = \"text\"\n" };
         let text = format!("[tool.a]\ncommand = \"a\"\n{more}{rest}\n{line}\n");

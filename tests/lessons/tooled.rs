@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// jobs.toml as it ships, for its entry of yt-dlp.
-const SHIPPED: &str = include_str!("../../../jobs.toml");
+const SHIPPED: &str = include_str!("../../jobs.toml");
 const TUBE: &str = "tube.example";
 
 fn job(more: &str) -> String {
@@ -99,7 +99,12 @@ async fn r03_r05_a_bot_wall_shuts_the_site_and_a_profile_that_serves_is_known() 
     };
     operations.add("test", vec![of("warned", "warned")]).await.unwrap();
     wait(&mut progress, &operations, |job| job.job.items.get(&ItemStatus::Done) == Some(&1)).await;
-    let warned = serde_json::to_value(&detail(&host, "warned").await.item.outputs).unwrap().to_string();
+    let detailed = detail(&host, "warned").await;
+    let (_, attempts) = detailed.attempts.iter().find(|(stage, _)| stage.as_str() == "run").unwrap();
+    let served: Vec<(&str, &str)> =
+        attempts[0].tools.iter().map(|served| (served.tool.as_str(), served.profile.as_str())).collect();
+    assert_eq!(served, [("yt-dlp", "android")], "the attempt records which profile served");
+    let warned = serde_json::to_value(&detailed.item.outputs).unwrap().to_string();
     assert!(warned.contains("WARNING"), "good data with a warning is good data (S16): {warned}");
     operations.add("test", vec![of("bot", "bot")]).await.unwrap();
     wait(&mut progress, &operations, |job| retrying(job) == 1).await;
@@ -109,5 +114,41 @@ async fn r03_r05_a_bot_wall_shuts_the_site_and_a_profile_that_serves_is_known() 
     let shut = gate(&host).await.sites.into_iter().find(|site| site.site.starts_with(TUBE)).unwrap();
     assert!(shut.cooling_until.is_some() && shut.reason.unwrap().contains("not a bot"));
     assert!(operations.job("test").await.unwrap().job.pause.is_none_or(|pause| pause.reason != PauseReason::Manual));
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn r04_r11_s16_the_entry_gives_the_fixed_arguments_and_its_rules_tell_apart_what_shares_an_exit_status() {
+    let world = world().await;
+    let jobs = job("breaker = 10\n[job.test.stage.run]\nattempts = 1") + &yt_dlp();
+    let host = world.start(&world.jobs(&jobs)).await;
+    let of = |what: &str| {
+        item(what, &asked("yt-dlp", &["--dump-json"], Some(&format!("https://tube.example/{what}")), None))
+    };
+    // The stand-in ends with status 2 where an argument of the entry is missing; all others here end with 1.
+    run_items(&host, ["ok", "warned", "needs-web", "unavailable", "odd"].map(of).to_vec()).await;
+    for (key, status) in [
+        ("ok", ItemStatus::Done),
+        ("warned", ItemStatus::Done),
+        ("needs-web", ItemStatus::Done),
+        ("unavailable", ItemStatus::Failed),
+        ("odd", ItemStatus::Failed),
+    ] {
+        let detail = detail(&host, key).await;
+        assert_eq!(detail.item.status, status, "{key}: {detail:?}");
+    }
+    let why = async |key: &str| state(&detail(&host, key).await, "run").why();
+    assert!(why("unavailable").await.contains("removed by the uploader"), "{}", why("unavailable").await);
+    assert!(why("odd").await.contains("streamingData"), "its last lines: {}", why("odd").await);
+    let needed = detail(&host, "needs-web").await;
+    let served: Vec<&str> =
+        needed.attempts.values().flatten().flat_map(|attempt| &attempt.tools).map(|s| s.profile.as_str()).collect();
+    assert_eq!(served, ["web"], "two clients met walls");
+    run_items(&host, vec![of("age")]).await;
+    let age = detail(&host, "age").await;
+    let TaskState::RetryLater { reason, .. } = state(&age, "run") else { panic!("{age:?}") };
+    assert_eq!(reason.kind, LaterKind::LoginRequired, "{}", reason.message);
+    let pause = host.operations().job("test").await.unwrap().job.pause.unwrap();
+    assert!(pause.evidence.contains("confirm your age"), "what a person has to know: {}", pause.evidence);
     stop(host).await;
 }

@@ -1,0 +1,22 @@
+//! Theses of an investment-ideas site: finds them in its listing, keeps each page, takes the thesis out of it.
+//!
+//! What is particular to a site stands in params: the listing's address, and by which selectors its parts are found.
+//! Proxy, session, rate and the pages that aren't content are the site's entry in jobs.toml, and no word of them is here.
+//!
+//! ```toml
+//! [job.ideas]
+//! kind = "monitor"
+//! handler = "ideas"
+//! grant = ["http ideas.example", "artifacts"]
+//! params = { listing = "https://ideas.example/ideas" }
+//! discover = { every = "6h" }
+//! ```
+
+mod listing;
+mod thesis;
+
+use listing::list;
+use thesis::{extract, fetch};
+use tollgate_sdk::prelude::*;
+
+handler!(discover: list, stages: [fetch, extract]);
