@@ -73,6 +73,7 @@ async fn world(kind: Kind, site: Scripted, password: Option<&str>, more: &str) -
         base: folder.path().to_owned(),
         memory: Arc::new(NoMemory),
         remembered: Vec::new(),
+        sessions: folder.path().join("sessions"),
     };
     let gate = Gate::new(&spec::parse(&text, "jobs.toml").unwrap(), options).unwrap();
     let caller = Caller::of(JobName::new("test").unwrap(), Vec::new());
