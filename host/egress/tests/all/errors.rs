@@ -87,7 +87,7 @@ impl Row {
     }
 
     /// Its time will run out.
-    fn is_late(self) -> Self {
+    fn late(self) -> Self {
         Self { timeout: "300ms", ..self }
     }
 
@@ -202,7 +202,7 @@ fn of_tls() -> Vec<Row> {
         tls("site: a certificate that has expired", Reception::Expired, "expired"),
         tls("site: no TLS on its port", Reception::NotTls, SITE),
         tls("site: closes in the handshake", Reception::HangsUp, SITE),
-        row("site: is silent in the handshake").reception(Reception::Silent).is_late().https(No(
+        row("site: is silent in the handshake").reception(Reception::Silent).late().https(No(
             "Timeout",
             OF_SITE,
             "no answer from site.example within",
@@ -219,14 +219,14 @@ fn of_limits() -> Vec<Row> {
     let mut rows = vec![
         row("site: no answer in time")
             .step(ok().delay(Duration::from_mins(1)))
-            .is_late()
+            .late()
             .all(late("no answer from site.example within")),
         row("site: interim answers without end")
             .step(Step::raw_endless("", "HTTP/1.1 100 Continue\r\n\r\n"))
-            .is_late()
+            .late()
             .both(late("no answer from site.example within")),
-        row("site: a body that isn't done in time").step(slow(ok())).is_late().both(late("no end of the body")),
-        row("site: a body that isn't done in time").step(slow(a_range())).is_late().range(late("no end of the body")),
+        row("site: a body that isn't done in time").step(slow(ok())).late().both(late("no end of the body")),
+        row("site: a body that isn't done in time").step(slow(a_range())).late().range(late("no end of the body")),
         row("site: a body without end").step(ok().endless(vec![b'x'; 10_000])).both(too_large).range(No(
             "Other",
             None,
