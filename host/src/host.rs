@@ -127,6 +127,7 @@ impl HostBuilder {
         let grace = spec.deployment.host.grace;
         let dispatcher = Dispatcher::new(&plan, store.clone(), gate.clone(), clock.clone(), self.mode, grace).await?;
         let operations = Operations::new(store.clone(), clock.clone(), data.clone());
+        let operations = operations.with_deployment(Ok(Arc::new(spec.deployment.clone())));
         let operations = Arc::new(operations.attached(&dispatcher, &plan, gate));
         let listen = self.listen.unwrap_or(spec.deployment.host.listen);
         let server = tollgate_web::serve(operations.clone(), &data, listen).await.map_err(HostError::Listen)?;

@@ -64,10 +64,12 @@ impl Program for Tollgate {
         .boxed()
     }
 
-    fn open(&self, data: &Path) -> Result<Arc<Operations>, CliError> {
+    fn open(&self, data: &Path, file: &Path) -> Result<Arc<Operations>, CliError> {
         let store = RedbStore::open(data, StoreOptions::default()).map_err(|error| refuse(error.into()))?;
         HostFile::forget(data)?;
-        Ok(Arc::new(Operations::new(store, Arc::new(SystemClock), data.to_owned())))
+        let deployment = SpecFile::read(file).map(|spec| Arc::new(spec.deployment)).map_err(|error| error.to_string());
+        let operations = Operations::new(store, Arc::new(SystemClock), data.to_owned());
+        Ok(Arc::new(operations.with_deployment(deployment)))
     }
 
     fn verify<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>> {

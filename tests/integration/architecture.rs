@@ -28,10 +28,11 @@ const ARROWS: [(&str, &[&str]); 8] = [
 ];
 
 /// Who alone may depend on what.
-const OWNED: [(&str, &[&str]); 5] = [
+const OWNED: [(&str, &[&str]); 6] = [
     // The bench has the bare thing beside ours.
     ("wasmtime", &["tollgate-sandbox", "tollgate-bench"]),
     ("wasmtime-wasi", &["tollgate-sandbox", "tollgate-bench"]),
+    ("wasmtime-wasi-http", &["tollgate-sandbox"]),
     // The fuzz target of stored rows puts its bytes into the tables past the store.
     ("redb", &["tollgate-store", "tollgate-bench", "tollgate-fuzz"]),
     ("reqwest", &["tollgate-egress", "tollgate-bench"]),

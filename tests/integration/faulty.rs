@@ -13,8 +13,9 @@ use tollgate_core::{
 };
 use tollgate_store::{
     BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryClaim, DiscoveryPage, DiscoveryState, ErrorView, ItemDetail,
-    ItemQuery, ItemView, JobDeclaration, JobView, Page, RedbStore, Reopened, Reply, Selection, Settled, Settlement,
-    StateChange, StateEntry, Store, StoreError, StoreOptions, StoredArtifact, StoredBlob, Submitted, TaskRef,
+    ItemPages, ItemQuery, ItemView, JobDeclaration, JobView, Page, Rechecked, RedbStore, Reopened, Reply, Selection,
+    Settled, Settlement, StateChange, StateEntry, Store, StoreError, StoreOptions, StoredArtifact, StoredBlob,
+    Submitted, TaskRef,
 };
 
 /// What goes wrong.
@@ -90,6 +91,8 @@ impl Store for Faulty {
         pause(job: JobId, pause: Pause) -> ();
         resume(job: JobId) -> Option<Pause>;
         reopen(job: JobId, what: Selection, now: Timestamp) -> Reopened;
+        pages(job: JobId, after: Option<ItemId>, limit: usize) -> Page<ItemPages, ItemId>;
+        recheck(job: JobId, rechecked: Vec<Rechecked>, now: Timestamp) -> Reopened;
         exclude(job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reopened;
         keep_circuit(site: String, circuit: Circuit, now: Timestamp) -> ();
         circuits(now: Timestamp) -> Vec<(String, Circuit)>;

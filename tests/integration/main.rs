@@ -18,4 +18,5 @@ mod lessons;
 mod page;
 mod program;
 mod routes;
+mod wasi_http;
 mod world;

@@ -1,8 +1,10 @@
 //! The lessons: each failure of the system before this one, provoked through the real host, and what holds here.
 
 mod circuits;
+mod duplicates;
 mod engine;
 mod guarded;
+mod ideas;
 mod integrity;
 mod network;
 mod pipelines;

@@ -48,7 +48,7 @@ impl Api {
         loop {
             // The lock says whether a host runs. Where one listened once is no sign of it: a killed host leaves that
             // behind, and whoever has the port now must not be shown the token.
-            let in_use = match program.open(&data) {
+            let in_use = match program.open(&data, &global.file) {
                 Ok(operations) => {
                     let token = Token::draw()?;
                     let router = tollgate_web::router(operations, token.clone());

@@ -80,6 +80,14 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: ItemCommand,
     },
+    /// Judges the stored pages of a job by today's guards: what they catch is kept apart and queued again with what stands
+    /// on it, and so is what they let pass by now.
+    Recheck {
+        job: String,
+        /// Says how many pages and which rules, and changes nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Writes a job's items with their outputs.
     Export(ExportArgs),
     /// Looks after the store of a stopped host.

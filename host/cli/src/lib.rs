@@ -17,6 +17,7 @@ mod logging;
 mod new_handler;
 mod output;
 mod program;
+mod recheck;
 mod run;
 mod status;
 mod store;
@@ -78,6 +79,7 @@ async fn command(program: &dyn Program, args: Args) -> Result<(), CliError> {
             ItemCommand::Retry { job, keys, failed } => items::retry(program, &global, &job, keys, failed).await,
             ItemCommand::Exclude { job, keys, reason } => items::exclude(program, &global, &job, keys, reason).await,
         },
+        Command::Recheck { job, dry_run } => recheck::recheck(program, &global, &job, dry_run).await,
         Command::Export(export) => export::export(program, &global, export).await,
         Command::Store { what: StoreCommand::Verify } => store::verify(program, &global).await,
         Command::Run(_) | Command::CompileComponent { .. } => Ok(()),

@@ -44,11 +44,12 @@ pub struct Checked {
 pub trait Program {
     /// Starts a host.
     fn start(&self, request: RunRequest) -> BoxFuture<'_, Result<Box<dyn Running>, CliError>>;
-    /// Opens the store of a stopped host.
+    /// Opens the store of a stopped host, beside the jobs.toml that says what its guards are. A file that can't be read is
+    /// no error here: who needs it is told.
     ///
     /// # Errors
     /// It is in use, or can't be opened.
-    fn open(&self, data: &Path) -> Result<Arc<Operations>, CliError>;
+    fn open(&self, data: &Path, file: &Path) -> Result<Arc<Operations>, CliError>;
     /// Verifies the store of a stopped host.
     fn verify<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>>;
     /// The data folder that a jobs.toml names.

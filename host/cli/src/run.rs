@@ -165,7 +165,7 @@ mod tests {
             async { Err(self.answer()) }.boxed()
         }
 
-        fn open(&self, _data: &Path) -> Result<Arc<Operations>, CliError> {
+        fn open(&self, _data: &Path, _file: &Path) -> Result<Arc<Operations>, CliError> {
             Err(self.answer())
         }
 

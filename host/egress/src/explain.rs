@@ -1,8 +1,10 @@
 //! Which policy an address gets, and why: the gate's own decision, asked for by a person.
 
+use std::sync::Arc;
+
 use tollgate_core::{
     JobName,
-    spec::{Deployment, SiteSpec},
+    spec::{Deployment, GuardSpec, SiteSpec},
 };
 
 use crate::{
@@ -41,4 +43,12 @@ pub fn explain(deployment: &Deployment, callers: &[Caller], url: &str) -> Result
         (caller.job.clone(), refused.map(|refused| refused.error.to_string()))
     });
     Ok(Explained { jobs: jobs.collect(), wider, site: decided.site.clone(), authority: decided.authority })
+}
+
+/// The guards of an address; absent, if it is none that a job could ask for.
+#[must_use]
+pub fn guards_of(deployment: &Deployment, url: &str) -> Option<Arc<GuardSpec>> {
+    let anyone = Caller::of(JobName::new("anyone").ok()?, Vec::new());
+    let decided = address::decide(deployment, &anyone, address::parse(url).ok()?, Named::Host).ok()?;
+    Some(decided.site.guard.clone())
 }

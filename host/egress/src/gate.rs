@@ -15,7 +15,7 @@ use reqwest::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION},
 };
 use tollgate_core::{
-    Clock, JobName, Timestamp,
+    Clock, Digest, JobName, Timestamp,
     circuit::{Circuit, CoolingKind},
     http::{HttpError, HttpRequest},
     outcome::{Refusal, RefusalKind},
@@ -29,8 +29,8 @@ use crate::{
     archive::Archives,
     error::refusal,
     exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Probed, Via},
-    guard::Guarded,
-    guarding::{self, Guarding},
+    guard::{self, DUPLICATE, GUARDED_BYTES_MAX, Guarded},
+    guarding::{self, BESIDE_BYTES_MIN, Guarding},
     headers,
     own_word::{self, OwnWord},
     proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
@@ -115,6 +115,24 @@ pub struct Response {
     pub site: String,
     /// A 5xx counts as a failure of the address, should the stage fail over it.
     pub transport_failure: Option<Refusal>,
+}
+
+impl Response {
+    /// By what copies of the page are known, if it is a page that says enough (`guard::signature`).
+    ///
+    /// # Errors
+    /// The body's scratch file can't be read.
+    pub async fn signature(&self) -> Result<Option<Digest>, HttpError> {
+        let content_type = self.headers.iter().find(|(name, _)| name == "content-type");
+        let content_type = content_type.map(|(_, value)| value.clone()).unwrap_or_default();
+        let storage = |error: std::io::Error| HttpError::Storage(format!("the scratch folder: {error}"));
+        let body = self.body.head(GUARDED_BYTES_MAX).await.map_err(storage)?;
+        if body.len() < BESIDE_BYTES_MIN {
+            return Ok(guard::signature(&content_type, &body));
+        }
+        let signed = tokio::task::spawn_blocking(move || guard::signature(&content_type, &body)).await;
+        signed.map_err(|error| storage(std::io::Error::other(error)))
+    }
 }
 
 /// The only way to the network.
@@ -498,6 +516,24 @@ impl Gate {
         let site = self.sites.get(&address.authority, &address.site, now);
         let after = address.site.cool_down.max(COOL_DOWN_MIN);
         site.refused(CoolingKind::Blocked, reason, after, now, &*self.options.memory).await
+    }
+
+    /// How many items the site of an address may serve one and the same page (S11); absent: nobody looks.
+    #[must_use]
+    pub fn duplicates_max(&self, url: &str) -> Option<u32> {
+        self.address_of(url)?.site.duplicates
+    }
+
+    /// The site of `url` served more items one and the same page than it may: its guard trips, as over a page that is no
+    /// content. Answers what the attempt is judged by.
+    pub async fn duplicated(&self, url: &str, what: &str) -> Refusal {
+        self.guarding.count(DUPLICATE);
+        // No site has a session yet, which would have expired: the site is taken to block us.
+        let outcome = GuardOutcome::Blocked;
+        let about = self.address_of(url).map_or_else(String::new, |address| address.authority);
+        let message = format!("{about}: guard `{DUPLICATE}` (built-in, text): {outcome}, {what}");
+        let after = self.block(url, &message).await;
+        refusal(RefusalKind::Blocked, &about, &message, Some(after))
     }
 
     /// An attempt has ended. If it did `well`, the sites that answered it work, and their circuits are closed; else it said

@@ -1,8 +1,8 @@
 //! Guards: whether a page is the content that was asked for, by its status, its headers and what it says (R01, trap 14).
 //!
 //! A pure function over an answer: the gate asks it of each, and stored pages can be asked again after rules changed.
-//! In this order: the header by which a CDN says that it put itself in the way; the site's own rules; those that
-//! Tollgate brings along, which are data (`builtin`, `meanings`).
+//! In this order: the header by which a CDN says that it put itself in the way; the site's own rules, then those that
+//! Tollgate brings along (data: `builtin`, `meanings`), of what a page says; last those of what it lacks, the site's first.
 
 mod builtin;
 mod charset;
@@ -11,6 +11,7 @@ mod heard;
 mod markup;
 mod meanings;
 mod own;
+mod signature;
 mod text;
 mod view;
 mod waits;
@@ -20,7 +21,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 use tollgate_core::{
     Timestamp,
-    spec::{GuardOutcome, GuardSpec},
+    spec::{GuardOutcome, GuardRule, GuardSpec},
 };
 
 use self::{
@@ -32,6 +33,10 @@ use self::{
 };
 use crate::{retry_after, spool::Spooled};
 
+pub use signature::{SIGNED_LETTERS_MIN, signature};
+
+/// The rule by which pages are caught that too many items were served.
+pub const DUPLICATE: &str = "duplicate";
 /// Bytes of a body that guards look at: whatever stays in memory (`spool`). Walls are far smaller, and what is cut can't
 /// be told by what it lacks.
 pub const GUARDED_BYTES_MAX: usize = 1 << 20;
@@ -158,32 +163,40 @@ pub fn judge(page: &Page<'_>, guards: &GuardSpec, now: Timestamp) -> Option<Guar
     }
     let prose_max = if guards.rules.is_empty() { builtin::PROSE_MAX } else { PROSE_MAX };
     let view = View::of(page, prose_max);
-    for rule in &guards.rules {
-        if let Some((layer, words)) = own::holds(rule, page, &view) {
-            let after =
-                rule.after.or_else(|| asked(page, &view, now)).filter(|_| rule.outcome == GuardOutcome::RateLimited);
-            return Some(Guarded {
-                layer,
-                rule: format!("jobs.toml:{}", rule.at.line),
-                builtin: false,
-                outcome: rule.outcome,
-                is_proxys: false,
-                after,
-                excerpt: words,
-            });
-        }
-    }
-    if !asks_builtin {
-        return None;
-    }
-    RULES.iter().find_map(|rule| {
+    let own = |by_lack: bool| guards.rules.iter().filter(move |rule| rule.is_by_lack() == by_lack);
+    let own = |by_lack| own(by_lack).find_map(|rule| own_verdict(rule, page, &view, now));
+    let builtin = |by_lack: bool| {
+        let asked =
+            RULES.iter().filter(move |rule| asks_builtin && by_lack == (rule.outcome == GuardOutcome::NotContent));
         // A page that was not served can't be told by what it lacks, and says by its status what it is.
-        if rule.outcome == GuardOutcome::NotContent && !page.is_served() {
-            return None;
-        }
-        let words = conditions_hold(rule, page, &view)?;
-        Some(verdict(rule, page, &view, words, now))
+        let mut asked = asked.filter(|_| !by_lack || page.is_served());
+        asked.find_map(|rule| Some(verdict(rule, page, &view, conditions_hold(rule, page, &view)?, now)))
+    };
+    // What a page says of itself goes before what it lacks: a page of signing in has no article either.
+    own(false).or_else(|| builtin(false)).or_else(|| own(true)).or_else(|| builtin(true))
+}
+
+fn own_verdict(rule: &GuardRule, page: &Page<'_>, view: &View, now: Timestamp) -> Option<Guarded> {
+    let (layer, excerpt) = own::holds(rule, page, view)?;
+    let after = rule.after.or_else(|| asked(page, view, now)).filter(|_| rule.outcome == GuardOutcome::RateLimited);
+    Some(Guarded {
+        layer,
+        rule: format!("jobs.toml:{}", rule.at.line),
+        builtin: false,
+        outcome: rule.outcome,
+        is_proxys: false,
+        after,
+        excerpt,
     })
+}
+
+/// Whether a rule, by its name in [`Guarded`], looks at headers: a page that is kept without them can't be judged by it.
+#[must_use]
+pub fn needs_headers(rule: &str, guards: &GuardSpec) -> bool {
+    let of_site = guards.rules.iter().find(|own| rule == format!("jobs.toml:{}", own.at.line));
+    let looks = |known: &Rule| known.when.iter().any(|is| matches!(is, Is::Header(..) | Is::BusyFor));
+    let known = std::iter::once(&FIRST).chain(RULES);
+    of_site.is_some_and(|own| !own.header.is_empty()) || known.filter(|known| known.name == rule).any(looks)
 }
 
 fn verdict(rule: &Rule, page: &Page<'_>, view: &View, words: String, now: Timestamp) -> Guarded {
@@ -324,7 +337,9 @@ fn shows_nothing(view: &View) -> bool {
 
 /// Whether an address is a place of signing in, by its host and path.
 pub(crate) fn is_place_of_signing_in(url: &url::Url) -> bool {
-    sends_to(&format!("{} {}", url.host_str().unwrap_or_default(), url.path()).to_lowercase(), Meaning::SignInPlace)
+    // `sign_in` is as common there as `sign-in`.
+    let place = format!("{} {}", url.host_str().unwrap_or_default(), url.path()).to_lowercase().replace('_', "-");
+    sends_to(&place, Meaning::SignInPlace)
 }
 
 /// Whether one of the addresses or fields that a page sends its visitor by is such a place.

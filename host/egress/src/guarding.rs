@@ -18,7 +18,7 @@ use crate::{
 /// Rules whose hits are counted: all of those that Tollgate brings along, and hundreds of jobs.toml's.
 const COUNTED_MAX: usize = 512;
 /// Bytes from which on a body is looked at beside the workers, as it may take milliseconds.
-const BESIDE_BYTES_MIN: usize = 256 << 10;
+pub(crate) const BESIDE_BYTES_MIN: usize = 256 << 10;
 
 /// Asks guards, and counts which of them caught something.
 #[derive(Default)]
@@ -66,7 +66,7 @@ impl Guarding {
         Ok(guarded)
     }
 
-    fn count(&self, rule: &str) {
+    pub(crate) fn count(&self, rule: &str) {
         let mut hits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(hits) = hits.get_mut(rule) {
             *hits += 1;

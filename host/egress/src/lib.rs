@@ -30,7 +30,7 @@ mod tool;
 
 pub use archive::Listed;
 pub use error::{GateError, Refused};
-pub use explain::{Explained, explain};
+pub use explain::{Explained, explain, guards_of};
 pub use gate::{Caller, Gate, GateOptions, Hop, Response, Told};
 pub use guard::{GuardLayer, Guarded, GuardedPage};
 pub use session::{SessionError, SessionSource, SessionStatus, SessionTest};

@@ -351,6 +351,7 @@ mod tests {
             jobs: None,
             guard: Arc::default(),
             session: None,
+            duplicates: None,
             at: None,
         }
     }

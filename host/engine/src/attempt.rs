@@ -13,10 +13,10 @@ use std::{
 
 use tollgate_core::{ItemId, StageName, handler::Capability, outcome::Refusal};
 use tollgate_egress::{Caller, Gate, Held, Hop};
-use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, StateGate, ToolGate};
+use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, Late, StateGate, ToolGate};
 use tollgate_store::{
-    ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, NewArtifact, Store, StoreError, StoredBlob, TOOLS_PER_ATTEMPT_MAX, TaskRef,
-    ToolServed,
+    ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, KeptPage, NewArtifact, Store, StoreError, StoredBlob, TOOLS_PER_ATTEMPT_MAX,
+    TaskRef, ToolServed,
 };
 
 use crate::{
@@ -56,6 +56,7 @@ pub(crate) struct Attempt {
     job: tollgate_core::JobId,
     item: Option<AttemptItem>,
     ledger: Mutex<AttemptLedger>,
+    late: Late,
 }
 
 /// What an attempt has asked for so far.
@@ -77,6 +78,8 @@ pub(crate) struct AttemptLedger {
     pub(crate) bytes_received: u64,
     /// Blobs kept, durable already.
     pub(crate) artifacts: Vec<NewArtifact>,
+    /// What is known of those of them that are pages.
+    pages: Vec<KeptPage>,
     /// Tools that ran to a good end, with the profile that served.
     tools: Vec<ToolServed>,
     /// Raw bodies kept without a name of the stage's.
@@ -99,7 +102,7 @@ pub(crate) enum CallPhase {
 pub(crate) struct AttemptEnded {
     /// The refusal that decides, if one does.
     pub(crate) refusal: Option<Refusal>,
-    /// Calls to the gate were under way when the attempt ended; this is how far the furthest was.
+    /// Calls to the gate were under way when the attempt's time was up; this is how far the furthest was.
     pub(crate) in_gate: Option<CallPhase>,
     pub(crate) last_url: Option<String>,
     pub(crate) answered: BTreeSet<String>,
@@ -109,6 +112,8 @@ pub(crate) struct AttemptEnded {
     pub(crate) bytes_received: u64,
     pub(crate) tools: Vec<ToolServed>,
     pub(crate) artifacts: Vec<NewArtifact>,
+    /// What is known of those of them that are pages.
+    pub(crate) pages: Vec<KeptPage>,
     /// The store is gone: no fault of the attempt's.
     pub(crate) store_gone: Option<StoreError>,
 }
@@ -128,7 +133,15 @@ impl Attempt {
         let allowed = job.hosts.clone().unwrap_or_default();
         let (tools, held) = (job.spec.tools(), Held::default());
         let caller = Caller { job: job.spec.name.clone(), allowed, tools, held };
-        Arc::new(Self { store, gate, caller, job: job.declared.id, item, ledger: Mutex::default() })
+        Arc::new(Self {
+            store,
+            gate,
+            caller,
+            job: job.declared.id,
+            item,
+            ledger: Mutex::default(),
+            late: Late::default(),
+        })
     }
 
     /// The gates that the job grants.
@@ -144,6 +157,7 @@ impl Attempt {
             tools: granted(Capability::Tools)
                 .then(|| Arc::new(tools::AttemptTools::new(self.clone())) as Arc<dyn ToolGate>),
             log: Arc::new(log),
+            late: self.late.clone(),
         }
     }
 
@@ -154,9 +168,10 @@ impl Attempt {
 
     /// Takes what is left. Later calls of a guest that was dropped change nothing any more.
     pub(crate) fn end(&self) -> AttemptEnded {
-        let ledger = std::mem::take(&mut *self.ledger());
-        let runs = ledger.under_way.values().any(|phase| *phase == CallPhase::Runs);
-        let in_gate = if runs { Some(CallPhase::Runs) } else { ledger.under_way.values().next().copied() };
+        let mut ledger = std::mem::take(&mut *self.ledger());
+        let in_gate = self.late.is_late().then(|| ledger.furthest()).flatten();
+        let artifacts = &ledger.artifacts;
+        ledger.pages.retain(|page| artifacts.iter().any(|kept| kept.blob.digest == page.blob));
         AttemptEnded {
             refusal: ledger.refusal.map(|(_, refusal)| refusal),
             in_gate,
@@ -167,6 +182,7 @@ impl Attempt {
             bytes_received: ledger.bytes_received,
             tools: ledger.tools,
             artifacts: ledger.artifacts,
+            pages: ledger.pages,
             store_gone: ledger.store_gone,
         }
     }
@@ -225,6 +241,12 @@ impl AttemptLedger {
         }
     }
 
+    /// How far the furthest call that is under way is.
+    fn furthest(&self) -> Option<CallPhase> {
+        let runs = self.under_way.values().any(|phase| *phase == CallPhase::Runs);
+        if runs { Some(CallPhase::Runs) } else { self.under_way.values().next().copied() }
+    }
+
     /// A call was refused in a way that decides.
     fn refused(&mut self, refusal: Refusal) {
         self.clock += 1;
@@ -253,6 +275,13 @@ impl AttemptLedger {
             return Ok(());
         }
         Err(ArtifactError::Storage(format!("an attempt keeps at most {ARTIFACTS_PER_ATTEMPT_MAX} artifacts")))
+    }
+
+    /// Notes a page whose body is an artifact. Each is kept with an artifact first, and those are bounded.
+    fn keep_page(&mut self, page: KeptPage) {
+        if self.pages.len() < ARTIFACTS_PER_ATTEMPT_MAX && !self.pages.contains(&page) {
+            self.pages.push(page);
+        }
     }
 
     fn keep(&mut self, artifact: NewArtifact) {

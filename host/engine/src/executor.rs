@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tollgate_core::{
-    Clock, JsonObject, Timestamp,
+    Clock, ItemKey, JsonObject, Timestamp,
     outcome::{BreakerEffect, Decision, Outcome, Refusal, RefusalKind, StageError, StageOutput, Verdict, decide},
     pause::{Pause, PauseReason},
-    task::{LaterKind, SkipReason, Tally},
+    task::{LaterKind, LaterReason, SkipReason, Tally, clean_message},
 };
-use tollgate_egress::Gate;
+use tollgate_egress::{Gate, guard::DUPLICATE};
 use tollgate_sandbox::call::{CallFailure, CallLimits, Report, StageCall, StageReport};
-use tollgate_store::{AttemptEnd, AttemptRecord, Claim, Fingerprint, Settled, Settlement, Store, StoreError};
+use tollgate_store::{
+    AttemptEnd, AttemptRecord, Claim, Duplicate, Fingerprint, KeptPage, NewArtifact, Settled, Settlement, Store,
+    StoreError, TakeBack,
+};
 
 use crate::{
-    attempt::{Attempt, AttemptEnded, AttemptLog, AttemptName, CallPhase},
+    attempt::{Attempt, AttemptEnded, AttemptLog, AttemptName, CallPhase, GUARDED_PREFIX},
     plan::{JobPlan, StagePlan},
     supervise,
 };
@@ -110,8 +113,8 @@ async fn run_and_settle(
     if !matches!(settlement.verdict, Verdict::Failed(_) | Verdict::Later { .. }) {
         ended_well();
     }
-    let settled = settle(tools, job, stage, &claim, settlement).await?;
-    Ok(Executed { settled, in_the_way })
+    let (settled, duplicated) = settle(tools, job, stage, &claim, settlement).await?;
+    Ok(Executed { settled, in_the_way: duplicated.or(in_the_way) })
 }
 
 /// Runs a claimed task, up to its settlement.
@@ -156,36 +159,94 @@ fn in_the_way(verdict: &Verdict, refusal: Option<Refusal>, now: Timestamp) -> Op
     Some(InTheWay { about: refusal.about, until: now.after(after) })
 }
 
-/// Settles; an output that the store can't take is a failure of the stage, which says so.
+/// Settles; an output that the store can't take is a failure of the stage, which says so, and one that stands on a page
+/// which too many items were served is none (S11). Answers what stood in the way, where only the store could tell.
 async fn settle(
     tools: &Tools,
     job: &JobPlan,
     stage: &StagePlan,
     claim: &Claim,
     settlement: Settlement,
-) -> Result<Settled, StoreError> {
+) -> Result<(Settled, Option<InTheWay>), StoreError> {
     let one = async |settlement| {
         let answers = tools.store.settle(vec![settlement]).await?;
         answers.into_iter().next().unwrap_or(Err(StoreError::Closed))
     };
     let (spent, artifacts) = (settlement.attempt.clone(), settlement.artifacts.clone());
+    let pages = settlement.pages.clone();
     let started_at = spent.as_ref().map_or(settlement.now, |attempt| attempt.started_at);
     match one(settlement).await {
         Err(error @ StoreError::TooLarge { .. }) => {
             let ran = Ran::nothing(Outcome::Contract(error.to_string()));
             let (mut failed, _) = settlement_of(tools, job, stage, claim, started_at, ran).await;
             // What it cost and what it kept is as it was.
-            failed.artifacts = artifacts;
-            if let (Some(attempt), Some(spent)) = (&mut failed.attempt, spent) {
-                attempt.requests = spent.requests;
-                attempt.bytes_received = spent.bytes_received;
-                attempt.guest_us = spent.guest_us;
-                attempt.tools = spent.tools;
-            }
-            one(failed).await
+            (failed.artifacts, failed.pages) = (artifacts, pages);
+            spent.into_iter().for_each(|spent| cost_of(&mut failed, &spent));
+            Ok((one(failed).await?, None))
         }
-        answer => answer,
+        Err(StoreError::Duplicate(found)) => {
+            let kept = AttemptEnded { artifacts, pages, ..AttemptEnded::default() };
+            let (mut refused, in_the_way) = duplicated(tools, job, stage, claim, started_at, *found, kept).await;
+            spent.into_iter().for_each(|spent| cost_of(&mut refused, &spent));
+            Ok((one(refused).await?, in_the_way))
+        }
+        answer => answer.map(|settled| (settled, None)),
     }
+}
+
+/// An attempt that is settled in another way has cost what it cost.
+fn cost_of(settlement: &mut Settlement, spent: &AttemptRecord) {
+    if let Some(attempt) = &mut settlement.attempt {
+        attempt.requests = spent.requests;
+        attempt.bytes_received = spent.bytes_received;
+        attempt.guest_us = spent.guest_us;
+        attempt.tools.clone_from(&spent.tools);
+    }
+}
+
+/// The settlement of an attempt whose page is one that too many items were served: a guard's, and the page is taken back
+/// from all who hold it.
+async fn duplicated(
+    tools: &Tools,
+    job: &JobPlan,
+    stage: &StagePlan,
+    claim: &Claim,
+    started_at: Timestamp,
+    found: Duplicate,
+    mut kept: AttemptEnded,
+) -> (Settlement, Option<InTheWay>) {
+    let Duplicate { signature, items, others } = found;
+    let is_it = |page: &&KeptPage| page.copy.is_some_and(|copy| copy.signature == signature);
+    let (blobs, url) = {
+        let caught = kept.pages.iter().filter(is_it);
+        let blobs: Vec<_> = caught.clone().map(|page| page.blob).collect();
+        (blobs, caught.map(|page| page.url.clone()).next().unwrap_or_default())
+    };
+    let name = format!("{GUARDED_PREFIX}{DUPLICATE}");
+    let is_caught = |artifact: &&mut NewArtifact| blobs.contains(&artifact.blob.digest);
+    kept.artifacts.iter_mut().filter(is_caught).for_each(|artifact| artifact.name.clone_from(&name));
+    let others: Vec<&str> = others.iter().map(ItemKey::as_str).collect();
+    let others = if others.is_empty() { String::new() } else { format!(", {} among them", others.join(", ")) };
+    let what = format!(
+        "{items} items were served one and the same page{others}; if it is content, write a higher `duplicates` for the \
+         site, or `duplicates = false`"
+    );
+    let refusal = tools.gate.duplicated(&url, &what).await;
+    tracing::warn!(job = %job.spec.name, item = %claim.key, stage = %stage.spec.name, url, "{}", refusal.message);
+    let after = refusal.after.unwrap_or_default();
+    (kept.last_url, kept.refusal) = (Some(url), Some(refusal.clone()));
+    let ran = Ran { outcome: Outcome::Contract(refusal.message.clone()), ended: kept, guest_us: 0 };
+    let (mut settlement, in_the_way) = settlement_of(tools, job, stage, claim, started_at, ran).await;
+    let (due, reason) = match &settlement.verdict {
+        Verdict::Later { due, reason } => (*due, reason.clone()),
+        // This one has been tried for long enough; the others are tried again all the same.
+        _ => {
+            let reason = LaterReason { kind: LaterKind::Blocked, message: clean_message(&refusal.message) };
+            (settlement.now.after(after), reason)
+        }
+    };
+    settlement.take_back = Some(TakeBack { signature, name, due, reason });
+    (settlement, in_the_way)
 }
 
 /// Evaluates the stage's condition: a reason to skip, if it is false.
@@ -221,6 +282,8 @@ fn skipped(claim: &Claim, reason: SkipReason, now: Timestamp) -> Settlement {
         attempt: None,
         fingerprint: None,
         artifacts: Vec::new(),
+        pages: Vec::new(),
+        take_back: None,
         pause: None,
         now,
     }
@@ -345,6 +408,8 @@ async fn settlement_of(
         attempt: Some(attempt),
         fingerprint,
         artifacts: ran.ended.artifacts,
+        pages: ran.ended.pages,
+        take_back: None,
         now,
     };
     (settlement, in_the_way)

@@ -14,6 +14,7 @@ mod explain;
 mod heartbeat;
 pub mod operations;
 mod plan;
+mod recheck;
 mod sites;
 mod supervise;
 
@@ -23,4 +24,5 @@ pub use explain::explain;
 pub use heartbeat::{HEARTBEAT_FILE, Heartbeat, HeartbeatWriter, Liveness};
 pub use operations::{Operations, RunEnded};
 pub use plan::{CheckedJob, JobPlan, Plan, PlanError, StagePlan, check};
+pub use recheck::RecheckedPart;
 pub use sites::StoredSites;

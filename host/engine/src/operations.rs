@@ -12,9 +12,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tollgate_core::{
-    Clock, ItemKey, JobId, JobName, Timestamp,
+    Clock, ItemId, ItemKey, JobId, JobName, Timestamp,
     item::{ItemStatus, NewItem},
     pause::{Pause, PauseReason},
+    spec::Deployment,
     task::TaskKind,
 };
 use tollgate_egress::{Gate, GateStatus};
@@ -25,6 +26,7 @@ use tollgate_store::{
 use crate::{
     Dispatcher, EngineError, Heartbeat, Liveness, Progress,
     dispatcher::{Event, Notifier},
+    recheck::{self, RecheckedPart},
     supervise,
 };
 
@@ -46,6 +48,8 @@ pub struct Operations {
     named: Option<BTreeSet<JobName>>,
     empty_rounds_max: BTreeMap<JobName, u32>,
     notifier: Option<Notifier>,
+    /// What jobs.toml says, or why it can't be read.
+    deployment: Result<Arc<Deployment>, String>,
 }
 
 /// Everything at a glance.
@@ -154,7 +158,15 @@ impl Operations {
             named: None,
             empty_rounds_max: BTreeMap::new(),
             notifier: None,
+            deployment: Err("nobody has read it".to_owned()),
         }
+    }
+
+    /// Knows what jobs.toml says, or why it can't be read: that is told to who needs it.
+    #[must_use]
+    pub fn with_deployment(mut self, deployment: Result<Arc<Deployment>, String>) -> Self {
+        self.deployment = deployment;
+        self
     }
 
     /// Tells `dispatcher` of what changes, and shows what `plan` refuses and how `gate` stands.
@@ -290,6 +302,32 @@ impl Operations {
             .change(job, async move { store.reopen(job, what, now).await }, move |_| Event::Changed { job })
             .await?;
         Ok(reopened.into())
+    }
+
+    /// Judges the stored pages of some items after `after` by today's guards. What is no content any more is kept apart and
+    /// queued again with what stands on it, and so is what is content by now; a dry run only counts. The job's pause stays.
+    ///
+    /// # Errors
+    /// No job of that name, jobs.toml can't be read, or the store can't be read or written.
+    pub async fn recheck(
+        &self,
+        name: &str,
+        after: Option<ItemId>,
+        dry_run: bool,
+    ) -> Result<RecheckedPart, EngineError> {
+        let job = self.job_id(name).await?;
+        let deployment = self.deployment.as_ref().map_err(|error| {
+            EngineError::Invalid(format!("guards stand in jobs.toml, which can't be read: {error}"))
+        })?;
+        let now = self.clock.now();
+        let (mut part, rechecked) = recheck::look(&*self.store, deployment, job, after, now).await?;
+        if !dry_run && !rechecked.is_empty() {
+            let store = self.store.clone();
+            let changing = async move { store.recheck(job, rechecked, now).await };
+            let reopened = self.change(job, changing, move |_| Event::Changed { job }).await?;
+            part.queued = reopened.tasks;
+        }
+        Ok(part)
     }
 
     /// Leaves items out.

@@ -9,6 +9,9 @@ use tollgate_core::{
     outcome::{StageError, StageOutput},
 };
 
+/// Bytes that one call of the host may lift out of the guest: the largest body, or answer, a few times over.
+const HOST_CALL_BYTES_MAX: u64 = 128 << 20;
+
 /// A stage call: one task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageCall {
@@ -78,6 +81,11 @@ impl Default for CallLimits {
             transfer_bytes: 256 << 20,
         }
     }
+}
+
+/// Bytes of one transfer out of the guest.
+pub(crate) fn host_call_bytes(limits: &CallLimits) -> u64 {
+    limits.transfer_bytes.min(HOST_CALL_BYTES_MAX)
 }
 
 /// Why a call made neither an output nor a stage error.

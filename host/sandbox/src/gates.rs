@@ -1,6 +1,12 @@
 //! What the sandbox needs from the gates: one trait a capability. An absent gate is a capability not granted.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use tollgate_core::{
@@ -22,6 +28,25 @@ pub struct Gates {
     pub tools: Option<Arc<dyn ToolGate>>,
     /// Where events go.
     pub log: Arc<dyn LogGate>,
+    /// Whether the call ended for want of time.
+    pub late: Late,
+}
+
+/// Says that a call has reached its wall-clock limit, before anything of it is dropped: what is under way at the gates
+/// then is what it waited for. What is dropped before is what the guest let go of. Clones are one and the same.
+#[derive(Debug, Clone, Default)]
+pub struct Late(Arc<AtomicBool>);
+
+impl Late {
+    /// Whether it has.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 /// A run of a tool, as a guest asks for it.

@@ -1,15 +1,19 @@
 //! What belongs to one running guest: its gates, its limits, its WASI.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, OnceLock, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use tollgate_core::{JobName, task::clean_message};
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p2::bindings::random::random};
 
 use crate::{
-    call::CallLimits,
+    call::{CallLimits, host_call_bytes},
     engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX},
     gates::{Gates, LogEvent, LogLevel},
+    host::OwnClient,
     stdio::GuestOutput,
 };
 
@@ -40,8 +44,9 @@ pub(crate) struct Guest {
     pub(crate) log: Arc<LogBudget>,
     /// Responses that it holds.
     pub(crate) responses: usize,
-    transfer_left: u64,
-    transfer_bytes: u64,
+    /// What it asks for over `wasi:http`.
+    pub(crate) own_client: OwnClient,
+    pub(crate) budget: Arc<TransferBudget>,
     random_left: u64,
     wasi: WasiCtx,
 }
@@ -56,15 +61,16 @@ impl Guest {
         wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(RANDOM_BYTES_MAX);
         wasi.stdout(GuestOutput::new(log.clone(), LogLevel::Info));
         wasi.stderr(GuestOutput::new(log.clone(), LogLevel::Warn));
+        let budget = Arc::new(TransferBudget::new(limits));
         Self {
+            own_client: OwnClient::new(&gates, job.as_ref(), log.clone(), budget.clone()),
             gates,
             job,
             table,
             memory: MemoryLimiter::new(limits.memory_bytes),
             log,
             responses: 0,
-            transfer_left: limits.transfer_bytes,
-            transfer_bytes: limits.transfer_bytes,
+            budget,
             random_left: RANDOM_BYTES_MAX,
             wasi: wasi.build(),
         }
@@ -73,32 +79,25 @@ impl Guest {
     /// Begins another task of the same stage in this instance: nothing of the last one's gates and budgets is left.
     pub(crate) fn begin(&mut self, gates: Gates, job: Option<JobName>, limits: &CallLimits) {
         self.log.begin(gates.log.clone(), limits.log_bytes);
+        self.budget = Arc::new(TransferBudget::new(limits));
+        self.own_client = OwnClient::new(&gates, job.as_ref(), self.log.clone(), self.budget.clone());
         self.gates = gates;
         self.job = job;
         self.memory.begin(limits.memory_bytes);
-        (self.transfer_left, self.transfer_bytes) = (limits.transfer_bytes, limits.transfer_bytes);
         self.random_left = RANDOM_BYTES_MAX;
     }
 
-    /// Whether another task may begin in this instance: no response is held, no line of output half written, and few
-    /// handles are left, which later tasks would have to pay for.
+    /// Whether another task may begin in this instance: no response is held or awaited, no line of output half written,
+    /// and few handles are left, which later tasks would have to pay for.
     pub(crate) fn is_clean(&mut self) -> bool {
         let handles = self.table.iter_mut().count();
-        self.responses == 0 && !self.log.has_partial_line() && handles <= HANDLES_MAX / HANDLES_SHARE_MAX
+        let has_response = self.responses > 0 || self.own_client.is_open();
+        !has_response && !self.log.has_partial_line() && handles <= HANDLES_MAX / HANDLES_SHARE_MAX
     }
 
     /// Takes bytes that cross the border into account.
     pub(crate) fn transfer(&mut self, bytes: usize) -> Result<(), LimitReached> {
-        match self.transfer_left.checked_sub(bytes as u64) {
-            Some(left) => {
-                self.transfer_left = left;
-                Ok(())
-            }
-            None => {
-                let limit = self.transfer_bytes;
-                Err(LimitReached(format!("host calls moved more than {limit} bytes; read large bodies in parts")))
-            }
-        }
+        self.budget.take(bytes as u64)
     }
 
     /// Takes random bytes into account.
@@ -106,6 +105,48 @@ impl Guest {
         let reached = || LimitReached(format!("it asked for more than {RANDOM_BYTES_MAX} random bytes"));
         self.random_left = self.random_left.checked_sub(bytes).ok_or_else(reached)?;
         usize::try_from(bytes).map_err(wasmtime::Error::new)
+    }
+}
+
+/// Bytes that may cross the border in one call of a handler, both ways together. What runs beside the guest takes of it
+/// too: it can't end the call, so the limit that it reached is kept for the end.
+pub(crate) struct TransferBudget {
+    limit: u64,
+    one_max: u64,
+    left: AtomicU64,
+    reached: OnceLock<LimitReached>,
+}
+
+impl TransferBudget {
+    pub(crate) fn new(limits: &CallLimits) -> Self {
+        let limit = limits.transfer_bytes;
+        Self { limit, one_max: host_call_bytes(limits), left: AtomicU64::new(limit), reached: OnceLock::new() }
+    }
+
+    /// Takes so many.
+    pub(crate) fn take(&self, bytes: u64) -> Result<(), LimitReached> {
+        let taken = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
+        let limit = self.limit;
+        let text = || format!("host calls moved more than {limit} bytes; read large bodies in parts");
+        taken.map(drop).map_err(|_| self.reach(LimitReached(text())))
+    }
+
+    /// Takes `more` for a body of which there are `before`, and which is handed over as one.
+    pub(crate) fn take_part(&self, before: u64, more: u64) -> Result<(), LimitReached> {
+        if before.saturating_add(more) > self.one_max {
+            return Err(self.reach(LimitReached(format!("it handed over more than {} bytes at once", self.one_max))));
+        }
+        self.take(more)
+    }
+
+    /// Keeps a limit that was reached: the first one counts.
+    pub(crate) fn reach(&self, limit: LimitReached) -> LimitReached {
+        self.reached.get_or_init(|| limit).clone()
+    }
+
+    /// The limit that was reached, if one was.
+    pub(crate) fn reached(&self) -> Option<&LimitReached> {
+        self.reached.get()
     }
 }
 
@@ -228,7 +269,7 @@ const EVENT_BYTES: u64 = 64;
 const STDERR_TAIL: usize = 4_000;
 
 impl LogBudget {
-    fn new(gate: Arc<dyn crate::gates::LogGate>, limit: u64) -> Self {
+    pub(crate) fn new(gate: Arc<dyn crate::gates::LogGate>, limit: u64) -> Self {
         Self { inner: Mutex::new(LogInner { gate, limit, left: limit, partial: 0, stderr_tail: Vec::new() }) }
     }
 

@@ -1,6 +1,6 @@
 //! A loaded handler: complete, immutable, and a fresh instance for each call but where a job says `reuse`.
 
-use std::{collections::BTreeSet, fmt, future::Future, sync::Arc};
+use std::{collections::BTreeSet, fmt, future::Future, pin::pin, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use serde_json::Value;
@@ -17,8 +17,11 @@ use crate::{
     Running,
     answer::{new_items, output, stage_error},
     bindings::v0_1::{self, HandlerPre, exports::tollgate::handler::stages, tollgate::handler::types},
-    call::{CallFailure, CallLimits, DiscoverCall, DiscoverReport, Discovered, Report, StageCall, StageReport},
-    gates::Gates,
+    call::{
+        CallFailure, CallLimits, DiscoverCall, DiscoverReport, Discovered, Report, StageCall, StageReport,
+        host_call_bytes,
+    },
+    gates::{Gates, Late},
     guest::{Guest, HANDLES_MAX, HostFailed, LimitReached},
     instances::Instances,
     meter::{Meter, Metered},
@@ -26,8 +29,6 @@ use crate::{
 
 /// Longest cursor of a discovery, in bytes: a place in a list, not the list.
 const CURSOR_BYTES_MAX: usize = 1 << 20;
-/// Bytes that one call of the host may lift out of the guest: the largest body, or answer, a few times over.
-const HOST_CALL_BYTES_MAX: u64 = 128 << 20;
 
 /// A loaded handler.
 pub struct Handler {
@@ -189,7 +190,7 @@ impl Parts {
             }
             None => (Store::new(&self.engine, Guest::new(gates, job, limits)), None, 0),
         };
-        let meter = Meter::new();
+        let (meter, late) = (Meter::new(), store.data().gates.late.clone());
         set_limits(&mut store, limits, meter.clone());
         let pre = &self.pre;
         let result = {
@@ -202,13 +203,14 @@ impl Parts {
                 run(&handler, store).await.map(|answer| (answer, handler))
             };
             let Running { ticker, turns, .. } = &*self.running;
-            in_time(Metered::new(call, meter.clone(), ticker, turns), limits).await
+            in_time(Metered::new(call, meter.clone(), ticker, turns), limits, &late).await
         };
         let guest_us = u64::try_from(meter.spent().as_micros()).unwrap_or(u64::MAX);
         let memory_peak_bytes = store.data().memory.peak;
         let result = match result {
             Ok(Ok((answer, handler))) => {
-                let answer = check(answer);
+                let reached = store.data().budget.reached().map(|LimitReached(text)| CallFailure::Limit(text.clone()));
+                let answer = reached.map_or_else(|| check(answer), Err);
                 if is_good(&answer) {
                     instances.keep(store, handler, tasks + 1, limits.memory_bytes);
                 }
@@ -239,20 +241,18 @@ fn set_limits(store: &mut Store<Guest>, limits: &CallLimits, meter: Arc<Meter>) 
 }
 
 /// Ends a call at its wall-clock limit. Dropping it mid-way is safe (trap 19).
-async fn in_time<T>(call: impl Future<Output = T>, limits: &CallLimits) -> Result<T, CallFailure> {
-    let late = |_| CallFailure::Timeout(format!("it took longer than {:?}, waits included", limits.wall_time));
-    tokio::time::timeout(limits.wall_time, call).await.map_err(late)
+async fn in_time<T>(call: impl Future<Output = T>, limits: &CallLimits, late: &Late) -> Result<T, CallFailure> {
+    let mut call = pin!(call);
+    tokio::time::timeout(limits.wall_time, call.as_mut()).await.map_err(|_| {
+        late.set();
+        CallFailure::Timeout(format!("it took longer than {:?}, waits included", limits.wall_time))
+    })
 }
 
 /// The guest used up its processor time.
 #[derive(Debug, thiserror::Error)]
 #[error("out of processor time")]
 struct OutOfTime;
-
-/// Bytes of one transfer out of the guest.
-fn host_call_bytes(limits: &CallLimits) -> u64 {
-    limits.transfer_bytes.min(HOST_CALL_BYTES_MAX)
-}
 
 /// How wasmtime says that one transfer was too large: it has no type for it. A test holds the words.
 const FUEL_WORDS: &str = "too much data is being copied";
@@ -267,6 +267,10 @@ fn failure(error: &wasmtime::Error, guest: &Guest, limits: &CallLimits) -> CallF
         return CallFailure::Timeout(format!("it computed for longer than {:?}", limits.guest_time));
     }
     if let Some(LimitReached(text)) = error.downcast_ref() {
+        return CallFailure::Limit(text.clone());
+    }
+    // A guest that panics at the refusal, or exits, has reached it all the same.
+    if let Some(LimitReached(text)) = guest.budget.reached() {
         return CallFailure::Limit(text.clone());
     }
     if let Some(HostFailed(text)) = error.downcast_ref() {

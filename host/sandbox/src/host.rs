@@ -5,7 +5,9 @@ mod http;
 mod log;
 mod state;
 mod tools;
+mod wasi_http;
 
+use tollgate_core::JobName;
 use wasmtime::{
     Engine,
     component::{HasSelf, Linker},
@@ -15,6 +17,7 @@ use crate::{SandboxError, bindings::v0_1::tollgate::handler as interface, guest:
 
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use http::GuestResponse;
+pub(crate) use wasi_http::OwnClient;
 
 /// Everything that any handler may be linked to. What isn't here, nobody can reach.
 pub(crate) fn linker(engine: &Engine) -> Result<Linker<Guest>, SandboxError> {
@@ -29,6 +32,7 @@ fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     wasmtime_wasi::p2::bindings::random::random::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     linker.allow_shadowing(false);
+    wasi_http::link(linker)?;
     interface::types::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     interface::http::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     interface::artifacts::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
@@ -43,11 +47,13 @@ impl interface::types::Host for Guest {}
 impl Guest {
     /// What a call without its grant answers: the line to add.
     fn not_granted(&self, capability: &str) -> String {
-        match &self.job {
-            Some(job) => {
-                format!("not granted; add \"{capability}\" to `grant` of [job.{job}] in jobs.toml")
-            }
-            None => format!("not granted: {capability} can't be called from `describe`"),
-        }
+        not_granted(self.job.as_ref(), capability)
+    }
+}
+
+fn not_granted(job: Option<&JobName>, capability: &str) -> String {
+    match job {
+        Some(job) => format!("not granted; add \"{capability}\" to `grant` of [job.{job}] in jobs.toml"),
+        None => format!("not granted: {capability} can't be called from `describe`"),
     }
 }

@@ -22,6 +22,10 @@ const EXPORT: &str = "stages";
 const LINKED: [&str; 6] = ["types", "http", "artifacts", "state", "tools", "log"];
 /// WASI packages that are linked. Files and sockets are there, and refuse everything.
 const WASI_LINKED: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+/// What a guest with a client of its own asks for: the capability `http` by another name.
+const OWN_CLIENT: &str = "wasi:http/outgoing-handler";
+/// Interfaces of WASI's http that are linked. Types alone reach nothing.
+const WASI_HTTP_LINKED: [&str; 2] = [OWN_CLIENT, "wasi:http/types"];
 /// The custom section in which the SDK repeats names and source hashes.
 const SECTION: &str = "tollgate:handler";
 
@@ -203,9 +207,9 @@ fn check_imports(imports: &[String]) -> Result<BTreeSet<Capability>, LoadError> 
                 (false, None) => return Err(unknown()),
             }
         } else if let Some(package) = interface.strip_prefix("wasi:").and_then(|rest| rest.split('/').next()) {
-            let linked = WASI_LINKED.contains(&package) && version.starts_with("0.2.");
-            match (linked, package) {
-                (true, _) => {}
+            let linked = WASI_LINKED.contains(&package) || WASI_HTTP_LINKED.contains(&interface);
+            match (linked && version.starts_with("0.2."), package) {
+                (true, _) => capabilities.extend((interface == OWN_CLIENT).then_some(Capability::Http)),
                 (false, "http") => return Err(LoadError::NotGranted(clean(import))),
                 (false, _) => return Err(unknown()),
             }
@@ -262,11 +266,19 @@ mod tests {
     }
 
     #[test]
+    fn i04_a_client_of_its_own_is_the_capability_http() {
+        let of = |name| imports(name).unwrap().into_iter().collect::<Vec<_>>();
+        assert_eq!(of("wasi:http/outgoing-handler@0.2.6"), [Capability::Http]);
+        assert_eq!(of("wasi:http/types@0.2.6"), []);
+    }
+
+    #[test]
     fn i04_what_is_not_offered_is_refused_by_name() {
         assert!(imports("tollgate:handler/http@0.1.0").unwrap().contains(&Capability::Http));
         assert!(imports("wasi:sockets/tcp@0.2.6").unwrap().is_empty());
         assert_eq!(imports("tollgate:handler/llm@0.1.0"), Err(LoadError::NotGranted("llm".into())));
-        assert!(matches!(imports("wasi:http/outgoing-handler@0.2.6"), Err(LoadError::NotGranted(_))));
+        assert!(matches!(imports("wasi:http/incoming-handler@0.2.6"), Err(LoadError::NotGranted(_))));
+        assert!(matches!(imports("wasi:http/handler@0.3.0"), Err(LoadError::NotGranted(_))));
         assert!(matches!(imports("wasi:keyvalue/store@0.2.0"), Err(LoadError::UnknownImport(_))));
         assert!(matches!(imports("env"), Err(LoadError::UnknownImport(_))));
         assert!(matches!(imports("tollgate:handler/http@0.2.0"), Err(LoadError::OtherVersion { .. })));

@@ -128,6 +128,8 @@ fn settlement(claim: &Claim, verdict: Verdict) -> Settlement {
         attempt: Some(attempt),
         fingerprint: Some(fingerprint),
         artifacts: Vec::new(),
+        pages: Vec::new(),
+        take_back: None,
         pause: None,
         now: Timestamp(2_200),
     }

@@ -56,6 +56,10 @@ pub enum StoreError {
         /// The limit.
         max: u64,
     },
+    /// An attempt's page is one that more items were served than may be. Nothing is settled: the attempt is to be settled
+    /// again, as one that was served no content.
+    #[error("{} items were served the same page", .0.items)]
+    Duplicate(Box<crate::Duplicate>),
     /// The disk is full, or what this user may have of it.
     #[error(
         "the disk of the data folder is full ({0}); make room on it and start again: what was kept is there, and what \

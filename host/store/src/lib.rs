@@ -89,6 +89,14 @@ pub trait Store: Send + Sync + 'static {
     /// each takes some thousands of items.
     fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened>;
 
+    /// What items of a job after `after` have kept, by rising id, at most `limit` items and [`RECHECK_ITEMS_MAX`].
+    fn pages<'a>(&'a self, job: JobId, after: Option<ItemId>, limit: usize) -> Reply<'a, Page<ItemPages, ItemId>>;
+
+    /// Queues tasks again whose pages are judged otherwise by now, with what stands on them; outputs that stood on a page
+    /// that is no content go, and it is kept apart. What has changed since the pages were read is left alone. The job's
+    /// pause stays.
+    fn recheck<'a>(&'a self, job: JobId, rechecked: Vec<Rechecked>, now: Timestamp) -> Reply<'a, Reopened>;
+
     /// Leaves items out: what has not ended is skipped with the reason.
     fn exclude<'a>(&'a self, job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reply<'a, Reopened>;
 

@@ -1,5 +1,6 @@
 //! The store in redb: one writer thread a database, snapshots for readers, claims in memory.
 
+mod apart;
 mod circuits;
 mod claims;
 mod company;
@@ -7,6 +8,7 @@ mod content;
 mod declare;
 mod discovery;
 mod disk;
+mod duplicates;
 mod fault;
 mod job_state;
 mod jobs;
@@ -16,6 +18,7 @@ mod open;
 mod operations;
 mod packing;
 mod queue;
+mod recheck;
 mod reopen;
 mod settle;
 mod submit;
@@ -44,12 +47,14 @@ use writer::{Batch, Message, unpoisoned};
 
 pub use content::{BLOB_READ_BYTES_MAX, BLOB_ROW_BYTES_MAX};
 pub use disk::{Disk, DiskFile};
+pub use duplicates::POSSIBLE_DUPLICATE;
 pub use job_state::{
     STATE_CHANGES_BYTES_MAX, STATE_CHANGES_MAX, STATE_KEY_BYTES_MAX, STATE_KEYS_PAGE_MAX, STATE_VALUE_BYTES_MAX,
 };
 pub use migrations::schema_version;
 pub use open::StoreOptions;
 pub use queue::CLAIMS_MAX;
+pub use recheck::RECHECK_ITEMS_MAX;
 pub use settle::{ARTIFACTS_PER_ATTEMPT_MAX, CONTENT_TYPE_BYTES_MAX, ERRORS_KEPT, OUTPUT_BYTES_MAX};
 pub use submit::{ITEM_DATA_BYTES_MAX, REVISION_BYTES_MAX, SUBMIT_BYTES_MAX, SUBMIT_ITEMS_MAX};
 pub use verify::{PROBLEMS_LISTED_MAX, VerifyReport};

@@ -7,6 +7,7 @@ mod circuit;
 mod item;
 mod job;
 mod output;
+mod page;
 mod task;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ pub(crate) use output::{
     StoredArtifactRow, StoredArtifactV1, StoredAttempt, StoredErrorRow, StoredErrorV1, StoredOutput, StoredOutputV1,
     StoredStateEntry, StoredStateV1,
 };
+pub(crate) use page::{StoredHolder, StoredHolders, StoredPage, StoredPages, half};
 pub(crate) use task::{StoredTask, StoredTasks};
 
 use crate::StoreError;

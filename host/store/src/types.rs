@@ -12,7 +12,7 @@ use tollgate_core::{
     outcome::{BreakerEffect, Verdict},
     pause::Pause,
     spec::JobKind,
-    task::{LaterKind, Tally, TaskError, TaskKind, TaskState},
+    task::{LaterKind, LaterReason, Tally, TaskError, TaskKind, TaskState},
 };
 
 /// A task: one stage of one item.
@@ -202,6 +202,10 @@ pub struct Settlement {
     /// Blobs that the attempt kept, durable already. With an output they replace the stage's artifacts; without
     /// one they wait for the stage's next attempt, and the last good ones go on serving.
     pub artifacts: Vec<NewArtifact>,
+    /// What is known of those of its artifacts that are pages. With an output, the task holds them from now on.
+    pub pages: Vec<KeptPage>,
+    /// The attempt's page is one that too many items were served: all who hold it are queued again.
+    pub take_back: Option<TakeBack>,
     /// Pauses the job in the same transaction, where the attempt showed that a person is needed.
     pub pause: Option<Pause>,
     /// When.
@@ -311,6 +315,54 @@ pub struct NewArtifact {
     pub blob: StoredBlob,
 }
 
+/// A page as it came, kept as an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptPage {
+    /// The artifact's blob.
+    pub blob: Digest,
+    /// The address that it came from.
+    pub url: String,
+    /// Its status code.
+    pub status: u16,
+    /// By what a copy of it is known; absent: nobody looks for copies, or it shows too little.
+    pub copy: Option<PageCopy>,
+}
+
+/// By what copies of a page are known (S11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageCopy {
+    /// What the page shows, without what varies.
+    pub signature: Digest,
+    /// What was asked for. The same page at the same address is no copy.
+    pub asked: Digest,
+    /// Most items that may hold it.
+    pub items_max: u32,
+}
+
+/// A page that too many items were served is taken back from all who hold it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakeBack {
+    /// Which.
+    pub signature: Digest,
+    /// Under which name it is kept apart.
+    pub name: String,
+    /// When its holders are tried again.
+    pub due: Timestamp,
+    /// Why.
+    pub reason: LaterReason,
+}
+
+/// A page that an attempt brought is one that too many items were served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Duplicate {
+    /// Which.
+    pub signature: Digest,
+    /// Items that were served it, the attempt's own among them.
+    pub items: u64,
+    /// A few of the others.
+    pub others: Vec<ItemKey>,
+}
+
 /// Where a blob's bytes come from.
 #[derive(Debug, Clone)]
 pub enum BlobSource {
@@ -386,6 +438,55 @@ pub enum Selection {
     Items(Vec<ItemKey>),
     /// Every failed task of the job.
     Failed,
+}
+
+/// What an item has kept, for another look at its pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemPages {
+    /// Its number.
+    pub item: ItemId,
+    /// Its key.
+    pub key: ItemKey,
+    /// Its artifacts.
+    pub pages: Vec<PageView>,
+}
+
+/// An artifact that may be a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageView {
+    /// The artifact.
+    pub stored: StoredArtifact,
+    /// The address and the status code with which it came, where that was kept: not of what a handler made.
+    pub came: Option<(String, u16)>,
+}
+
+/// A task whose pages are judged otherwise by now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rechecked {
+    /// Pages that its output stands on are no content: each with the name under which it is kept apart.
+    Caught {
+        /// Which task.
+        task: TaskRef,
+        /// By their blobs.
+        pages: Vec<(Digest, String)>,
+    },
+    /// A page that was kept apart is content.
+    Passes {
+        /// Which task.
+        task: TaskRef,
+        /// The page.
+        blob: Digest,
+    },
+}
+
+impl Rechecked {
+    /// Which task.
+    #[must_use]
+    pub fn task(&self) -> TaskRef {
+        match self {
+            Self::Caught { task, .. } | Self::Passes { task, .. } => *task,
+        }
+    }
 }
 
 /// What an action touched.

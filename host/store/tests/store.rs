@@ -14,6 +14,8 @@ mod declare;
 mod discovery;
 #[path = "store/disk.rs"]
 mod disk;
+#[path = "store/duplicates.rs"]
+mod duplicates;
 #[path = "store/fixture.rs"]
 mod fixture;
 #[path = "store/migrations.rs"]

@@ -16,7 +16,7 @@ use tollgate_core::{
     pause::Pause,
 };
 use tollgate_engine::{
-    EngineError, Operations,
+    EngineError, Operations, RecheckedPart,
     operations::{Added, Done, JobDetail, Overview},
 };
 use tollgate_store::{ItemDetail, ItemQuery, ItemView, Page, Selection};
@@ -89,6 +89,18 @@ pub struct ExcludeBody {
     pub reason: String,
 }
 
+/// Body of a recheck: of one part, after an item.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RecheckBody {
+    /// Only items after this number.
+    #[serde(default)]
+    pub after: Option<ItemId>,
+    /// Counts, and changes nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
 /// A page of items.
 pub type ItemsPage = Page<ItemView, ItemId>;
 
@@ -106,6 +118,7 @@ pub fn router(operations: Arc<Operations>) -> Router {
         .route("/jobs/{job}/item", get(item))
         .route("/jobs/{job}/retry", post(retry))
         .route("/jobs/{job}/exclude", post(exclude))
+        .route("/jobs/{job}/recheck", post(recheck))
         .route("/stop", post(stop))
         .with_state(operations)
 }
@@ -161,6 +174,14 @@ async fn retry(State(operations): Ops, Path(job): Path<String>, Json(body): Json
 
 async fn exclude(State(operations): Ops, Path(job): Path<String>, Json(body): Json<ExcludeBody>) -> Answer<Done> {
     Ok(Json(operations.exclude(&job, body.keys, &body.reason).await?))
+}
+
+async fn recheck(
+    State(operations): Ops,
+    Path(job): Path<String>,
+    Json(body): Json<RecheckBody>,
+) -> Answer<RecheckedPart> {
+    Ok(Json(operations.recheck(&job, body.after, body.dry_run).await?))
 }
 
 async fn stop(State(operations): Ops) -> Answer<()> {

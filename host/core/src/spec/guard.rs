@@ -90,6 +90,14 @@ pub struct GuardRule {
     pub at: Place,
 }
 
+impl GuardRule {
+    /// Whether it holds by what a page lacks alone. What a page says of itself is more.
+    #[must_use]
+    pub fn is_by_lack(&self) -> bool {
+        self.text.is_empty() && self.title.is_empty() && self.header.is_empty() && self.status.is_empty()
+    }
+}
+
 /// A header that is there, with a text in its value if one is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderTest {

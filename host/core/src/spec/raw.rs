@@ -167,6 +167,7 @@ pub(super) struct RawSite {
     pub(super) guard: Option<Spanned<Vec<Spanned<RawGuard>>>>,
     pub(super) guard_builtin: Option<Spanned<bool>>,
     pub(super) session: Option<Spanned<String>>,
+    pub(super) duplicates: Option<Spanned<RawAmount>>,
 }
 
 /// `[session.NAME]`.

@@ -130,7 +130,15 @@ fn is_void(name: &[u8]) -> bool {
 
 /// Reads a page, until it has more than `prose_max` characters of prose. `page` is decoded, and may be cut.
 pub(super) fn read(page: &str, prose_max: usize) -> Markup {
-    let mut walk = Walk { prose_max, ..Walk::default() };
+    walk(page, Walk { prose_max, ..Walk::default() })
+}
+
+/// All that a page shows, to its end.
+pub(super) fn shown(page: &str) -> String {
+    walk(page, Walk { to_the_end: true, ..Walk::default() }).shown
+}
+
+fn walk(page: &str, mut walk: Walk) -> Markup {
     let mut emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| walk.event(event));
     emitter.naively_switch_states(true);
     // A token says that there is enough of it.
@@ -156,6 +164,8 @@ struct Walk {
     /// In halves of a character.
     prose: usize,
     prose_max: usize,
+    /// Nothing ends the walk before the page does.
+    to_the_end: bool,
     piece: String,
 }
 
@@ -201,6 +211,9 @@ impl Walk {
             CallbackEvent::EndTag { name } => self.close_tag(name),
             CallbackEvent::String { value } => {
                 self.text(&String::from_utf8_lossy(value));
+                if self.to_the_end {
+                    return None;
+                }
                 if self.shown.len() > TEXT_BYTES_MAX {
                     // Whatever it is that it shows so much of, it is no page with little on it.
                     self.prose = self.prose.max(2 * self.prose_max + 2);

@@ -124,3 +124,37 @@ fn trap14_a_page_of_which_not_all_was_read_is_not_below_anything() {
     // More than is read before the prose begins.
     assert!(!is_caught(&format!("<nav>{}</nav><p>{}", "link ".repeat(20_000), "a word ".repeat(200))));
 }
+
+#[test]
+fn r10_a_place_of_signing_in_is_known_by_host_and_path_alone() {
+    for (url, wanted) in [
+        ("https://ideas.example/login", true),
+        ("https://ideas.example/en/users/sign_in?next=/idea/7", true),
+        ("https://login.ideas.example/", true),
+        ("https://ideas.example/saml2/start", true),
+        ("https://ideas.example/ideas?from=/login", false),
+        ("https://ideas.example/authors/7", false),
+        ("https://ideas.example/blogin/", false),
+    ] {
+        assert_eq!(is_place_of_signing_in(&url::Url::parse(url).unwrap()), wanted, "{url}");
+    }
+}
+
+#[test]
+fn r01_what_a_page_says_of_itself_goes_before_what_it_lacks() {
+    let guards = tollgate_core::spec::parse(
+        "[site.\"*\"]\nguard = [{ require = \"article\", outcome = \"not-content\" }]\n",
+        "jobs.toml",
+    );
+    let guards = guards.unwrap().sites[0].guard.clone();
+    let headers = [("content-type".to_owned(), "text/html".to_owned())];
+    let outcome = |body: &str| {
+        let page =
+            Page { url: "https://a.example/", status: 200, headers: &headers, body: body.as_bytes(), is_cut: false };
+        judge(&page, &guards, Timestamp(0)).map(|guarded| (guarded.outcome, guarded.builtin))
+    };
+    let login = "<title>Log in</title><form><input type=password></form>";
+    assert_eq!(outcome(login), Some((GuardOutcome::LoginRequired, true)));
+    assert_eq!(outcome("<p>Enough for one day."), Some((GuardOutcome::NotContent, false)));
+    assert_eq!(outcome(""), None, "no page of HTML");
+}

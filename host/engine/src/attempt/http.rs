@@ -9,12 +9,12 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{sync::OnceCell, task::JoinSet};
 use tollgate_core::{
-    ArtifactRef,
+    ArtifactRef, Digest,
     http::{HttpError, HttpRequest},
 };
 use tollgate_egress::{GuardedPage, Hop, Listed, Refused, Response, Spooled, SpooledBody, Told};
 use tollgate_sandbox::gates::{ArtifactError, Fetched, HttpGate};
-use tollgate_store::{BlobSource, NewArtifact, StoreError, StoredBlob};
+use tollgate_store::{BlobSource, KeptPage, NewArtifact, PageCopy, StoreError, StoredBlob};
 
 use super::{Attempt, GUARDED_PREFIX, artifacts::check_name};
 
@@ -69,6 +69,7 @@ impl AttemptHttp {
     /// its own answer.
     async fn ask(&self, asked: Asked) -> Result<Answer, HttpError> {
         let began = self.attempt.ledger().begin(asked.url());
+        let _under_way = UnderWay { attempt: &self.attempt, call: began };
         let attempt = self.attempt.clone();
         let mut exchange = JoinSet::new();
         exchange.spawn(async move {
@@ -131,27 +132,49 @@ impl AttemptHttp {
         match self.attempt.put_blob(source(&page.body)).await {
             Ok(blob) => {
                 let content_type = page.content_type.unwrap_or_else(|| TYPE_UNKNOWN.to_owned());
-                self.attempt.ledger().keep(NewArtifact { name, content_type, blob });
+                let mut ledger = self.attempt.ledger();
+                ledger.keep(NewArtifact { name, content_type, blob });
+                ledger.keep_page(KeptPage { blob: blob.digest, url: page.url, status: page.status, copy: None });
             }
             Err(error) => tracing::warn!(%error, rule = page.guarded.rule, "a guarded page can't be kept"),
         }
     }
 
-    fn response(&self, answer: Answer) -> Result<Arc<dyn Fetched>, HttpError> {
+    /// `asked`: by what a request for a page is known; absent for a member of an archive, which is no page.
+    fn response(&self, answer: Answer, asked: Option<Digest>) -> Result<Arc<dyn Fetched>, HttpError> {
         match answer {
             Answer::Response(response) => {
                 let attempt = self.attempt.clone();
                 let (blob, is_named) = (OnceCell::new(), AtomicBool::new(false));
-                Ok(Arc::new(AttemptResponse { attempt, response, blob, is_named }) as Arc<dyn Fetched>)
+                Ok(Arc::new(AttemptResponse { attempt, response, asked, blob, is_named }) as Arc<dyn Fetched>)
             }
             Answer::Names(_) => Err(HttpError::Other("a list came in place of a page".to_owned())),
         }
     }
 }
 
+/// A call that is being asked. Where the guest lets go of it, it is under way no more; where the attempt's time is up, it
+/// is what the attempt waited for.
+struct UnderWay<'a> {
+    attempt: &'a Attempt,
+    call: u64,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.attempt.late.is_late() {
+            self.attempt.ledger().under_way.remove(&self.call);
+        }
+    }
+}
+
 impl HttpGate for AttemptHttp {
     fn fetch(&self, request: HttpRequest) -> BoxFuture<'_, Result<Arc<dyn Fetched>, HttpError>> {
-        async move { self.response(self.ask(Asked::Page(request)).await?) }.boxed()
+        async move {
+            let asked = asked(&request);
+            self.response(self.ask(Asked::Page(request)).await?, Some(asked))
+        }
+        .boxed()
     }
 
     fn zip_members(&self, url: String) -> BoxFuture<'_, Result<Vec<String>, HttpError>> {
@@ -165,8 +188,16 @@ impl HttpGate for AttemptHttp {
     }
 
     fn zip_member(&self, url: String, member: String) -> BoxFuture<'_, Result<Arc<dyn Fetched>, HttpError>> {
-        async move { self.response(self.ask(Asked::ZipMember { url, member }).await?) }.boxed()
+        async move { self.response(self.ask(Asked::ZipMember { url, member }).await?, None) }.boxed()
     }
+}
+
+/// What a request asks for, as a digest: the same request gives the same page, and that is no copy of it (S11).
+fn asked(request: &HttpRequest) -> Digest {
+    let url = request.url.split('#').next().unwrap_or_default();
+    let mut text = format!("{}\n{url}\n", request.method).into_bytes();
+    text.extend_from_slice(request.body.as_deref().unwrap_or_default());
+    Digest::of(&text)
 }
 
 /// A body as the store takes it.
@@ -180,6 +211,8 @@ fn source(body: &Spooled) -> BlobSource {
 struct AttemptResponse {
     attempt: Arc<Attempt>,
     response: Response,
+    /// Absent for what is no page.
+    asked: Option<Digest>,
     /// The body as a blob, once it was written.
     blob: OnceCell<StoredBlob>,
     /// It is an artifact of the stage, under whatever name.
@@ -198,10 +231,29 @@ impl AttemptResponse {
                 .await
                 .map_err(|error| HttpError::Storage(error.to_string()))
         };
+        let is_first = !self.blob.initialized();
         let (blob, content_type) = (*self.blob.get_or_try_init(write).await?, self.content_type());
+        if let Some(asked) = self.asked.filter(|_| is_first) {
+            let page = self.page(blob, asked).await?;
+            self.attempt.ledger().keep_page(page);
+        }
         self.attempt.ledger().keep(NewArtifact { name: name.to_owned(), content_type: content_type.clone(), blob });
         self.is_named.store(true, Relaxed);
         Ok((blob, content_type))
+    }
+
+    /// What is known of the page: for guards that are asked again, and by what its copies are known (S11).
+    async fn page(&self, blob: StoredBlob, asked: Digest) -> Result<KeptPage, HttpError> {
+        let Response { status, url, .. } = &self.response;
+        let items_max = self.attempt.gate.duplicates_max(url).filter(|_| (200..300).contains(status));
+        let copy = match items_max {
+            Some(items_max) => {
+                let signature = self.response.signature().await?;
+                signature.map(|signature| PageCopy { signature, asked, items_max })
+            }
+            None => None,
+        };
+        Ok(KeptPage { blob: blob.digest, url: url.clone(), status: *status, copy })
     }
 
     fn content_type(&self) -> String {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Requests of one `fetch-all`: a page's worth of parts.
-const FETCH_ALL_MAX: usize = 1_000;
+pub(super) const FETCH_ALL_MAX: usize = 1_000;
 
 /// A response that a guest holds.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]

@@ -15,6 +15,7 @@ use super::{
     declare, discovery,
     job_state::{self, STATE_KEYS_PAGE_MAX},
     queue,
+    recheck::{self, RECHECK_ITEMS_MAX},
     reopen::{self, REOPEN_ITEMS_PER_TRANSACTION},
     settle::{self, PreparedSettlement},
     submit::{self, Prepared},
@@ -24,8 +25,9 @@ use super::{
 };
 use crate::{
     BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryClaim, DiscoveryPage, DiscoveryResult, DiscoveryState,
-    ErrorView, ItemDetail, ItemQuery, ItemView, JobDeclaration, JobView, Page, Reopened, Reply, Selection, Settled,
-    Settlement, StateChange, StateEntry, Store, StoreError, StoredArtifact, StoredBlob, Submitted, TaskRef,
+    ErrorView, ItemDetail, ItemPages, ItemQuery, ItemView, JobDeclaration, JobView, Page, Rechecked, Reopened, Reply,
+    Selection, Settled, Settlement, StateChange, StateEntry, Store, StoreError, StoredArtifact, StoredBlob, Submitted,
+    TaskRef,
 };
 
 /// Bytes of a small operation, about: what a batch counts it as.
@@ -251,6 +253,24 @@ impl Store for RedbStore {
             Selection::Items(keys) => self.reopen_items(job, keys, now).boxed(),
             Selection::Failed => self.reopen_failed(job, now).boxed(),
         }
+    }
+
+    fn pages<'a>(&'a self, job: JobId, after: Option<ItemId>, limit: usize) -> Reply<'a, Page<ItemPages, ItemId>> {
+        let after = after.map_or(0, |after| after.0);
+        self.read(move |shared| recheck::pages(shared, job, after, limit)).boxed()
+    }
+
+    fn recheck<'a>(&'a self, job: JobId, rechecked: Vec<Rechecked>, now: Timestamp) -> Reply<'a, Reopened> {
+        async move {
+            let mut total = Reopened::default();
+            for part in rechecked.chunks(RECHECK_ITEMS_MAX) {
+                let part = part.to_vec();
+                let work = move |batch: &mut super::Batch<'_>| recheck::recheck(batch, job, &part, now);
+                add(&mut total, self.write(SMALL, work).await?);
+            }
+            Ok(total)
+        }
+        .boxed()
     }
 
     fn exclude<'a>(&'a self, job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reply<'a, Reopened> {

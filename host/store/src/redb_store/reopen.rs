@@ -48,7 +48,7 @@ pub(crate) fn failed(
     for &id in &ids {
         let head = read_item(&batch.tables.items, id, |head, _| Ok(head))?;
         let failed = |state: &TaskState| matches!(state, TaskState::Failed { .. });
-        let opened = open(batch, &spec, head, failed, now, &mut into.opened)?;
+        let opened = open(batch, &spec, head, |_, state| failed(state), now, &mut into.opened)?;
         into.tasks += opened;
         into.items += u64::from(opened > 0);
     }
@@ -73,7 +73,7 @@ pub(crate) fn items(
         let stuck = |state: &TaskState| {
             matches!(state, TaskState::Failed { .. } | TaskState::RetryLater { .. }) || exclusion(state).is_some()
         };
-        let mut opened = open(batch, &spec, head, stuck, now, &mut into.opened)?;
+        let mut opened = open(batch, &spec, head, |_, state| stuck(state), now, &mut into.opened)?;
         if opened == 0 {
             let tasks = ItemTasks::read(&batch.tables.tasks, head.id, head.created, &spec.graph)?;
             if tasks.states.iter().any(|(stage, state)| spec.has(*stage) && !state.has_ended()) {
@@ -131,19 +131,19 @@ fn exclusion(state: &TaskState) -> Option<&SkipReason> {
     }
 }
 
-/// Opens those tasks of an item whose state `is_meant`; answers how many.
-fn open(
+/// Opens those tasks of an item that are meant, by stage and state; answers how many.
+pub(crate) fn open(
     batch: &mut Batch<'_>,
     spec: &Spec,
     head: Head,
-    is_meant: impl Fn(&TaskState) -> bool,
+    is_meant: impl Fn(StageIx, &TaskState) -> bool,
     now: Timestamp,
     opened: &mut Vec<StageIx>,
 ) -> Result<u64, Fault> {
     let before = ItemTasks::read(&batch.tables.tasks, head.id, head.created, &spec.graph)?;
     let mut after = before.clone();
     let mut count = 0;
-    for (stage, state) in before.states.iter().filter(|(_, state)| is_meant(state)) {
+    for (stage, state) in before.states.iter().filter(|(stage, state)| is_meant(*stage, state)) {
         let task = TaskRef { item: head.id, stage: *stage };
         if !spec.has(*stage) {
             // An exclusion that stands for a stage which is gone would go on holding for the others.

@@ -12,6 +12,7 @@ use tollgate_core::{
 };
 
 use super::{
+    duplicates,
     fault::Fault,
     jobs::{Job, Spec},
     json,
@@ -73,6 +74,7 @@ impl PreparedSettlement {
             _ => (None, Prepared::new(job, &[], settlement.now)?),
         };
         limit("the list of an attempt's artifacts", settlement.artifacts.len(), ARTIFACTS_PER_ATTEMPT_MAX)?;
+        limit("the list of an attempt's pages", settlement.pages.len(), ARTIFACTS_PER_ATTEMPT_MAX)?;
         for artifact in &settlement.artifacts {
             limit("the name of an artifact", artifact.name.len(), ARTIFACT_NAME_BYTES_MAX)?;
             limit("the media type of an artifact", artifact.content_type.len(), CONTENT_TYPE_BYTES_MAX)?;
@@ -138,14 +140,19 @@ fn settle(batch: &mut Batch<'_>, prepared: &PreparedSettlement) -> Result<Settle
         batch.revoke(task, prepared.job);
         return Err(stale());
     }
+    duplicates::check(batch, &spec, settlement)?;
     // Nothing is refused below this line.
     batch.hold_settling(task);
     let mut settled = Settled::default();
     let after = settle_tasks(batch, &spec, head, settlement, &before, &mut settled)?;
     after.write(&mut batch.tables, task.item)?;
     write_attempt(&mut batch.tables, &spec, settlement)?;
-    write_output(&mut batch.tables, prepared)?;
+    let flag = duplicates::hold(batch, &spec, settlement)?;
+    write_output(&mut batch.tables, prepared, flag)?;
     write_artifacts(&mut batch.tables, settlement)?;
+    if let Some(back) = &settlement.take_back {
+        duplicates::take_back(batch, &spec, task, back, now, &mut settled)?;
+    }
     let job = batch.jobs.get_mut(spec.id)?;
     write_error(&mut batch.tables, job, settlement)?;
     let opened = count_breaker(job, settlement)?;
@@ -217,7 +224,7 @@ fn write_attempt(tables: &mut Tables<'_>, spec: &Spec, settlement: &Settlement) 
     Ok(())
 }
 
-fn write_output(tables: &mut Tables<'_>, prepared: &PreparedSettlement) -> Result<(), Fault> {
+fn write_output(tables: &mut Tables<'_>, prepared: &PreparedSettlement, flag: Option<String>) -> Result<(), Fault> {
     let settlement = &prepared.settlement;
     // Without an output the last good one goes on serving.
     let (Verdict::Done(output), Some((fields, digest))) = (&settlement.verdict, &prepared.output) else {
@@ -229,7 +236,7 @@ fn write_output(tables: &mut Tables<'_>, prepared: &PreparedSettlement) -> Resul
         digest: digest.0,
         handler,
         fingerprint: settlement.fingerprint.as_ref().map(Into::into),
-        quality_flags: output.quality_flags.clone(),
+        quality_flags: duplicates::with_flag(output.quality_flags.clone(), flag),
         fields: fields.as_str().as_bytes(),
     }))?;
     tables.outputs.insert(&task_key(settlement.task.item, settlement.task.stage), row.as_slice())?;

@@ -20,6 +20,8 @@ pub(crate) type JobKey = [u8; 12];
 pub(crate) type TaskKey = [u8; 10];
 /// An item, a stage and an attempt's number.
 pub(crate) type AttemptKey = [u8; 14];
+/// A lane and half a page's signature: enough to tell all pages of a lane apart.
+pub(crate) type HoldersKey = [u8; 22];
 /// A job and a stage.
 type LaneKey = [u8; 6];
 /// A job, a [`Figure`] and a number.
@@ -53,6 +55,10 @@ pub(crate) const ATTEMPTS: Rows<&'static AttemptKey> = TableDefinition::new("att
 pub(crate) const ERRORS: Rows<&'static JobKey> = TableDefinition::new("errors");
 /// Circuits of sites, by host name and port.
 pub(crate) const CIRCUITS: Rows<&'static str> = TableDefinition::new("circuits");
+/// What is known of the pages among a task's artifacts.
+pub(crate) const PAGES: Rows<&'static TaskKey> = TableDefinition::new("pages");
+/// Who holds a page: (lane, signature).
+pub(crate) const HOLDERS: Rows<&'static HoldersKey> = TableDefinition::new("holders");
 /// State of jobs: (job, key).
 pub(crate) const STATE: Rows<&'static [u8]> = TableDefinition::new("state");
 
@@ -81,6 +87,8 @@ pub(crate) struct Tables<'t> {
     pub(crate) errors: Table<'t, &'static JobKey, &'static [u8]>,
     pub(crate) state: Table<'t, &'static [u8], &'static [u8]>,
     pub(crate) circuits: Table<'t, &'static str, &'static [u8]>,
+    pub(crate) pages: Table<'t, &'static TaskKey, &'static [u8]>,
+    pub(crate) holders: Table<'t, &'static HoldersKey, &'static [u8]>,
 }
 
 impl<'t> Tables<'t> {
@@ -102,6 +110,8 @@ impl<'t> Tables<'t> {
             errors: transaction.open_table(ERRORS)?,
             state: transaction.open_table(STATE)?,
             circuits: transaction.open_table(CIRCUITS)?,
+            pages: transaction.open_table(PAGES)?,
+            holders: transaction.open_table(HOLDERS)?,
         })
     }
 }
@@ -181,6 +191,20 @@ pub(crate) fn lane_range(lane: Lane) -> (QueueKey, QueueKey) {
 /// Last key of a lane in [`LATER`] that is due at `due`.
 pub(crate) fn later_until(lane: Lane, due: Timestamp) -> QueueKey {
     join(&[&lane_key(lane), &due.0.to_be_bytes(), &[0xff; 12]])
+}
+
+/// Key of [`HOLDERS`]. `signature` is the first half of a page's.
+pub(crate) fn holders_key(lane: Lane, signature: &[u8; 16]) -> HoldersKey {
+    join(&[&lane_key(lane), signature])
+}
+
+/// The lane and the signature in such a key.
+pub(crate) fn holders_place(key: &HoldersKey) -> (Lane, [u8; 16]) {
+    let (mut job, mut signature) = ([0; 4], [0; 16]);
+    job.copy_from_slice(&key[..4]);
+    signature.copy_from_slice(&key[6..]);
+    let stage = StageIx(u16::from_be_bytes([key[4], key[5]]));
+    (Lane { job: JobId(u32::from_be_bytes(job)), stage }, signature)
 }
 
 fn lane_key(lane: Lane) -> LaneKey {

@@ -13,16 +13,17 @@ use tollgate_core::{
 use super::{
     Shared,
     content::Kept,
+    duplicates::read_pages,
     fault::Fault,
     tables::{
-        self, ARTIFACTS, ATTEMPTS, FAILED, FIGURES, ITEMS, JobKey, KEYS, LATER, OUTPUTS, QueueKey, READY, TASKS,
-        TaskKey, job_key, later_key, ready_key, task_key, text_key,
+        self, ARTIFACTS, ATTEMPTS, FAILED, FIGURES, HOLDERS, ITEMS, JobKey, KEYS, LATER, OUTPUTS, PAGES, QueueKey,
+        READY, TASKS, TaskKey, holders_place, job_key, later_key, ready_key, task_key, text_key,
     },
     tasks::{ItemTasks, Side},
 };
 use crate::{
-    StoreError,
-    stored::{StoredArtifactRow, StoredItem, corrupt, decode},
+    StoreError, TaskRef,
+    stored::{StoredArtifactRow, StoredHolders, StoredItem, corrupt, decode},
 };
 
 /// Problems that are listed; more are counted.
@@ -195,6 +196,21 @@ fn belongings(
     }
     for row in snapshot.open_table(ATTEMPTS)?.iter()? {
         owned("attempts", key_item(row?.0.value())?, report)?;
+    }
+    let pages = snapshot.open_table(PAGES)?;
+    for row in pages.iter()? {
+        owned("pages", key_item(row?.0.value())?, report)?;
+    }
+    for row in snapshot.open_table(HOLDERS)?.iter()? {
+        let (key, row) = row?;
+        let (lane, signature) = holders_place(key.value());
+        let StoredHolders::V1 { holders, .. } = decode("holders", row.value())?;
+        for holder in holders {
+            let task = TaskRef { item: ItemId(holder.item), stage: lane.stage };
+            if !read_pages(&pages, task)?.iter().any(|page| page.held == Some(signature)) {
+                report.problem(|| format!("item {} is said to hold a page that it doesn't have", holder.item));
+            }
+        }
     }
     let kept = Kept::open(shared)?;
     for row in snapshot.open_table(ARTIFACTS)?.iter()? {

@@ -139,10 +139,10 @@ pub(crate) fn items(shared: &Shared, job: JobId, query: &ItemQuery) -> Result<Pa
     Ok(page)
 }
 
-type Ids = Box<dyn Iterator<Item = Result<ItemId, Fault>>>;
+pub(crate) type Ids = Box<dyn Iterator<Item = Result<ItemId, Fault>>>;
 
 /// The job's items after `after` that may have the status, by rising number.
-fn candidates(
+pub(crate) fn candidates(
     snapshot: &redb::ReadTransaction,
     job: JobId,
     status: Option<ItemStatus>,
@@ -223,7 +223,11 @@ pub(crate) fn artifacts(shared: &Shared, item: ItemId, own: Option<StageIx>) -> 
     Ok(all)
 }
 
-fn artifacts_of(snapshot: &redb::ReadTransaction, spec: &Spec, item: ItemId) -> Result<Vec<StoredArtifact>, Fault> {
+pub(crate) fn artifacts_of(
+    snapshot: &redb::ReadTransaction,
+    spec: &Spec,
+    item: ItemId,
+) -> Result<Vec<StoredArtifact>, Fault> {
     let first = item.0.to_be_bytes();
     let mut all = Vec::new();
     for row in snapshot.open_table(ARTIFACTS)?.range::<&[u8]>(first.as_slice()..)? {

@@ -123,6 +123,8 @@ pub(crate) fn settlement(claim: &Claim, verdict: Verdict, now: u64) -> Settlemen
         attempt: Some(attempt),
         fingerprint: None,
         artifacts: Vec::new(),
+        pages: Vec::new(),
+        take_back: None,
         pause: None,
         now: Timestamp(now),
     }

@@ -77,6 +77,8 @@ pub(crate) fn settlement(claim: &Claim) -> Settlement {
         attempt: Some(attempt),
         fingerprint: None,
         artifacts: Vec::new(),
+        pages: Vec::new(),
+        take_back: None,
         pause: None,
         now: Timestamp(5),
     }

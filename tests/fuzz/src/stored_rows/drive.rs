@@ -148,6 +148,8 @@ async fn settlement(store: &RedbStore, claim: &Claim, way: usize) -> Settlement 
         attempt: Some(attempt),
         fingerprint: None,
         artifacts: blob.map(artifact).into_iter().collect(),
+        pages: Vec::new(),
+        take_back: None,
         pause: None,
         now: NOW,
     }

@@ -19,6 +19,12 @@ use crate::{
 /// Largest body that may be asked for, in bytes: more than any disk of one host should be given to one page.
 const BODY_MAX: u64 = 1_000_000_000_000;
 
+/// Items that may share a page where nothing is said: a crawl comes upon some page by several addresses, and whoever serves
+/// one page for all goes past any number soon.
+const DUPLICATES_DEFAULT: u32 = 10;
+/// Most items that may be let share a page: each that joins is told to all the others.
+const DUPLICATES_MAX: u32 = 100;
+
 /// What a site may name.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
@@ -93,10 +99,25 @@ impl Reader<'_> {
             cool_down: self.duration("cool-down", cool_down.as_ref(), Zero::Allowed, Duration::from_mins(1)),
             headers: self.headers(raw, base),
             guard: Arc::new(self.guards(raw, base)),
+            duplicates: self.duplicates(mine_or(|site| &site.duplicates).as_ref()),
             jobs: jobs.map(|jobs| jobs.as_ref().iter().filter_map(|name| self.known_job(name, known)).collect()),
             session: self.session_of_site(&pattern, raw, known.sessions),
             at: own.map(|own| self.place(own.span())),
             pattern,
+        }
+    }
+
+    /// How many items may share a page; `false` and 0 say that nobody looks.
+    fn duplicates(&mut self, value: Option<&Spanned<RawAmount>>) -> Option<u32> {
+        match value.map(|value| (value.span(), value.as_ref())) {
+            Some((_, RawAmount::Whole(0))) => None,
+            Some((_, RawAmount::Other(word))) if word == "false" => None,
+            Some((span, amount @ (RawAmount::Other(_) | RawAmount::Text(_)))) => {
+                let help = format!("write a whole number, 1 to {DUPLICATES_MAX}, or false");
+                self.say(span, format!("duplicates is {amount}"), Some(help));
+                None
+            }
+            _ => Some(self.count("duplicates", value, 1..=DUPLICATES_MAX, DUPLICATES_DEFAULT)),
         }
     }
 

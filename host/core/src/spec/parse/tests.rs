@@ -152,6 +152,23 @@ fn r01_r02_guards_are_lists_in_configuration_each_with_its_outcome() {
 }
 
 #[test]
+fn s11_how_many_items_may_share_a_page_is_a_number_or_false() {
+    let read = |line: &str| {
+        let text = format!("[site.\"*\"]\nduplicates = 5\n[site.\"a.example\"]\n{line}\n");
+        parse(&text, "jobs.toml").map(|deployment| deployment.site("a.example", 443).unwrap().duplicates)
+    };
+    assert_eq!(read(""), Ok(Some(5)), "that of *");
+    assert_eq!(read("duplicates = 3"), Ok(Some(3)));
+    assert_eq!(read("duplicates = false"), Ok(None));
+    assert_eq!(read("duplicates = 0"), Ok(None));
+    for line in ["duplicates = true", "duplicates = \"no\"", "duplicates = 101", "duplicates = -1"] {
+        let said = read(line).unwrap_err()[0].to_string();
+        assert!(said.contains("duplicates is ") && said.contains("1 to 100"), "{line}: {said}");
+    }
+    assert!(parse("", "jobs.toml").unwrap().sites[0].duplicates.is_some(), "somebody looks");
+}
+
+#[test]
 fn r02_a_guard_that_cannot_be_is_said_with_its_place_and_what_can() {
     for (rule, value, wanted) in [
         ("{ text = \"x\", outcome = \"ratelimited\" }", "\"ratelimited\"", "did you mean `rate-limited`?"),

@@ -201,6 +201,36 @@ async fn r10_a_late_answer_to_an_old_session_does_not_change_the_new_one() {
 }
 
 #[tokio::test]
+async fn r10_a_refusal_of_an_old_session_does_not_renew_the_new_one() {
+    let hold = Release::new();
+    let is_first = |request: &tollgate_sim::Request| request.http.headers()[COOKIE] == format!("{SESSION_COOKIE}=s0");
+    let refuses = Step::status(StatusCode::UNAUTHORIZED);
+    let (late, slow) = (refuses.clone().hang_until(&hold), move |request: &_, late: Step| match is_first(request) {
+        true => late,
+        false => Step::ok("here it is"),
+    });
+    let club = Scripted::new()
+        .respond("/session", |_, nth| Step::ok("in").header(SET_COOKIE, format!("{SESSION_COOKIE}=s{nth}; path=/")))
+        .respond("/slow", move |request, _| slow(request, late.clone()))
+        .respond("/end", move |request, _| slow(request, refuses.clone()));
+    let session = FIREFOX.replace("ideas.example", "club.example");
+    let more = "[site.\"club.example\"]\nsession = \"ideas\"\n";
+    let sites: Vec<(&str, Arc<dyn tollgate_sim::Site>)> = vec![("club.example", Arc::new(club))];
+    let world = World::new(Ideas::seeded(21), sites, &session, more).await;
+    drop(firefox(&world.folder.path().join("profile"), &[(REMEMBER_COOKIE, "x", "club.example")]));
+    let late = world.get("http://club.example/slow");
+    let meanwhile = async {
+        world.sim.wait_for(|counts| counts.of("club.example", "/slow") == 1).await;
+        world.get("http://club.example/end").await.unwrap();
+        hold.release();
+    };
+    let (late, ()) = tokio::join!(late, meanwhile);
+    late.unwrap();
+    let counts = world.sim.counts();
+    assert_eq!((counts.of("club.example", "/session"), counts.of("club.example", "/slow")), (2, 2));
+}
+
+#[tokio::test]
 async fn r10_an_exchange_leads_to_no_other_site() {
     let other = Arc::new(Scripted::new().path("/in", [Step::ok("here it is")]));
     let club =

@@ -1,0 +1,206 @@
+//! The reference job `ideas`, against a club that shows its ideas to members: sessions, limits, walls.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use serde_json::json;
+use tollgate::Host;
+use tollgate_core::{
+    item::{ItemStatus, NewItem},
+    pause::PauseReason,
+    task::{LaterKind, TaskState},
+};
+use tollgate_sim::sites::ideas::{self, Exchange, Ideas, Limit, SESSION_COOKIE, Settings, Wall};
+
+use crate::{
+    clock::TestClock,
+    world::{World, detail_of, item, keys, open_items, retrying, state, stop, wait_of},
+};
+
+/// The job as jobs.toml ships it, but for its pace.
+const JOB: &str = r#"
+[site."ideas.example"]
+rate = "1000/s"
+burst = 1000
+concurrency = 8
+session = "ideas"
+guard = [
+  { text = ["access limits", "view count will reset"], outcome = "rate-limited", for = "24h" },
+  { text = ["Please wait 24 hours"], outcome = "rate-limited", for = "24h" },
+  { require = "article.thesis", path = "/idea/", outcome = "not-content" },
+]
+
+[session.ideas]
+file = "cookies/ideas.txt"
+exchange = { url = "https://ideas.example/session", keeps = "ideas_session" }
+
+[job.ideas]
+kind = "backfill"
+handler = "ideas"
+grant = ["http ideas.example", "artifacts"]
+discover = "once"
+params = { listing = "https://ideas.example/ideas" }
+
+[job.ideas.stage.fetch]
+concurrency = 8
+"#;
+
+/// The club, and a world in which a person has left a member's persistent cookie.
+struct Club {
+    world: World,
+    site: Arc<Ideas>,
+}
+
+impl Club {
+    async fn with(settings: Settings) -> Self {
+        let site = Arc::new(Ideas::seeded(7).with(settings));
+        let world = World::new(vec![(ideas::HOST, site.clone())]).await;
+        fs::create_dir(world.path("cookies")).unwrap();
+        let club = Self { world, site };
+        club.leave_cookie(&club.site.cookie_file(None, true));
+        club
+    }
+
+    fn leave_cookie(&self, file: &str) {
+        fs::write(self.world.path("cookies/ideas.txt"), file).unwrap();
+    }
+
+    async fn start(&self, clock: TestClock) -> Host {
+        self.world.start_at(&self.world.jobs(JOB), clock).await
+    }
+}
+
+async fn wait(host: &Host, is: impl Fn(&tollgate_engine::operations::JobDetail) -> bool) {
+    wait_of("ideas", &mut host.progress(), host.operations(), is).await;
+}
+
+/// Ideas of the first pages of the listing and how they stand, once all are discovered.
+fn done(job: &tollgate_engine::operations::JobDetail) -> u64 {
+    job.job.items.get(&ItemStatus::Done).copied().unwrap_or(0)
+}
+
+fn all() -> u64 {
+    u64::from(ideas::IDEAS)
+}
+
+#[tokio::test]
+async fn r10_a_session_that_expires_is_renewed_from_the_persistent_cookie_and_nobody_sees_either() {
+    let club = Club::with(Settings { session_views: 9, ..Settings::default() }).await;
+    let host = club.start(TestClock::new()).await;
+    wait(&host, |job| done(job) == all()).await;
+    assert!(club.site.sessions_given() >= all() / 9, "{}", club.site.sessions_given());
+    let mut titles = std::collections::BTreeSet::new();
+    for key in keys(host.operations(), "ideas").await {
+        let idea = detail_of(&host, "ideas", &key).await;
+        let thesis = serde_json::to_value(&idea.item.outputs).unwrap();
+        let number: u32 = key.rsplit('/').next().unwrap().parse().unwrap();
+        let facts = ideas::facts(7, number);
+        let extracted = &thesis["extract"];
+        assert_eq!(
+            (&extracted["title"], &extracted["company"]),
+            (&facts.title.as_str().into(), &facts.company.as_str().into())
+        );
+        assert!(extracted["words"].as_u64().unwrap() >= 200, "{extracted}");
+        titles.insert(key);
+    }
+    assert_eq!(titles.len() as u64, all());
+    let overview = serde_json::to_string(&host.operations().overview().await.unwrap()).unwrap();
+    stop(host).await;
+    let remembered = club.site.remember();
+    for (file, bytes) in files(&club.world.path("data")) {
+        let is_sessions = file.contains("/sessions/");
+        let says = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+        assert!(!says(&remembered) && (is_sessions || !says("session-1-")), "{file} has a cookie in it");
+    }
+    assert!(!overview.contains(&remembered) && !overview.contains("session-1-"));
+    assert_eq!(club.world.sim.counts().direct, 0);
+}
+
+/// All files below a folder with their bytes.
+fn files(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.is_file() {
+            found.push((path.display().to_string(), fs::read(&path).unwrap()));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn r10_a_session_outlives_the_host_that_made_it() {
+    let club = Club::with(Settings::default()).await;
+    let host = club.start(TestClock::new()).await;
+    wait(&host, |job| done(job) == all()).await;
+    let given = club.site.sessions_given();
+    assert_eq!(given, 1, "one session for all");
+    stop(host).await;
+    let host = club.start(TestClock::new()).await;
+    let url = format!("https://{}{}", ideas::HOST, ideas::idea_path(7));
+    let again = |revision: &str| NewItem {
+        revision: Some(revision.to_owned()),
+        ..item(&url, &json!({ "url": url, "company": "" }))
+    };
+    // The first revision opens nothing.
+    host.operations().add("ideas", vec![again("1"), again("2")]).await.unwrap();
+    wait(&host, |job| open_items(job) == 0 && done(job) == all()).await;
+    assert_eq!(club.world.sim.counts().of(ideas::HOST, &ideas::idea_path(7)), 2);
+    assert_eq!(club.site.sessions_given(), given, "the session that was kept still serves");
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn r10_a_person_is_asked_only_when_the_whole_chain_has_failed_and_their_cookie_is_taken_up() {
+    let club = Club::with(Settings { exchange: Exchange::Forgets, wall: Wall::Redirect, ..Settings::default() }).await;
+    let host = club.start(TestClock::new()).await;
+    wait(&host, |job| job.job.pause.is_some()).await;
+    let pause = host.operations().job("ideas").await.unwrap().job.pause.unwrap();
+    assert_eq!(pause.reason, PauseReason::Circuit { site: ideas::HOST.to_owned() }, "{pause:?}");
+    assert!(pause.evidence.contains("cookies/ideas.txt"), "it says what a person has to do: {}", pause.evidence);
+    let asked = club.world.sim.counts().of(ideas::HOST, "/session");
+    assert!(asked <= 2, "the chain isn't run again by each task: {asked}");
+    club.site.set(Settings::default());
+    club.leave_cookie(&club.site.cookie_file(Some(&club.site.log_in()), true));
+    host.operations().resume("ideas").await.unwrap();
+    wait(&host, |job| done(job) == all()).await;
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn r01_r02_each_wording_of_the_limit_cools_the_site_down_and_no_idea_is_made_of_it() {
+    for limit in [Limit::AccessLimits, Limit::PleaseWait] {
+        let club = Club::with(Settings { views_max: Some(30), limit, ..Settings::default() }).await;
+        let clock = TestClock::new();
+        let host = club.start(clock.clone()).await;
+        wait(&host, |job| retrying(job) > 0 && done(job) == 30).await;
+        let mut waits = 0;
+        for key in keys(host.operations(), "ideas").await {
+            let idea = detail_of(&host, "ideas", &key).await;
+            if let TaskState::RetryLater { reason, .. } = state(&idea, "fetch") {
+                assert_eq!(reason.kind, LaterKind::RateLimited, "{limit:?}: {}", reason.message);
+                waits += 1;
+            }
+        }
+        assert!(waits > 0 && host.operations().job("ideas").await.unwrap().job.pause.is_none());
+        club.site.reset_views();
+        club.site.set(Settings::default());
+        clock.advance(Duration::from_secs(27 * 3_600));
+        wait(&host, |job| done(job) == all()).await;
+        stop(host).await;
+    }
+}
+
+#[tokio::test]
+async fn r02_a_wording_that_nobody_has_heard_is_caught_by_what_the_page_lacks() {
+    let club = Club::with(Settings { views_max: Some(0), limit: Limit::Unheard, ..Settings::default() }).await;
+    let host = club.start(TestClock::new()).await;
+    wait(&host, |job| retrying(job) > 0).await;
+    assert_eq!(done(&host.operations().job("ideas").await.unwrap()), 0);
+    let key = keys(host.operations(), "ideas").await.remove(0);
+    wait(&host, |job| retrying(job) > 5).await;
+    let idea = detail_of(&host, "ideas", &key).await;
+    assert!(idea.item.outputs.is_empty(), "{SESSION_COOKIE}: {:?}", idea.item.outputs);
+    stop(host).await;
+}
