@@ -1,6 +1,13 @@
-//! What a fresh machine lacks: the wasm target, cargo-deny, a browser, Python, the tools themselves, a packet capturer.
+//! What a fresh machine lacks: the wasm target, cargo-deny, a browser, Python, proxies, the tools themselves, a packet
+//! capturer.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -119,6 +126,70 @@ pub(crate) fn capture() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What Debian's packages of proxies install, and the package that does; `tests/real_proxies` of egress looks there too.
+const PROXIES: [(&str, &str); 3] = [
+    ("/usr/sbin/squid", "squid"),
+    ("/usr/lib/squid/basic_ncsa_auth", "squid"),
+    ("/usr/bin/tinyproxy", "tinyproxy-bin"),
+];
+
+/// Finds squid and tinyproxy, or installs them where that can be done without asking. Tests start their own; of the
+/// system's services none is started, now or when the machine starts.
+pub(crate) fn real_proxies() -> Result<()> {
+    let by_hand = "Install squid and tinyproxy (Debian: `apt-get install squid tinyproxy-bin`).";
+    for (program, package) in PROXIES {
+        if Path::new(program).exists() {
+            continue;
+        }
+        let _quiet = NoServices::begin()?;
+        debian_package(package, "the tests of real proxies need squid and tinyproxy", "some 15 MB", by_hand)?;
+        if package == "squid" && runs("systemctl", &["--version"]) {
+            let mut disable = Command::new("systemctl");
+            step("systemctl disable squid", disable.args(["disable", "squid"]), "Run `systemctl disable squid`.")?;
+        }
+    }
+    Ok(())
+}
+
+/// Debian asks this program before a package that is installed starts its service.
+const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// As long as it lives, no package starts a service. A policy that the machine has of its own is left as it is.
+struct NoServices {
+    is_ours: bool,
+}
+
+impl NoServices {
+    fn begin() -> Result<Self> {
+        let is_root = output("id", &["-u"]).is_some_and(|id| id.trim() == "0");
+        if !is_root {
+            return Ok(Self { is_ours: false });
+        }
+        // 101: it isn't allowed.
+        let written = fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(SERVICE_POLICY);
+        match written {
+            Ok(mut file) => {
+                let quiet = Self { is_ours: true };
+                std::io::Write::write_all(&mut file, b"#!/bin/sh\nexit 101\n").context(SERVICE_POLICY)?;
+                fs::set_permissions(SERVICE_POLICY, fs::Permissions::from_mode(0o755)).context(SERVICE_POLICY)?;
+                Ok(quiet)
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Self { is_ours: false }),
+            Err(error) => Err(error).context(SERVICE_POLICY),
+        }
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.is_ours
+            && let Err(error) = fs::remove_file(SERVICE_POLICY)
+        {
+            eprintln!("── {SERVICE_POLICY} can't be removed, so no package starts a service: {error}");
+        }
+    }
 }
 
 fn debian_package(package: &str, why: &str, size: &str, by_hand: &str) -> Result<()> {

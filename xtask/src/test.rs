@@ -13,8 +13,9 @@ use crate::{
 /// How the names of tests begin that need a browser.
 const IN_A_BROWSER: &str = "in_a_browser_";
 
-/// With this, the tests of the real tools are built and run too.
-const WITH_REAL_TOOLS: [&str; 2] = ["--features", "tollgate-egress/real-tools"];
+/// The features by which tests of real programs are built and run.
+const REAL_TOOLS: &str = "tollgate-egress/real-tools";
+const REAL_PROXIES: &str = "tollgate-egress/real-proxies";
 
 /// Runs everything, or the part that is named.
 pub(crate) fn test(args: &[String]) -> Result<()> {
@@ -25,28 +26,52 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     }
 }
 
-/// The real tools, if they can be had, and cargo's arguments for their tests.
-fn real_tools() -> (Result<()>, &'static [&'static str]) {
-    let tools = setup::real_tools();
-    if let Err(error) = &tools {
-        eprintln!("── NOT CHECKED: the real yt-dlp and ffmpeg, and this will fail at its end: {error:#}");
-        return (tools, &[]);
+/// What of the real programs could be had.
+struct Real {
+    /// Cargo's arguments for their tests.
+    features: Vec<&'static str>,
+    /// Why not all of them.
+    lacking: Vec<anyhow::Error>,
+}
+
+impl Real {
+    /// Finds them, or installs them where that can be done without asking.
+    fn set_up() -> Self {
+        let mut real = Self { features: Vec::new(), lacking: Vec::new() };
+        real.take(setup::real_tools(), REAL_TOOLS, "the real yt-dlp and ffmpeg");
+        real.take(setup::real_proxies(), REAL_PROXIES, "a real squid and tinyproxy");
+        real
     }
-    (tools, &WITH_REAL_TOOLS)
+
+    fn take(&mut self, found: Result<()>, feature: &'static str, what: &str) {
+        match found {
+            Ok(()) => self.features.extend(["--features", feature]),
+            Err(error) => {
+                eprintln!("── NOT CHECKED: {what}, and this will fail at its end: {error:#}");
+                self.lacking.push(error.context(format!("all else is well, but {what} were not tested")));
+            }
+        }
+    }
+
+    /// An error, if any was missing.
+    fn judge(self) -> Result<()> {
+        self.lacking.into_iter().next().map_or(Ok(()), Err)
+    }
 }
 
 fn only_netns() -> Result<()> {
     setup::wasm_target()?;
     setup::python()?;
-    let (tools, features) = real_tools();
+    let real = Real::set_up();
     handlers::build()?;
-    in_namespace(features)?;
-    tools.context("all else is well, but the real tools were not tested")
+    in_namespace(&real)?;
+    real.judge()
 }
 
 /// No packet past the proxy, where that can be seen.
-fn in_namespace(features: &[&str]) -> Result<()> {
-    if let netns::Checked::Not(why) = netns::netns(features)? {
+fn in_namespace(real: &Real) -> Result<()> {
+    let has_real_tools = real.features.contains(&REAL_TOOLS);
+    if let netns::Checked::Not(why) = netns::netns(&real.features, has_real_tools)? {
         eprintln!(
             "── NOT CHECKED: that no packet goes past the proxy. This system lets nobody make a network namespace: {why}"
         );
@@ -59,7 +84,8 @@ fn everything() -> Result<()> {
     eprintln!("a first run from a clean clone takes some 25 minutes on two cores, most of it building");
     setup::wasm_target()?;
     setup::python()?;
-    let (tools, features) = real_tools();
+    let real = Real::set_up();
+    let features = &real.features;
     step("format", cargo().args(["fmt", "--all", "--check"]), "Run `cargo fmt --all`.")?;
     handlers::build()?;
     let mut lints = cargo();
@@ -79,7 +105,7 @@ fn everything() -> Result<()> {
         tests.args(["--", "--skip", IN_A_BROWSER]);
     }
     step("tests", &mut tests, "Read the failures above; each test runs alone with `cargo test NAME`.")?;
-    in_namespace(features)?;
+    in_namespace(&real)?;
     let mut docs = cargo();
     docs.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", &mut docs, "Read rustdoc's message above.")?;
@@ -89,7 +115,7 @@ fn everything() -> Result<()> {
             "── NOT CHECKED: full and read-only disks. This system lets nobody make a namespace (`unshare -rm true`)."
         );
     }
-    tools.context("all else is well, but the real tools were not tested")?;
+    real.judge()?;
     browser.context("all else is well, but the page was not tested")?;
     eprintln!("all is well, after {} s", start.elapsed().as_secs());
     Ok(())

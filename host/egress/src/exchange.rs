@@ -13,6 +13,7 @@ use url::Url;
 use crate::{
     Refused,
     meter::Passage,
+    own_word::{self, OwnWord},
     receive::Receive,
     spool::Spooled,
     wire::{self, Form},
@@ -152,7 +153,8 @@ pub(crate) async fn run(
             }
             Ok(None) => return Ok(Incoming { status, headers, received, body: receive.whole(), head: head.into() }),
             Err(error) => {
-                return Err((ExchangeError::Transport(format!("the body broke off: {}", chain(&error))), received));
+                let text = format!("{}: the body broke off: {}", host(url), chain(&error));
+                return Err((ExchangeError::Transport(text), received));
             }
         }
     }
@@ -172,22 +174,30 @@ fn is_text(headers: &HeaderMap) -> bool {
 /// it answers else to the wish for a tunnel, and TLS within it, may be the site's. A plain http request connects to
 /// an HTTP proxy alone, so an error of connecting is the proxy's.
 fn classify(error: &reqwest::Error, url: &Url, via: Via) -> ExchangeError {
-    let text = format!("{}: {}", host(url), chain(error));
-    if error.is_timeout() && !error.is_connect() {
-        return ExchangeError::NoAnswer(text);
-    }
+    let said = chain(error);
     let plain = via == Via::Http && url.scheme() == "http";
-    if via != Via::Direct && error.is_connect() && (plain || is_of_proxy(&text)) {
-        ExchangeError::Proxy(chain(error))
-    } else {
-        ExchangeError::Transport(text)
+    if via != Via::Direct && error.is_connect() && (plain || is_of_proxy(&said)) {
+        return ExchangeError::Proxy(if said.contains(UNAUTHORIZED_WORDS) { UNAUTHORIZED.to_owned() } else { said });
     }
+    let why = if said.contains(NO_TUNNEL_WORDS) { NO_TUNNEL } else { &said };
+    let text = format!("{}: {why}", host(url));
+    if error.is_timeout() { ExchangeError::NoAnswer(text) } else { ExchangeError::Transport(text) }
 }
+
+/// What is wrong with a proxy that answers 407, or as tinyproxy does 401.
+pub(crate) const UNAUTHORIZED: &str =
+    "it asks for other credentials (407): it doesn't take the user and password in its `url`";
+/// How hyper-util says that.
+const UNAUTHORIZED_WORDS: &str = "proxy authorization required";
+/// What is said of a site to which a proxy makes no tunnel; its status and page are lost.
+const NO_TUNNEL: &str = "the proxy can't connect to it, or may not: it made no tunnel";
+/// How hyper-util says that.
+const NO_TUNNEL_WORDS: &str = "tunnel error: unsuccessful";
 
 /// How hyper-util says that a proxy could not be reached, or refused us. It has no public types for them.
 const PROXY_WORDS: [&str; 5] = [
     "failed to create underlying connection",
-    "proxy authorization required",
+    UNAUTHORIZED_WORDS,
     "credentials not accepted",
     "does not support user/pass authentication",
     "implements authentication incorrectly",
@@ -200,15 +210,30 @@ fn is_of_proxy(text: &str) -> bool {
 /// How it says that a SOCKS proxy gave no proper answer.
 const SOCKS_SILENT_WORDS: [&str; 2] = ["io error during SOCKS handshake", "failed parsing server response"];
 
-/// Whether a proxy answers for itself within `time`. `url` names nothing that exists: over HTTP any status but 407 shows
+/// How a proxy answers for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Probed {
+    /// It is there, and takes us.
+    Up,
+    /// It wants another user and password.
+    Unauthorized,
+    /// Not at all.
+    Silent,
+}
+
+/// How a proxy answers for itself within `time`. `url` names nothing that exists: over HTTP any status but 407 shows
 /// that it is there and takes us, over SOCKS its refusal does.
-pub(crate) async fn proxy_answers(client: &Client, url: &str, time: Duration) -> bool {
+pub(crate) async fn proxy_answers(client: &Client, url: &str, time: Duration) -> Probed {
     match client.get(url).timeout(time).send().await {
-        Ok(response) => response.status() != StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        Ok(response) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => Probed::Unauthorized,
+        Ok(response) => match own_word::read(response.status().as_u16(), response.headers()) {
+            Some(OwnWord::Unauthorized) => Probed::Unauthorized,
+            _ => Probed::Up,
+        },
         Err(error) => {
             let text = chain(&error);
             let replied = text.contains("SOCKS error") && !SOCKS_SILENT_WORDS.iter().any(|words| text.contains(words));
-            replied && !is_of_proxy(&text)
+            if replied && !is_of_proxy(&text) { Probed::Up } else { Probed::Silent }
         }
     }
 }

@@ -29,11 +29,12 @@ use crate::{
     address::{self, Address, Named},
     archive::Archives,
     error::refusal,
-    exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Via},
+    exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Probed, Via},
     guard::{self, GUARDED_BYTES_MAX, Guarded},
     guarding::{self, BESIDE_BYTES_MIN, Guarding},
     headers,
     meter::Meters,
+    own_word::{self, OwnWord},
     proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
     receive::{Receive, Whole},
     retry_after, route,
@@ -333,7 +334,11 @@ impl Gate {
             Ok(incoming) => {
                 site.received(incoming.received);
                 if let Some(admitted) = &admitted {
-                    self.judge_proxy(address, via, admitted, &incoming).await?;
+                    if via == Via::Http && address.url.scheme() == "http" {
+                        admitted.heard(&incoming.headers);
+                    }
+                    let judged = self.judge_proxy(address, via, admitted, &incoming).await;
+                    judged.map_err(|refused| refused.after(incoming.received))?;
                     admitted.up();
                 }
                 self.judge(address, site, admitted.as_ref(), incoming).await
@@ -382,7 +387,9 @@ impl Gate {
             };
             let open = self.meters.check_proxy(name);
             match open.and_then(|()| proxy.client(&self.options.base, self.options.clock.now())) {
-                Ok(ProxyClient { client, via, login_bytes }) => {
+                Ok(ProxyClient { client, fresh, via, login_bytes }) => {
+                    let is_fresh = proxy.closes_unsaid() && address.url.scheme() == "http";
+                    let client = if is_fresh { fresh } else { client };
                     ways.push(Way { client, via, login_bytes, proxy: Some(proxy) });
                 }
                 Err(shut) => refused = refused.or(Some(shut)),
@@ -394,7 +401,8 @@ impl Gate {
         }
     }
 
-    /// A 407 to a plain request is the proxy's own, unless the site makes it up: ask the proxy.
+    /// A page that came in place of the site's may be the proxy's own. A 407 to a plain request is, unless the site makes
+    /// it up: ask the proxy. Of a site that it could not reach it says so, as it does by a tunnel that it doesn't make.
     async fn judge_proxy(
         &self,
         address: &Address,
@@ -403,11 +411,24 @@ impl Gate {
         incoming: &Incoming,
     ) -> Result<(), Refused> {
         let may_be_its_own = incoming.status == 407 && via == Via::Http && address.url.scheme() == "http";
-        if !may_be_its_own || admitted.answers().await {
-            return Ok(());
+        let may_answer = admitted.may_answer(address.url.scheme() == "https");
+        let word = own_word::read(incoming.status, &incoming.headers).filter(|_| may_answer);
+        let asks_credentials = may_be_its_own || word == Some(OwnWord::Unauthorized);
+        if asks_credentials && admitted.answers().await != Probed::Up {
+            return Err(admitted.failed(exchange::UNAUTHORIZED, self.options.clock.now()));
         }
-        let reason = "it answers 407: it doesn't take the user and password in its `url`";
-        Err(admitted.failed(reason, self.options.clock.now()).after(incoming.received))
+        let (about, name) = (&address.authority, admitted.name());
+        match word {
+            None | Some(OwnWord::Unauthorized) => Ok(()),
+            Some(OwnWord::Unreachable(said)) => {
+                admitted.up();
+                Err(Refused::transport(about, format!("{about}: proxy {name} got no answer of it: {said}")))
+            }
+            Some(OwnWord::Trouble(said)) => {
+                admitted.up();
+                Err(Refused::down(name, format!("proxy {name} doesn't serve {about}: {said}"), wait(None, address)))
+            }
+        }
     }
 
     /// Looks at an answer before anyone else does: guards first, then what its status says by itself.
@@ -499,12 +520,14 @@ impl Gate {
     }
 
     /// A site's failure looks like the proxy's own when that went away in the middle, or hangs: ask it.
-    async fn down(&self, proxy: Option<&Admitted<'_>>, text: &str) -> Option<Refused> {
+    pub(crate) async fn down(&self, proxy: Option<&Admitted<'_>>, text: &str) -> Option<Refused> {
         let proxy = proxy?;
-        if proxy.answers().await {
-            return None;
-        }
-        Some(proxy.failed(text, self.options.clock.now()))
+        let reason = match proxy.answers().await {
+            Probed::Up => return None,
+            Probed::Unauthorized => exchange::UNAUTHORIZED,
+            Probed::Silent => text,
+        };
+        Some(proxy.failed(reason, self.options.clock.now()))
     }
 
     /// A stage found that the site of `url` blocks us: it is left alone for its cool-down, whichever job asks.

@@ -17,6 +17,7 @@ pub mod guard;
 mod guarding;
 mod headers;
 mod meter;
+mod own_word;
 mod proxy;
 mod receive;
 mod resolve;

@@ -6,12 +6,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use reqwest::header::{HeaderMap, VIA};
 use tollgate_core::{Timestamp, spec::ProxySpec};
 
 use crate::{
     ProxyStatus, Refused,
-    exchange::{self, Via},
-    route, secret,
+    exchange::{self, Probed, Via},
+    route::{self, Keeping},
+    secret,
 };
 
 /// How long a proxy is left alone after its first failure; doubled with each further one.
@@ -38,6 +40,8 @@ struct ProxyState {
     down: Option<Down>,
     /// How often it came back, or became another: what failed before then says nothing of it now.
     era: u64,
+    /// It closes connections after an answer that doesn't say so.
+    closes_unsaid: bool,
     /// Why it can't be used at all: no address, or a wrong one.
     unusable: Option<String>,
 }
@@ -60,6 +64,8 @@ struct CaFile {
 #[derive(Clone)]
 pub(crate) struct ProxyClient {
     pub(crate) client: reqwest::Client,
+    /// The same, for plain requests through a proxy that closes connections without a word: it keeps none.
+    pub(crate) fresh: reqwest::Client,
     pub(crate) via: Via,
     /// Bytes of the header by which an HTTP proxy knows us.
     pub(crate) login_bytes: u64,
@@ -115,6 +121,11 @@ impl Proxy {
         }
     }
 
+    /// Whether a connection to it may be closed though nothing says so.
+    pub(crate) fn closes_unsaid(&self) -> bool {
+        self.state().closes_unsaid
+    }
+
     /// The client for the settings of now.
     fn made(&self, base: &Path) -> Result<ProxyClient, Refused> {
         let settings = self.settings(base)?;
@@ -130,6 +141,7 @@ impl Proxy {
         let mut state = self.state();
         // Another address, another proxy: what was known of the old one says nothing.
         state.down = None;
+        state.closes_unsaid = false;
         state.era += 1;
         state.client = Some((settings, client.clone()));
         Ok(client)
@@ -140,10 +152,11 @@ impl Proxy {
             std::fs::read_to_string(&ca.path).map_err(|error| format!("its `ca`, {}: {error}", ca.path.display()))
         };
         let ca = settings.ca.as_ref().map(read).transpose()?;
-        let client = route::through_proxy(&settings.url, ca.as_deref())?;
+        let client = route::through_proxy(&settings.url, ca.as_deref(), Keeping::Connections)?;
+        let fresh = route::through_proxy(&settings.url, ca.as_deref(), Keeping::Nothing)?;
         let via = if settings.url.starts_with("socks") { Via::Socks } else { Via::Http };
         let login_bytes = if via == Via::Http { login_bytes(&settings.url) } else { 0 };
-        Ok(ProxyClient { client, via, login_bytes })
+        Ok(ProxyClient { client, fresh, via, login_bytes })
     }
 
     fn settings(&self, base: &Path) -> Result<Settings, Refused> {
@@ -231,15 +244,23 @@ impl Admitted<'_> {
         }
     }
 
+    /// Its answers show whether it closes connections after them without a word, as tinyproxy does.
+    pub(crate) fn heard(&self, headers: &HeaderMap) {
+        let via = headers.get_all(VIA).iter().filter_map(|via| via.to_str().ok()).next_back();
+        if via.is_some_and(|via| via.rsplit(',').next().is_some_and(|last| last.contains("(tinyproxy/"))) {
+            self.proxy.state().closes_unsaid = true;
+        }
+    }
+
     /// Asks the proxy itself, after an exchange ended in a way that may be its fault or the site's. One that takes
     /// connections and says nothing, or wants other credentials, is of no use either.
-    pub(crate) async fn answers(&self) -> bool {
+    pub(crate) async fn answers(&self) -> Probed {
         let made = self.proxy.state().client.as_ref().map(|(_, made)| made.client.clone());
         let answers = match made {
             Some(client) => exchange::proxy_answers(&client, PROBE_URL, PROBE_TIME).await,
-            None => false,
+            None => Probed::Silent,
         };
-        if answers {
+        if answers == Probed::Up {
             self.is_up();
         }
         answers

@@ -22,11 +22,20 @@ fn builder() -> ClientBuilder {
         .connector_layer(Connections)
 }
 
+/// What a client keeps from one request to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// Connections, for the next ones.
+    Connections,
+    /// Nothing: each request has a connection of its own.
+    Nothing,
+}
+
 /// The client through a proxy. `ca`: certificates in PEM to trust besides the web's own.
 ///
 /// # Errors
 /// What is wrong with the address or the certificates; the address itself, which may hold a password, is left out.
-pub(crate) fn through_proxy(url: &str, ca: Option<&str>) -> Result<Client, String> {
+pub(crate) fn through_proxy(url: &str, ca: Option<&str>, keeping: Keeping) -> Result<Client, String> {
     let parsed = url::Url::parse(url).map_err(|error| format!("its address is no URL: {error}"))?;
     match parsed.scheme() {
         "http" | "https" | "socks5h" => {}
@@ -35,6 +44,9 @@ pub(crate) fn through_proxy(url: &str, ca: Option<&str>) -> Result<Client, Strin
     }
     let proxy = Proxy::all(parsed).map_err(|_| "its address can't be used".to_owned())?;
     let mut builder = builder().proxy(proxy);
+    if keeping == Keeping::Nothing {
+        builder = builder.pool_max_idle_per_host(0);
+    }
     if let Some(ca) = ca {
         let certificates = Certificate::from_pem_bundle(ca.as_bytes()).map_err(|error| format!("its `ca`: {error}"))?;
         builder = builder.tls_certs_merge(certificates);

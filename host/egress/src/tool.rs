@@ -441,11 +441,7 @@ impl Gate {
 
     /// The proxy is asked whether a failure is its own.
     async fn proxy_s_fault(&self, proxy: Option<&Admitted<'_>>, text: &str) -> Option<ToolRefused> {
-        let proxy = proxy?;
-        if proxy.answers().await {
-            return None;
-        }
-        Some(proxy.failed(text, self.options.clock.now()).into())
+        self.down(proxy, text).await.map(ToolRefused::from)
     }
 }
 

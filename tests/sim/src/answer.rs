@@ -1,6 +1,7 @@
 //! What a site may answer: a response, or nothing but a connection's end.
 
 use crate::body::AnswerBody;
+use crate::raw::Raw;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Response, StatusCode};
@@ -14,6 +15,8 @@ pub enum Answer {
     HangUp,
     /// By resetting the connection (TCP RST) without a byte.
     Reset,
+    /// With these bytes, whatever they are, and then a close.
+    Raw(Raw),
 }
 
 impl Answer {

@@ -2,6 +2,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -18,6 +19,15 @@ pub enum AuthorityError {
     Tls(#[from] rustls::Error),
 }
 
+/// When a certificate is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Validity {
+    /// Now.
+    Now,
+    /// Until the year 2000.
+    Over,
+}
+
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -25,10 +35,11 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    pub(crate) fn new() -> Result<Self, AuthorityError> {
+    /// One of that name.
+    pub(crate) fn new(name: &str) -> Result<Self, AuthorityError> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "Tollgate sim authority");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
         let pem = params.self_signed(&key)?.pem();
@@ -41,10 +52,13 @@ impl Authority {
     }
 
     /// What a server for `host` needs. Made once a host and kept: handshakes must not pay for it.
-    pub(crate) fn server_config(&self, host: &str) -> Result<Arc<ServerConfig>, AuthorityError> {
+    pub(crate) fn server_config(&self, host: &str, validity: Validity) -> Result<Arc<ServerConfig>, AuthorityError> {
         let mut params = CertificateParams::new(vec![host.to_owned()])?;
         params.distinguished_name.push(DnType::CommonName, host);
         params.use_authority_key_identifier_extension = true;
+        if validity == Validity::Over {
+            (params.not_before, params.not_after) = (date_time_ymd(1999, 1, 1), date_time_ymd(2000, 1, 1));
+        }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate()?;

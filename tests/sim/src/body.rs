@@ -85,6 +85,11 @@ impl AnswerBody {
         Self::broken(body.into(), None, End::Reset)
     }
 
+    /// `body`, chunked, then a close before the last chunk.
+    pub fn cut_after(body: impl Into<Bytes>) -> Self {
+        Self::broken(body.into(), None, End::Close)
+    }
+
     /// `first` at once, `rest` when the test releases it; without a length.
     pub fn held(first: impl Into<Bytes>, release: &Release, rest: impl Into<Bytes>) -> Self {
         let (release, rest) = (release.clone(), rest.into());

@@ -29,6 +29,9 @@ pub struct Counts {
     pub connects: u64,
     /// Proxy requests for a host that the sim doesn't know (answered 502).
     pub unknown_host: u64,
+    /// Proxy requests for a host on whose port nobody listens (answered 502).
+    #[serde(default)]
+    pub refused_host: u64,
     /// Proxy requests without the right credentials (answered 407).
     pub refused_auth: u64,
     /// By host name.
@@ -127,6 +130,10 @@ impl Counter {
 
     pub(crate) fn unknown_host(&self) {
         self.change(|counts| counts.unknown_host += 1);
+    }
+
+    pub(crate) fn refused_host(&self) {
+        self.change(|counts| counts.refused_host += 1);
     }
 
     pub(crate) fn refused_auth(&self) {

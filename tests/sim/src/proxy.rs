@@ -2,10 +2,13 @@
 
 use crate::answer::Answer;
 use crate::body::AnswerBody;
+use crate::handshake::Reception;
+use crate::raw::{RawIo, RawSlot};
 use crate::serve::{Entry, World, answer, ended, respond, tls};
 use crate::site::{Scheme, Via};
+use crate::speech::Trouble;
 use crate::wire::{Listening, Wire, reserve};
-use http::header::{HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
+use http::header::{HeaderValue, PROXY_AUTHORIZATION};
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -77,13 +80,14 @@ type Tunnel = Mutex<Option<(OnUpgrade, Arc<Entry>)>>;
 
 async fn connection(world: Arc<World>, wire: Wire) {
     let flag = wire.reset_flag();
-    let tunnel = Arc::new(Tunnel::default());
+    let (tunnel, raw) = (Arc::new(Tunnel::default()), RawSlot::default());
     {
         let service = service_fn(|request| {
-            let (world, tunnel) = (world.clone(), tunnel.clone());
-            async move { handle(&world, &tunnel, request).await }
+            let (world, tunnel, raw) = (world.clone(), tunnel.clone(), raw.clone());
+            async move { handle(&world, &tunnel, request, &raw).await }
         });
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(wire), service).with_upgrades();
+        let io = TokioIo::new(RawIo::new(wire, &raw));
+        let connection = http1::Builder::new().serve_connection(io, service).with_upgrades();
         let mut connection = std::pin::pin!(connection);
         ended(connection.as_mut().await, &flag);
     }
@@ -101,13 +105,15 @@ async fn handle(
     world: &World,
     tunnel: &Tunnel,
     mut request: http::Request<Incoming>,
+    raw: &RawSlot,
 ) -> Result<Response<AnswerBody>, io::Error> {
     if let Some(expected) = &world.proxy_auth
         && request.headers().get(PROXY_AUTHORIZATION) != Some(expected)
     {
         world.counter.refused_auth();
-        let refusal = Answer::text(StatusCode::PROXY_AUTHENTICATION_REQUIRED, "proxy authentication required\n");
-        return respond(refusal.with(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sim\"")));
+        let has_some = request.headers().contains_key(PROXY_AUTHORIZATION);
+        let trouble = if has_some { Trouble::OtherCredentials } else { Trouble::Credentials };
+        return respond(world.proxy_kind.says(trouble));
     }
     // What is for the proxy never reaches a site.
     request.headers_mut().remove(PROXY_AUTHORIZATION);
@@ -116,8 +122,12 @@ async fn handle(
     };
     let Some(entry) = world.entry(host) else {
         world.counter.unknown_host();
-        return respond(Answer::text(StatusCode::BAD_GATEWAY, "no such host in the sim\n"));
+        return respond(world.proxy_kind.says(Trouble::NoSuchHost));
     };
+    if entry.reception == Reception::Refused {
+        world.counter.refused_host();
+        return respond(world.proxy_kind.says(Trouble::Refused));
+    }
     if request.method() == Method::CONNECT {
         let entry = entry.clone();
         world.counter.connect();
@@ -127,7 +137,7 @@ async fn handle(
     if request.uri().scheme_str() != Some("http") {
         return respond(Answer::text(StatusCode::BAD_REQUEST, "https goes through CONNECT\n"));
     }
-    answer(world, entry, Scheme::Http, Via::Proxy, request).await
+    answer(world, entry, (Scheme::Http, Via::Proxy), request, raw).await
 }
 
 /// The header value that a client with these credentials sends.

@@ -3,10 +3,13 @@
 use crate::answer::Answer;
 use crate::body::{AnswerBody, Broken, End, asks_reset};
 use crate::counts::{Counter, InFlight};
+use crate::handshake::Reception;
+use crate::raw::{RawIo, RawSlot};
 use crate::site::{Request, Scheme, Site, Via};
+use crate::speech::ProxyKind;
 use crate::wire::{ResetFlag, Wire};
 use bytes::Bytes;
-use http::header::{HOST, HeaderValue};
+use http::header::{CONNECTION, HOST, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -29,6 +32,7 @@ pub(crate) struct Entry {
     pub(crate) host: Arc<str>,
     pub(crate) site: Arc<dyn Site>,
     pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) reception: Reception,
 }
 
 /// Everything the listeners share.
@@ -37,6 +41,7 @@ pub(crate) struct World {
     pub(crate) counter: Arc<Counter>,
     /// The one value of `Proxy-Authorization` that the proxy takes; absent, it asks for none.
     pub(crate) proxy_auth: Option<HeaderValue>,
+    pub(crate) proxy_kind: ProxyKind,
     pub(crate) ca_pem: String,
 }
 
@@ -71,10 +76,15 @@ pub(crate) async fn direct(world: Arc<World>, entry: Arc<Entry>, wire: Wire) {
 }
 
 /// Serves a site under TLS over any stream.
-pub(crate) async fn tls<S>(world: Arc<World>, entry: Arc<Entry>, via: Via, stream: S, flag: ResetFlag)
+pub(crate) async fn tls<S>(world: Arc<World>, entry: Arc<Entry>, via: Via, mut stream: S, flag: ResetFlag)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    match entry.reception.spoils(&mut stream).await {
+        Ok(false) => {}
+        Ok(true) => return,
+        Err(error) => return tracing::debug!(%error, host = %entry.host, "the client went away"),
+    }
     match TlsAcceptor::from(entry.tls.clone()).accept(stream).await {
         Ok(stream) => connection(world, entry, Scheme::Https, via, stream, flag).await,
         // A client that doesn't trust the authority is something tests provoke.
@@ -86,11 +96,12 @@ async fn connection<S>(world: Arc<World>, entry: Arc<Entry>, scheme: Scheme, via
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let raw = RawSlot::default();
     let service = service_fn(|request| {
-        let (world, entry) = (world.clone(), entry.clone());
-        async move { answer(&world, &entry, scheme, via, request).await }
+        let (world, entry, raw) = (world.clone(), entry.clone(), raw.clone());
+        async move { answer(&world, &entry, (scheme, via), request, &raw).await }
     });
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(RawIo::new(stream, &raw)), service);
     let mut connection = std::pin::pin!(connection);
     ended(connection.as_mut().await, &flag);
 }
@@ -109,9 +120,9 @@ pub(crate) fn ended(result: Result<(), hyper::Error>, flag: &ResetFlag) {
 pub(crate) async fn answer(
     world: &World,
     entry: &Entry,
-    scheme: Scheme,
-    via: Via,
+    (scheme, via): (Scheme, Via),
     request: http::Request<Incoming>,
+    raw: &RawSlot,
 ) -> Result<Response<AnswerBody>, io::Error> {
     let (mut head, body) = request.into_parts();
     let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -137,8 +148,14 @@ pub(crate) async fn answer(
     };
     let host = entry.host.clone();
     let http = http::Request::from_parts(head, body);
-    let answer = entry.site.answer(Request { host, authority, via, scheme, http }).await;
-    respond(noted(answer, is_head, &mut in_flight))
+    match entry.site.answer(Request { host, authority, via, scheme, http }).await {
+        Answer::Raw(bytes) => {
+            raw.set(bytes);
+            // Whatever is written now, the bytes go out in its place.
+            respond(Answer::text(StatusCode::OK, "").with(CONNECTION, HeaderValue::from_static("close")))
+        }
+        answer => respond(noted(answer, is_head, &mut in_flight)),
+    }
 }
 
 /// Notes an answer's status and bytes with its request; bytes that aren't known yet are counted as they go.
@@ -164,7 +181,7 @@ fn noted(answer: Answer, is_head: bool, in_flight: &mut InFlight<'_>) -> Answer 
 pub(crate) fn respond(answer: Answer) -> Result<Response<AnswerBody>, io::Error> {
     match answer {
         Answer::Respond(response) => Ok(response),
-        Answer::HangUp => Err(io::Error::other(Broken(End::Close))),
+        Answer::HangUp | Answer::Raw(_) => Err(io::Error::other(Broken(End::Close))),
         Answer::Reset => Err(io::Error::other(Broken(End::Reset))),
     }
 }

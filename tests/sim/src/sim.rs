@@ -1,11 +1,13 @@
 //! The small internet as a value: built, started, asked, and stopped when dropped.
 
 use crate::admin;
-use crate::authority::{Authority, AuthorityError};
+use crate::authority::{Authority, AuthorityError, Validity};
 use crate::counts::{Counter, Counts};
+use crate::handshake::Reception;
 use crate::proxy::{Proxy, basic};
 use crate::serve::{Entry, World, direct};
 use crate::site::Site;
+use crate::speech::ProxyKind;
 use crate::wire::{Listening, reserve};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -40,7 +42,9 @@ pub enum SimError {
 #[derive(Default)]
 pub struct Builder {
     sites: BTreeMap<String, Arc<dyn Site>>,
+    receptions: HashMap<String, Reception>,
     credentials: Option<(String, String)>,
+    proxy_kind: ProxyKind,
     proxy_addr: Option<SocketAddr>,
     admin_addr: Option<SocketAddr>,
     /// Whether proxy and sites may listen elsewhere than on loopback.
@@ -52,6 +56,20 @@ impl Builder {
     #[must_use]
     pub fn site(mut self, host: &str, site: Arc<dyn Site>) -> Self {
         self.sites.insert(host.to_ascii_lowercase(), site);
+        self
+    }
+
+    /// Makes a site receive connections in its own way.
+    #[must_use]
+    pub fn reception(mut self, host: &str, reception: Reception) -> Self {
+        self.receptions.insert(host.to_ascii_lowercase(), reception);
+        self
+    }
+
+    /// Makes the proxy speak like another where it speaks for itself.
+    #[must_use]
+    pub fn proxy_kind(mut self, kind: ProxyKind) -> Self {
+        self.proxy_kind = kind;
         self
     }
 
@@ -86,19 +104,23 @@ impl Builder {
 
     /// Starts to listen. Must be called within a tokio runtime, on which the sim then runs.
     pub async fn start(self) -> Result<Sim, SimError> {
-        let authority = Authority::new().map_err(|error| SimError::Certificate("the authority".to_owned(), error))?;
+        let authority = Authority::new("Tollgate sim authority");
+        let authority = authority.map_err(|error| SimError::Certificate("the authority".to_owned(), error))?;
         let proxy_auth = match &self.credentials {
             Some((user, password)) => Some(basic(user, password).ok_or(SimError::Credentials)?),
             None => None,
         };
         let mut entries = HashMap::new();
         for (host, site) in self.sites {
-            let tls = authority.server_config(&host).map_err(|error| SimError::Certificate(host.clone(), error))?;
+            let reception = self.receptions.get(&host).copied().unwrap_or_default();
+            let tls = server_config(&authority, &host, reception);
+            let tls = tls.map_err(|error| SimError::Certificate(host.clone(), error))?;
             let host: Arc<str> = host.into();
-            entries.insert(host.clone(), Arc::new(Entry { host, site, tls }));
+            entries.insert(host.clone(), Arc::new(Entry { host, site, tls, reception }));
         }
         let ca_pem = authority.pem().to_owned();
-        let world = Arc::new(World { entries, counter: Arc::new(Counter::new()), proxy_auth, ca_pem });
+        let (counter, proxy_kind) = (Arc::new(Counter::new()), self.proxy_kind);
+        let world = Arc::new(World { entries, counter, proxy_auth, proxy_kind, ca_pem });
 
         let addr = match self.proxy_addr {
             Some(addr) if self.is_beyond_loopback => addr,
@@ -118,6 +140,20 @@ impl Builder {
             naked.insert(host.clone(), listening);
         }
         Ok(Sim { world, proxy, admin, naked, credentials: self.credentials })
+    }
+}
+
+/// What a server for `host` shows, in the way in which it receives connections.
+fn server_config(
+    authority: &Authority,
+    host: &str,
+    reception: Reception,
+) -> Result<Arc<rustls::ServerConfig>, AuthorityError> {
+    match reception {
+        Reception::Untrusted => Authority::new("An authority of nobody's")?.server_config(host, Validity::Now),
+        Reception::OtherName => authority.server_config("other.example", Validity::Now),
+        Reception::Expired => authority.server_config(host, Validity::Over),
+        _ => authority.server_config(host, Validity::Now),
     }
 }
 

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers panic as its own lines do")]
 
 mod archive;
+mod bombs;
 mod budgets;
+mod errors;
 mod lies;
 mod redirects;
 mod sessions;

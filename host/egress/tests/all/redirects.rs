@@ -38,7 +38,8 @@ async fn world(targets: impl Fn(u16) -> Vec<String>, more: impl Fn(u16) -> Strin
     for ((number, target), status) in targets.iter().enumerate().zip(statuses.iter().cycle()) {
         site.set(&format!("/{number}"), [Step::redirect(*status, target)]);
     }
-    (World::over(sim, &more(port)), targets)
+    let proxy = sim.proxy_url();
+    (World::over(sim, &proxy, &more(port)), targets)
 }
 
 fn denied(target: &str, answer: Result<Response, Refused>) -> String {

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use tollgate_core::{Clock, JobName, Timestamp, http::HttpError, spec};
+use tollgate_core::{
+    Clock, JobName, Timestamp,
+    http::{HttpError, HttpRequest},
+    spec,
+};
 use tollgate_egress::{Caller, Gate, GateOptions, NoMemory, Refused, Response};
 use tollgate_sim::{
-    Sim, Site,
+    Builder, Sim, Site,
     sites::archive::{Member, ZipFile},
 };
 
@@ -40,13 +44,21 @@ impl World {
     /// Sites behind a proxy, and what jobs.toml says besides.
     pub(crate) async fn new(sites: Vec<(&str, Arc<dyn Site>)>, more: &str) -> Self {
         let builder = sites.into_iter().fold(Sim::builder(), |builder, (host, site)| builder.site(host, site));
-        Self::over(builder.start().await.unwrap(), more)
+        Self::built(builder, Sim::proxy_url, more).await
+    }
+
+    /// A small internet, the proxy's URL, and what jobs.toml says besides. The sim's authority is trusted.
+    pub(crate) async fn built(builder: Builder, proxy: impl FnOnce(&Sim) -> String, more: &str) -> Self {
+        let sim = builder.start().await.unwrap();
+        let url = proxy(&sim);
+        Self::over(sim, &url, more)
     }
 
     /// A gate over a small internet that is there.
-    pub(crate) fn over(sim: Sim, more: &str) -> Self {
+    pub(crate) fn over(sim: Sim, proxy: &str, more: &str) -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let text = format!("[proxy.main]\nurl = \"{}\"\n{more}", sim.proxy_url());
+        sim.write_ca(scratch.path().join("ca.pem")).unwrap();
+        let text = format!("[proxy.main]\nurl = \"{}\"\nca = \"ca.pem\"\n{more}", proxy);
         let deployment = spec::parse(&text, "jobs.toml").unwrap();
         let (spool, clock, base) = (scratch.path().join("spool"), Arc::new(Still), scratch.path().to_owned());
         let sessions = scratch.path().join("sessions");
@@ -60,6 +72,12 @@ impl World {
     /// The archive by itself.
     pub(crate) async fn of(site: impl Site) -> Self {
         Self::new(vec![(HOST, Arc::new(site))], "[site.\"*\"]\nconcurrency = 4\n").await
+    }
+
+    pub(crate) async fn fetch(&self, url: &str) -> Result<Response, Refused> {
+        let (method, url) = ("GET".to_owned(), url.to_owned());
+        let request = HttpRequest { method, url, headers: Vec::new(), body: None, timeout: None };
+        self.gate.fetch(&self.caller, request, &|_| {}).await
     }
 
     pub(crate) async fn member(&self, name: &str) -> Result<Response, Refused> {

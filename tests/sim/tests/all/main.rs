@@ -9,4 +9,5 @@ mod folder;
 mod ideas;
 mod program;
 mod proxy;
+mod receptions;
 mod scripted;

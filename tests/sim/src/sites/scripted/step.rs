@@ -2,6 +2,7 @@
 
 use crate::answer::Answer;
 use crate::body::AnswerBody;
+use crate::raw::Raw;
 use crate::release::Release;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
@@ -21,6 +22,7 @@ enum StepEnd {
     Respond { status: StatusCode, headers: HeaderMap, body: StepBody },
     HangUp,
     Reset,
+    Raw(Raw),
 }
 
 #[derive(Clone, Debug)]
@@ -29,6 +31,7 @@ enum StepBody {
     Endless(Bytes),
     Truncated { bytes: Bytes, promised: u64 },
     ResetAfter(Bytes),
+    CutAfter(Bytes),
     Held { first: Bytes, release: Release, rest: Bytes },
     Dripping { chunk: Bytes, every: Duration, times: u32 },
 }
@@ -57,6 +60,16 @@ impl Step {
     /// The connection is reset (TCP RST) without a byte of answer.
     pub fn reset() -> Self {
         Self::end(StepEnd::Reset)
+    }
+
+    /// These bytes in place of an answer, whatever they are, and then a close.
+    pub fn raw(bytes: impl Into<Bytes>) -> Self {
+        Self::end(StepEnd::Raw(Raw { first: bytes.into(), again: Bytes::new() }))
+    }
+
+    /// These bytes in place of an answer, and then the second ones again and again until the client goes away.
+    pub fn raw_endless(first: impl Into<Bytes>, again: impl Into<Bytes>) -> Self {
+        Self::end(StepEnd::Raw(Raw { first: first.into(), again: again.into() }))
     }
 
     fn end(end: StepEnd) -> Self {
@@ -111,6 +124,12 @@ impl Step {
         self.with_body(StepBody::ResetAfter(body.into()))
     }
 
+    /// With a chunked body that is closed after these bytes, before its last chunk.
+    #[must_use]
+    pub fn cut_after(self, body: impl Into<Bytes>) -> Self {
+        self.with_body(StepBody::CutAfter(body.into()))
+    }
+
     /// With a body that stops after `first` and goes on with `rest` when the test releases it.
     #[must_use]
     pub fn held(self, first: impl Into<Bytes>, release: &Release, rest: impl Into<Bytes>) -> Self {
@@ -155,12 +174,14 @@ impl Step {
             StepEnd::Respond { status, headers, body } => (status, headers, body),
             StepEnd::HangUp => return Answer::HangUp,
             StepEnd::Reset => return Answer::Reset,
+            StepEnd::Raw(raw) => return Answer::Raw(raw),
         };
         let mut response = Response::new(match body {
             StepBody::Whole(bytes) => AnswerBody::whole(bytes),
             StepBody::Endless(chunk) => AnswerBody::endless(chunk),
             StepBody::Truncated { bytes, promised } => AnswerBody::truncated(bytes, promised),
             StepBody::ResetAfter(bytes) => AnswerBody::reset_after(bytes),
+            StepBody::CutAfter(bytes) => AnswerBody::cut_after(bytes),
             StepBody::Held { first, release, rest } => AnswerBody::held(first, &release, rest),
             StepBody::Dripping { chunk, every, times } => AnswerBody::dripping(chunk, every, times),
         });
