@@ -17,6 +17,7 @@ use crate::{
 const CLUB: &str = r#"
 [site."ideas.example"]
 rate = "1000/s"
+burst = 1000
 session = "ideas"
 
 [session.ideas]
