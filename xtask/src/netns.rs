@@ -22,7 +22,7 @@ use serde_json::Value;
 
 pub(crate) use self::leak::leak;
 use crate::{
-    run::{cargo, root, step},
+    run::{cargo, root, step, target},
     setup,
 };
 
@@ -67,7 +67,7 @@ pub(crate) fn netns(features: &[&str], has_real_tools: bool) -> Result<Checked> 
     let scratch = tempfile::Builder::new().prefix("tollgate-netns-").tempdir()?;
     fs::write(scratch.path().join(PLAN), serde_json::to_string(&plan)?)?;
     let mut within = Command::new("unshare");
-    within.args(flags).arg(std::env::current_exe()?).arg(WITHIN).arg(scratch.path()).current_dir(root());
+    within.args(flags).arg(target().join("debug/xtask")).arg(WITHIN).arg(scratch.path()).current_dir(root());
     step("in a network namespace", &mut within, "What was sent past the proxy, or failed there, stands above.")?;
     Ok(Checked::All)
 }

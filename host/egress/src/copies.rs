@@ -28,7 +28,7 @@ impl Gate {
                 let after = self.block(url, &message).await;
                 refusal(RefusalKind::Blocked, &about, &message, Some(after))
             }
-            Doubt::Renewed => {
+            Doubt::Expired | Doubt::Newer => {
                 let message = says(GuardOutcome::LoginRequired) + "; the site's session is renewed";
                 refusal(RefusalKind::Later, &about, &message, Some(COOL_DOWN_MIN))
             }

@@ -19,9 +19,10 @@ const ADDRESSES_MAX: usize = 256;
 pub(crate) enum Doubt {
     /// The site has none.
     NoSession,
-    /// It is taken as expired, and the next request renews it; or another one than the page was fetched with is there
-    /// already.
-    Renewed,
+    /// It is taken as expired, and the next request renews it.
+    Expired,
+    /// Another one than the page was fetched with may be there already.
+    Newer,
     /// It was renewed for such a page, and nothing has ended well since, or not that page: a person has to look. Says what
     /// to do.
     InVain(String),
@@ -39,7 +40,7 @@ impl Gate {
             let is_doubted = state.is_doubted;
             let Some(current) = state.current.as_mut().filter(|current| current.since < began && !current.is_over)
             else {
-                return Doubt::Renewed;
+                return Doubt::Newer;
             };
             if is_doubted {
                 let name = &session.spec.name;
@@ -51,13 +52,13 @@ impl Gate {
         }
         tracing::info!(session = session.spec.name, site, "a session is taken as expired");
         session.keep(&self.sessions.folder).await;
-        Doubt::Renewed
+        Doubt::Expired
     }
 
     /// The same, where one address says so: not again and again for it, though others are served meanwhile.
     pub(crate) async fn doubt_session_for(&self, site: &str, url: &str, began: Timestamp) -> Doubt {
         let doubt = self.doubt_session(site, began).await;
-        let (Doubt::Renewed, Some(session)) = (&doubt, self.session_of(site)) else {
+        let (Doubt::Expired, Some(session)) = (&doubt, self.session_of(site)) else {
             return doubt;
         };
         let is_too_often = {
