@@ -30,7 +30,8 @@ impl Reader<'_> {
     /// session, no guards and no duplicates, and goes through no proxy that it doesn't name.
     fn endpoint(&mut self, name: &str, raw: &Spanned<RawEndpoint>, known: Known<'_>) -> Option<EndpointSpec> {
         let span = raw.span();
-        let is_named = self.endpoint_name(name, raw);
+        // A name obeys the rules of all names: it stands in addresses, grants and messages.
+        let named = self.or_say(span.clone(), &format!("endpoint {name:?}"), JobName::new(name));
         let endpoint = raw.as_ref();
         let url = self.endpoint_url(name, &endpoint.url);
         let none = |no: bool| Some(Spanned::new(span.clone(), no));
@@ -69,21 +70,7 @@ impl Reader<'_> {
         if proxy.is_none() {
             policy.route = Route::Direct;
         }
-        let url = url.filter(|_| is_named)?;
-        Some(EndpointSpec { name: name.to_owned(), url, policy })
-    }
-
-    /// A name obeys the rules of all names. It begins with a letter, so that `endpoint:80` is a host's port.
-    fn endpoint_name(&mut self, name: &str, raw: &Spanned<RawEndpoint>) -> bool {
-        if self.or_say(raw.span(), &format!("endpoint {name:?}"), JobName::new(name)).is_none() {
-            return false;
-        }
-        let begins_well = name.starts_with(|first: char| first.is_ascii_lowercase());
-        if !begins_well {
-            let help = "begin it with a letter".to_owned();
-            self.say(raw.span(), format!("endpoint {name:?} can't be named in an address"), Some(help));
-        }
-        begins_well
+        named.zip(url).map(|(name, url)| EndpointSpec { name: name.as_str().to_owned(), url, policy })
     }
 
     fn endpoint_url(&mut self, name: &str, raw: &Spanned<String>) -> Option<Url> {

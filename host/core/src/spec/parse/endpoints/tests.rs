@@ -15,13 +15,13 @@ fn read(text: &str) -> Result<Deployment, String> {
 #[test]
 fn s02_an_endpoint_has_its_own_pacing_and_nothing_of_the_sites() {
     let text = "[proxy.main]\nurl = \"http://a\"\n[site.\"*\"]\nrate = \"1/h\"\nproxy = \"main\"\nheaders = { X = \"x\" }\n\
-                [endpoint.ibkr]\nurl = \"http://localhost:7497/v1/\"\nrate = \"6/s\"\nburst = 3\ntimeout = \"5s\"\n\
+                [endpoint.ibkr]\nurl = \"http://localhost:7497/v1/\"\nrate = \"4/s\"\nburst = 3\ntimeout = \"5s\"\n\
                 headers = { Authorization = { env = \"IBKR\" } }\n[endpoint.far]\nurl = \"https://far.example\"\nproxy = \"main\"\n";
     let deployment = read(text).unwrap();
     let ibkr = deployment.endpoint("ibkr").unwrap();
     assert_eq!(ibkr.url.as_str(), "http://localhost:7497/v1/");
     let policy = &ibkr.policy;
-    assert_eq!(policy.rate, Some(Rate { interval: Duration::from_secs(1) / 6, burst: 3 }));
+    assert_eq!(policy.rate, Some(Rate { interval: Duration::from_millis(250), burst: 3 }));
     assert_eq!((policy.timeout, policy.concurrency), (Duration::from_secs(5), CONCURRENCY_DEFAULT));
     assert_eq!(policy.headers, [("authorization".to_owned(), Secret::Env("IBKR".to_owned()))]);
     assert_eq!(policy.route, Route::Direct, "no proxy that it doesn't name");
@@ -59,7 +59,7 @@ fn s02_what_an_endpoint_cannot_be_is_said_with_its_place_and_what_to_do() {
         ("[endpoint.a]\nurl = \"http://a\"\nconcurrency = 0", "3:15: concurrency is 0"),
         (
             "[endpoint.7]\nurl = \"http://a\"",
-            "1:1: endpoint \"7\" can't be named in an address\n  begin it with a letter",
+            "1:1: endpoint \"7\": '7' can't stand in a name; use a-z, 0-9, '-' and '_', beginning with a letter",
         ),
         ("[endpoint.\"A.b\"]\nurl = \"http://a\"", "1:1: endpoint \"A.b\": "),
         ("endpoint = 3", "expected"),
