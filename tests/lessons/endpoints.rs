@@ -20,7 +20,7 @@ async fn s02_a_service_that_is_down_is_waited_for_and_then_all_is_done() {
     let at = TcpListener::bind("127.83.79.3:0").await.unwrap().local_addr().unwrap();
     let (world, clock) = (World::new(vec![]).await, TestClock::new());
     let jobs = outcomes(&format!(
-        "breaker = 1\n[job.test.stage.first]\nattempts = 1\n[endpoint.ibkr]\nurl = \"http://{at}\"\n"
+        "breaker = 1\n[job.test.stage.first]\nattempts = 1\nconcurrency = 1\n[endpoint.ibkr]\nurl = \"http://{at}\"\n"
     ));
     let host = world.start_at(&world.jobs(&jobs), clock.clone()).await;
     let mut progress = host.progress();

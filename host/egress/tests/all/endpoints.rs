@@ -109,9 +109,10 @@ async fn s02_a_secret_header_goes_to_its_endpoint_alone() {
     let service = Arc::new(Scripted::new().path("/v1/", [Step::ok("x")]));
     let site = Arc::new(Scripted::new().path("/", [Step::ok("x")]));
     let sim = Sim::builder().site(SERVICE, service.clone()).site(SITE, site.clone()).start().await.unwrap();
-    let at = sim.direct_addr(SERVICE).unwrap();
-    let jobs =
-        format!("[endpoint.ibkr]\nurl = \"http://{at}/v1\"\nheaders = {{ Authorization = \"Bearer s3cret\" }}\n");
+    let port = sim.direct_addr(SERVICE).unwrap().port();
+    let jobs = format!(
+        "[endpoint.ibkr]\nurl = \"http://localhost:{port}/v1\"\nheaders = {{ Authorization = \"Bearer s3cret\" }}\n"
+    );
     let proxy = sim.proxy_url();
     let world = World::over(sim, &proxy, &jobs);
     let answer = world.fetch("endpoint://ibkr/").await.unwrap();
@@ -191,16 +192,16 @@ async fn s02_who_is_granted_an_endpoint_may_ask_it_and_nobody_else() {
 
 #[tokio::test]
 async fn s02_a_503_says_that_the_endpoint_is_down() {
-    let busy = Step::status(StatusCode::SERVICE_UNAVAILABLE);
-    let service = Scripted::new().path("/v1/", [busy.clone(), busy.header(RETRY_AFTER, "7")]);
+    let busy = Step::status(StatusCode::SERVICE_UNAVAILABLE).header(RETRY_AFTER, "7");
+    let service = Scripted::new().path("/v1/", [busy]);
     let (world, _) = world(service, Scripted::new(), "").await;
     let (said, after) = down(world.fetch("endpoint://ibkr/").await.unwrap_err());
-    assert_eq!((said.as_str(), after), ("endpoint ibkr is down: it answered 503", Duration::from_secs(1)));
+    assert_eq!((said.as_str(), after), ("endpoint ibkr is down: it answered 503", Duration::from_secs(7)));
     down(world.fetch("endpoint://ibkr/").await.unwrap_err());
     assert_eq!(world.sim.counts().of_host(SERVICE), 1, "it is left alone");
     let status = world.gate.status();
     let told = status.sentences(Timestamp(1_000_000), |left| left.to_string());
-    assert_eq!(told, ["endpoint ibkr is left alone for another 1s: it is down: it answered 503"]);
+    assert_eq!(told, ["endpoint ibkr is left alone for another 7.0 s: it is down: it answered 503"]);
 }
 
 /// A clock that a test moves on.
