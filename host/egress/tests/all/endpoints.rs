@@ -69,7 +69,7 @@ async fn s02_an_endpoint_is_asked_by_its_name_and_shows_no_other() {
     let failure = broken.transport_failure.unwrap();
     assert_eq!(failure.about, "endpoint ibkr");
     assert_eq!(failure.message, "endpoint://ibkr/broken answered 500");
-    assert_eq!(world.sim.counts().of(SERVICE, "/v1/quotes"), 1);
+    assert_eq!(world.sim.counts().of_host(SERVICE), 3);
     let sites = world.gate.status().sites;
     assert_eq!((sites[0].site.as_str(), sites[0].requests), ("endpoint ibkr", 3));
 }
