@@ -34,7 +34,7 @@ pub(crate) struct Tools {
 struct Judged {
     settlement: Settlement,
     in_the_way: Option<InTheWay>,
-    /// Of what ended well: the gate is told of it once it is settled.
+    /// Of what ended well: the gate is told of it once nobody can refuse it any more.
     well: Option<Answered>,
 }
 
@@ -121,14 +121,25 @@ async fn run_and_settle(
     // What the guest was given is needed no more, and others may run before the disk has answered.
     claim.inputs.clear();
     claim.data = JsonObject::nest([]);
-    if !matches!(settlement.verdict, Verdict::Failed(_) | Verdict::Later { .. }) {
+    let is_well = !matches!(settlement.verdict, Verdict::Failed(_) | Verdict::Later { .. });
+    // Of a page that several items may have been served, only the store knows whether it is one.
+    let may_be_refused = settlement.pages.iter().any(|page| page.copy.is_some());
+    let tell = async |well: Option<Answered>| {
+        if let Some(well) = well {
+            tell_gate(tools, &well, true).await;
+        }
+    };
+    if may_be_refused {
+        let (settled, duplicated) = settle(tools, job, stage, &claim, settlement).await?;
+        tell(well.filter(|_| duplicated.is_none())).await;
+        return Ok(Executed { settled, in_the_way: duplicated.or(in_the_way) });
+    }
+    // Before the next one begins, which may want the same site.
+    tell(well).await;
+    if is_well {
         ended_well();
     }
     let (settled, duplicated) = settle(tools, job, stage, &claim, settlement).await?;
-    // Not before: of a page that several items were served, only the store knows that it is none.
-    if let Some(well) = well.filter(|_| duplicated.is_none()) {
-        tell_gate(tools, &well, true).await;
-    }
     Ok(Executed { settled, in_the_way: duplicated.or(in_the_way) })
 }
 
@@ -400,7 +411,7 @@ async fn settlement_of(
     ran: Ran,
 ) -> Judged {
     let now = tools.clock.now();
-    let refusal = deciding_refusal(tools, &ran).await;
+    let refusal = deciding_refusal(tools, &ran, started_at).await;
     let decision = decide(ran.outcome, refusal.as_ref(), claim.tally, &stage.spec.retry, now, draw());
     let attempt = AttemptRecord {
         number: decision.tally.attempts,
@@ -450,7 +461,7 @@ pub(crate) async fn tell_gate(tools: &Tools, answered: &Answered, well: bool) {
 }
 
 /// The refusal by which an attempt is judged: the gate's, or what the handler's own words do to the site.
-pub(crate) async fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal> {
+pub(crate) async fn deciding_refusal(tools: &Tools, ran: &Ran, started_at: Timestamp) -> Option<Refusal> {
     let of_gate = ran.ended.refusal.clone();
     let site = || ran.ended.last_url.as_deref().map(site_of).unwrap_or_default();
     match (&ran.outcome, ran.ended.in_gate) {
@@ -463,6 +474,14 @@ pub(crate) async fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal
             let url = ran.ended.last_url.as_deref()?;
             let after = tools.gate.block(url, text).await;
             Some(Refusal { kind: RefusalKind::Blocked, about: site(), message: text.clone(), after: Some(after) })
+        }
+        (Outcome::Stage(StageError::LoginRequired(text)), _) => {
+            if of_gate.as_ref().is_some_and(|refusal| refusal.kind == RefusalKind::LoginRequired) {
+                // The gate has seen it itself, and renewed what could be.
+                return of_gate;
+            }
+            let url = ran.ended.last_url.as_deref()?;
+            Some(tools.gate.login_required(url, text, started_at).await)
         }
         (Outcome::Timeout(text), Some(CallPhase::Waits)) => Some(Refusal {
             kind: RefusalKind::RateLimited,
