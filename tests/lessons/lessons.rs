@@ -3,6 +3,7 @@
 mod budgets;
 mod circuits;
 mod duplicates;
+mod endpoints;
 mod engine;
 mod guarded;
 mod ideas;

@@ -64,6 +64,13 @@ pub(crate) async fn check(program: &dyn Program, global: &Global) -> Result<(), 
         }
     }
     text.push_str(&sites(&deployment));
+    for (site, endpoint) in deployment.ways_around_endpoints() {
+        let (file, line) = (global.file.display(), site.at.map_or(0, |at| at.line));
+        let (site, endpoint) = (site.pattern.section(), endpoint.policy.pattern.section());
+        eprintln!(
+            "warning: {file}:{line}: {site} opens the host of {endpoint} past its pacing\n  remove one of the two entries"
+        );
+    }
     match global.output {
         Format::Table => output::print(&text)?,
         Format::Json | Format::Jsonl => output::list(global.output, &documents, |_| String::new())?,
@@ -75,7 +82,8 @@ pub(crate) async fn check(program: &dyn Program, global: &Global) -> Result<(), 
 }
 
 fn sites(deployment: &Deployment) -> String {
-    let rows = deployment.sites.iter().map(|site| {
+    let endpoints = deployment.endpoints.iter().map(|endpoint| &endpoint.policy);
+    let rows = deployment.sites.iter().chain(endpoints).map(|site| {
         [
             site.pattern.to_string(),
             route(site),

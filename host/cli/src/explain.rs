@@ -1,7 +1,10 @@
 //! `tollgate check --url`: which policy an address gets, why, and who may ask for it.
 
 use serde_json::json;
-use tollgate_core::{spec::SiteSpec, time::Short};
+use tollgate_core::{
+    spec::{SitePattern, SiteSpec},
+    time::Short,
+};
 
 use crate::{
     CliError, Program,
@@ -15,7 +18,7 @@ pub(crate) async fn explain(program: &dyn Program, global: &Global, url: &str) -
     let explained = tollgate_engine::explain(&deployment, url).map_err(CliError::configuration)?;
     let file = global.file.display();
     let place = |site: &SiteSpec| match site.at {
-        Some(at) => format!("[site.\"{}\"], {file}:{}", site.pattern, at.line),
+        Some(at) => format!("{}, {file}:{}", site.pattern.section(), at.line),
         None => format!("the built-in policy for \"{}\"", site.pattern),
     };
     let site = &explained.site;
@@ -30,7 +33,9 @@ pub(crate) async fn explain(program: &dyn Program, global: &Global, url: &str) -
             "headers": headers, "jobs": jobs.collect::<Vec<_>>()});
         return output::list(global.output, &[document], |_| String::new());
     }
-    let why = if wider.is_empty() {
+    let why = if matches!(site.pattern, SitePattern::Endpoint(_)) {
+        "an endpoint's; nothing of it comes from [site.\"*\"]".to_owned()
+    } else if wider.is_empty() {
         "no other pattern covers it".to_owned()
     } else {
         format!("more specific than {}; what it doesn't say comes from [site.\"*\"]", wider.join(", "))

@@ -4,6 +4,7 @@
 //! filled in, every name resolved, and what a person may have to correct keeps its place in the file.
 
 pub mod diagnostic;
+pub mod endpoint;
 pub mod guard;
 pub mod parse;
 pub mod places;
@@ -28,6 +29,7 @@ use crate::{
 };
 
 pub use diagnostic::{Diagnostic, Place};
+pub use endpoint::{ENDPOINT_SCHEME, EndpointSpec};
 pub use guard::{GuardOutcome, GuardRule, GuardSpec};
 pub use parse::parse;
 pub use places::Places;
@@ -50,6 +52,8 @@ pub struct Deployment {
     pub proxies: Vec<ProxySpec>,
     /// `[site."PATTERN"]`, the most specific first, each complete.
     pub sites: Vec<SiteSpec>,
+    /// `[endpoint.NAME]`, by name.
+    pub endpoints: Vec<EndpointSpec>,
     /// `[session.NAME]`, by name.
     pub sessions: Vec<SessionSpec>,
     /// `[tool.NAME]`, by name.
@@ -141,7 +145,8 @@ pub struct ProxySpec {
     pub at: Place,
 }
 
-/// A host-name pattern: `*`, `*.example.com` (that name and all below it), or a name with an optional port.
+/// A host-name pattern: `*`, `*.example.com` (that name and all below it), or a name with an optional port; or an
+/// endpoint, which is reached by its name alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SitePattern {
     /// Everything.
@@ -155,6 +160,8 @@ pub enum SitePattern {
         /// Absent: any port.
         port: Option<u16>,
     },
+    /// The endpoint of that name: no URL's host falls under it.
+    Endpoint(String),
 }
 
 impl SitePattern {
@@ -172,6 +179,7 @@ impl SitePattern {
             Self::Host { host: name, port: only } => {
                 name.eq_ignore_ascii_case(host) && only.is_none_or(|only| only == port)
             }
+            Self::Endpoint(_) => false,
         }
     }
 
@@ -182,7 +190,16 @@ impl SitePattern {
             Self::Any => 0,
             Self::Below(domain) => 1 + domain.len(),
             Self::Host { port: None, .. } => 100_000,
-            Self::Host { port: Some(_), .. } => 100_001,
+            Self::Host { port: Some(_), .. } | Self::Endpoint(_) => 100_001,
+        }
+    }
+
+    /// The section of jobs.toml that says how it is reached.
+    #[must_use]
+    pub fn section(&self) -> String {
+        match self {
+            Self::Endpoint(name) => format!("[endpoint.{name}]"),
+            site => format!("[site.\"{site}\"]"),
         }
     }
 }
@@ -194,6 +211,7 @@ impl std::fmt::Display for SitePattern {
             Self::Below(domain) => write!(f, "*.{domain}"),
             Self::Host { host, port: None } => f.write_str(host),
             Self::Host { host, port: Some(port) } => write!(f, "{host}:{port}"),
+            Self::Endpoint(name) => write!(f, "endpoint {name}"),
         }
     }
 }

@@ -5,15 +5,40 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tollgate_core::spec::{Deployment, Route, SitePattern, SiteSpec};
 use url::{Host, Url};
 
-use crate::{Refused, gate::Caller};
+use crate::{Refused, endpoint, gate::Caller};
 
 /// An address that policy allows.
 #[derive(Debug, Clone)]
 pub(crate) struct Address {
+    /// As handlers and people see it.
     pub(crate) url: Url,
+    /// What is asked in its place, for an endpoint.
+    target: Option<Url>,
     /// Host name and port, as the site's state is kept by.
     pub(crate) authority: String,
     pub(crate) site: SiteSpec,
+}
+
+impl Address {
+    /// That of an endpoint, which is at `target`.
+    pub(crate) fn of_endpoint(url: Url, target: Url, authority: String, site: SiteSpec) -> Self {
+        Self { url, target: Some(target), authority, site }
+    }
+
+    /// Where it really is. Shown to no handler.
+    pub(crate) fn target(&self) -> &Url {
+        self.target.as_ref().unwrap_or(&self.url)
+    }
+
+    /// Whether it is asked over TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.target().scheme() == "https"
+    }
+
+    /// As messages call it.
+    pub(crate) fn host(&self) -> &str {
+        if self.target.is_some() { &self.authority } else { self.url.host_str().unwrap_or_default() }
+    }
 }
 
 /// Who named the address.
@@ -30,8 +55,8 @@ pub(crate) enum Named<'a> {
 /// Parses an address as a guest wrote it.
 pub(crate) fn parse(text: &str) -> Result<Url, Refused> {
     let url = Url::parse(text).map_err(|error| Refused::invalid(format!("{text:?} is no absolute URL: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(Refused::invalid(format!("{}: only http and https pass the gate", url.scheme())));
+    if !matches!(url.scheme(), "http" | "https") && !endpoint::is_named_by(&url) {
+        return Err(Refused::invalid(format!("{}: only http, https and endpoint pass the gate", url.scheme())));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Refused::invalid("a URL with a user or password: secrets stand in jobs.toml"));
@@ -46,6 +71,9 @@ pub(crate) fn decide(
     mut url: Url,
     named: Named<'_>,
 ) -> Result<Address, Refused> {
+    if endpoint::is_named_by(&url) {
+        return endpoint::decide(deployment, caller, url, named);
+    }
     url.set_fragment(None);
     let port = url.port_or_known_default().unwrap_or(0);
     let host = match url.host() {
@@ -59,12 +87,8 @@ pub(crate) fn decide(
         return Err(Refused::denied(format!("no site policy covers {name}; add [site.\"{name}\"] to jobs.toml")));
     };
     let is_asked = !matches!(named, Named::Host);
-    if let Some(jobs) = site.jobs.as_ref().filter(|jobs| is_asked && !jobs.contains(&caller.job)) {
-        let jobs = jobs.iter().map(|job| job.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(Refused::denied(format!(
-            "{name} is for {jobs}; add \"{}\" to `jobs` of [site.\"{}\"] in jobs.toml",
-            caller.job, site.pattern
-        )));
+    if is_asked {
+        check_jobs(caller, site, name)?;
     }
     if is_asked && !caller.allowed.is_empty() && !caller.allowed.iter().any(|pattern| pattern.matches(name, port)) {
         return Err(Refused::denied(format!(
@@ -89,7 +113,32 @@ pub(crate) fn decide(
             from.authority
         )));
     }
-    Ok(Address { url, authority, site: site.clone() })
+    Ok(Address { url, target: None, authority, site: site.clone() })
+}
+
+/// Whether a policy is for the job that asks for `name`.
+pub(crate) fn check_jobs(caller: &Caller, site: &SiteSpec, name: &str) -> Result<(), Refused> {
+    let Some(jobs) = site.jobs.as_ref().filter(|jobs| !jobs.contains(&caller.job)) else {
+        return Ok(());
+    };
+    let jobs = jobs.iter().map(|job| job.as_str()).collect::<Vec<_>>().join(", ");
+    let section = site.pattern.section();
+    Err(Refused::denied(format!("{name} is for {jobs}; add \"{}\" to `jobs` of {section} in jobs.toml", caller.job)))
+}
+
+/// Decides where a redirect from an address leads.
+pub(crate) fn next(
+    deployment: &Deployment,
+    caller: &Caller,
+    from: &Address,
+    location: &str,
+) -> Result<Address, Refused> {
+    if from.target.is_some() {
+        return endpoint::next(deployment, from, location);
+    }
+    let next = from.url.join(location);
+    let next = next.map_err(|error| Refused::invalid(format!("a redirect to {location:?}: {error}")))?;
+    decide(deployment, caller, parse(next.as_str())?, Named::Page(from))
 }
 
 /// Whether an address is this machine, or a network that isn't the world's.

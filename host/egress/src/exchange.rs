@@ -8,10 +8,10 @@ use reqwest::{
     Client, Method, StatusCode,
     header::{CONTENT_TYPE, HeaderMap},
 };
-use url::Url;
 
 use crate::{
     Refused,
+    address::Address,
     meter::Passage,
     own_word::{self, OwnWord},
     receive::Receive,
@@ -50,7 +50,9 @@ pub(crate) struct Incoming {
 pub(crate) enum ExchangeError {
     /// The connection to the proxy, to which the client is bound, could not be made.
     Proxy(String),
-    /// Connect, TLS, reset, a body that ends too soon.
+    /// No connection to the site itself, which is reached directly.
+    Unreached(String),
+    /// TLS, reset, a body that ends too soon; through a proxy, no connection to the site.
     Transport(String),
     /// The time ran out before there was any answer.
     NoAnswer(String),
@@ -64,8 +66,8 @@ pub(crate) enum ExchangeError {
     Spool(std::io::Error),
     /// The body isn't what was asked for; says what is wrong with it.
     Unfit(String),
-    /// A budget allows no more of it.
-    Budget(Box<Refused>),
+    /// A budget allows no more of it, or its endpoint is down.
+    Refused(Box<Refused>),
 }
 
 /// What a client goes through.
@@ -92,24 +94,25 @@ pub(crate) struct ExchangeLimits {
 /// Runs an exchange, counted on `passage`. The second part of an error is how many bytes of the body had come.
 pub(crate) async fn run(
     client: &Client,
-    url: &Url,
+    address: &Address,
     request: Outgoing,
     limits: ExchangeLimits,
     passage: &Passage,
     receive: &mut dyn Receive,
 ) -> Result<Incoming, (ExchangeError, u64)> {
     let deadline = tokio::time::Instant::now() + limits.time;
-    let late = |part: &str| format!("no {part} from {} within {:?}", host(url), limits.time);
+    let url = address.target();
+    let late = |part: &str| format!("no {part} from {} within {:?}", address.host(), limits.time);
     let mut builder = client.request(request.method, url.clone()).headers(request.headers);
     if let Some(body) = request.body {
         builder = builder.body(body);
     }
-    let request = builder.build().map_err(|error| (classify(&error, url, limits.via), 0))?;
+    let request = builder.build().map_err(|error| (classify(&error, address, limits.via), 0))?;
     let is_whole = limits.via == Via::Http && url.scheme() == "http";
     let form = Form { is_whole, login_bytes: if is_whole { limits.login_bytes } else { 0 } };
     let answer = tokio::time::timeout_at(deadline, wire::send(client, request, form, passage)).await;
     let answer = answer.map_err(|_| (ExchangeError::NoAnswer(late("answer")), 0))?;
-    let mut response = answer.map_err(|error| (classify(&error, url, limits.via), 0))?;
+    let mut response = answer.map_err(|error| (classify(&error, address, limits.via), 0))?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let mut received = 0;
     let is_wanted = receive.begin(status, &headers, limits.body_max).map_err(|error| (error, 0))?;
@@ -128,7 +131,7 @@ pub(crate) async fn run(
             // What has come is all that may. If it is all that there was, it is an answer like any other.
             Some(over) => match response.chunk().now_or_never() {
                 Some(Ok(None)) => Ok(Ok(None)),
-                _ => return Err((ExchangeError::Budget(Box::new(over)), received)),
+                _ => return Err((ExchangeError::Refused(Box::new(over)), received)),
             },
         };
         match chunk.map_err(|_| (ExchangeError::Timeout(late("end of the body")), received))? {
@@ -153,7 +156,7 @@ pub(crate) async fn run(
             }
             Ok(None) => return Ok(Incoming { status, headers, received, body: receive.whole(), head: head.into() }),
             Err(error) => {
-                let text = format!("{}: the body broke off: {}", host(url), chain(&error));
+                let text = format!("{}: the body broke off: {}", address.host(), chain(&error));
                 return Err((ExchangeError::Transport(text), received));
             }
         }
@@ -173,14 +176,17 @@ fn is_text(headers: &HeaderMap) -> bool {
 /// …"). Whatever the connection to the proxy itself meets, or that it doesn't take our credentials, is the proxy's; what
 /// it answers else to the wish for a tunnel, and TLS within it, may be the site's. A plain http request connects to
 /// an HTTP proxy alone, so an error of connecting is the proxy's.
-fn classify(error: &reqwest::Error, url: &Url, via: Via) -> ExchangeError {
+fn classify(error: &reqwest::Error, address: &Address, via: Via) -> ExchangeError {
     let said = chain(error);
-    let plain = via == Via::Http && url.scheme() == "http";
+    let plain = via == Via::Http && !address.is_secure();
     if via != Via::Direct && error.is_connect() && (plain || is_of_proxy(&said)) {
         return ExchangeError::Proxy(if said.contains(UNAUTHORIZED_WORDS) { UNAUTHORIZED.to_owned() } else { said });
     }
     let why = if said.contains(NO_TUNNEL_WORDS) { NO_TUNNEL } else { &said };
-    let text = format!("{}: {why}", host(url));
+    let text = format!("{}: {why}", address.host());
+    if via == Via::Direct && error.is_connect() {
+        return ExchangeError::Unreached(text);
+    }
     if error.is_timeout() { ExchangeError::NoAnswer(text) } else { ExchangeError::Transport(text) }
 }
 
@@ -190,7 +196,7 @@ pub(crate) const UNAUTHORIZED: &str =
 /// How hyper-util says that.
 const UNAUTHORIZED_WORDS: &str = "proxy authorization required";
 /// What is said of a site to which a proxy makes no tunnel; its status and page are lost.
-const NO_TUNNEL: &str = "the proxy can't connect to it, or may not: it made no tunnel";
+pub(crate) const NO_TUNNEL: &str = "the proxy can't connect to it, or may not: it made no tunnel";
 /// How hyper-util says that.
 const NO_TUNNEL_WORDS: &str = "tunnel error: unsuccessful";
 
@@ -236,10 +242,6 @@ pub(crate) async fn proxy_answers(client: &Client, url: &str, time: Duration) ->
             if replied && !is_of_proxy(&text) { Probed::Up } else { Probed::Silent }
         }
     }
-}
-
-fn host(url: &Url) -> &str {
-    url.host_str().unwrap_or_default()
 }
 
 /// An error with its causes, without the URL, which may be long.

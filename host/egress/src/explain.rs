@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tollgate_core::{
     JobName,
-    spec::{Deployment, GuardSpec, SiteSpec},
+    spec::{Deployment, GuardSpec, SitePattern, SiteSpec},
 };
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 /// What an address falls under.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explained {
-    /// Host name and port, as the site's state is kept by.
+    /// Host name and port, as the site's state is kept by; `endpoint NAME` of an endpoint.
     pub authority: String,
     /// Its policy.
     pub site: SiteSpec,
@@ -34,9 +34,10 @@ pub fn explain(deployment: &Deployment, callers: &[Caller], url: &str) -> Result
     let anyone = Caller::of(JobName::new("anyone").map_err(|error| error.to_string())?, Vec::new());
     let decided = address::decide(deployment, &anyone, parsed.clone(), Named::Host);
     let decided = decided.map_err(|refused| refused.error.to_string())?;
+    let is_endpoint = matches!(decided.site.pattern, SitePattern::Endpoint(_));
     let (host, port) = decided.authority.rsplit_once(':').unwrap_or((&decided.authority, "0"));
     let port = port.parse().unwrap_or(0);
-    let matching = deployment.sites.iter().filter(|site| site.pattern.matches(host, port));
+    let matching = deployment.sites.iter().filter(|site| !is_endpoint && site.pattern.matches(host, port));
     let wider = matching.filter(|site| site.pattern != decided.site.pattern).cloned().collect();
     let jobs = callers.iter().map(|caller| {
         let refused = address::decide(deployment, caller, parsed.clone(), Named::Caller).err();

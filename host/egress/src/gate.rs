@@ -28,6 +28,7 @@ use crate::{
     GateError, GateStatus, Refused,
     address::{self, Address, Named},
     archive::Archives,
+    endpoint::{self, Endpoints},
     error::refusal,
     exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Probed, Via},
     guard::{self, GUARDED_BYTES_MAX, Guarded},
@@ -145,6 +146,7 @@ pub struct Gate {
     pub(crate) options: GateOptions,
     proxies: BTreeMap<String, Proxy>,
     direct: Client,
+    endpoints: Endpoints,
     pub(crate) sites: Sites,
     /// Requests over proxies that take turns.
     turns: AtomicUsize,
@@ -174,13 +176,27 @@ impl Gate {
         spool::prepare(&options.spool).map_err(GateError::Spool)?;
         let proxies = deployment.proxies.iter().map(|proxy| (proxy.name.clone(), Proxy::new(proxy.clone()))).collect();
         let direct = route::direct().map_err(GateError::Client)?;
+        let endpoints = Endpoints::new(deployment).map_err(GateError::Client)?;
         let sites = Sites::new(std::mem::take(&mut options.remembered));
         let spent = std::mem::take(&mut options.spent);
         let meters = Meters::new(deployment, options.clock.clone(), options.memory.clone(), spent);
         let (turns, archives, guarding) = (AtomicUsize::new(0), Archives::default(), Guarding::default());
         let sessions = Sessions::new(deployment, options.sessions.clone());
         let deployment = deployment.clone();
-        Ok(Arc::new(Self { deployment, options, proxies, direct, sites, turns, archives, guarding, sessions, meters }))
+        let gate = Self {
+            deployment,
+            options,
+            proxies,
+            direct,
+            endpoints,
+            sites,
+            turns,
+            archives,
+            guarding,
+            sessions,
+            meters,
+        };
+        Ok(Arc::new(gate))
     }
 
     /// Sends a request by the policy of its site, following redirects as far as policy allows each.
@@ -242,10 +258,7 @@ impl Gate {
                 let text = format!("{asked} redirected {HOPS_MAX} times");
                 return Err(Refused::transport(&address.authority, text).after(received).into());
             }
-            let next = address.url.join(&location);
-            let next = next.map_err(|error| Refused::invalid(format!("a redirect to {location:?}: {error}")));
-            let next = next.and_then(|next| address::parse(next.as_str()));
-            let next = next.and_then(|next| address::decide(&self.deployment, caller, next, Named::Page(&address)));
+            let next = address::next(&self.deployment, caller, &address, &location);
             let next = next.map_err(|refused| refused.after(received))?;
             outgoing = follow(outgoing, incoming.status);
             address = next;
@@ -277,6 +290,7 @@ impl Gate {
         }
         let site = self.sites.get(&address.authority, &address.site, clock.now());
         let mut slot = site.enter(&address.site, clock, caller.held.attempt()).await?;
+        let standing = self.endpoints.admit(address, clock.now())?;
         let mut refused = Refused::denied(format!("site {} names no proxy", address.site.pattern));
         for way in ways {
             let admitted = match way.proxy.map(|proxy| proxy.admit(clock.now())).transpose() {
@@ -286,7 +300,7 @@ impl Gate {
                     continue;
                 }
             };
-            let (is_secure, is_socks) = (address.url.scheme() == "https", way.via == Via::Socks);
+            let (is_secure, is_socks) = (address.is_secure(), way.via == Via::Socks);
             let proxy = way.proxy.map(Proxy::name);
             let passage = match self.meters.admit(&address.site.pattern.to_string(), proxy, (is_secure, is_socks)) {
                 Ok(passage) => passage,
@@ -303,7 +317,8 @@ impl Gate {
                 via: way.via,
                 login_bytes: way.login_bytes,
             };
-            let answer = exchange::run(&way.client, &address.url, request.clone(), limits, &passage, receive).await;
+            let answer = exchange::run(&way.client, address, request.clone(), limits, &passage, receive).await;
+            let answer = endpoint::judge(standing.as_ref(), answer, clock.now()).await;
             match (answer, admitted) {
                 // It was not even reached: nothing was sent, and another may do it.
                 (Err((ExchangeError::Proxy(reason), _)), Some(admitted)) => {
@@ -334,7 +349,7 @@ impl Gate {
             Ok(incoming) => {
                 site.received(incoming.received);
                 if let Some(admitted) = &admitted {
-                    if via == Via::Http && address.url.scheme() == "http" {
+                    if via == Via::Http && !address.is_secure() {
                         admitted.heard(&incoming.headers);
                     }
                     let judged = self.judge_proxy(address, via, admitted, &incoming).await;
@@ -352,10 +367,12 @@ impl Gate {
 
     /// How an address may be reached, in the order in which the ways are tried; an error if all are shut.
     pub(crate) fn ways(&self, address: &Address) -> Result<Vec<Way<'_>>, Refused> {
+        self.endpoints.check(address, self.options.clock.now())?;
         self.meters.check_site(&address.site.pattern.to_string())?;
         match &address.site.route {
             Route::Direct => {
-                Ok(vec![Way { client: self.direct.clone(), via: Via::Direct, login_bytes: 0, proxy: None }])
+                let client = self.endpoints.client(address).unwrap_or_else(|| self.direct.clone());
+                Ok(vec![Way { client, via: Via::Direct, login_bytes: 0, proxy: None }])
             }
             Route::Proxy(names, rotation) => self.ways_through(names, *rotation, address),
             Route::Unset => {
@@ -388,7 +405,7 @@ impl Gate {
             let open = self.meters.check_proxy(name);
             match open.and_then(|()| proxy.client(&self.options.base, self.options.clock.now())) {
                 Ok(ProxyClient { client, fresh, via, login_bytes }) => {
-                    let is_fresh = proxy.closes_unsaid() && address.url.scheme() == "http";
+                    let is_fresh = proxy.closes_unsaid() && !address.is_secure();
                     let client = if is_fresh { fresh } else { client };
                     ways.push(Way { client, via, login_bytes, proxy: Some(proxy) });
                 }
@@ -410,8 +427,8 @@ impl Gate {
         admitted: &Admitted<'_>,
         incoming: &Incoming,
     ) -> Result<(), Refused> {
-        let may_be_its_own = incoming.status == 407 && via == Via::Http && address.url.scheme() == "http";
-        let may_answer = admitted.may_answer(address.url.scheme() == "https");
+        let may_be_its_own = incoming.status == 407 && via == Via::Http && !address.is_secure();
+        let may_answer = admitted.may_answer(address.is_secure());
         let word = own_word::read(incoming.status, &incoming.headers).filter(|_| may_answer);
         let asks_credentials = may_be_its_own || word == Some(OwnWord::Unauthorized);
         if asks_credentials && admitted.answers().await != Probed::Up {
@@ -472,7 +489,7 @@ impl Gate {
         let (about, memory) = (&address.authority, &*self.options.memory);
         let reason = format!("{about} answered {status}: {guarded}");
         // The proxy's own page: uncounted, and the site isn't left alone for it.
-        let is_secure = address.url.scheme() == "https";
+        let is_secure = address.is_secure();
         if let Some(proxy) = proxy.filter(|proxy| guarded.is_proxys && proxy.may_answer(is_secure)) {
             return Refused::down(proxy.name(), format!("proxy {}: {reason}", proxy.name()), wait(None, address));
         }
@@ -501,7 +518,7 @@ impl Gate {
         match (error, proxy) {
             (ExchangeError::Proxy(reason), Some(proxy)) => proxy.failed(&reason, self.options.clock.now()),
             (ExchangeError::Proxy(reason), None) => Refused::transport(about, reason),
-            (ExchangeError::Transport(text), _) => {
+            (ExchangeError::Transport(text) | ExchangeError::Unreached(text), _) => {
                 self.down(proxy, &text).await.unwrap_or_else(|| Refused::transport(about, text))
             }
             (ExchangeError::NoAnswer(text), _) => {
@@ -513,7 +530,7 @@ impl Gate {
                 tracing::warn!(site = about, left, "an attempt holds as many bytes of responses as it may");
                 Refused::too_large(left)
             }
-            (ExchangeError::Budget(over), _) => *over,
+            (ExchangeError::Refused(refused), _) => *refused,
             (ExchangeError::Spool(error), _) => Refused::storage(&error),
             (ExchangeError::Unfit(text), _) => Refused::unfit(HttpError::Other(text)),
         }
@@ -570,12 +587,11 @@ impl Gate {
     /// How the gate stands.
     #[must_use]
     pub fn status(&self) -> GateStatus {
-        GateStatus {
-            proxies: self.proxies.values().map(Proxy::status).collect(),
-            sites: self.sites.status(self.options.clock.now()),
-            guards: self.guarding.status(),
-            spending: self.meters.status(self.options.clock.now()),
-        }
+        let now = self.options.clock.now();
+        let mut sites = self.sites.status(now);
+        self.endpoints.tell(&mut sites, now);
+        let proxies = self.proxies.values().map(Proxy::status).collect();
+        GateStatus { proxies, sites, guards: self.guarding.status(), spending: self.meters.status(now) }
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn of_site(headers: &mut HeaderMap, site: &SiteSpec, base: &Path) -> 
     for (name, secret) in &site.headers {
         let unset = |why: String| {
             let text =
-                format!("the header {name} of [site.\"{}\"] can't be set, so nothing is sent: {why}", site.pattern);
+                format!("the header {name} of {} can't be set, so nothing is sent: {why}", site.pattern.section());
             Refused::down(&site.pattern.to_string(), text, UNSET_WAIT)
         };
         let value = secret::read(secret, base).map_err(unset)?;

@@ -4,11 +4,12 @@
 //! and is not cooling down (`site`), no budget of either is spent (`meter`), the exchange runs under limits and its body is spooled (`exchange`), and guards look
 //! at the answer (`guard`). Redirects are decided hop by hop, each as a request of its own. Members of remote archives
 //! (`archive`) are ranges, and each range is such a request. A tool passes the same way, and runs through its site's proxy
-//! (`tool`).
+//! (`tool`). A named endpoint (`endpoint`) is a site of its own, which no host name leads to.
 
 mod address;
 mod archive;
 mod copies;
+mod endpoint;
 mod error;
 mod exchange;
 mod explain;
@@ -18,6 +19,7 @@ mod guarding;
 mod headers;
 mod login;
 mod meter;
+mod outage;
 mod own_word;
 mod proxy;
 mod receive;

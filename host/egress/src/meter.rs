@@ -39,7 +39,7 @@ const RECORD_SIZE: u64 = 4 << 10;
 
 /// All that is counted.
 pub(crate) struct Meters {
-    /// By `proxy NAME` and `site PATTERN`: what is kept is found by it.
+    /// By `proxy NAME`, `site PATTERN` and `endpoint NAME`: what is kept is found by it.
     all: BTreeMap<String, Arc<Meter>>,
     keeper: Arc<Keeper>,
 }
@@ -104,7 +104,8 @@ impl Meters {
         });
         let mut spent: BTreeMap<String, Spending> = spent.into_iter().collect();
         let proxies = deployment.proxies.iter().map(|proxy| (proxy_key(&proxy.name), proxy.price, proxy.budget));
-        let sites = deployment.sites.iter().map(|site| (site_key(&site.pattern.to_string()), None, site.budget));
+        let sites = deployment.sites.iter().chain(deployment.endpoints.iter().map(|endpoint| &endpoint.policy));
+        let sites = sites.map(|site| (site_key(&site.pattern.to_string()), None, site.budget));
         let meters = proxies.chain(sites).map(|(name, price, budget)| {
             let spending = spent.remove(&name).unwrap_or_default();
             let state = Mutex::new(MeterState { spending, held: 0 });
@@ -179,7 +180,8 @@ fn proxy_key(name: &str) -> String {
 }
 
 fn site_key(pattern: &str) -> String {
-    format!("site {pattern}")
+    // An endpoint's pattern says so; no host has a space.
+    if pattern.starts_with("endpoint ") { pattern.to_owned() } else { format!("site {pattern}") }
 }
 
 impl Meter {

@@ -12,14 +12,11 @@ use tollgate_core::{Timestamp, spec::ProxySpec};
 use crate::{
     ProxyStatus, Refused,
     exchange::{self, Probed, Via},
+    outage::{Outages, Pass},
     route::{self, Keeping},
     secret,
 };
 
-/// How long a proxy is left alone after its first failure; doubled with each further one.
-const DOWN_FIRST: Duration = Duration::from_secs(1);
-/// Longest time that a proxy is left alone: how late its return is noticed.
-const DOWN_MAX: Duration = Duration::from_secs(30);
 /// How long work waits where no proxy is configured, or one that can't be used.
 pub(crate) const UNSET_WAIT: Duration = Duration::from_secs(30);
 /// Time for the proxy's own answer, when it is asked whether it is up.
@@ -30,6 +27,7 @@ const PROBE_URL: &str = "http://tollgate-probe.invalid/";
 /// A proxy of jobs.toml.
 pub(crate) struct Proxy {
     pub(crate) spec: ProxySpec,
+    outages: Outages,
     state: Mutex<ProxyState>,
 }
 
@@ -37,9 +35,6 @@ pub(crate) struct Proxy {
 struct ProxyState {
     /// The client, and the address and certificates that it was made for.
     client: Option<(Settings, ProxyClient)>,
-    down: Option<Down>,
-    /// How often it came back, or became another: what failed before then says nothing of it now.
-    era: u64,
     /// It closes connections after an answer that doesn't say so.
     closes_unsaid: bool,
     /// Why it can't be used at all: no address, or a wrong one.
@@ -71,36 +66,16 @@ pub(crate) struct ProxyClient {
     pub(crate) login_bytes: u64,
 }
 
-#[derive(Clone)]
-struct Down {
-    until: Timestamp,
-    /// How often in a row it was found down.
-    failures: u32,
-    reason: String,
-    /// One request is let through to see whether it is up again.
-    probing: bool,
-}
-
 /// A request that a proxy has been found fit for. Dropped while it is the probe, it leaves the place to the next.
 pub(crate) struct Admitted<'a> {
     proxy: &'a Proxy,
-    era: u64,
-    is_probe: bool,
-}
-
-impl Drop for Admitted<'_> {
-    fn drop(&mut self) {
-        if self.is_probe
-            && let Some(down) = &mut self.proxy.state().down
-        {
-            down.probing = false;
-        }
-    }
+    pass: Pass<'a>,
 }
 
 impl Proxy {
     pub(crate) fn new(spec: ProxySpec) -> Self {
-        Self { spec, state: Mutex::default() }
+        let outages = Outages::new(format!("proxy {}", spec.name), spec.name.clone());
+        Self { spec, outages, state: Mutex::default() }
     }
 
     /// Its name in jobs.toml.
@@ -115,10 +90,7 @@ impl Proxy {
     /// The client through this proxy, unless it is down or has no address.
     pub(crate) fn client(&self, base: &Path, now: Timestamp) -> Result<ProxyClient, Refused> {
         let client = self.made(base)?;
-        match &self.state().down {
-            Some(down) if down.until > now || down.probing => Err(self.is_down(down, now)),
-            _ => Ok(client),
-        }
+        self.outages.check(now).map(|()| client)
     }
 
     /// Whether a connection to it may be closed though nothing says so.
@@ -140,9 +112,8 @@ impl Proxy {
         let client = self.make(&settings).map_err(|message| self.unusable(message))?;
         let mut state = self.state();
         // Another address, another proxy: what was known of the old one says nothing.
-        state.down = None;
+        self.outages.replaced();
         state.closes_unsaid = false;
-        state.era += 1;
         state.client = Some((settings, client.clone()));
         Ok(client)
     }
@@ -191,29 +162,13 @@ impl Proxy {
         Refused::down(name, format!("proxy {name} can't be used, so nothing is sent: {message}"), UNSET_WAIT)
     }
 
-    fn is_down(&self, down: &Down, now: Timestamp) -> Refused {
-        let after = down.until.since(now).max(DOWN_FIRST);
-        Refused::down(&self.spec.name, format!("proxy {} is down: {}", self.spec.name, down.reason), after)
-    }
-
     /// Lets a request through. Refuses while the proxy is down, but for one at a time once its time is over.
     pub(crate) fn admit(&self, now: Timestamp) -> Result<Admitted<'_>, Refused> {
-        let mut state = self.state();
-        let era = state.era;
-        let is_probe = match &mut state.down {
-            Some(down) if down.until > now || down.probing => return Err(self.is_down(down, now)),
-            Some(down) => {
-                down.probing = true;
-                true
-            }
-            None => false,
-        };
-        Ok(Admitted { proxy: self, era, is_probe })
+        self.outages.admit(now).map(|pass| Admitted { proxy: self, pass })
     }
 
     pub(crate) fn status(&self) -> ProxyStatus {
-        let state = self.state();
-        let (down, unusable) = (state.down.clone(), state.unusable.clone());
+        let (down, unusable) = (self.outages.now(), self.state().unusable.clone());
         ProxyStatus {
             name: self.spec.name.clone(),
             down_until: down.as_ref().map(|down| down.until),
@@ -230,18 +185,7 @@ impl Admitted<'_> {
 
     /// The proxy did its part of this request. One that began before an outage says nothing of how it is now.
     pub(crate) fn up(&self) {
-        let is_down = self.proxy.state().down.is_some();
-        if self.is_probe || !is_down {
-            self.is_up();
-        }
-    }
-
-    fn is_up(&self) {
-        let mut state = self.proxy.state();
-        if state.down.take().is_some() {
-            state.era += 1;
-            tracing::info!(proxy = self.proxy.spec.name, "the proxy is up again");
-        }
+        self.pass.up();
     }
 
     /// Its answers show whether it closes connections after them without a word, as tinyproxy does.
@@ -261,7 +205,7 @@ impl Admitted<'_> {
             None => Probed::Silent,
         };
         if answers == Probed::Up {
-            self.is_up();
+            self.pass.is_up();
         }
         answers
     }
@@ -275,22 +219,7 @@ impl Admitted<'_> {
     /// The proxy failed: gives what the request is refused with. However many requests an outage meets, it counts once;
     /// one that began before the proxy came back marks it no more.
     pub(crate) fn failed(&self, reason: &str, now: Timestamp) -> Refused {
-        let mut state = self.proxy.state();
-        let name = &self.proxy.spec.name;
-        if state.era != self.era {
-            return Refused::down(name, format!("proxy {name} was down: {reason}"), DOWN_FIRST);
-        }
-        let failures = match &state.down {
-            Some(down) if !self.is_probe => return self.proxy.is_down(down, now),
-            Some(down) => down.failures + 1,
-            None => 1,
-        };
-        let wait = DOWN_FIRST.saturating_mul(1 << (failures - 1).min(6)).min(DOWN_MAX);
-        tracing::warn!(proxy = name, reason, "the proxy is down");
-        let down = Down { until: now.after(wait), failures, reason: reason.to_owned(), probing: false };
-        let refused = self.proxy.is_down(&down, now);
-        state.down = Some(down);
-        refused
+        self.pass.failed(reason, Duration::ZERO, now)
     }
 }
 
@@ -316,71 +245,6 @@ mod tests {
 
     use super::*;
 
-    fn proxy() -> Proxy {
-        let url = Secret::Literal("http://127.0.0.1:9".to_owned());
-        Proxy::new(ProxySpec {
-            name: "main".to_owned(),
-            url,
-            ca: None,
-            price: None,
-            budget: Budget::default(),
-            at: Place::default(),
-        })
-    }
-
-    fn down(proxy: &Proxy) -> Option<(Timestamp, u32)> {
-        proxy.state().down.as_ref().map(|down| (down.until, down.failures))
-    }
-
-    #[test]
-    fn an_outage_counts_once_however_many_requests_meet_it() {
-        let (proxy, now) = (proxy(), Timestamp(1_000));
-        let in_flight: Vec<_> = (0..5).map(|_| proxy.admit(now).ok().unwrap()).collect();
-        for request in &in_flight {
-            request.failed("refused", now);
-        }
-        assert_eq!(down(&proxy), Some((now.after(DOWN_FIRST), 1)));
-        let later = now.after(DOWN_FIRST);
-        let probe = proxy.admit(later).ok().unwrap();
-        assert!(proxy.admit(later).is_err(), "one probe at a time");
-        probe.failed("refused", later);
-        assert_eq!(down(&proxy), Some((later.after(DOWN_FIRST * 2), 2)));
-    }
-
-    #[test]
-    fn a_late_success_does_not_end_an_outage_that_began_after_it() {
-        let (proxy, now) = (proxy(), Timestamp(1_000));
-        let (early, late) = (proxy.admit(now).ok().unwrap(), proxy.admit(now).ok().unwrap());
-        early.failed("refused", now);
-        late.up();
-        assert_eq!(down(&proxy), Some((now.after(DOWN_FIRST), 1)));
-        proxy.admit(now.after(DOWN_FIRST)).ok().unwrap().up();
-        assert_eq!(down(&proxy), None);
-    }
-
-    #[test]
-    fn a_late_failure_does_not_mark_a_proxy_that_came_back() {
-        let (proxy, now) = (proxy(), Timestamp(1_000));
-        let (early, late) = (proxy.admit(now).ok().unwrap(), proxy.admit(now).ok().unwrap());
-        early.failed("refused", now);
-        proxy.admit(now.after(DOWN_FIRST)).ok().unwrap().up();
-        late.failed("refused", now.after(DOWN_FIRST));
-        assert_eq!(down(&proxy), None);
-    }
-
-    #[test]
-    fn a_probe_that_is_dropped_leaves_its_place_and_others_do_not() {
-        let (proxy, now) = (proxy(), Timestamp(1_000));
-        let (early, late) = (proxy.admit(now).ok().unwrap(), proxy.admit(now).ok().unwrap());
-        early.failed("refused", now);
-        let later = now.after(DOWN_FIRST);
-        let probe = proxy.admit(later).ok().unwrap();
-        drop(late);
-        assert!(proxy.admit(later).is_err());
-        drop(probe);
-        assert!(proxy.admit(later).is_ok());
-    }
-
     #[test]
     fn certificates_are_read_again_only_when_their_file_changes() {
         let folder = tempfile::tempdir().unwrap();
@@ -396,7 +260,7 @@ mod tests {
             budget: Budget::default(),
             at: Place::default(),
         });
-        let era = |proxy: &Proxy| proxy.state().era;
+        let era = |proxy: &Proxy| proxy.outages.era();
         assert!(proxy.client(folder.path(), Timestamp(1)).is_ok());
         assert!(proxy.client(folder.path(), Timestamp(1)).is_ok());
         assert_eq!(era(&proxy), 1, "the client is made once");

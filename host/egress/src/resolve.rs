@@ -10,20 +10,36 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::address::is_local_address;
 
-/// Resolver of the direct client.
+/// Resolver of a direct client.
 #[derive(Clone, Default)]
-pub(crate) struct PinnedResolver(Arc<Mutex<HashMap<String, Vec<SocketAddr>>>>);
+pub(crate) struct PinnedResolver {
+    pinned: Arc<Mutex<HashMap<String, Vec<SocketAddr>>>>,
+    /// Wherever a name leads: a person named it.
+    takes_any: bool,
+}
+
+impl PinnedResolver {
+    /// That of an endpoint, which may be anywhere.
+    pub(crate) fn of_endpoint() -> Self {
+        Self { takes_any: true, ..Self::default() }
+    }
+
+    /// Resolves anew from now on.
+    pub(crate) fn forget(&self) {
+        self.pinned.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
 
 impl Resolve for PinnedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let pinned = self.0.clone();
+        let (pinned, takes_any) = (self.pinned.clone(), self.takes_any);
         Box::pin(async move {
             let name = name.as_str().to_ascii_lowercase();
             let known = pinned.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
             let addresses = match known {
                 Some(addresses) => addresses,
                 None => {
-                    let addresses = checked(&name).await?;
+                    let addresses = checked(&name, takes_any).await?;
                     pinned.lock().unwrap_or_else(PoisonError::into_inner).insert(name, addresses.clone());
                     addresses
                 }
@@ -33,12 +49,12 @@ impl Resolve for PinnedResolver {
     }
 }
 
-/// The addresses of a name: local ones for `localhost` alone, so that a name of the world can't lead inside.
-async fn checked(name: &str) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
+/// The addresses of a name: local ones for `localhost` alone, so that a name of the world can't lead inside; or any.
+async fn checked(name: &str, takes_any: bool) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
     let is_local_name = name == "localhost" || name.ends_with(".localhost");
     let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
     let fitting: Vec<SocketAddr> =
-        found.iter().copied().filter(|address| is_local_address(address.ip()) == is_local_name).collect();
+        found.iter().copied().filter(|address| takes_any || is_local_address(address.ip()) == is_local_name).collect();
     if fitting.is_empty() {
         return Err(format!("{name} resolves to {found:?}, which its policy doesn't allow").into());
     }

@@ -54,6 +54,12 @@ pub(crate) fn through_proxy(url: &str, ca: Option<&str>, keeping: Keeping) -> Re
     builder.build().map_err(|error| format!("no client can be made: {error}"))
 }
 
+/// The client of an endpoint: wherever its name leads, within `connect_time`.
+pub(crate) fn to_endpoint(pinned: PinnedResolver, connect_time: Duration) -> Result<Client, String> {
+    let client = builder().dns_resolver(pinned).connect_timeout(connect_time).build();
+    client.map_err(|error| error.to_string())
+}
+
 /// The client that goes out from this machine's own address, for the exact names that jobs.toml lists.
 pub(crate) fn direct() -> Result<Client, String> {
     let client = builder().dns_resolver(PinnedResolver::default()).build();

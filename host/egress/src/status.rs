@@ -36,7 +36,7 @@ pub struct GuardHits {
 /// What a proxy or a site spends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeterStatus {
-    /// `proxy NAME` or `site PATTERN`.
+    /// `proxy NAME`, `site PATTERN` or `endpoint NAME`.
     pub name: String,
     /// Bytes today, both ways, as they were transferred.
     pub bytes_today: u64,
@@ -70,7 +70,7 @@ pub struct BudgetStatus {
 impl MeterStatus {
     pub(crate) fn new(name: &str, (day, month): (Spent, Spent), budget: Budget, price: Option<Price>) -> Self {
         // A site's bytes cost what the proxies that they came through ask.
-        let is_priced = price.is_some() || (name.starts_with("site ") && month.money > NanoUsd::ZERO);
+        let is_priced = price.is_some() || (!name.starts_with("proxy ") && month.money > NanoUsd::ZERO);
         let budgets = budget.limits().map(|(kind, limit)| {
             let spent = if kind == PeriodKind::Day { day } else { month };
             let left = match limit {
@@ -124,7 +124,7 @@ pub struct ProxyStatus {
 /// How a site stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteStatus {
-    /// Host name and port.
+    /// Host name and port, or `endpoint NAME`.
     pub site: String,
     /// Requests sent.
     pub requests: u64,

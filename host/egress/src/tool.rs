@@ -36,6 +36,7 @@ use self::{
 use crate::{
     Caller, Gate, Hop, Refused, Told,
     address::{self, Address, Named},
+    endpoint,
     error::refusal,
     gate::{self, COOL_DOWN_MIN},
     proxy::{Admitted, Proxy},
@@ -142,6 +143,12 @@ impl Gate {
             (None, None) => Ok(None),
             (Some(url), Some(_)) => {
                 let url = address::parse(url)?;
+                if endpoint::is_named_by(&url) {
+                    return Err(ToolRefused::denied(format!(
+                        "tool {} can't reach an endpoint: it would pass its pacing by; fetch it, and pass the file",
+                        tool.name
+                    )));
+                }
                 Ok(Some(address::decide(&self.deployment, caller, url, Named::Caller)?))
             }
             (Some(_), None) => Err(ToolRefused::denied(format!(

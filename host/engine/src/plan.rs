@@ -318,7 +318,7 @@ pub(crate) fn hosts(spec: &JobSpec) -> Option<Vec<SitePattern>> {
     if grants.iter().any(|grant| grant.names.is_empty()) {
         return Some(Vec::new());
     }
-    Some(grants.iter().flat_map(|grant| grant.names.iter()).filter_map(|name| SitePattern::parse(name)).collect())
+    Some(grants.iter().flat_map(|grant| grant.names.iter()).filter_map(|name| SitePattern::of_grant(name)).collect())
 }
 
 /// Wall-clock time of one page of discovery.

@@ -25,6 +25,7 @@ use crate::{
 
 mod amounts;
 mod budgets;
+mod endpoints;
 mod guards;
 mod sessions;
 mod sites;
@@ -140,18 +141,22 @@ impl Reader<'_> {
     fn deployment(&mut self, raw: RawFile) -> Deployment {
         let host = self.host(&raw.host);
         let proxies: Vec<ProxySpec> = raw.proxy.iter().map(|(name, proxy)| self.proxy(name, proxy)).collect();
-        let sites = self.sites(&raw.site, Known { proxies: &proxies, jobs: &raw.job, sessions: &raw.session });
+        let known = Known { proxies: &proxies, jobs: &raw.job, sessions: &raw.session };
+        let sites = self.sites(&raw.site, known);
+        let endpoints = self.endpoints(&raw.endpoint, known);
         let sessions = self.sessions(&raw.session, &sites);
         let tools = raw.tool.iter().filter_map(|(name, tool)| self.tool(name, tool)).collect();
         let mut jobs: Vec<(usize, JobSpec)> = Vec::new();
         for (name, job) in &raw.job {
             self.granted_tools(job.as_ref(), &raw.tool);
+            self.granted_endpoints(job.as_ref(), &raw.endpoint);
             if let Some(spec) = self.job(name, job) {
                 jobs.push((job.span().start, spec));
             }
         }
         jobs.sort_by_key(|(start, _)| *start);
-        Deployment { host, proxies, sites, sessions, tools, jobs: jobs.into_iter().map(|(_, job)| job).collect() }
+        let jobs = jobs.into_iter().map(|(_, job)| job).collect();
+        Deployment { host, proxies, sites, endpoints, sessions, tools, jobs }
     }
 
     fn host(&mut self, raw: &RawHost) -> HostSpec {

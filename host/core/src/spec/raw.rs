@@ -25,6 +25,8 @@ pub(super) struct RawFile {
     #[serde(default)]
     pub(super) site: BTreeMap<String, Spanned<RawSite>>,
     #[serde(default)]
+    pub(super) endpoint: BTreeMap<String, Spanned<RawEndpoint>>,
+    #[serde(default)]
     pub(super) session: BTreeMap<String, Spanned<RawSession>>,
     #[serde(default)]
     pub(super) tool: BTreeMap<String, Spanned<RawTool>>,
@@ -180,6 +182,24 @@ pub(super) struct RawSite {
     pub(super) guard_builtin: Option<Spanned<bool>>,
     pub(super) session: Option<Spanned<String>>,
     pub(super) duplicates: Option<Spanned<RawAmount>>,
+}
+
+/// `[endpoint.NAME]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [endpoint.NAME]")]
+pub(super) struct RawEndpoint {
+    pub(super) url: Spanned<String>,
+    pub(super) proxy: Option<Spanned<RawOneOrMany>>,
+    pub(super) rate: Option<Spanned<RawAmount>>,
+    pub(super) burst: Option<Spanned<RawAmount>>,
+    pub(super) concurrency: Option<Spanned<RawAmount>>,
+    pub(super) timeout: Option<Spanned<RawAmount>>,
+    pub(super) body_max: Option<Spanned<RawAmount>>,
+    pub(super) cool_down: Option<Spanned<RawAmount>>,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, Spanned<RawSecret>>,
+    pub(super) jobs: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) budget: Option<Spanned<RawBudget>>,
 }
 
 /// `[session.NAME]`.

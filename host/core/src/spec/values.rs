@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::SitePattern;
-use crate::handler::{Capability, Grant};
+use crate::{
+    handler::{Capability, Grant},
+    ids::JobName,
+};
 
 /// Reads `30/min`, `6/s`, `100/h`: the time between two requests.
 pub(super) fn parse_rate(text: &str) -> Result<Duration, String> {
@@ -52,8 +55,10 @@ pub(super) fn parse_grant(text: &str) -> Result<Grant, String> {
         Capability::from_word(word).ok_or_else(|| format!("{word:?} is no capability; there are {}", known()))?;
     let names: Vec<String> = words.map(ToOwned::to_owned).collect();
     match capability {
-        Capability::Http => match names.iter().find(|name| SitePattern::parse(name).is_none()) {
-            Some(name) => Err(format!("{name:?} is no host pattern; write \"example.com\" or \"*.example.com\"")),
+        Capability::Http => match names.iter().find(|name| SitePattern::of_grant(name).is_none()) {
+            Some(name) => Err(format!(
+                "{name:?} is no host pattern; write \"example.com\", \"*.example.com\" or \"endpoint:NAME\""
+            )),
             None => Ok(Grant { capability, names }),
         },
         Capability::Artifacts | Capability::State | Capability::Log if names.is_empty() => {
@@ -87,6 +92,18 @@ impl SitePattern {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let is_address = bare.parse::<std::net::IpAddr>().is_ok();
         (is_address || is_name(bare)).then(|| Self::Host { host: bare.to_ascii_lowercase(), port })
+    }
+}
+
+impl SitePattern {
+    /// Reads what a grant may name: a host pattern, or `endpoint:NAME`, whose name begins with a letter as no port does.
+    #[must_use]
+    pub fn of_grant(text: &str) -> Option<Self> {
+        let endpoint = text.strip_prefix("endpoint:").filter(|name| name.starts_with(|c: char| !c.is_ascii_digit()));
+        match endpoint {
+            Some(name) => JobName::new(name).ok().map(|name| Self::Endpoint(name.as_str().to_owned())),
+            None => Self::parse(text),
+        }
     }
 }
 

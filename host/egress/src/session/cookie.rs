@@ -83,6 +83,7 @@ impl Cookie {
     pub(super) fn is_for_site(&self, pattern: &SitePattern) -> bool {
         match pattern {
             SitePattern::Any => true,
+            SitePattern::Endpoint(_) => false,
             SitePattern::Host { host, .. } => self.is_for_host(host),
             SitePattern::Below(domain) => {
                 is_within(&self.domain, domain) || (!self.is_host_only && is_within(domain, &self.domain))

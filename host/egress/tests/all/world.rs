@@ -56,11 +56,16 @@ impl World {
 
     /// A gate over a small internet that is there.
     pub(crate) fn over(sim: Sim, proxy: &str, more: &str) -> Self {
+        Self::over_at(sim, proxy, more, Arc::new(Still))
+    }
+
+    /// The same with a clock of the test's.
+    pub(crate) fn over_at(sim: Sim, proxy: &str, more: &str, clock: Arc<dyn Clock>) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         sim.write_ca(scratch.path().join("ca.pem")).unwrap();
         let text = format!("[proxy.main]\nurl = \"{}\"\nca = \"ca.pem\"\n{more}", proxy);
         let deployment = spec::parse(&text, "jobs.toml").unwrap();
-        let (spool, clock, base) = (scratch.path().join("spool"), Arc::new(Still), scratch.path().to_owned());
+        let (spool, base) = (scratch.path().join("spool"), scratch.path().to_owned());
         let sessions = scratch.path().join("sessions");
         let (memory, remembered, spent) = (Arc::new(NoMemory), Vec::new(), Vec::new());
         let options = GateOptions { spool, clock, base, memory, sessions, remembered, spent };

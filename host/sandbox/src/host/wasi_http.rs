@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, StreamBody};
 use tollgate_core::{
     JobName,
     http::{HttpError, HttpRequest},
+    spec::ENDPOINT_SCHEME,
 };
 use wasmtime::{
     StoreContextMut,
@@ -120,6 +121,10 @@ impl WasiHttpHooks for Sender {
 
     fn set_host_header(&mut self) -> bool {
         false
+    }
+
+    fn is_supported_scheme(&mut self, scheme: &http::uri::Scheme) -> bool {
+        matches!(scheme.as_str(), "http" | "https" | ENDPOINT_SCHEME)
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {

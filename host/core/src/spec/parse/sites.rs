@@ -75,7 +75,7 @@ impl Reader<'_> {
     }
 
     /// A site's policy: its own words, else those of `*`, else the defaults.
-    fn site(
+    pub(super) fn site(
         &mut self,
         pattern: SitePattern,
         own: Option<&Spanned<RawSite>>,
