@@ -1,5 +1,7 @@
 //! Runs one claimed task to its settlement.
 
+mod check;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -121,7 +123,7 @@ async fn run_and_settle(
     // What the guest was given is needed no more, and others may run before the disk has answered.
     claim.inputs.clear();
     claim.data = JsonObject::nest([]);
-    if !matches!(settlement.verdict, Verdict::Failed(_) | Verdict::Later { .. }) {
+    if settlement.refused.is_none() && !matches!(settlement.verdict, Verdict::Failed(_) | Verdict::Later { .. }) {
         ended_well();
     }
     let (settled, duplicated) = settle(tools, job, stage, &claim, settlement).await?;
@@ -140,6 +142,9 @@ async fn attempt(
     claim: &Claim,
     started_at: Timestamp,
 ) -> Result<Judged, StoreError> {
+    if let Some(check) = &stage.check {
+        return check::attempt(tools, job, stage, check, claim, started_at).await;
+    }
     let ran = match condition(stage, claim) {
         Err(message) => Ran::nothing(Outcome::Stage(StageError::Failed(message))),
         Ok(Some(reason)) => {
@@ -306,6 +311,7 @@ fn skipped(claim: &Claim, reason: SkipReason, now: Timestamp) -> Settlement {
         artifacts: Vec::new(),
         pages: Vec::new(),
         take_back: None,
+        refused: None,
         pause: None,
         now,
     }
@@ -439,6 +445,7 @@ async fn settlement_of(
         artifacts: ran.ended.artifacts,
         pages: ran.ended.pages,
         take_back: None,
+        refused: None,
         now,
     };
     Judged { settlement, in_the_way, well }
