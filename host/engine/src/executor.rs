@@ -36,7 +36,7 @@ pub(crate) struct Tools {
 struct Judged {
     settlement: Settlement,
     in_the_way: Option<InTheWay>,
-    /// Of what ended well: the gate is told of it once it is settled.
+    /// Of what ended well: the gate is told of it once nobody can refuse it any more.
     well: Option<Answered>,
 }
 
@@ -123,14 +123,26 @@ async fn run_and_settle(
     // What the guest was given is needed no more, and others may run before the disk has answered.
     claim.inputs.clear();
     claim.data = JsonObject::nest([]);
-    if settlement.refused.is_none() && !matches!(settlement.verdict, Verdict::Failed(_) | Verdict::Later { .. }) {
+    let is_well =
+        settlement.refused.is_none() && !matches!(settlement.verdict, Verdict::Failed(_) | Verdict::Later { .. });
+    // Of a page that several items may have been served, only the store knows whether it is one.
+    let may_be_refused = settlement.pages.iter().any(|page| page.copy.is_some());
+    let tell = async |well: Option<Answered>| {
+        if let Some(well) = well {
+            tell_gate(tools, &well, true).await;
+        }
+    };
+    if may_be_refused {
+        let (settled, duplicated) = settle(tools, job, stage, &claim, settlement).await?;
+        tell(well.filter(|_| duplicated.is_none())).await;
+        return Ok(Executed { settled, in_the_way: duplicated.or(in_the_way) });
+    }
+    // Before the next one begins, which may want the same site.
+    tell(well).await;
+    if is_well {
         ended_well();
     }
     let (settled, duplicated) = settle(tools, job, stage, &claim, settlement).await?;
-    // Not before: of a page that several items were served, only the store knows that it is none.
-    if let Some(well) = well.filter(|_| duplicated.is_none()) {
-        tell_gate(tools, &well, true).await;
-    }
     Ok(Executed { settled, in_the_way: duplicated.or(in_the_way) })
 }
 

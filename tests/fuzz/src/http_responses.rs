@@ -174,7 +174,7 @@ mod tests {
             ("moved-inside", "on this machine"),
             ("cut", "broke off"),
             ("tunnel", "http.example"),
-            ("no-tunnel", "unsuccessful"),
+            ("no-tunnel", "made no tunnel"),
             ("proxy-wants-password", "407"),
             ("socks-refused", "SOCKS"),
         ] {

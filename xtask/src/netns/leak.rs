@@ -3,7 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -59,7 +59,7 @@ pub(crate) fn leak(args: &[String]) -> Result<()> {
 impl Leaks {
     /// Has the host's namespace leak.
     pub(super) fn let_out(&self) -> Result<()> {
-        let mut leak = world::in_host(PathBuf::from(std::env::current_exe()?));
+        let mut leak = world::in_host(std::env::current_exe()?);
         leak.arg(LEAK).args([self.site.to_string(), self.trap.to_string()]);
         let status = leak.status().context("the leaks")?;
         ensure!(status.success(), "the leaks ended with {status}");

@@ -21,7 +21,7 @@ pub(crate) enum Doubt {
 
 impl Gate {
     /// A site, by host name and port, served several items one and the same page. `began`: when the request for it was yet
-    /// to be sent.
+    /// to be sent. A session that is not older may be a newer one than the page was fetched with.
     pub(crate) async fn doubt_session(&self, site: &str, began: Timestamp) -> Doubt {
         let Some(session) = self.session_of(site) else {
             return Doubt::NoSession;
@@ -29,7 +29,7 @@ impl Gate {
         {
             let mut state = session.state();
             let is_doubted = state.is_doubted;
-            let Some(current) = state.current.as_mut().filter(|current| current.since <= began && !current.is_over)
+            let Some(current) = state.current.as_mut().filter(|current| current.since < began && !current.is_over)
             else {
                 return Doubt::Renewed;
             };

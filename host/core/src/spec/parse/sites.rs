@@ -103,7 +103,7 @@ impl Reader<'_> {
             headers: self.headers(raw, base),
             budget: self.sites_budget(raw.budget.as_ref().or(base.budget.as_ref())),
             guard: Arc::new(self.guards(raw, base)),
-            duplicates: self.duplicates(mine_or(|site| &site.duplicates).as_ref()),
+            duplicates: self.duplicates(mine_or(|site| &site.duplicates).as_ref(), raw.session.is_some()),
             jobs: jobs.map(|jobs| jobs.as_ref().iter().filter_map(|name| self.known_job(name, known)).collect()),
             session: self.session_of_site(&pattern, raw, known.sessions),
             at: own.map(|own| self.place(own.span())),
@@ -111,9 +111,11 @@ impl Reader<'_> {
         }
     }
 
-    /// How many items may share a page; `false` and 0 say that nobody looks.
-    fn duplicates(&mut self, value: Option<&Spanned<RawAmount>>) -> Option<u32> {
+    /// How many items may share a page; `false` and 0 say that nobody looks. Nor does anybody of himself where no session can
+    /// expire: the pages of many a catalogue differ in their figures alone.
+    fn duplicates(&mut self, value: Option<&Spanned<RawAmount>>, has_session: bool) -> Option<u32> {
         match value.map(|value| (value.span(), value.as_ref())) {
+            None if !has_session => None,
             Some((_, RawAmount::Whole(0))) => None,
             Some((_, RawAmount::Other(word))) if word == "false" => None,
             Some((span, amount @ (RawAmount::Other(_) | RawAmount::Text(_)))) => {

@@ -165,7 +165,10 @@ fn s11_how_many_items_may_share_a_page_is_a_number_or_false() {
         let said = read(line).unwrap_err()[0].to_string();
         assert!(said.contains("duplicates is ") && said.contains("1 to 100"), "{line}: {said}");
     }
-    assert!(parse("", "jobs.toml").unwrap().sites[0].duplicates.is_some(), "somebody looks");
+    let text = "[session.a]\nfile = \"a.txt\"\n[site.\"a.example\"]\nsession = \"a\"\n";
+    let deployment = parse(text, "jobs.toml").unwrap();
+    assert_eq!(deployment.site("a.example", 443).unwrap().duplicates, Some(10), "its session may expire");
+    assert_eq!(deployment.site("b.example", 443).unwrap().duplicates, None);
 }
 
 #[test]

@@ -109,7 +109,7 @@ async fn s11_a_session_that_the_engine_calls_expired_is_renewed_by_the_next_requ
     let page = world.get(IDEA).await.unwrap().body.bytes().await.unwrap();
     assert!(String::from_utf8_lossy(&page).contains("Idea of the month"), "no guard sees it");
     let met = async |url: &str, began| world.gate.duplicated(url, "2 items were served it", began).await;
-    let began = world.clock.now();
+    let began = Timestamp(world.clock.now().0 + 1);
     let other = met("http://other.example/", began).await;
     assert_eq!(other.kind, RefusalKind::Blocked, "a site without a session is left alone: {other:?}");
     let before = met(IDEA, Timestamp(began.0 - 1)).await;
@@ -129,7 +129,8 @@ async fn s11_a_session_that_the_engine_calls_expired_is_renewed_by_the_next_requ
 async fn s11_a_page_that_comes_again_with_a_renewed_session_wants_a_person() {
     let world = World::with_firefox(17).await;
     assert!(world.gives_idea().await);
-    let met = async || world.gate.duplicated(IDEA, "2 items were served it", world.clock.now()).await;
+    let later = || Timestamp(world.clock.now().0 + 1);
+    let met = async || world.gate.duplicated(IDEA, "2 items were served it", later()).await;
     assert_eq!(met().await.kind, RefusalKind::Later);
     assert!(world.gives_idea().await);
     let again = met().await;
