@@ -23,11 +23,12 @@ use crate::{
     world::{SITE, World, detail, gate, item, open_items, outcomes, retrying, state, stop, wait},
 };
 
-const TEASER: &str = "<html><head><title>Ideas</title></head><body><article><h1>An offer</h1><p>Whoever joins the club reads \
-                      what its best authors think of companies that few know, long before anybody else does so.</p>\
+const TEASER: &str = "<html><head><title>Ideas</title></head><body><article><h1>An offer</h1><p>Whoever joins the club \
+                      reads what its best authors think of companies that few know, long before anybody else does so.</p>\
                       </article></body></html>";
-const THESIS: &str = "<html><head><title>Ideas</title></head><body><article><h1>A thesis</h1><p>Acme makes anvils, and sells \
-                      more of them each year, at prices that no other smith could ever ask for.</p></article></body></html>";
+const THESIS: &str = "<html><head><title>Ideas</title></head><body><article><h1>A thesis</h1><p>Acme makes anvils, and \
+                      sells more of them each year, at prices that no other smith could ever ask for.</p></article>\
+                      </body></html>";
 const CHECK: &str =
     "[job.test.check.sane]\nof = \"first/page.html\"\nask = \"Is it a thesis about {company}?\"\nmodel = \"cheap\"\n";
 

@@ -122,7 +122,7 @@ fn alternatives(stages: &[JobStage<'_>], job: &JobSpec, say: Say<'_>) {
             );
             let needs: Vec<String> = stage.needs.iter().map(|need| format!("\"{need}\"")).collect();
             let help = format!(
-                "write needs = [{}] in [job.{}.stage.{name}] to have it not wait; what it made of a page that is refused goes",
+                "write needs = [{}] in [job.{}.stage.{name}] to have it not wait; what it makes of a refused page goes",
                 needs.join(", "),
                 job.name
             );

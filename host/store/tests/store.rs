@@ -25,6 +25,7 @@ mod model;
 #[path = "store/numbers.rs"]
 mod numbers;
 #[path = "store/reopen.rs"]
+mod refused;
 mod reopen;
 #[path = "store/restart.rs"]
 mod restart;

@@ -137,7 +137,7 @@ async fn refuse(
     let missing = || StoreError::NotFound(format!("item {} with its stage {}", claim.key, check.spec.of));
     let item = tools.store.item(job.declared.id, claim.key.clone()).await?.ok_or_else(missing)?.item;
     let tally = item.tasks.iter().find(|task| task.stage == check.spec.of).ok_or_else(missing)?.tally;
-    let retry = job.stage(check.of).ok_or_else(missing)?.spec.retry.clone();
+    let retry = job.stage(check.of).ok_or_else(missing)?.spec.retry;
     let guarded = Guarded {
         layer: GuardLayer::Model,
         rule: format!("{CHECK_PREFIX}{}", check.spec.stage.name),

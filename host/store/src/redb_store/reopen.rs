@@ -88,8 +88,8 @@ pub(crate) fn items(
     Ok(())
 }
 
-/// Opens one stage of items by key, where its task has ended or waits to be tried again: it runs from what is stored. Nothing is
-/// held against the stages before it any more, as one of them may come to run again by what it finds.
+/// Opens one stage of items by key, where its task has ended or waits to be tried again: it runs from what is stored.
+/// Nothing is held against the stages before it any more, as one of them may come to run again by what it finds.
 pub(crate) fn stage(
     batch: &mut Batch<'_>,
     job: JobId,
