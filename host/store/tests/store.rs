@@ -24,8 +24,9 @@ mod migrations;
 mod model;
 #[path = "store/numbers.rs"]
 mod numbers;
-#[path = "store/reopen.rs"]
+#[path = "store/refused.rs"]
 mod refused;
+#[path = "store/reopen.rs"]
 mod reopen;
 #[path = "store/restart.rs"]
 mod restart;

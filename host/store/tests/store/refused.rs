@@ -30,8 +30,10 @@ async fn r01_a_refused_page_is_kept_apart_and_its_task_goes_on_with_what_is_coun
     fixture.run(EXTRACT, done("made of it"), 3).await;
     let claim = fixture.claim_one(CHECK, 4).await;
     let (reason, error) = ("it is an offer", TaskError::new(ErrorKind::Transport, "guard `check.check`"));
-    let state =
-        TaskState::RetryLater { due: Timestamp(60), reason: LaterReason { kind: LaterKind::Transport, message: "x".into() } };
+    let state = TaskState::RetryLater {
+        due: Timestamp(60),
+        reason: LaterReason { kind: LaterKind::Transport, message: "x".into() },
+    };
     let tally = Tally { attempts: 1, counted: 1, first_at: Some(Timestamp(2)), ..Tally::default() };
     let refused = RefusedPage {
         stage: FETCH,
