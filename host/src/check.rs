@@ -59,7 +59,7 @@ pub async fn check(file: &Path, data: Option<&Path>, compiler: Compiler) -> Resu
     let data = data.map_or_else(|| spec.data(), Path::to_owned);
     make_folder(&data)?;
     let handlers = spec.handlers(data.join("compiled"), compiler).await?;
-    let jobs = tollgate_engine::check(&spec.deployment, &spec.name, &handlers).into_iter();
+    let jobs = tollgate_engine::check(&spec.deployment, &spec.name, &handlers, None).into_iter();
     let jobs = jobs.map(|(job, checked)| (job.name.clone(), checked)).collect();
     Ok(CheckReport { deployment: spec.deployment, jobs })
 }

@@ -13,7 +13,7 @@ use tokio::{
 use tollgate_core::Clock;
 use tollgate_egress::Gate;
 use tollgate_engine::{
-    Dispatcher, EngineError, Heartbeat, HeartbeatWriter, Operations, Plan, Progress, RunEnded, RunMode,
+    ContentCheck, Dispatcher, EngineError, Heartbeat, HeartbeatWriter, Operations, Plan, Progress, RunEnded, RunMode,
     clock::SystemClock, gate_options,
 };
 use tollgate_sandbox::Compiler;
@@ -34,6 +34,7 @@ pub struct HostBuilder {
     compiler: Compiler,
     mode: RunMode,
     store: Option<Arc<dyn Store>>,
+    content_check: Option<Arc<dyn ContentCheck>>,
 }
 
 /// A running host. Dropped, it is asked to stop and does so by itself.
@@ -70,6 +71,13 @@ impl HostBuilder {
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// Asks this the questions of checks. Without one, a job that has a check is refused.
+    #[must_use]
+    pub fn content_check(mut self, judge: Arc<dyn ContentCheck>) -> Self {
+        self.content_check = Some(judge);
         self
     }
 
@@ -116,7 +124,9 @@ impl HostBuilder {
         let options = gate_options(&store, &clock, &data, &spec.base).await?;
         let gate = Gate::new(&spec.deployment, options)?;
         let handlers = spec.handlers(data.join("compiled"), self.compiler).await?;
-        let plan = Plan::make(&spec.deployment, &spec.name, &handlers, &*store, clock.now()).await?;
+        let plan =
+            Plan::make(&spec.deployment, &spec.name, &handlers, self.content_check.as_ref(), &*store, clock.now())
+                .await?;
         let grace = spec.deployment.host.grace;
         let dispatcher = Dispatcher::new(&plan, store.clone(), gate.clone(), clock.clone(), self.mode, grace).await?;
         let operations = Operations::new(store.clone(), clock.clone(), data.clone());
@@ -218,6 +228,7 @@ impl Host {
             compiler: Compiler::InProcess,
             mode: RunMode::default(),
             store: None,
+            content_check: None,
         }
     }
 

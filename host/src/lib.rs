@@ -18,4 +18,4 @@ pub use check::{CheckReport, check};
 pub use error::HostError;
 pub use host::{Host, HostBuilder};
 pub use program::Tollgate;
-pub use tollgate_engine::{Operations, Progress, RunEnded};
+pub use tollgate_engine::{CheckAnswer, CheckError, CheckRequest, ContentCheck, Operations, Progress, RunEnded};

@@ -1,6 +1,7 @@
 //! The lessons: each failure of the system before this one, provoked through the real host, and what holds here.
 
 mod budgets;
+mod checks;
 mod circuits;
 mod duplicates;
 mod endpoints;

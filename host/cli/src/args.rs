@@ -165,6 +165,9 @@ pub(crate) enum ItemCommand {
         /// Every failed item of the job.
         #[arg(long, conflicts_with = "keys")]
         failed: bool,
+        /// Only this stage of them, done or not: from what is stored, nothing before it runs.
+        #[arg(long, conflicts_with = "failed")]
+        stage: Option<String>,
     },
     /// Leaves items out: what has not ended is skipped.
     Exclude {

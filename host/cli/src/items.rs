@@ -237,8 +237,13 @@ pub(crate) async fn retry(
     job: &str,
     which: Vec<String>,
     failed: bool,
+    stage: Option<String>,
 ) -> Result<(), CliError> {
-    let body = if failed { RetryBody::Failed } else { RetryBody::Keys(keys(&which)?) };
+    let body = match stage {
+        Some(stage) => RetryBody::Stage { stage, keys: keys(&which)? },
+        None if failed => RetryBody::Failed,
+        None => RetryBody::Keys(keys(&which)?),
+    };
     let done: Done = Api::find(program, global).await?.post(&format!("/jobs/{job}/retry"), &body).await?;
     told(global, job, &done, "opened again")
 }

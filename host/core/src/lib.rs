@@ -10,6 +10,7 @@ pub mod calendar;
 pub mod circuit;
 pub mod condition;
 pub mod contract;
+pub mod document;
 pub mod gcra;
 pub mod graph;
 pub mod handler;
@@ -27,6 +28,7 @@ pub mod time;
 pub mod tool;
 
 pub use artifact::{ArtifactRef, Digest};
+pub use document::Document;
 pub use ids::{ClaimToken, ItemId, ItemKey, JobId, JobName, Lane, StageIx, StageName};
 pub use json::JsonObject;
 pub use time::{Clock, Timestamp};

@@ -3,6 +3,7 @@
 //! These types hold what the rest of the host works by; [`parse()`] makes them from text. Every default is
 //! filled in, every name resolved, and what a person may have to correct keeps its place in the file.
 
+pub mod check;
 pub mod diagnostic;
 pub mod endpoint;
 pub mod guard;
@@ -28,6 +29,7 @@ use crate::{
     retry::RetryPolicy,
 };
 
+pub use check::CheckSpec;
 pub use diagnostic::{Diagnostic, Place};
 pub use endpoint::{ENDPOINT_SCHEME, EndpointSpec};
 pub use guard::{GuardOutcome, GuardRule, GuardSpec};
@@ -319,6 +321,8 @@ pub struct JobSpec {
     pub stages: Option<Vec<StageName>>,
     /// `[job.NAME.stage.STAGE]`.
     pub tuned: Vec<StageSpec>,
+    /// `[job.NAME.check.CHECK]`.
+    pub checks: Vec<CheckSpec>,
     /// Distinct items that may fail in a row in one stage before the job pauses.
     pub breaker: u32,
     /// Tasks that one instance of the handler serves, one after the other; 1: each has a fresh one.
@@ -335,8 +339,10 @@ impl JobSpec {
     /// What jobs.toml says of a stage; the defaults where it says nothing.
     #[must_use]
     pub fn stage(&self, name: &StageName) -> StageSpec {
+        let checks = self.checks.iter().map(|check| &check.stage);
         self.tuned
             .iter()
+            .chain(checks)
             .find(|stage| &stage.name == name)
             .cloned()
             .unwrap_or_else(|| StageSpec::new(name.clone(), self.at))

@@ -486,25 +486,37 @@ impl Gate {
         (guarded, status): (&Guarded, u16),
         now: Timestamp,
     ) -> Refused {
-        let (about, memory) = (&address.authority, &*self.options.memory);
-        let reason = format!("{about} answered {status}: {guarded}");
+        let reason = format!("{} answered {status}: {guarded}", address.authority);
         // The proxy's own page: uncounted, and the site isn't left alone for it.
         let is_secure = address.is_secure();
         if let Some(proxy) = proxy.filter(|proxy| guarded.is_proxys && proxy.may_answer(is_secure)) {
             return Refused::down(proxy.name(), format!("proxy {}: {reason}", proxy.name()), wait(None, address));
         }
+        self.caught(address, site, guarded, &reason, now).await
+    }
+
+    /// What follows from a guarded page that isn't the proxy's.
+    pub(crate) async fn caught(
+        &self,
+        address: &Address,
+        site: &Site,
+        guarded: &Guarded,
+        reason: &str,
+        now: Timestamp,
+    ) -> Refused {
+        let (about, memory) = (&address.authority, &*self.options.memory);
         match guarded.outcome {
             GuardOutcome::RateLimited => {
                 let after = wait(guarded.after, address);
-                let after = site.refused(CoolingKind::RateLimited, &reason, after, now, memory).await;
-                Refused::rate_limited(about, &reason, after)
+                let after = site.refused(CoolingKind::RateLimited, reason, after, now, memory).await;
+                Refused::rate_limited(about, reason, after)
             }
             GuardOutcome::Blocked => {
-                let after = site.refused(CoolingKind::Blocked, &reason, wait(None, address), now, memory).await;
-                Refused::blocked(about, &reason, after)
+                let after = site.refused(CoolingKind::Blocked, reason, wait(None, address), now, memory).await;
+                Refused::blocked(about, reason, after)
             }
-            GuardOutcome::LoginRequired => Refused::login_required(about, &reason),
-            GuardOutcome::NotContent => Refused::not_content(about, &reason),
+            GuardOutcome::LoginRequired => Refused::login_required(about, reason),
+            GuardOutcome::NotContent => Refused::not_content(about, reason),
         }
     }
 

@@ -34,16 +34,19 @@ use self::{
 use crate::{retry_after, spool::Spooled};
 
 pub use signature::{SIGNED_LETTERS_MIN, signature};
+pub use view::shown;
 
 /// The rule by which pages are caught that too many items were served.
 pub const DUPLICATE: &str = "duplicate";
+/// How the rules are named by which checks catch pages: `check.sane`.
+pub const CHECK_PREFIX: &str = "check.";
 /// Bytes of a body that guards look at: whatever stays in memory (`spool`). Walls are far smaller, and what is cut can't
 /// be told by what it lacks.
 pub const GUARDED_BYTES_MAX: usize = 1 << 20;
 /// Longest wait taken from a page's words, as from a header: one that says more is looked at again after a day.
 const AFTER_MAX: Duration = Duration::from_hours(24);
 /// Characters of an excerpt.
-const EXCERPT_CHARS_MAX: usize = 160;
+pub const EXCERPT_CHARS_MAX: usize = 160;
 /// Characters that a page may show and still count as showing nothing.
 const SHOWN_NOTHING_MAX: usize = 40;
 /// Lines that a page begins with, its title included: further down, a list of walls has lines like theirs.
@@ -90,6 +93,8 @@ pub enum GuardLayer {
     Text,
     /// How it is made: what it lacks, asks for, or sends its visitor to.
     Structure,
+    /// A model was asked, once the page was stored.
+    Model,
 }
 
 impl GuardLayer {
@@ -101,6 +106,7 @@ impl GuardLayer {
             Self::Status => "status",
             Self::Text => "text",
             Self::Structure => "structure",
+            Self::Model => "model",
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod address;
 mod archive;
+mod checked;
 mod copies;
 mod endpoint;
 mod error;

@@ -1,5 +1,7 @@
 //! Runs one claimed task to its settlement.
 
+mod check;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -121,7 +123,8 @@ async fn run_and_settle(
     // What the guest was given is needed no more, and others may run before the disk has answered.
     claim.inputs.clear();
     claim.data = JsonObject::nest([]);
-    let is_well = !matches!(settlement.verdict, Verdict::Failed(_) | Verdict::Later { .. });
+    let is_well =
+        settlement.refused.is_none() && !matches!(settlement.verdict, Verdict::Failed(_) | Verdict::Later { .. });
     // Of a page that several items may have been served, only the store knows whether it is one.
     let may_be_refused = settlement.pages.iter().any(|page| page.copy.is_some());
     let tell = async |well: Option<Answered>| {
@@ -151,6 +154,9 @@ async fn attempt(
     claim: &Claim,
     started_at: Timestamp,
 ) -> Result<Judged, StoreError> {
+    if let Some(check) = &stage.check {
+        return check::attempt(tools, job, stage, check, claim, started_at).await;
+    }
     let ran = match condition(stage, claim) {
         Err(message) => Ran::nothing(Outcome::Stage(StageError::Failed(message))),
         Ok(Some(reason)) => {
@@ -317,6 +323,7 @@ fn skipped(claim: &Claim, reason: SkipReason, now: Timestamp) -> Settlement {
         artifacts: Vec::new(),
         pages: Vec::new(),
         take_back: None,
+        refused: None,
         pause: None,
         now,
     }
@@ -450,6 +457,7 @@ async fn settlement_of(
         artifacts: ran.ended.artifacts,
         pages: ran.ended.pages,
         take_back: None,
+        refused: None,
         now,
     };
     Judged { settlement, in_the_way, well }

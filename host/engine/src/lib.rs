@@ -5,6 +5,7 @@
 
 mod attempt;
 pub mod clock;
+mod content_check;
 mod digest;
 mod discovery;
 mod dispatcher;
@@ -18,12 +19,13 @@ mod recheck;
 mod sites;
 mod supervise;
 
+pub use content_check::{CheckAnswer, CheckError, CheckRequest, ContentCheck};
 pub use dispatcher::{Dispatcher, Progress, RunMode};
 pub use error::EngineError;
 pub use explain::explain;
 pub use heartbeat::{HEARTBEAT_FILE, Heartbeat, HeartbeatWriter, Liveness};
 pub use operations::{Operations, RunEnded};
-pub use plan::{CheckedJob, JobPlan, Plan, PlanError, StagePlan, check};
+pub use plan::{CheckPlan, CheckedJob, JobPlan, Plan, PlanError, StagePlan, check};
 pub use recheck::RecheckedPart;
 pub use sites::gate_options;
 pub use tollgate_egress::{SessionError, SessionSource, SessionStatus, SessionTest};

@@ -18,7 +18,7 @@ use tollgate_core::{
     Clock, ItemId, ItemKey, JobId, JobName, Timestamp,
     item::{ItemStatus, NewItem},
     pause::{Pause, PauseReason},
-    spec::Deployment,
+    spec::{Deployment, diagnostic::did_you_mean},
     task::TaskKind,
 };
 use tollgate_egress::{Gate, GateStatus};
@@ -336,6 +336,23 @@ impl Operations {
             part.queued = reopened.tasks;
         }
         Ok(part)
+    }
+
+    /// Opens one stage of items again, done or not, from what is stored: no stage before it runs (P07). Resumes the job.
+    ///
+    /// # Errors
+    /// No job of that name, no stage of it, or the store can't be written.
+    pub async fn retry_stage(&self, name: &str, stage: &str, keys: Vec<ItemKey>) -> Result<Done, EngineError> {
+        let job = self.job_id(name).await?;
+        let jobs = self.store.jobs().await?;
+        let stages = jobs.into_iter().find(|known| known.id == job).map(|known| known.stages).unwrap_or_default();
+        let found = stages.iter().find(|known| known.name.as_str() == stage).map(|known| known.ix);
+        let ix = found.ok_or_else(|| {
+            let known: Vec<&str> = stages.iter().map(|known| known.name.as_str()).collect();
+            let help = did_you_mean(stage, &known, "its stages are");
+            EngineError::Invalid(format!("{name} has no stage `{stage}`; {help}"))
+        })?;
+        self.retry(name, Selection::Stage(ix, keys)).await
     }
 
     /// Leaves items out.

@@ -6,18 +6,18 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tollgate_core::{
     Digest, JobName, JsonObject, Lane, StageIx, StageName,
     contract::Contract,
     graph::Need,
-    handler::Capability,
-    spec::{Deployment, Diagnostic, JobSpec, SitePattern, StageSpec},
+    handler::{Capability, StageInfo},
+    spec::{CheckSpec, Deployment, Diagnostic, JobSpec, SitePattern, StageSpec},
 };
-use tollgate_sandbox::{Handler, HandlerSet, INSTANCES_MAX, Instances, JobStage, KeptMemory, job_stages};
+use tollgate_sandbox::{Handler, HandlerSet, INSTANCES_MAX, Instances, JobStage, KeptMemory, StageWork, job_stages};
 use tollgate_store::{DeclaredJob, DeclaredStage, JobDeclaration, Store};
 
-use crate::{EngineError, digest, discovery, dispatcher::ends_all};
+use crate::{ContentCheck, EngineError, digest, discovery, dispatcher::ends_all};
 
 /// All jobs of a jobs.toml. Immutable, and replaced whole.
 pub struct Plan {
@@ -93,10 +93,26 @@ pub struct StagePlan {
     pub contract_digest: Digest,
     /// Instances of the handler that are kept between its tasks, if the job says `reuse`.
     pub instances: Instances,
+    /// It is a check: the host does it, and no handler.
+    pub check: Option<CheckPlan>,
 }
 
+/// A check that can run.
+#[derive(Clone)]
+pub struct CheckPlan {
+    /// What jobs.toml says of it.
+    pub spec: CheckSpec,
+    /// The number of the stage that keeps its page.
+    pub of: StageIx,
+    /// Who answers.
+    pub judge: Arc<dyn ContentCheck>,
+}
+
+/// What the outputs of checks stand on, beside what jobs.toml says of them: another figure where they are made otherwise.
+const CHECK_SOURCE: &str = "check 1";
+
 impl Plan {
-    /// Holds each job against its handler, and declares those that fit.
+    /// Holds each job against its handler, and declares those that fit. `judge`: who answers the questions of checks.
     ///
     /// # Errors
     /// The store can't be written. What is wrong with a job is in [`Plan::refused`].
@@ -104,12 +120,13 @@ impl Plan {
         deployment: &Deployment,
         file: &str,
         handlers: &HandlerSet,
+        judge: Option<&Arc<dyn ContentCheck>>,
         store: &dyn Store,
         now: tollgate_core::Timestamp,
     ) -> Result<Self, EngineError> {
         let mut plan = Self { jobs: Vec::new(), refused: BTreeMap::new() };
         let kept = KeptMemory::default();
-        for (spec, checked) in check(deployment, file, handlers) {
+        for (spec, checked) in check(deployment, file, handlers, judge) {
             let job = match checked {
                 Ok(CheckedJob { handler, stages }) => {
                     match store.declare(declaration(spec, deployment, &handler, &stages), now).await {
@@ -144,7 +161,8 @@ impl CheckedJob {
 
     /// Guests that its lanes and its discovery may have at once.
     fn guests(&self, spec: &JobSpec) -> usize {
-        let of_lanes: usize = self.stages.iter().map(|stage| stage.spec.concurrency).sum();
+        let with_guests = self.stages.iter().filter(|stage| stage.check.is_none());
+        let of_lanes: usize = with_guests.map(|stage| stage.spec.concurrency).sum();
         of_lanes + usize::from(spec.discover.is_some())
     }
 }
@@ -157,18 +175,22 @@ struct ChosenStage {
     /// The handler's, then jobs.toml's.
     contracts: Vec<Contract>,
     source: String,
+    check: Option<(CheckSpec, Arc<dyn ContentCheck>)>,
 }
 
 /// Holds every job against its handler, in the file's order, and all their lanes against the places for guests: each
-/// finds one whenever its own concurrency allows, whatever the others do (trap 30).
+/// finds one whenever its own concurrency allows, whatever the others do (trap 30). `judge`: who answers the questions of
+/// checks; without one, a job that has a check can't run.
 pub fn check<'a>(
     deployment: &'a Deployment,
     file: &str,
     handlers: &HandlerSet,
+    judge: Option<&Arc<dyn ContentCheck>>,
 ) -> Vec<(&'a JobSpec, Result<CheckedJob, PlanError>)> {
     let mut places = Places { left: INSTANCES_MAX as usize };
     let jobs = deployment.jobs.iter();
-    jobs.map(|spec| (spec, check_job(spec, file, handlers).and_then(|job| places.take(spec, file, job)))).collect()
+    jobs.map(|spec| (spec, check_job(spec, file, handlers, judge).and_then(|job| places.take(spec, file, job))))
+        .collect()
 }
 
 /// Places for guests that no job has taken yet.
@@ -200,7 +222,12 @@ impl Places {
 }
 
 /// Holds one job against its handler.
-fn check_job(spec: &JobSpec, file: &str, handlers: &HandlerSet) -> Result<CheckedJob, PlanError> {
+fn check_job(
+    spec: &JobSpec,
+    file: &str,
+    handlers: &HandlerSet,
+    judge: Option<&Arc<dyn ContentCheck>>,
+) -> Result<CheckedJob, PlanError> {
     let refuse = |wrong: &dyn std::fmt::Display| {
         let at = spec.handler_at;
         PlanError::Handler(format!("{file}:{}:{}: {}.wasm: {wrong}", at.line, at.column, spec.handler))
@@ -213,14 +240,34 @@ fn check_job(spec: &JobSpec, file: &str, handlers: &HandlerSet) -> Result<Checke
         }
     };
     tollgate_sandbox::check_job(&handler, spec, file).map_err(PlanError::Mismatch)?;
-    let stages = job_stages(handler.info(), spec).into_iter().map(|stage| chosen(&handler, stage));
-    let stages = stages.collect::<Result<_, _>>().map_err(|wrong| refuse(&wrong))?;
+    let mut stages = Vec::new();
+    for JobStage { spec: stage, work, needs } in job_stages(handler.info(), spec) {
+        stages.push(match work {
+            StageWork::Guest(info) => chosen(&handler, stage, info, needs).map_err(|wrong| refuse(&wrong))?,
+            StageWork::Check(check) => {
+                let judge = judge.ok_or_else(|| PlanError::Mismatch(vec![unanswered(check, spec, file)]))?;
+                let check = Some((check.clone(), judge.clone()));
+                let source = CHECK_SOURCE.to_owned();
+                ChosenStage { spec: stage, needs, reads: Vec::new(), contracts: Vec::new(), source, check }
+            }
+        });
+    }
     Ok(CheckedJob { handler, stages })
 }
 
-/// What a plan needs of a stage that runs. An error says what is wrong with its contract.
-fn chosen(handler: &Handler, stage: JobStage<'_>) -> Result<ChosenStage, String> {
-    let JobStage { spec, info, needs } = stage;
+/// What is said of a check whose question nobody answers.
+fn unanswered(check: &CheckSpec, job: &JobSpec, file: &str) -> Diagnostic {
+    let name = &check.stage.name;
+    Diagnostic {
+        file: file.to_owned(),
+        at: check.stage.at,
+        message: format!("check `{name}` asks a model, and this version has none: they come with a later one"),
+        help: Some(format!("take [job.{}.check.{name}] out; a site's `guard` looks at its pages until then", job.name)),
+    }
+}
+
+/// What a plan needs of a handler's stage that runs. An error says what is wrong with its contract.
+fn chosen(handler: &Handler, spec: StageSpec, info: &StageInfo, needs: Vec<Need>) -> Result<ChosenStage, String> {
     let schemas = std::iter::once(&info.produces).chain(&spec.contract);
     let contracts = schemas.map(|schema| Contract::new(schema.clone()));
     let contracts = contracts.collect::<Result<_, _>>();
@@ -230,6 +277,7 @@ fn chosen(handler: &Handler, stage: JobStage<'_>) -> Result<ChosenStage, String>
         reads: info.reads.clone(),
         source: info.source_hash.clone().unwrap_or_else(|| handler.digests().code.to_string()),
         spec,
+        check: None,
     })
 }
 
@@ -288,7 +336,14 @@ fn stage_plan(
         let found = declared.graph.by_name(name.as_str()).map(|stage| stage.ix);
         found.ok_or_else(|| PlanError::Declaration(format!("stage {name} has no number in the store")))
     };
-    let params = JsonObject::of(&job.stage_params(&stage.spec));
+    let check = match stage.check {
+        Some((spec, judge)) => Some(CheckPlan { of: number(&spec.of)?, spec, judge }),
+        None => None,
+    };
+    let params = match &check {
+        Some(CheckPlan { spec, .. }) => JsonObject::of(&check_params(spec)),
+        None => JsonObject::of(&job.stage_params(&stage.spec)),
+    };
     let schemas = Value::Array(stage.contracts.iter().map(|contract| contract.schema().clone()).collect());
     let mut reads = Vec::with_capacity(stage.reads.len());
     for (maker, artifact) in stage.reads {
@@ -306,7 +361,18 @@ fn stage_plan(
         params,
         source: stage.source,
         spec: stage.spec,
+        check,
     })
+}
+
+/// What a check's outputs depend on.
+fn check_params(check: &CheckSpec) -> Map<String, Value> {
+    let params = [
+        ("of", json!(format!("{}/{}", check.of, check.artifact))),
+        ("ask", json!(check.ask.to_string())),
+        ("model", json!(check.model)),
+    ];
+    params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The host patterns of a job's `http` grants. One grant without names opens all that the policies allow.

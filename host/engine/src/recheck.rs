@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tollgate_core::{ItemId, ItemKey, Timestamp, spec::Deployment};
-use tollgate_egress::guard::{self, DUPLICATE, GUARDED_BYTES_MAX, Page as JudgedPage};
+use tollgate_egress::guard::{self, CHECK_PREFIX, DUPLICATE, GUARDED_BYTES_MAX, Page as JudgedPage};
 use tollgate_store::{BlobPart, ItemPages, PageView, RECHECK_ITEMS_MAX, Rechecked, Store, StoreError, TaskRef};
 
 use crate::{EngineError, attempt::GUARDED_PREFIX};
@@ -23,7 +23,8 @@ pub struct RecheckedPart {
     pub caught: BTreeMap<String, u64>,
     /// Guarded pages that are content by today's rules, by the rule that caught them.
     pub passing: BTreeMap<String, u64>,
-    /// Guarded pages that can't be judged by what is kept of them, by rule: it looks at headers, or at other items.
+    /// Guarded pages that can't be judged by what is kept of them, by rule: it looks at headers or at other items, or a
+    /// model was asked.
     pub unjudged: BTreeMap<String, u64>,
     /// Artifacts of text whose address isn't known: what a handler made, or an older version kept. They aren't judged.
     pub without_address: u64,
@@ -147,7 +148,7 @@ async fn judge(
         return Ok(Judged::WithoutAddress);
     };
     if let Some(rule) = &rule
-        && (rule == DUPLICATE || guard::needs_headers(rule, &guards))
+        && (rule == DUPLICATE || rule.starts_with(CHECK_PREFIX) || guard::needs_headers(rule, &guards))
     {
         return Ok(Judged::Unjudged(rule.clone()));
     }

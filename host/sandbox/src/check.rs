@@ -1,11 +1,11 @@
-//! Holds a handler against a job of jobs.toml: grants, stages, needs, conditions, params. Everything at once, each
+//! Holds a handler against a job of jobs.toml: grants, stages, checks, needs, conditions, params. Everything at once, each
 //! with its place and what to do.
 
 use tollgate_core::{
     StageIx, StageName,
     graph::{GraphError, GraphStage, Need, StageGraph},
     handler::{Capability, HandlerInfo, StageInfo},
-    spec::{Diagnostic, JobSpec, Place, StageSpec, diagnostic::did_you_mean},
+    spec::{CheckSpec, Diagnostic, JobSpec, Place, StageSpec, diagnostic::did_you_mean},
 };
 
 use crate::{Handler, params};
@@ -22,9 +22,10 @@ pub fn check_job(handler: &Handler, job: &JobSpec, file: &str) -> Result<(), Vec
     grants(handler, job, &mut say);
     let known: Vec<&str> = handler.info().stages.iter().map(|stage| stage.name.as_str()).collect();
     let stages_known = stages(job, &known, &mut say);
-    if stages_known {
+    if stages_known && checks(job, &known, &mut say) {
         let stages = job_stages(handler.info(), job);
         covered(&stages, &mut say);
+        alternatives(&stages, job, &mut say);
         if let Some(graph) = graph(&stages, job, &mut say) {
             conditions(handler, &stages, &graph, &mut say);
         }
@@ -87,12 +88,64 @@ fn stages(job: &JobSpec, known: &[&str], say: Say<'_>) -> bool {
     all_known
 }
 
+/// Checks of pages of a stage that doesn't run, and those that are named like a stage.
+fn checks(job: &JobSpec, known: &[&str], say: Say<'_>) -> bool {
+    let runs = |name: &&str| job.stages.as_ref().is_none_or(|only| only.iter().any(|stage| stage.as_str() == *name));
+    let running: Vec<&str> = known.iter().copied().filter(runs).collect();
+    let mut all_fit = true;
+    for CheckSpec { stage, of, of_at, .. } in &job.checks {
+        if !running.contains(&of.as_str()) {
+            all_fit = false;
+            let message = format!("check `{}` is of a page of `{of}`, which is no stage that runs", stage.name);
+            say(*of_at, message, Some(did_you_mean(of.as_str(), &running, "there run")));
+        }
+        if known.contains(&stage.name.as_str()) {
+            all_fit = false;
+            let message = format!("check `{}` has the name of a stage of handler {}", stage.name, job.handler);
+            say(stage.at, message, Some("give it a name of its own".to_owned()));
+        }
+    }
+    all_fit
+}
+
+/// A stage that takes one of several can't wait for the check of one of them, which may never come: a person has to say
+/// that it doesn't.
+fn alternatives(stages: &[JobStage<'_>], job: &JobSpec, say: Say<'_>) {
+    for CheckSpec { stage: check, of, of_at, .. } in &job.checks {
+        let is_one = |need: &&Need| need.any_of.len() > 1 && need.any_of.contains(of);
+        let taken = stages.iter().filter(|stage| stage.spec.needs.is_none());
+        for (stage, need) in taken.filter_map(|stage| Some((stage, stage.needs.iter().find(is_one)?))) {
+            let name = &stage.spec.name;
+            let message = format!(
+                "stage `{name}` takes any of `{need}`, and so can't wait for check `{}` of one of them",
+                check.name
+            );
+            let needs: Vec<String> = stage.needs.iter().map(|need| format!("\"{need}\"")).collect();
+            let help = format!(
+                "write needs = [{}] in [job.{}.stage.{name}] to have it not wait; what it makes of a refused page goes",
+                needs.join(", "),
+                job.name
+            );
+            say(*of_at, message, Some(help));
+        }
+    }
+}
+
+/// Who does the work of a stage.
+#[derive(Debug, Clone, Copy)]
+pub enum StageWork<'a> {
+    /// The handler, and what it says of the stage.
+    Guest(&'a StageInfo),
+    /// The host asks a model about a page that another stage has kept.
+    Check(&'a CheckSpec),
+}
+
 /// A stage of a job that runs.
 pub struct JobStage<'a> {
     /// What jobs.toml says of it, or the defaults.
     pub spec: StageSpec,
-    /// What the handler says of it.
-    pub info: &'a StageInfo,
+    /// Who does it.
+    pub work: StageWork<'a>,
     /// What comes before it, and whose outputs it is given.
     pub needs: Vec<Need>,
 }
@@ -100,8 +153,11 @@ pub struct JobStage<'a> {
 /// The stages of a job that run, in the handler's order. What one needs is jobs.toml's word, else the handler's, else
 /// the stage before (P01); beside that, whoever makes an artifact that it reads (S06) or is named by its condition: an
 /// output that may come later is no ground to decide on (P03).
+///
+/// Last come the checks. Whatever needs the page's stage waits for its checks too, or it would work on a page that is no
+/// content; where jobs.toml says what a stage needs, that is all that it waits for.
 #[must_use]
-pub fn job_stages<'a>(info: &'a HandlerInfo, job: &JobSpec) -> Vec<JobStage<'a>> {
+pub fn job_stages<'a>(info: &'a HandlerInfo, job: &'a JobSpec) -> Vec<JobStage<'a>> {
     let runs = |name: &StageName| job.stages.as_ref().is_none_or(|only| only.contains(name));
     let all = &info.stages;
     let mut stages: Vec<JobStage<'a>> = Vec::new();
@@ -120,7 +176,15 @@ pub fn job_stages<'a>(info: &'a HandlerInfo, job: &JobSpec) -> Vec<JobStage<'a>>
                 needs.push(Need { any_of: vec![name] });
             }
         }
-        stages.push(JobStage { spec, info, needs });
+        stages.push(JobStage { spec, work: StageWork::Guest(info), needs });
+    }
+    for check in &job.checks {
+        let of = Need { any_of: vec![check.of.clone()] };
+        let waits = |stage: &&mut JobStage<'_>| stage.spec.needs.is_none() && stage.needs.contains(&of);
+        for stage in stages.iter_mut().filter(waits) {
+            stage.needs.push(Need { any_of: vec![check.stage.name.clone()] });
+        }
+        stages.push(JobStage { spec: check.stage.clone(), work: StageWork::Check(check), needs: vec![of] });
     }
     stages
 }
@@ -128,8 +192,11 @@ pub fn job_stages<'a>(info: &'a HandlerInfo, job: &JobSpec) -> Vec<JobStage<'a>>
 /// What a stage of the handler takes must come from its needs, whatever jobs.toml says of them: the same stages, or
 /// some of the alternatives.
 fn covered(stages: &[JobStage<'_>], say: Say<'_>) {
-    for JobStage { spec, info, .. } in stages {
-        let (Some(own), Some(written)) = (&info.needs, &spec.needs) else {
+    for JobStage { spec, work, .. } in stages {
+        let StageWork::Guest(StageInfo { needs: Some(own), .. }) = work else {
+            continue;
+        };
+        let Some(written) = &spec.needs else {
             continue;
         };
         let is_covered = |need: &&Need| {

@@ -29,7 +29,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::Semaphore;
 
-pub use check::{JobStage, check_job, job_stages};
+pub use check::{JobStage, StageWork, check_job, job_stages};
 pub use compile::{CompileLimits, Compiler};
 pub use error::{LoadError, SandboxError};
 pub use handler::Handler;

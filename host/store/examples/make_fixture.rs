@@ -137,6 +137,7 @@ fn settlement(claim: &Claim, verdict: Verdict) -> Settlement {
         artifacts: Vec::new(),
         pages: Vec::new(),
         take_back: None,
+        refused: None,
         pause: None,
         now: Timestamp(2_200),
     }

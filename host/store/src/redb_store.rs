@@ -19,6 +19,7 @@ mod operations;
 mod packing;
 mod queue;
 mod recheck;
+mod refused;
 mod reopen;
 mod settle;
 mod spending;

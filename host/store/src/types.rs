@@ -206,6 +206,8 @@ pub struct Settlement {
     pub pages: Vec<KeptPage>,
     /// The attempt's page is one that too many items were served: all who hold it are queued again.
     pub take_back: Option<TakeBack>,
+    /// The attempt is a check's, which refused a page: the task that brought it is taken back, with what stands on it.
+    pub refused: Option<RefusedPage>,
     /// Pauses the job in the same transaction, where the attempt showed that a person is needed.
     pub pause: Option<Pause>,
     /// When.
@@ -352,6 +354,23 @@ pub struct TakeBack {
     pub reason: LaterReason,
 }
 
+/// A page that a check refused, and what becomes of the task of the same item that brought it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedPage {
+    /// Whose output stands on it.
+    pub stage: StageIx,
+    /// The page.
+    pub blob: Digest,
+    /// Under which name it is kept apart.
+    pub name: String,
+    /// Where that task stands from now on: it is tried again, or has failed.
+    pub state: TaskState,
+    /// Its tally from now on: it goes on from before, so that what is refused again and again ends.
+    pub tally: Tally,
+    /// What went wrong, for the job's latest errors; absent: it isn't held against the task.
+    pub error: Option<TaskError>,
+}
+
 /// A page that an attempt brought is one that too many items were served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Duplicate {
@@ -438,6 +457,9 @@ pub enum Selection {
     Items(Vec<ItemKey>),
     /// Every failed task of the job.
     Failed,
+    /// The tasks of these items in one stage, done ones too, and no other: from what is stored, nothing before it runs
+    /// (P07). A task that has yet to run, or whose item a person left out, stays as it is.
+    Stage(StageIx, Vec<ItemKey>),
 }
 
 /// What an item has kept, for another look at its pages.

@@ -24,6 +24,8 @@ mod migrations;
 mod model;
 #[path = "store/numbers.rs"]
 mod numbers;
+#[path = "store/refused.rs"]
+mod refused;
 #[path = "store/reopen.rs"]
 mod reopen;
 #[path = "store/restart.rs"]

@@ -79,6 +79,13 @@ pub enum RetryBody {
     Keys(Vec<ItemKey>),
     /// Every one that has failed.
     Failed,
+    /// One stage of these, done or not, and nothing before it.
+    Stage {
+        /// Which stage.
+        stage: String,
+        /// Of which items.
+        keys: Vec<ItemKey>,
+    },
 }
 
 /// Body of an exclusion.
@@ -173,6 +180,7 @@ async fn retry(State(operations): Ops, Path(job): Path<String>, Json(body): Json
     let what = match body {
         RetryBody::Keys(keys) => Selection::Items(keys),
         RetryBody::Failed => Selection::Failed,
+        RetryBody::Stage { stage, keys } => return Ok(Json(operations.retry_stage(&job, &stage, keys).await?)),
     };
     Ok(Json(operations.retry(&job, what).await?))
 }

@@ -14,6 +14,7 @@ use super::{
     packet::{Kind, Packet},
     world,
 };
+use crate::run::target;
 
 /// A name that only a look-up could know.
 const NAME: &str = "tollgate-leak.example:80";

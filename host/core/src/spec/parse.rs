@@ -12,7 +12,7 @@ use super::{
     StageSpec, TASK_TIMEOUT_DEFAULT,
     diagnostic::{Diagnostic, Place, did_you_mean},
     places::Places,
-    raw::{RawDiscover, RawFile, RawHost, RawJob, RawSecret, RawStage},
+    raw::{RawAmount, RawDiscover, RawFile, RawHost, RawJob, RawSecret, RawStage},
     values::parse_grant,
 };
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
 
 mod amounts;
 mod budgets;
+mod checks;
 mod endpoints;
 mod guards;
 mod sessions;
@@ -232,6 +233,7 @@ impl Reader<'_> {
             stages.iter().filter_map(|name| self.or_say(name.span(), "stages", StageName::new(name.as_ref()))).collect()
         });
         let tuned = job.stage.iter().filter_map(|(stage, raw)| self.stage(name, stage, raw)).collect();
+        let checks = job.check.iter().filter_map(|(check, raw)| self.check(check, raw)).collect();
         Some(JobSpec {
             name: parsed_name?,
             kind,
@@ -242,6 +244,7 @@ impl Reader<'_> {
             discover,
             stages,
             tuned,
+            checks,
             breaker: self.count("breaker", job.breaker.as_ref(), 1..=1_000, breaker::THRESHOLD_DEFAULT),
             reuse: self.count("reuse", job.reuse.as_ref(), 1..=100_000, 1),
             at,
@@ -290,7 +293,6 @@ impl Reader<'_> {
                 .filter_map(|need| self.or_say(need.span(), "needs", Need::parse(need.as_ref())))
                 .collect()
         });
-        let usual = RetryPolicy::default();
         let contract = stage.contract.as_ref().map(|contract| {
             let schema = Value::Object(self.object(contract.as_ref(), contract.span()));
             self.or_say(contract.span(), "contract", crate::contract::Contract::new(schema.clone()));
@@ -298,28 +300,41 @@ impl Reader<'_> {
         });
         Some(StageSpec {
             name,
-            concurrency: self.count(
-                "concurrency",
-                stage.concurrency.as_ref(),
-                1..=CONCURRENCY_MAX,
-                CONCURRENCY_DEFAULT,
-            ),
+            concurrency: self.concurrency(stage.concurrency.as_ref()),
             when,
             when_at: stage.when.as_ref().map_or(at, |when| self.place(when.span())),
             needs,
             needs_at: stage.needs.as_ref().map_or(at, |needs| self.place(needs.span())),
             params: self.object(&stage.params, raw.span()),
             params_at,
-            retry: RetryPolicy {
-                attempts_max: self.count("attempts", stage.attempts.as_ref(), 1..=1_000, usual.attempts_max),
-                backoff: self.duration("backoff", stage.backoff.as_ref(), Zero::Allowed, usual.backoff),
-                retry_for: self.duration("retry-for", stage.retry_for.as_ref(), Zero::Refused, usual.retry_for),
-            },
-            timeout: self.duration("timeout", stage.timeout.as_ref(), Zero::Refused, TASK_TIMEOUT_DEFAULT),
+            retry: self.retry(stage.attempts.as_ref(), stage.backoff.as_ref(), stage.retry_for.as_ref()),
+            timeout: self.task_timeout(stage.timeout.as_ref()),
             raw: stage.raw.unwrap_or(true),
             contract,
             at,
         })
+    }
+
+    fn concurrency(&mut self, tasks: Option<&Spanned<RawAmount>>) -> usize {
+        self.count("concurrency", tasks, 1..=CONCURRENCY_MAX, CONCURRENCY_DEFAULT)
+    }
+
+    fn retry(
+        &mut self,
+        attempts: Option<&Spanned<RawAmount>>,
+        backoff: Option<&Spanned<RawAmount>>,
+        retry_for: Option<&Spanned<RawAmount>>,
+    ) -> RetryPolicy {
+        let usual = RetryPolicy::default();
+        RetryPolicy {
+            attempts_max: self.count("attempts", attempts, 1..=1_000, usual.attempts_max),
+            backoff: self.duration("backoff", backoff, Zero::Allowed, usual.backoff),
+            retry_for: self.duration("retry-for", retry_for, Zero::Refused, usual.retry_for),
+        }
+    }
+
+    fn task_timeout(&mut self, timeout: Option<&Spanned<RawAmount>>) -> Duration {
+        self.duration("timeout", timeout, Zero::Refused, TASK_TIMEOUT_DEFAULT)
     }
 
     /// A TOML table as JSON. Dates become text.

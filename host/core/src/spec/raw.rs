@@ -377,6 +377,8 @@ pub(super) struct RawJob {
     pub(super) reuse: Option<Spanned<RawAmount>>,
     #[serde(default)]
     pub(super) stage: BTreeMap<String, Spanned<RawStage>>,
+    #[serde(default)]
+    pub(super) check: BTreeMap<String, Spanned<RawCheck>>,
 }
 
 /// `discover = "once"`, or `discover = { every = "6h" }`.
@@ -440,6 +442,21 @@ pub(super) struct RawStage {
     pub(super) timeout: Option<Spanned<RawAmount>>,
     pub(super) raw: Option<bool>,
     pub(super) contract: Option<Spanned<Table>>,
+}
+
+/// `[job.NAME.check.CHECK]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [job.NAME.check.CHECK]")]
+pub(super) struct RawCheck {
+    pub(super) of: Spanned<String>,
+    pub(super) ask: Spanned<String>,
+    pub(super) model: Option<String>,
+    pub(super) outcome: Option<Spanned<String>>,
+    pub(super) concurrency: Option<Spanned<RawAmount>>,
+    pub(super) attempts: Option<Spanned<RawAmount>>,
+    pub(super) backoff: Option<Spanned<RawAmount>>,
+    pub(super) retry_for: Option<Spanned<RawAmount>>,
+    pub(super) timeout: Option<Spanned<RawAmount>>,
 }
 
 #[cfg(test)]

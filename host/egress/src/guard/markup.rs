@@ -135,7 +135,12 @@ pub(super) fn read(page: &str, prose_max: usize) -> Markup {
 
 /// All that a page shows, to its end.
 pub(super) fn shown(page: &str) -> String {
-    walk(page, Walk { to_the_end: true, ..Walk::default() }).shown
+    whole(page).shown
+}
+
+/// What a walk to a page's end finds.
+pub(super) fn whole(page: &str) -> Markup {
+    walk(page, Walk { to_the_end: true, ..Walk::default() })
 }
 
 fn walk(page: &str, mut walk: Walk) -> Markup {

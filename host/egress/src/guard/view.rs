@@ -52,8 +52,7 @@ impl View {
             return Self::new(Kind::Json(envelope), said, shown);
         }
         let start = text.trim_start();
-        let is_markup = start.starts_with('<') && !start.starts_with("<?xml");
-        if content_type.contains("html") && !start.starts_with(['{', '[']) || is_markup && content_type.is_empty() {
+        if is_html(&content_type, start) {
             let mut found = markup::read(&text, prose_max);
             let (said, shown) = (std::mem::take(&mut found.said), std::mem::take(&mut found.shown));
             return Self::new(Kind::Html(Box::new(found)), said, shown);
@@ -106,6 +105,27 @@ impl View {
     pub(super) fn fallback(&self) -> &Heard {
         self.fallback.get_or_init(|| Heard::of("", self.html().map_or(&[][..], |html| &html.fallback)))
     }
+}
+
+/// All that a page says, its title first, as guards see it; absent: it is no text.
+#[must_use]
+pub fn shown(content_type: &str, body: &[u8]) -> Option<String> {
+    let content_type = content_type.to_ascii_lowercase();
+    if is_binary(&content_type) {
+        return None;
+    }
+    let text = charset::decode(body, &content_type);
+    if !is_html(&content_type, text.trim_start()) {
+        return Some(super::text::normalised(&text));
+    }
+    let found = markup::whole(&text);
+    Some(format!("{}\n{}", found.title, found.shown).trim().to_owned())
+}
+
+/// Whether a text, from its first word on, is HTML.
+fn is_html(content_type: &str, start: &str) -> bool {
+    let is_markup = start.starts_with('<') && !start.starts_with("<?xml");
+    content_type.contains("html") && !start.starts_with(['{', '[']) || is_markup && content_type.is_empty()
 }
 
 /// Media types that no wall comes as.

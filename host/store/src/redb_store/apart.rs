@@ -5,7 +5,7 @@ use tollgate_core::{
     Digest, StageIx, Timestamp,
     artifact::ARTIFACT_NAME_BYTES_MAX,
     graph::GraphStage,
-    task::{SkipReason, TaskState},
+    task::{SkipReason, Tally, TaskState},
 };
 
 use super::{
@@ -80,14 +80,28 @@ fn free_name(name: &str, digest: Digest, taken: &[(String, Digest)]) -> String {
     std::iter::once(name.to_owned()).chain(numbered).find(|name| is_free(name)).unwrap_or_default()
 }
 
-/// Queues a task again whose page is no content, in the state `again`, with all that stands on it. Outputs that stood on it
+/// How a task goes on whose page is no content.
+pub(crate) struct Again {
+    pub(crate) state: TaskState,
+    /// Absent: nothing is held against it.
+    pub(crate) tally: Option<Tally>,
+}
+
+impl Again {
+    /// As one that is opened again.
+    pub(crate) fn anew(state: TaskState) -> Self {
+        Self { state, tally: None }
+    }
+}
+
+/// Queues a task again whose page is no content, as `again` says, with all that stands on it. Outputs that stood on it
 /// go. Answers whether the task waits now; one that was queued already goes on with that, and an item that a person left out
 /// stays so.
 pub(crate) fn queue_again(
     batch: &mut Batch<'_>,
     spec: &Spec,
     task: TaskRef,
-    again: TaskState,
+    again: Again,
     now: Timestamp,
     opened: &mut Vec<StageIx>,
 ) -> Result<bool, Fault> {
@@ -100,8 +114,8 @@ pub(crate) fn queue_again(
     let mut after = before.clone();
     let was_done = matches!(before.state(task.stage), Some(TaskState::Done));
     if was_done {
-        after.set_state(task.stage, again);
-        after.set_tally(task.stage, before.tally(task.stage).reopened());
+        after.set_state(task.stage, again.state);
+        after.set_tally(task.stage, again.tally.unwrap_or_else(|| before.tally(task.stage).reopened()));
     }
     batch.tables.outputs.remove(&task_key(task.item, task.stage))?;
     let name = spec.stage_name(task.stage)?.clone();

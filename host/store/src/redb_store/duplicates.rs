@@ -7,7 +7,7 @@ use redb::ReadableTable;
 use tollgate_core::{Digest, ItemId, Lane, StageIx, Timestamp, outcome::Verdict, task::TaskState};
 
 use super::{
-    apart::{artifacts, queue_again, set_apart},
+    apart::{Again, artifacts, queue_again, set_apart},
     fault::Fault,
     jobs::Spec,
     tables::{Tables, holders_key, task_key},
@@ -267,7 +267,7 @@ pub(crate) fn take_back(
         let_go(batch, spec, holder)?;
         let apart = blobs.iter().map(|blob| (*blob, back.name.as_str())).collect::<Vec<_>>();
         set_apart(&mut batch.tables, holder, &apart)?;
-        let again = TaskState::RetryLater { due: back.due, reason: back.reason.clone() };
+        let again = Again::anew(TaskState::RetryLater { due: back.due, reason: back.reason.clone() });
         if queue_again(batch, spec, holder, again, now, &mut settled.opened)? {
             settled.due = Some(settled.due.map_or(back.due, |due| due.min(back.due)));
         }

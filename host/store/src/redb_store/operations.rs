@@ -92,7 +92,14 @@ impl RedbStore {
     }
 
     /// Opens items by key, in as many transactions as it takes; the first resumes the job.
-    async fn reopen_items(&self, job: JobId, keys: Vec<ItemKey>, now: Timestamp) -> Result<Reopened, StoreError> {
+    /// `stage`: of that one stage alone.
+    async fn reopen_items(
+        &self,
+        job: JobId,
+        stage: Option<StageIx>,
+        keys: Vec<ItemKey>,
+        now: Timestamp,
+    ) -> Result<Reopened, StoreError> {
         let mut total = Reopened::default();
         let mut is_first = true;
         for keys in parts(keys) {
@@ -103,7 +110,10 @@ impl RedbStore {
                 if resumes {
                     part.resumed = reopen::resume(batch, job)?;
                 }
-                reopen::items(batch, job, &keys, now, &mut part)?;
+                match stage {
+                    Some(stage) => reopen::stage(batch, job, stage, &keys, now, &mut part)?,
+                    None => reopen::items(batch, job, &keys, now, &mut part)?,
+                }
                 Ok(part)
             };
             add(&mut total, self.write(SMALL, work).await?);
@@ -261,7 +271,8 @@ impl Store for RedbStore {
 
     fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened> {
         match what {
-            Selection::Items(keys) => self.reopen_items(job, keys, now).boxed(),
+            Selection::Items(keys) => self.reopen_items(job, None, keys, now).boxed(),
+            Selection::Stage(stage, keys) => self.reopen_items(job, Some(stage), keys, now).boxed(),
             Selection::Failed => self.reopen_failed(job, now).boxed(),
         }
     }

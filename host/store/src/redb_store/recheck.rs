@@ -4,7 +4,7 @@ use tollgate_core::{ItemId, ItemKey, JobId, StageIx, Timestamp, task::TaskState}
 
 use super::{
     Shared,
-    apart::{artifacts, queue_again, set_apart},
+    apart::{Again, artifacts, queue_again, set_apart},
     duplicates::{let_go, read_pages},
     fault::Fault,
     jobs::Spec,
@@ -70,7 +70,7 @@ pub(crate) fn recheck(
                     continue;
                 }
                 let_go(batch, &spec, *task)?;
-                queue_again(batch, &spec, *task, TaskState::Ready { due: now }, now, &mut done.opened)?
+                queue_again(batch, &spec, *task, Again::anew(TaskState::Ready { due: now }), now, &mut done.opened)?
             }
             Rechecked::Passes { task, blob } => passes(batch, &spec, *task, *blob, now, &mut done.opened)?,
         };

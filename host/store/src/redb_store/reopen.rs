@@ -88,6 +88,50 @@ pub(crate) fn items(
     Ok(())
 }
 
+/// Opens one stage of items by key, where its task has ended or waits to be tried again: it runs from what is stored.
+/// Nothing is held against the stages before it any more, as one of them may come to run again by what it finds.
+pub(crate) fn stage(
+    batch: &mut Batch<'_>,
+    job: JobId,
+    stage: StageIx,
+    keys: &[ItemKey],
+    now: Timestamp,
+    into: &mut Reopened,
+) -> Result<(), Fault> {
+    let spec = batch.jobs.get(job).map_err(Fault::Refused)?.spec.clone();
+    let name = spec.stage_name(stage)?;
+    for key in keys {
+        let Some(head) = find(batch, job, key)? else {
+            into.unknown.push(key.clone());
+            continue;
+        };
+        let before = ItemTasks::read(&batch.tables.tasks, head.id, head.created, &spec.graph)?;
+        let is_open = |state: &TaskState| matches!(state, TaskState::Waiting { .. } | TaskState::Ready { .. });
+        if batch.is_claimed(TaskRef { item: head.id, stage }) || before.state(stage).is_none_or(is_open) {
+            into.in_progress.push(key.clone());
+            continue;
+        }
+        if before.states.iter().any(|(stage, state)| spec.has(*stage) && exclusion(state).is_some()) {
+            continue;
+        }
+        let mut after = before.clone();
+        after.set_state(stage, TaskState::Ready { due: now });
+        after.set_tally(stage, before.tally(stage).reopened());
+        let ahead = spec.graph.before(name.as_str());
+        for one in spec.graph.stages().iter().filter(|one| ahead.contains(&&one.name)) {
+            if matches!(before.state(one.ix), Some(TaskState::Done)) {
+                after.set_tally(one.ix, before.tally(one.ix).reopened());
+            }
+        }
+        spec.graph.resolve(&mut after.states, now);
+        write(batch, &spec, head, head.priority, &before, &after, &mut into.opened)?;
+        let is_opened = matches!(after.state(stage), Some(TaskState::Ready { .. }));
+        into.tasks += u64::from(is_opened);
+        into.items += u64::from(is_opened);
+    }
+    Ok(())
+}
+
 /// Leaves items out: what has not ended is skipped, and what attempts under way bring is refused.
 pub(crate) fn exclude(
     batch: &mut Batch<'_>,

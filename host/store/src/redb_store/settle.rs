@@ -2,7 +2,7 @@
 
 use redb::ReadableTable;
 use tollgate_core::{
-    Digest, JobId, JsonObject,
+    Digest, JobId, JsonObject, Timestamp,
     artifact::ARTIFACT_NAME_BYTES_MAX,
     breaker::BreakerState,
     graph::STAGES_MAX,
@@ -15,7 +15,7 @@ use super::{
     duplicates,
     fault::Fault,
     jobs::{Job, Spec},
-    json,
+    json, refused,
     submit::{self, Prepared},
     tables::{AttemptKey, Tables, artifact_key, attempt_key, job_key, number_after, task_key},
     tasks::{Head, ItemTasks, Side, apply_change, note, read_item},
@@ -153,8 +153,11 @@ fn settle(batch: &mut Batch<'_>, prepared: &PreparedSettlement) -> Result<Settle
     if let Some(back) = &settlement.take_back {
         duplicates::take_back(batch, &spec, task, back, now, &mut settled)?;
     }
+    if let Some(page) = &settlement.refused {
+        refused::take_back(batch, &spec, task, page, now, &mut settled)?;
+    }
     let job = batch.jobs.get_mut(spec.id)?;
-    write_error(&mut batch.tables, job, settlement)?;
+    write_error(&mut batch.tables, job, task, error_of(settlement), now)?;
     let opened = count_breaker(job, settlement)?;
     settled.paused = pause(job, opened.or_else(|| settlement.pause.clone()));
     settled.found = submit::submit(batch, spec.id, &prepared.found, now)?;
@@ -273,18 +276,20 @@ fn error_of(settlement: &Settlement) -> Option<&TaskError> {
     }
 }
 
-fn write_error(tables: &mut Tables<'_>, job: &mut Job, settlement: &Settlement) -> Result<(), Fault> {
-    let Some(error) = error_of(settlement) else {
+pub(super) fn write_error(
+    tables: &mut Tables<'_>,
+    job: &mut Job,
+    task: TaskRef,
+    error: Option<&TaskError>,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let Some(error) = error else {
         return Ok(());
     };
     let number = job.totals.next_error;
     job.totals.next_error = number_after("errors", number)?;
-    let row = StoredErrorRow::V1(StoredErrorV1 {
-        item: settlement.task.item.0,
-        stage: settlement.task.stage.0,
-        at_ms: settlement.now.0,
-        error: error.into(),
-    });
+    let row =
+        StoredErrorRow::V1(StoredErrorV1 { item: task.item.0, stage: task.stage.0, at_ms: now.0, error: error.into() });
     tables.errors.insert(&job_key(job.spec.id, number), encode(&row)?.as_slice())?;
     if let Some(oldest) = number.checked_sub(ERRORS_KEPT) {
         tables.errors.remove(&job_key(job.spec.id, oldest))?;

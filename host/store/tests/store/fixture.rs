@@ -125,6 +125,7 @@ pub(crate) fn settlement(claim: &Claim, verdict: Verdict, now: u64) -> Settlemen
         artifacts: Vec::new(),
         pages: Vec::new(),
         take_back: None,
+        refused: None,
         pause: None,
         now: Timestamp(now),
     }

@@ -79,6 +79,7 @@ pub(crate) fn settlement(claim: &Claim) -> Settlement {
         artifacts: Vec::new(),
         pages: Vec::new(),
         take_back: None,
+        refused: None,
         pause: None,
         now: Timestamp(5),
     }

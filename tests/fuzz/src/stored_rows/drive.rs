@@ -150,6 +150,7 @@ async fn settlement(store: &RedbStore, claim: &Claim, way: usize) -> Settlement 
         artifacts: blob.map(artifact).into_iter().collect(),
         pages: Vec::new(),
         take_back: None,
+        refused: None,
         pause: None,
         now: NOW,
     }

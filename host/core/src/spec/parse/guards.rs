@@ -56,7 +56,7 @@ impl Reader<'_> {
         Some(GuardRule { text, title, header, status, path, require, below, outcome: outcome?, after, at })
     }
 
-    fn outcome(&mut self, word: &Spanned<String>) -> Option<GuardOutcome> {
+    pub(super) fn outcome(&mut self, word: &Spanned<String>) -> Option<GuardOutcome> {
         let outcome = GuardOutcome::from_word(word.as_ref());
         if outcome.is_none() {
             let known = GuardOutcome::ALL.map(GuardOutcome::as_str);

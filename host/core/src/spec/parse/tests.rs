@@ -219,3 +219,42 @@ fn trap16_a_site_s_proxies_headers_and_jobs_that_cannot_be_are_said_with_their_p
     let good = "\"b.example\"]\nheaders = { Authorization = { file = \"k\" }, Accept-Language = \"en\" }\nproxy = \"main\"\njobs = [\"a\"]";
     assert!(parse(&format!("{head}{good}\n"), "jobs.toml").is_ok());
 }
+
+#[test]
+fn q08_a_check_asks_a_question_of_a_stored_page_and_has_a_lane_of_its_own() {
+    let job = "[job.ideas]\nkind = \"backfill\"\nhandler = \"ideas\"\n[job.ideas.check.sane]\n";
+    let of = "of = \"fetch/page.html\"\nask = \"Is this a thesis about {company}?\"\n";
+    let deployment =
+        parse(&format!("{job}{of}model = \"cheap\"\nconcurrency = 2\nattempts = 3\n"), "jobs.toml").unwrap();
+    let check = &deployment.job("ideas").unwrap().checks[0];
+    assert_eq!((check.of.as_str(), check.artifact.as_str()), ("fetch", "page.html"));
+    assert_eq!((check.outcome, check.model.as_deref()), (GuardOutcome::NotContent, Some("cheap")));
+    assert_eq!((check.stage.concurrency, check.stage.retry.attempts_max), (2, 3));
+    let blocked = parse(&format!("{job}{of}outcome = \"blocked\"\n"), "jobs.toml").unwrap();
+    assert_eq!(blocked.jobs[0].checks[0].outcome, GuardOutcome::Blocked);
+}
+
+#[test]
+fn q08_a_check_that_cannot_be_is_refused_with_its_line() {
+    let (of, ask) = ("of = \"fetch/page.html\"", "ask = \"Is it one?\"");
+    for (lines, at, wanted) in [
+        (format!("of = \"fetch\"\n{ask}"), 5, "such as \"fetch/page.html\""),
+        (format!("of = \"Fetch/page.html\"\n{ask}"), 5, "of is"),
+        (format!("of = \"fetch/\"\n{ask}"), 5, "of is"),
+        (format!("{of}\nask = \"About {{company?\""), 6, "`{` is never closed"),
+        (format!("{of}\nask = \"About company}}?\""), 6, "`}` closes nothing"),
+        (format!("{of}\nask = \"About {{}}?\""), 6, "`{}` names no field"),
+        (format!("{of}\nask = \"About {{a {{b}}?\""), 6, "names no field"),
+        (format!("{of}\nask = \" \""), 6, "it asks nothing"),
+        (format!("{of}\n{ask}\noutcome = \"wrong\""), 7, "not-content"),
+        (format!("{of}\n{ask}\nwhen = \"true\""), 7, "unknown key `when`"),
+    ] {
+        let text = format!("[job.a]\nkind = \"backfill\"\nhandler = \"a\"\n[job.a.check.sane]\n{lines}\n");
+        let found = parse(&text, "jobs.toml").unwrap_err();
+        assert_eq!(found.len(), 1, "{lines}: {found:?}");
+        assert_eq!(found[0].at.line, at, "{lines}: {}", found[0]);
+        assert!(found[0].to_string().contains(wanted), "{lines}: {}", found[0]);
+    }
+    let nameless = format!("[job.a]\nkind = \"backfill\"\nhandler = \"a\"\n[job.a.check.\"No name\"]\n{of}\n{ask}\n");
+    assert!(parse(&nameless, "jobs.toml").unwrap_err()[0].to_string().contains("check \"No name\""));
+}
