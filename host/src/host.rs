@@ -11,10 +11,10 @@ use tokio::{
     task::{JoinError, JoinHandle},
 };
 use tollgate_core::Clock;
-use tollgate_egress::{Gate, GateOptions};
+use tollgate_egress::Gate;
 use tollgate_engine::{
     ContentCheck, Dispatcher, EngineError, Heartbeat, HeartbeatWriter, Operations, Plan, Progress, RunEnded, RunMode,
-    StoredSites, clock::SystemClock,
+    clock::SystemClock, gate_options,
 };
 use tollgate_sandbox::Compiler;
 use tollgate_store::{RedbStore, Store, StoreOptions};
@@ -121,15 +121,7 @@ impl HostBuilder {
             None => open_store(data.clone()).await?,
         };
         HostFile::forget(&data).map_err(|error| HostError::Data { folder: data.clone(), error })?;
-        let options = GateOptions {
-            spool: data.join("spool"),
-            sessions: data.join("sessions"),
-            clock: clock.clone(),
-            base: spec.base.clone(),
-            memory: StoredSites::new(store.clone()),
-            remembered: store.circuits(clock.now()).await?,
-            spent: store.spending().await?,
-        };
+        let options = gate_options(&store, &clock, &data, &spec.base).await?;
         let gate = Gate::new(&spec.deployment, options)?;
         let handlers = spec.handlers(data.join("compiled"), self.compiler).await?;
         let plan =
@@ -138,7 +130,7 @@ impl HostBuilder {
         let grace = spec.deployment.host.grace;
         let dispatcher = Dispatcher::new(&plan, store.clone(), gate.clone(), clock.clone(), self.mode, grace).await?;
         let operations = Operations::new(store.clone(), clock.clone(), data.clone());
-        let operations = operations.with_deployment(Ok(Arc::new(spec.deployment.clone())));
+        let operations = operations.with_deployment(Ok((Arc::new(spec.deployment.clone()), spec.base.clone())));
         let operations = Arc::new(operations.attached(&dispatcher, &plan, gate.clone()));
         let listen = self.listen.unwrap_or(spec.deployment.host.listen);
         let server = tollgate_web::serve(operations.clone(), &data, listen).await.map_err(HostError::Listen)?;

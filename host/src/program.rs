@@ -67,7 +67,8 @@ impl Program for Tollgate {
     fn open(&self, data: &Path, file: &Path) -> Result<Arc<Operations>, CliError> {
         let store = RedbStore::open(data, StoreOptions::default()).map_err(|error| refuse(error.into()))?;
         HostFile::forget(data)?;
-        let deployment = SpecFile::read(file).map(|spec| Arc::new(spec.deployment)).map_err(|error| error.to_string());
+        let deployment = SpecFile::read(file).map(|spec| (Arc::new(spec.deployment), spec.base));
+        let deployment = deployment.map_err(|error| error.to_string());
         let operations = Operations::new(store, Arc::new(SystemClock), data.to_owned());
         Ok(Arc::new(operations.with_deployment(deployment)))
     }

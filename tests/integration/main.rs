@@ -17,6 +17,8 @@ mod hostile_artifacts;
 mod lessons;
 mod page;
 mod program;
+mod program_recheck;
+mod program_sessions;
 mod routes;
 mod wasi_http;
 mod world;

@@ -14,7 +14,7 @@ use tollgate_sim::sites::{
 
 use crate::world::{SITE, World, first, outcomes, program};
 
-fn tollgate(world: &World, args: &[&str]) -> Command {
+pub(crate) fn tollgate(world: &World, args: &[&str]) -> Command {
     let mut command = Command::new(program("tollgate"));
     command.arg("--file").arg(world.path("jobs.toml")).arg("--data").arg(world.path("data")).args(args);
     command.stdin(Stdio::null());
@@ -22,18 +22,18 @@ fn tollgate(world: &World, args: &[&str]) -> Command {
 }
 
 /// Runs a command to its end without holding up the sim, which lives in this process.
-async fn run(world: &World, args: &[&str]) -> Output {
+pub(crate) async fn run(world: &World, args: &[&str]) -> Output {
     let mut command = tollgate(world, args);
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-async fn ok(world: &World, args: &[&str]) -> String {
+pub(crate) async fn ok(world: &World, args: &[&str]) -> String {
     let output = run(world, args).await;
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn json(world: &World, args: &[&str]) -> Value {
+pub(crate) async fn json(world: &World, args: &[&str]) -> Value {
     let args: Vec<&str> = args.iter().copied().chain(["-o", "json"]).collect();
     serde_json::from_str(&ok(world, &args).await).unwrap()
 }
@@ -72,7 +72,7 @@ async fn a_crawl_takes_every_page_once_and_says_what_is_broken() {
 }
 
 /// Starts the program and waits until it has asked the hanging site.
-async fn start_hanging(world: &World) -> Child {
+pub(crate) async fn start_hanging(world: &World) -> Child {
     let child = tollgate(world, &["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     world.sim.wait_for(|counts| counts.in_flight(SITE) == 1).await;
     child

@@ -8,6 +8,7 @@ mod engine;
 mod guarded;
 mod ideas;
 mod integrity;
+mod logins;
 mod network;
 mod pipelines;
 mod policies;

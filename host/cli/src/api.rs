@@ -17,7 +17,10 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tollgate_web::{HostFile, Token, api::ApiError};
+use tollgate_web::{
+    HostFile, Token,
+    api::{ApiError, NO_SESSION},
+};
 use tower::ServiceExt;
 
 use crate::{CliError, Program, args::Global};
@@ -43,7 +46,22 @@ enum Reach {
 impl Api {
     /// Finds the running host of the data folder, or opens its store.
     pub(crate) async fn find(program: &dyn Program, global: &Global) -> Result<Self, CliError> {
-        let data = existing_data_folder(program, global)?;
+        Self::of(program, global, existing_data_folder(program, global)?).await
+    }
+
+    /// The same, for what is of use before the first `run` too: the data folder is made.
+    pub(crate) async fn find_or_make(program: &dyn Program, global: &Global) -> Result<Self, CliError> {
+        let data = data_folder(program, global)?;
+        if !data.is_dir() {
+            // A mistyped folder beside no jobs.toml isn't made.
+            program.data_folder(&global.file)?;
+            std::fs::create_dir_all(&data)
+                .map_err(|error| CliError::failed(format!("the data folder {}: {error}", data.display())))?;
+        }
+        Self::of(program, global, data).await
+    }
+
+    async fn of(program: &dyn Program, global: &Global, data: PathBuf) -> Result<Self, CliError> {
         let deadline = Instant::now() + REACH_TIME;
         loop {
             // The lock says whether a host runs. Where one listened once is no sign of it: a killed host leaves that
@@ -112,7 +130,11 @@ impl Api {
         }
         let said = serde_json::from_slice::<ApiError>(&bytes).map(|error| error.error);
         let said = said.unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned());
-        Err(if status == StatusCode::NOT_FOUND { CliError::not_found(said) } else { CliError::failed(said) })
+        Err(match status {
+            StatusCode::NOT_FOUND => CliError::not_found(said),
+            NO_SESSION => CliError::no_session(said),
+            _ => CliError::failed(said),
+        })
     }
 }
 

@@ -88,6 +88,11 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Shows, tests and renews the sessions of sites that want a login.
+    Session {
+        #[command(subcommand)]
+        what: SessionCommand,
+    },
     /// Writes a job's items with their outputs.
     Export(ExportArgs),
     /// Looks after the store of a stopped host.
@@ -173,6 +178,16 @@ pub(crate) enum ItemCommand {
         #[arg(long, default_value = "excluded by hand")]
         reason: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// Lists sessions: where each came from, since when there is one, and what to do where there is none.
+    List,
+    /// Asks a session's site whether it takes it; exit code 6 if not.
+    Test { name: String },
+    /// Makes a session anew: the file is read again, or the browser's cookie exchanged.
+    Renew { name: String },
 }
 
 #[derive(Debug, Subcommand)]

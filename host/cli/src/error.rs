@@ -30,7 +30,7 @@ impl CliError {
         Self { message: message.into(), code: IN_USE, passing: false }
     }
 
-    /// No job or item of that name: exit code 4.
+    /// No job, item or session of that name: exit code 4.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 4, passing: false }
     }
@@ -38,6 +38,11 @@ impl CliError {
     /// The run ended, and a job stands still: exit code 5.
     pub fn standing(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 5, passing: false }
+    }
+
+    /// A site takes no session of that name, and a person has to log in: exit code 6.
+    pub fn no_session(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 6, passing: false }
     }
 
     /// The host went away in the middle of an answer: exit code 1.

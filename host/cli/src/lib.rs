@@ -19,6 +19,7 @@ mod output;
 mod program;
 mod recheck;
 mod run;
+mod sessions;
 mod status;
 mod store;
 
@@ -30,7 +31,7 @@ pub use args::COMPILE_COMMAND;
 pub use error::CliError;
 pub use program::{Checked, Program, RunRequest, Running};
 
-use args::{Args, Command, ItemCommand, JobCommand, NewCommand, StoreCommand};
+use args::{Args, Command, ItemCommand, JobCommand, NewCommand, SessionCommand, StoreCommand};
 
 /// Threads of the runtime for each core. With two the crawl of the std docs takes 3 % less time than with one.
 const WORKERS_PER_CORE: usize = 2;
@@ -82,6 +83,11 @@ async fn command(program: &dyn Program, args: Args) -> Result<(), CliError> {
             ItemCommand::Exclude { job, keys, reason } => items::exclude(program, &global, &job, keys, reason).await,
         },
         Command::Recheck { job, dry_run } => recheck::recheck(program, &global, &job, dry_run).await,
+        Command::Session { what } => match what {
+            SessionCommand::List => sessions::list(program, &global).await,
+            SessionCommand::Test { name } => sessions::test(program, &global, &name).await,
+            SessionCommand::Renew { name } => sessions::renew(program, &global, &name).await,
+        },
         Command::Export(export) => export::export(program, &global, export).await,
         Command::Store { what: StoreCommand::Verify } => store::verify(program, &global).await,
         Command::Run(_) | Command::CompileComponent { .. } => Ok(()),

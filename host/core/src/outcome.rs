@@ -230,6 +230,12 @@ fn stage_obstacle(error: StageError, refusal: Option<&Refusal>) -> Obstacle {
         (StageError::Blocked(text), refusal) => {
             uncounted(LaterKind::Blocked, text, refusal.and_then(|refusal| refusal.after))
         }
+        // The gate has looked at it: the site's session is renewed, or a person is told what to do.
+        (StageError::LoginRequired(_), Some(refusal))
+            if matches!(refusal.kind, RefusalKind::Later | RefusalKind::LoginRequired) =>
+        {
+            refused(refusal, None)
+        }
         (StageError::LoginRequired(text), refusal) => {
             uncounted(LaterKind::LoginRequired, text, refusal.and_then(|refusal| refusal.after))
         }

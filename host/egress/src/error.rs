@@ -129,6 +129,11 @@ impl Refused {
         Self { disk_full, ..Self::new(HttpError::Storage(text), Some(refusal)) }
     }
 
+    /// Whether the site wants a login, or its session can't be had.
+    pub(crate) fn is_login(&self) -> bool {
+        matches!(self.error, HttpError::LoginRequired(_))
+    }
+
     /// The same for another who waited for it: without what was received, and without the page.
     pub(crate) fn repeat(&self) -> Self {
         let refusal = self.refusal.as_deref().cloned();

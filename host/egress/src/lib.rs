@@ -17,6 +17,7 @@ mod gate;
 pub mod guard;
 mod guarding;
 mod headers;
+mod login;
 mod meter;
 mod own_word;
 mod proxy;

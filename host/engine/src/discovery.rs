@@ -39,6 +39,7 @@ pub(crate) struct PageEnded {
 /// Claims the job's discovery, runs one page and settles it. An error is the store's.
 pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, StoreError> {
     let DiscoveryClaim { token, state: before } = tools.store.claim_discovery(job.declared.id).await?;
+    let started_at = tools.clock.now();
     let attempt = Attempt::new(tools.store.clone(), tools.gate.clone(), job, None);
     let log = AttemptLog::new(AttemptName {
         job: job.spec.name.to_string(),
@@ -74,8 +75,8 @@ pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, Stor
             let next_round = if found.cursor.is_none() { every.map(|every| now.after(every)) } else { None };
             DiscoveryResult::Page { items: found.items, cursor: found.cursor, next_round }
         }
-        Ok(Err(error)) => failed(tools, job, ran(Outcome::Stage(plain(error))), before.errors, now).await,
-        Err(failure) => failed(tools, job, ran(failed_call(failure)), before.errors, now).await,
+        Ok(Err(error)) => failed(tools, job, ran(Outcome::Stage(plain(error))), before.errors, (started_at, now)).await,
+        Err(failure) => failed(tools, job, ran(failed_call(failure)), before.errors, (started_at, now)).await,
     };
     let settle = async |result| {
         let paused = match &result {
@@ -95,7 +96,7 @@ pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, Stor
         // What the store can't take is the discovery's fault, which says so.
         Err(error @ StoreError::TooLarge { .. }) => {
             let ran = Ran::nothing(Outcome::Contract(error.to_string()));
-            settle(failed(tools, job, ran, before.errors, now).await).await?
+            settle(failed(tools, job, ran, before.errors, (started_at, now)).await).await?
         }
         answer => answer?,
     };
@@ -114,8 +115,14 @@ fn warn_of_empty_rounds(job: &JobPlan, before: &DiscoveryState, after: &Discover
 
 /// What follows from a page that gave nothing: the rules are those of a task, and a job whose discovery may not be tried
 /// again pauses.
-async fn failed(tools: &Tools, job: &JobPlan, ran: Ran, errors_before: u32, now: Timestamp) -> DiscoveryResult {
-    let refusal = deciding_refusal(tools, &ran).await;
+async fn failed(
+    tools: &Tools,
+    job: &JobPlan,
+    ran: Ran,
+    errors_before: u32,
+    (started_at, now): (Timestamp, Timestamp),
+) -> DiscoveryResult {
+    let refusal = deciding_refusal(tools, &ran, started_at).await;
     let before = Tally { counted: errors_before, ..Tally::default() };
     let mut policy = RetryPolicy::default();
     if refusal.as_ref().is_some_and(|refusal| refusal.kind == RefusalKind::Transport) {

@@ -1,5 +1,6 @@
 //! What can go wrong with the engine as a whole; a task's troubles are its own and never end here.
 
+use tollgate_egress::{GateError, SessionError};
 use tollgate_store::StoreError;
 
 /// Errors of the engine.
@@ -19,6 +20,12 @@ pub enum EngineError {
     /// No job of that name.
     #[error("no job is named {0:?}")]
     UnknownJob(String),
+    /// A session can't be tested or renewed.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// A stopped host's gate can't be set up.
+    #[error(transparent)]
+    Gate(#[from] GateError),
     /// What a person asked for makes no sense.
     #[error("{0}")]
     Invalid(String),

@@ -418,7 +418,7 @@ async fn settlement_of(
     ran: Ran,
 ) -> Judged {
     let now = tools.clock.now();
-    let refusal = deciding_refusal(tools, &ran).await;
+    let refusal = deciding_refusal(tools, &ran, started_at).await;
     let decision = decide(ran.outcome, refusal.as_ref(), claim.tally, &stage.spec.retry, now, draw());
     let attempt = AttemptRecord {
         number: decision.tally.attempts,
@@ -469,7 +469,7 @@ pub(crate) async fn tell_gate(tools: &Tools, answered: &Answered, well: bool) {
 }
 
 /// The refusal by which an attempt is judged: the gate's, or what the handler's own words do to the site.
-pub(crate) async fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal> {
+pub(crate) async fn deciding_refusal(tools: &Tools, ran: &Ran, started_at: Timestamp) -> Option<Refusal> {
     let of_gate = ran.ended.refusal.clone();
     let site = || ran.ended.last_url.as_deref().map(site_of).unwrap_or_default();
     match (&ran.outcome, ran.ended.in_gate) {
@@ -482,6 +482,14 @@ pub(crate) async fn deciding_refusal(tools: &Tools, ran: &Ran) -> Option<Refusal
             let url = ran.ended.last_url.as_deref()?;
             let after = tools.gate.block(url, text).await;
             Some(Refusal { kind: RefusalKind::Blocked, about: site(), message: text.clone(), after: Some(after) })
+        }
+        (Outcome::Stage(StageError::LoginRequired(text)), _) => {
+            if of_gate.as_ref().is_some_and(|refusal| refusal.kind == RefusalKind::LoginRequired) {
+                // The gate has seen it itself, and renewed what could be.
+                return of_gate;
+            }
+            let url = ran.ended.last_url.as_deref()?;
+            Some(tools.gate.login_required(url, text, started_at).await)
         }
         (Outcome::Timeout(text), Some(CallPhase::Waits)) => Some(Refusal {
             kind: RefusalKind::RateLimited,

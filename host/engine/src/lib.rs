@@ -27,4 +27,5 @@ pub use heartbeat::{HEARTBEAT_FILE, Heartbeat, HeartbeatWriter, Liveness};
 pub use operations::{Operations, RunEnded};
 pub use plan::{CheckPlan, CheckedJob, JobPlan, Plan, PlanError, StagePlan, check};
 pub use recheck::RecheckedPart;
-pub use sites::StoredSites;
+pub use sites::gate_options;
+pub use tollgate_egress::{SessionError, SessionSource, SessionStatus, SessionTest};

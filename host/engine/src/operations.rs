@@ -1,7 +1,9 @@
-//! What people do with a host, running or stopped: look, add, retry, exclude, pause, resume.
+//! What people do with a host, running or stopped: look, add, retry, exclude, pause, resume; and its sessions (`sessions`).
 //!
 //! The API is a thin layer over this. With a dispatcher attached, what changes is told to it; without one the store
 //! alone changes, and the next run finds it there.
+
+mod sessions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +13,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 use tollgate_core::{
     Clock, ItemId, ItemKey, JobId, JobName, Timestamp,
     item::{ItemStatus, NewItem},
@@ -48,8 +51,10 @@ pub struct Operations {
     named: Option<BTreeSet<JobName>>,
     empty_rounds_max: BTreeMap<JobName, u32>,
     notifier: Option<Notifier>,
-    /// What jobs.toml says, or why it can't be read.
-    deployment: Result<Arc<Deployment>, String>,
+    /// What jobs.toml says and its folder, or why it can't be read.
+    deployment: Result<(Arc<Deployment>, PathBuf), String>,
+    /// The gate of a stopped host, once somebody asked for what goes through one.
+    own_gate: OnceCell<Arc<Gate>>,
 }
 
 /// Everything at a glance.
@@ -159,12 +164,13 @@ impl Operations {
             empty_rounds_max: BTreeMap::new(),
             notifier: None,
             deployment: Err("nobody has read it".to_owned()),
+            own_gate: OnceCell::new(),
         }
     }
 
-    /// Knows what jobs.toml says, or why it can't be read: that is told to who needs it.
+    /// Knows what jobs.toml says, with the folder that it lies in, or why it can't be read: that is told to who needs it.
     #[must_use]
-    pub fn with_deployment(mut self, deployment: Result<Arc<Deployment>, String>) -> Self {
+    pub fn with_deployment(mut self, deployment: Result<(Arc<Deployment>, PathBuf), String>) -> Self {
         self.deployment = deployment;
         self
     }
@@ -205,6 +211,8 @@ impl Operations {
             undeclared
                 .map(|(name, error)| Attention { job: Some(name.clone()), message: format!("can't run: {error}") }),
         );
+        let lacking = self.gate.iter().flat_map(|gate| gate.sessions_lacking());
+        attention.extend(lacking.map(|message| Attention { job: None, message }));
         let liveness = Heartbeat::liveness(&self.data, at)?;
         let gate = self.gate.as_ref().map(|gate| gate.status());
         let is_unnamed = |name: &JobName| self.named.as_ref().is_some_and(|named| !named.contains(name));
@@ -316,7 +324,7 @@ impl Operations {
         dry_run: bool,
     ) -> Result<RecheckedPart, EngineError> {
         let job = self.job_id(name).await?;
-        let deployment = self.deployment.as_ref().map_err(|error| {
+        let (deployment, _) = self.deployment.as_ref().map_err(|error| {
             EngineError::Invalid(format!("guards stand in jobs.toml, which can't be read: {error}"))
         })?;
         let now = self.clock.now();

@@ -1,21 +1,41 @@
 //! What the gate remembers of sites over a restart, in the store.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
-use tollgate_core::{Timestamp, budget::Spending, circuit::Circuit};
-use tollgate_egress::SiteMemory;
-use tollgate_store::Store;
+use tollgate_core::{Clock, Timestamp, budget::Spending, circuit::Circuit};
+use tollgate_egress::{GateOptions, SiteMemory};
+use tollgate_store::{Store, StoreError};
 
 /// Keeps circuits and what was spent in the store.
-pub struct StoredSites(Arc<dyn Store>);
+struct StoredSites(Arc<dyn Store>);
 
 impl StoredSites {
     /// In that store.
-    #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Arc<Self> {
+    fn new(store: Arc<dyn Store>) -> Arc<Self> {
         Arc::new(Self(store))
     }
+}
+
+/// How the gate of a data folder is set up. `base` is the folder of jobs.toml.
+///
+/// # Errors
+/// What was kept of sites can't be read.
+pub async fn gate_options(
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    data: &Path,
+    base: &Path,
+) -> Result<GateOptions, StoreError> {
+    Ok(GateOptions {
+        spool: data.join("spool"),
+        sessions: data.join("sessions"),
+        clock: clock.clone(),
+        base: base.to_owned(),
+        memory: StoredSites::new(store.clone()),
+        remembered: store.circuits(clock.now()).await?,
+        spent: store.spending().await?,
+    })
 }
 
 impl SiteMemory for StoredSites {

@@ -16,13 +16,15 @@ use tollgate_core::{
     pause::Pause,
 };
 use tollgate_engine::{
-    EngineError, Operations, RecheckedPart,
+    EngineError, Operations, RecheckedPart, SessionError, SessionStatus, SessionTest,
     operations::{Added, Done, JobDetail, Overview},
 };
 use tollgate_store::{ItemDetail, ItemQuery, ItemView, Page, Selection};
 
 /// Largest body with items to add: some of the largest data that an item may have, however it is escaped.
 pub const ITEMS_BYTES_MAX: usize = 32 << 20;
+/// The status where no session can be had until a person logs in or leaves a cookie.
+pub const NO_SESSION: StatusCode = StatusCode::CONFLICT;
 /// Items of a page where the request names no number.
 const ITEMS_PAGE: usize = 100;
 
@@ -126,6 +128,9 @@ pub fn router(operations: Arc<Operations>) -> Router {
         .route("/jobs/{job}/retry", post(retry))
         .route("/jobs/{job}/exclude", post(exclude))
         .route("/jobs/{job}/recheck", post(recheck))
+        .route("/sessions", get(sessions))
+        .route("/sessions/{name}/test", post(test_session))
+        .route("/sessions/{name}/renew", post(renew_session))
         .route("/stop", post(stop))
         .with_state(operations)
 }
@@ -192,6 +197,18 @@ async fn recheck(
     Ok(Json(operations.recheck(&job, body.after, body.dry_run).await?))
 }
 
+async fn sessions(State(operations): Ops) -> Answer<Vec<SessionStatus>> {
+    Ok(Json(operations.sessions().await?))
+}
+
+async fn test_session(State(operations): Ops, Path(name): Path<String>) -> Answer<SessionTest> {
+    Ok(Json(operations.test_session(&name).await?))
+}
+
+async fn renew_session(State(operations): Ops, Path(name): Path<String>) -> Answer<SessionStatus> {
+    Ok(Json(operations.renew_session(&name).await?))
+}
+
 async fn stop(State(operations): Ops) -> Answer<()> {
     operations.stop().await;
     Ok(Json(()))
@@ -203,9 +220,11 @@ struct Failure(StatusCode, String);
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let status = match &error {
-            EngineError::UnknownJob(_) => StatusCode::NOT_FOUND,
-            EngineError::Invalid(_) => StatusCode::BAD_REQUEST,
-            EngineError::Store(_) | EngineError::Task { .. } | EngineError::File { .. } => {
+            EngineError::UnknownJob(_) | EngineError::Session(SessionError::Unknown { .. }) => StatusCode::NOT_FOUND,
+            EngineError::Invalid(_) | EngineError::Session(SessionError::NoTest(_)) => StatusCode::BAD_REQUEST,
+            EngineError::Session(error) if error.is_for_a_person() => NO_SESSION,
+            EngineError::Session(SessionError::Refused(_)) => StatusCode::BAD_GATEWAY,
+            EngineError::Store(_) | EngineError::Task { .. } | EngineError::File { .. } | EngineError::Gate(_) => {
                 tracing::error!(%error, "a request failed");
                 StatusCode::INTERNAL_SERVER_ERROR
             }

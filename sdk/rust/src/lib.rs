@@ -82,7 +82,7 @@
 //! | [`StageError::NothingHere`] | counts the stage as ended well; alternatives run | `.or_nothing("…")` |
 //! | [`StageError::Reject`] | skips the item's later stages; nothing failed | `.or_reject("…")` |
 //! | [`StageError::Blocked`] | leaves the site alone for a while, for every job | a stage that sees it; `?` while the site is left alone |
-//! | [`StageError::LoginRequired`] | pauses the job for a person | a stage that sees a login page |
+//! | [`StageError::LoginRequired`] | renews the site's session; without one, or where that doesn't help, pauses the job for a person | a stage that sees a login page |
 //! | [`StageError::Permanent`] | fails the task at once | `.or_permanent("…")`, a 404 or 410 |
 //! | [`StageError::Failed`] | tries again up to the stage's bound, then fails | `.or_fail("…")`, any other status from 400 up, missing artifacts, bad JSON, bad params |
 //!

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tollgate_core::{JobName, Timestamp, http::HttpError, spec::diagnostic::did_you_mean};
+use tollgate_core::{JobName, Timestamp, spec::diagnostic::did_you_mean};
 
 use super::{
     Session,
@@ -93,6 +93,14 @@ pub enum SessionError {
     Refused(Box<Refused>),
 }
 
+impl SessionError {
+    /// A person has to log in, or to leave a cookie.
+    #[must_use]
+    pub fn is_for_a_person(&self) -> bool {
+        matches!(self, Self::Refused(refused) if refused.is_login())
+    }
+}
+
 impl From<Refused> for SessionError {
     fn from(refused: Refused) -> Self {
         Self::Refused(Box::new(refused))
@@ -100,6 +108,17 @@ impl From<Refused> for SessionError {
 }
 
 impl Gate {
+    /// Why there is no session, a sentence each with what to do, of those whose chain ended at a person when it was last run,
+    /// and whose file is as it was then. One look at the disk for each of these.
+    #[must_use]
+    pub fn sessions_lacking(&self) -> Vec<String> {
+        let failed = self.sessions.all.values().filter_map(|session| {
+            let failed = session.state().failed.clone()?;
+            (failed.file == session.file_stand(&self.options.base)).then_some(failed.text)
+        });
+        failed.collect()
+    }
+
     /// How each session stands, by name. Looks at the disk, briefly; nothing is sent.
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionStatus> {
@@ -150,7 +169,7 @@ impl Gate {
             let url = shown(&exchange.url).to_owned();
             return match self.renew_session(name).await {
                 Ok(_) => Ok(SessionTest { url, is_taken: true, said: "it gave a session".to_owned() }),
-                Err(SessionError::Refused(refused)) if matches!(refused.error, HttpError::LoginRequired(_)) => {
+                Err(SessionError::Refused(refused)) if refused.is_login() => {
                     Ok(SessionTest { url, is_taken: false, said: refused.error.to_string() })
                 }
                 Err(error) => Err(error),
@@ -158,8 +177,12 @@ impl Gate {
         };
         let caller = by_hand()?;
         let address = address::decide(&self.deployment, &caller, address::parse(test)?, Named::Host)?;
-        let lease = self.lease(&caller, &address, &|_| {}).await?;
-        let cookies = lease.and_then(|lease| lease.cookies);
+        let not_taken = |said| SessionTest { url: shown(test).to_owned(), is_taken: false, said };
+        let cookies = match self.lease(&caller, &address, &|_| {}).await {
+            Ok(lease) => lease.and_then(|lease| lease.cookies),
+            Err(refused) if refused.is_login() => return Ok(not_taken(refused.error.to_string())),
+            Err(refused) => return Err(refused.into()),
+        };
         let held = Held::default();
         let mut body = Whole::new(&self.options.spool, &held);
         let answer = self.hop((&caller, &address), asking(), cookies, None, &|_| {}, &mut body).await;
@@ -169,10 +192,10 @@ impl Gate {
                 let is_taken = signed_out.is_none() && incoming.status < 400;
                 (is_taken, signed_out.unwrap_or_else(|| format!("{} answered {}", address.authority, incoming.status)))
             }
-            Err(refused) if matches!(refused.error, HttpError::LoginRequired(_)) => (false, refused.error.to_string()),
+            Err(refused) if refused.is_login() => (false, refused.error.to_string()),
             Err(refused) => return Err(refused.into()),
         };
-        Ok(SessionTest { url: shown(test).to_owned(), is_taken, said })
+        Ok(SessionTest { is_taken, ..not_taken(said) })
     }
 
     /// Makes a session anew: the file is read again, or the browser's cookie exchanged, whatever there was before.

@@ -1,4 +1,5 @@
-//! Whether a session is over though no answer says so: its site served several items one and the same page (S11).
+//! Whether a session is over though the gate saw no answer that says so: its site served several items one and the same
+//! page (S11), or a stage saw that it wants a login.
 
 use std::sync::Arc;
 
@@ -7,7 +8,13 @@ use tollgate_core::Timestamp;
 use super::Session;
 use crate::Gate;
 
-/// What a page that several items were served says of the session of its site.
+/// Renewals for one and the same address, after which a person has to look though others are served meanwhile: without
+/// this, an address that is for another account would be an exchange each time it is tried.
+const RENEWALS_MAX: u8 = 2;
+/// Addresses that are remembered so; past it, all are forgotten.
+const ADDRESSES_MAX: usize = 256;
+
+/// What becomes of the session of a site that seems to serve a stranger.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Doubt {
     /// The site has none.
@@ -15,7 +22,8 @@ pub(crate) enum Doubt {
     /// It is taken as expired, and the next request renews it; or another one than the page was fetched with is there
     /// already.
     Renewed,
-    /// It was renewed for such a page, and nothing has ended well since: a person has to look. Says what to do.
+    /// It was renewed for such a page, and nothing has ended well since, or not that page: a person has to look. Says what
+    /// to do.
     InVain(String),
 }
 
@@ -44,6 +52,37 @@ impl Gate {
         tracing::info!(session = session.spec.name, site, "a session is taken as expired");
         session.keep(&self.sessions.folder).await;
         Doubt::Renewed
+    }
+
+    /// The same, where one address says so: not again and again for it, though others are served meanwhile.
+    pub(crate) async fn doubt_session_for(&self, site: &str, url: &str, began: Timestamp) -> Doubt {
+        let doubt = self.doubt_session(site, began).await;
+        let (Doubt::Renewed, Some(session)) = (&doubt, self.session_of(site)) else {
+            return doubt;
+        };
+        let is_too_often = {
+            let mut state = session.state();
+            if state.renewed_for.len() >= ADDRESSES_MAX && !state.renewed_for.contains_key(url) {
+                state.renewed_for.clear();
+            }
+            let times = state.renewed_for.entry(url.to_owned()).or_default();
+            *times += 1;
+            let is_too_often = *times > RENEWALS_MAX;
+            if is_too_often {
+                // Once a person has looked, it is as any other.
+                state.renewed_for.remove(url);
+            }
+            is_too_often
+        };
+        if !is_too_often {
+            return doubt;
+        }
+        Doubt::InVain(format!(
+            "session {} was renewed for this page {RENEWALS_MAX} times, and others were served: it may be for another \
+             account; {}",
+            session.spec.name,
+            session.what_to_do(&self.options.base)
+        ))
     }
 
     /// What came of a site has served its purpose: its session is what it should be.
