@@ -3,10 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -15,12 +12,12 @@ use reqwest::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION},
 };
 use tollgate_core::{
-    Clock, Digest, JobName, Timestamp,
+    Clock, Digest, JobName,
     budget::Spending,
-    circuit::{Circuit, CoolingKind},
+    circuit::Circuit,
     http::{HttpError, HttpRequest},
     outcome::{Refusal, RefusalKind},
-    spec::{Deployment, GuardOutcome, Rotation, Route, SitePattern},
+    spec::{Deployment, SitePattern},
 };
 use url::Url;
 
@@ -30,17 +27,16 @@ use crate::{
     archive::Archives,
     endpoint::{self, Endpoints},
     error::refusal,
-    exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Probed, Via},
-    guard::{self, GUARDED_BYTES_MAX, Guarded},
-    guarding::{self, BESIDE_BYTES_MIN, Guarding},
+    exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Via},
+    guard::{self, GUARDED_BYTES_MAX},
+    guarding::{BESIDE_BYTES_MIN, Guarding},
     headers,
     meter::Meters,
-    own_word::{self, OwnWord},
-    proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
+    proxy::Proxy,
     receive::{Receive, Whole},
-    retry_after, route,
+    route,
     session::{Sessions, Stopped},
-    site::{Site, SiteMemory, Sites, Trying},
+    site::{SiteMemory, Sites, Trying},
     spool::{self, Held, Spooled},
 };
 
@@ -144,12 +140,12 @@ impl Response {
 pub struct Gate {
     pub(crate) deployment: Deployment,
     pub(crate) options: GateOptions,
-    proxies: BTreeMap<String, Proxy>,
-    direct: Client,
-    endpoints: Endpoints,
+    pub(crate) proxies: BTreeMap<String, Proxy>,
+    pub(crate) direct: Client,
+    pub(crate) endpoints: Endpoints,
     pub(crate) sites: Sites,
     /// Requests over proxies that take turns.
-    turns: AtomicUsize,
+    pub(crate) turns: AtomicUsize,
     pub(crate) guarding: Guarding,
     pub(crate) archives: Archives,
     pub(crate) sessions: Sessions,
@@ -336,240 +332,6 @@ impl Gate {
         Err(refused)
     }
 
-    /// What an exchange came to, for its site, its proxy and its caller.
-    async fn answered(
-        &self,
-        address: &Address,
-        site: &Site,
-        via: Via,
-        admitted: Option<Admitted<'_>>,
-        answer: Result<Incoming, (ExchangeError, u64)>,
-    ) -> Result<Incoming, Refused> {
-        match answer {
-            Ok(incoming) => {
-                site.received(incoming.received);
-                if let Some(admitted) = &admitted {
-                    if via == Via::Http && !address.is_secure() {
-                        admitted.heard(&incoming.headers);
-                    }
-                    let judged = self.judge_proxy(address, via, admitted, &incoming).await;
-                    judged.map_err(|refused| refused.after(incoming.received))?;
-                    admitted.up();
-                }
-                self.judge(address, site, admitted.as_ref(), incoming).await
-            }
-            Err((error, received)) => {
-                site.received(received);
-                Err(self.refuse(address, admitted.as_ref(), error).await.after(received))
-            }
-        }
-    }
-
-    /// How an address may be reached, in the order in which the ways are tried; an error if all are shut.
-    pub(crate) fn ways(&self, address: &Address) -> Result<Vec<Way<'_>>, Refused> {
-        self.endpoints.check(address, self.options.clock.now())?;
-        self.meters.check_site(&address.site.pattern.to_string())?;
-        match &address.site.route {
-            Route::Direct => {
-                let client = self.endpoints.client(address).unwrap_or_else(|| self.direct.clone());
-                Ok(vec![Way { client, via: Via::Direct, login_bytes: 0, proxy: None }])
-            }
-            Route::Proxy(names, rotation) => self.ways_through(names, *rotation, address),
-            Route::Unset => {
-                let host = &address.authority;
-                let text = format!(
-                    "no proxy is configured for {host}, so nothing is sent; add [proxy.main] with its url to jobs.toml, \
-                     and proxy = \"main\" to [site.\"*\"]"
-                );
-                Err(Refused::down(host, text, UNSET_WAIT))
-            }
-        }
-    }
-
-    /// The ways through proxies that are up, beginning with the one whose turn it is.
-    fn ways_through(&self, names: &[String], rotation: Rotation, address: &Address) -> Result<Vec<Way<'_>>, Refused> {
-        let first = match rotation {
-            Rotation::Failover => 0,
-            Rotation::Request => self.turns.fetch_add(1, Relaxed),
-            Rotation::Host => {
-                address.authority.bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
-            }
-        };
-        let (mut ways, mut refused) = (Vec::new(), None);
-        for turn in 0..names.len() {
-            let name = &names[first.wrapping_add(turn) % names.len()];
-            let Some(proxy) = self.proxies.get(name) else {
-                let text = format!("site {} names proxy {name}, which isn't in jobs.toml", address.site.pattern);
-                return Err(Refused::denied(text));
-            };
-            let open = self.meters.check_proxy(name);
-            match open.and_then(|()| proxy.client(&self.options.base, self.options.clock.now())) {
-                Ok(ProxyClient { client, fresh, via, login_bytes }) => {
-                    let is_fresh = proxy.closes_unsaid() && !address.is_secure();
-                    let client = if is_fresh { fresh } else { client };
-                    ways.push(Way { client, via, login_bytes, proxy: Some(proxy) });
-                }
-                Err(shut) => refused = refused.or(Some(shut)),
-            }
-        }
-        match refused {
-            Some(refused) if ways.is_empty() => Err(refused),
-            _ => Ok(ways),
-        }
-    }
-
-    /// A page that came in place of the site's may be the proxy's own. A 407 to a plain request is, unless the site makes
-    /// it up: ask the proxy. Of a site that it could not reach it says so, as it does by a tunnel that it doesn't make.
-    async fn judge_proxy(
-        &self,
-        address: &Address,
-        via: Via,
-        admitted: &Admitted<'_>,
-        incoming: &Incoming,
-    ) -> Result<(), Refused> {
-        let may_be_its_own = incoming.status == 407 && via == Via::Http && !address.is_secure();
-        let may_answer = admitted.may_answer(address.is_secure());
-        let word = own_word::read(incoming.status, &incoming.headers).filter(|_| may_answer);
-        let asks_credentials = may_be_its_own || word == Some(OwnWord::Unauthorized);
-        if asks_credentials && admitted.answers().await != Probed::Up {
-            return Err(admitted.failed(exchange::UNAUTHORIZED, self.options.clock.now()));
-        }
-        let (about, name) = (&address.authority, admitted.name());
-        match word {
-            None | Some(OwnWord::Unauthorized) => Ok(()),
-            Some(OwnWord::Unreachable(said)) => {
-                admitted.up();
-                Err(Refused::transport(about, format!("{about}: proxy {name} got no answer of it: {said}")))
-            }
-            Some(OwnWord::Trouble(said)) => {
-                admitted.up();
-                Err(Refused::down(name, format!("proxy {name} doesn't serve {about}: {said}"), wait(None, address)))
-            }
-        }
-    }
-
-    /// Looks at an answer before anyone else does: guards first, then what its status says by itself.
-    async fn judge(
-        &self,
-        address: &Address,
-        site: &Site,
-        proxy: Option<&Admitted<'_>>,
-        incoming: Incoming,
-    ) -> Result<Incoming, Refused> {
-        let now = self.options.clock.now();
-        let (about, status) = (&address.authority, incoming.status);
-        let looked = self.guarding.look(address, &incoming, now).await;
-        if let Some(guarded) = looked.map_err(|refused| refused.after(incoming.received))? {
-            let refused = self.guarded(address, site, proxy, (&guarded, status), now).await;
-            let refused = refused.after(incoming.received);
-            return Err(match guarding::page(guarded, address, incoming) {
-                Some(page) => refused.with_page(page),
-                None => refused,
-            });
-        }
-        let asked = retry_after::read(&incoming.headers, now);
-        if status != 429 && !(status == 503 && asked.is_some()) {
-            return Ok(incoming);
-        }
-        let after = wait(asked, address);
-        let reason = format!("{about} answered {status}");
-        let after = site.refused(CoolingKind::RateLimited, &reason, after, now, &*self.options.memory).await;
-        Err(Refused::rate_limited(about, &reason, after).after(incoming.received))
-    }
-
-    /// What follows from a guarded page.
-    async fn guarded(
-        &self,
-        address: &Address,
-        site: &Site,
-        proxy: Option<&Admitted<'_>>,
-        (guarded, status): (&Guarded, u16),
-        now: Timestamp,
-    ) -> Refused {
-        let reason = format!("{} answered {status}: {guarded}", address.authority);
-        // The proxy's own page: uncounted, and the site isn't left alone for it.
-        let is_secure = address.is_secure();
-        if let Some(proxy) = proxy.filter(|proxy| guarded.is_proxys && proxy.may_answer(is_secure)) {
-            return Refused::down(proxy.name(), format!("proxy {}: {reason}", proxy.name()), wait(None, address));
-        }
-        self.caught(address, site, guarded, &reason, now).await
-    }
-
-    /// What follows from a guarded page that isn't the proxy's.
-    pub(crate) async fn caught(
-        &self,
-        address: &Address,
-        site: &Site,
-        guarded: &Guarded,
-        reason: &str,
-        now: Timestamp,
-    ) -> Refused {
-        let (about, memory) = (&address.authority, &*self.options.memory);
-        match guarded.outcome {
-            GuardOutcome::RateLimited => {
-                let after = wait(guarded.after, address);
-                let after = site.refused(CoolingKind::RateLimited, reason, after, now, memory).await;
-                Refused::rate_limited(about, reason, after)
-            }
-            GuardOutcome::Blocked => {
-                let after = site.refused(CoolingKind::Blocked, reason, wait(None, address), now, memory).await;
-                Refused::blocked(about, reason, after)
-            }
-            GuardOutcome::LoginRequired => Refused::login_required(about, reason),
-            GuardOutcome::NotContent => Refused::not_content(about, reason),
-        }
-    }
-
-    async fn refuse(&self, address: &Address, proxy: Option<&Admitted<'_>>, error: ExchangeError) -> Refused {
-        let about = &address.authority;
-        let has_answered =
-            !matches!(error, ExchangeError::Proxy(_) | ExchangeError::Transport(_) | ExchangeError::NoAnswer(_));
-        if let Some(proxy) = proxy.filter(|_| has_answered) {
-            proxy.up();
-        }
-        match (error, proxy) {
-            (ExchangeError::Proxy(reason), Some(proxy)) => proxy.failed(&reason, self.options.clock.now()),
-            (ExchangeError::Proxy(reason), None) => Refused::transport(about, reason),
-            (ExchangeError::Transport(text) | ExchangeError::Unreached(text), _) => {
-                self.down(proxy, &text).await.unwrap_or_else(|| Refused::transport(about, text))
-            }
-            (ExchangeError::NoAnswer(text), _) => {
-                self.down(proxy, &text).await.unwrap_or_else(|| Refused::timeout(about, text))
-            }
-            (ExchangeError::Timeout(text), _) => Refused::timeout(about, text),
-            (ExchangeError::TooLarge, _) => Refused::too_large(address.site.body_max),
-            (ExchangeError::HeldTooLarge(left), _) => {
-                tracing::warn!(site = about, left, "an attempt holds as many bytes of responses as it may");
-                Refused::too_large(left)
-            }
-            (ExchangeError::Refused(refused), _) => *refused,
-            (ExchangeError::Spool(error), _) => Refused::storage(&error),
-            (ExchangeError::Unfit(text), _) => Refused::unfit(HttpError::Other(text)),
-        }
-    }
-
-    /// A site's failure looks like the proxy's own when that went away in the middle, or hangs: ask it.
-    pub(crate) async fn down(&self, proxy: Option<&Admitted<'_>>, text: &str) -> Option<Refused> {
-        let proxy = proxy?;
-        let reason = match proxy.answers().await {
-            Probed::Up => return None,
-            Probed::Unauthorized => exchange::UNAUTHORIZED,
-            Probed::Silent => text,
-        };
-        Some(proxy.failed(reason, self.options.clock.now()))
-    }
-
-    /// A stage found that the site of `url` blocks us: it is left alone for its cool-down, whichever job asks.
-    pub async fn block(&self, url: &str, reason: &str) -> Duration {
-        let Some(address) = self.address_of(url) else {
-            return UNSET_WAIT;
-        };
-        let now = self.options.clock.now();
-        let site = self.sites.get(&address.authority, &address.site, now);
-        let after = address.site.cool_down.max(COOL_DOWN_MIN);
-        site.refused(CoolingKind::Blocked, reason, after, now, &*self.options.memory).await
-    }
-
     /// An attempt has ended. If it did `well`, the sites that answered it work, and their circuits are closed; else it said
     /// nothing of them, and where it was the one that tried, another may.
     pub async fn ended(&self, caller: &Caller, answered: &BTreeSet<String>, well: bool) {
@@ -605,19 +367,6 @@ impl Gate {
         let proxies = self.proxies.values().map(Proxy::status).collect();
         GateStatus { proxies, sites, guards: self.guarding.status(), spending: self.meters.status(now) }
     }
-}
-
-/// How an address is reached.
-pub(crate) struct Way<'a> {
-    client: Client,
-    via: Via,
-    login_bytes: u64,
-    pub(crate) proxy: Option<&'a Proxy>,
-}
-
-/// How long a site is left alone: no time at all, or one that is over, is no time.
-fn wait(asked: Option<Duration>, address: &Address) -> Duration {
-    asked.filter(|asked| !asked.is_zero()).unwrap_or(address.site.cool_down).max(COOL_DOWN_MIN)
 }
 
 /// Where an answer sends us, if it does.

@@ -18,6 +18,7 @@ mod gate;
 pub mod guard;
 mod guarding;
 mod headers;
+mod judging;
 mod login;
 mod meter;
 mod outage;
@@ -33,6 +34,7 @@ mod site;
 mod spool;
 mod status;
 mod tool;
+mod ways;
 mod wire;
 
 pub use archive::Listed;

@@ -38,10 +38,11 @@ use crate::{
     address::{self, Address, Named},
     endpoint,
     error::refusal,
-    gate::{self, COOL_DOWN_MIN},
+    gate::COOL_DOWN_MIN,
     proxy::{Admitted, Proxy},
     session::Lease,
     site::{Site, Trying},
+    ways,
 };
 
 /// What a tool gave.
@@ -188,7 +189,7 @@ impl Gate {
     /// The first way that lets a run through, with its proxy; the last one's refusal if none does.
     fn first_open<'a>(
         &self,
-        ways: Vec<gate::Way<'a>>,
+        ways: Vec<ways::Way<'a>>,
         address: &Address,
     ) -> Result<(Option<&'a Proxy>, Option<Admitted<'a>>), Refused> {
         let mut refused = Refused::denied(format!("site {} names no proxy", address.site.pattern));
