@@ -53,16 +53,19 @@ pub(crate) enum Checked {
     Not(String),
 }
 
+/// Said where its programs can't be had.
+const LACKS: &str = "all else is well, but that no packet goes past the proxy was not tested";
+
 /// The test that has proxies of its own, which look names up by themselves: it is no matter of ours what they send.
 const HAS_PROXIES: &str = "real_proxies";
 
 /// Builds what is needed, and runs it. `features` are cargo's arguments for tests of real programs.
 pub(crate) fn netns(features: &[&str], has_real_tools: bool) -> Result<Checked> {
+    setup::capture().context(LACKS)?;
     let flags = match namespaces() {
         Ok(flags) => flags,
         Err(why) => return Ok(Checked::Not(why)),
     };
-    setup::capture()?;
     let plan = Plan { tests: programs(features)?, has_real_tools };
     let scratch = tempfile::Builder::new().prefix("tollgate-netns-").tempdir()?;
     fs::write(scratch.path().join(PLAN), serde_json::to_string(&plan)?)?;

@@ -23,6 +23,7 @@ pub(crate) async fn explain(program: &dyn Program, global: &Global, url: &str) -
     };
     let site = &explained.site;
     let headers: Vec<&str> = site.headers.iter().map(|(name, _)| name.as_str()).collect();
+    let guards: Vec<String> = site.guard.rules.iter().map(|rule| format!("{file}:{}", rule.at.line)).collect();
     let wider: Vec<String> = explained.wider.iter().map(|site| site.pattern.to_string()).collect();
     if global.output != Format::Table {
         let jobs = explained.jobs.iter().map(|(job, refused)| json!({"job": job, "refused": refused}));
@@ -30,7 +31,8 @@ pub(crate) async fn explain(program: &dyn Program, global: &Global, url: &str) -
             "line": site.at.map(|at| at.line), "wider": wider, "reached": route(site), "rate": rate(site),
             "concurrency": site.concurrency, "timeout_ms": site.timeout.as_millis().to_string(),
             "body_max": site.body_max, "cool_down_ms": site.cool_down.as_millis().to_string(),
-            "headers": headers, "jobs": jobs.collect::<Vec<_>>()});
+            "headers": headers, "session": site.session, "guards": guards, "guard_builtin": site.guard.builtin,
+            "duplicates": site.duplicates, "jobs": jobs.collect::<Vec<_>>()});
         return output::list(global.output, &[document], |_| String::new());
     }
     let why = if matches!(site.pattern, SitePattern::Endpoint(_)) {
@@ -51,6 +53,16 @@ pub(crate) async fn explain(program: &dyn Program, global: &Global, url: &str) -
     ));
     if !headers.is_empty() {
         text.push_str(&format!("  each request bears {}\n", headers.join(", ")));
+    }
+    if let Some(session) = &site.session {
+        text.push_str(&format!("  its cookies are those of [session.{session}]\n"));
+    }
+    let own =
+        if guards.is_empty() { "no rule of its own".to_owned() } else { format!("the rules {}", guards.join(", ")) };
+    let builtin = if site.guard.builtin { ", then by those that Tollgate brings along" } else { "" };
+    text.push_str(&format!("  its pages are judged by {own}{builtin}\n"));
+    if let Some(most) = site.duplicates {
+        text.push_str(&format!("  one page may be served for {most} items at the most\n"));
     }
     for (job, refused) in &explained.jobs {
         let verdict = refused.as_ref().map_or_else(|| "may ask for it".to_owned(), |why| format!("may not: {why}"));

@@ -1,5 +1,7 @@
 //! One page that several items were served (S11): how many may be, and what follows once there are more.
 
+use std::time::Duration;
+
 use tollgate_core::{
     Timestamp,
     outcome::{Refusal, RefusalKind},
@@ -7,6 +9,9 @@ use tollgate_core::{
 };
 
 use crate::{Gate, error::refusal, gate::COOL_DOWN_MIN, guard::DUPLICATE, session::Doubt};
+
+/// Longest wait of an item whose page is one that others were served.
+const WAIT_MAX: Duration = Duration::from_hours(1);
 
 impl Gate {
     /// How many items the site of an address may serve one and the same page; absent: nobody looks.
@@ -22,16 +27,20 @@ impl Gate {
         self.guarding.count(DUPLICATE);
         let about = self.address_of(url).map_or_else(String::new, |address| address.authority);
         let says = |outcome: GuardOutcome| format!("{about}: guard `{DUPLICATE}` (built-in, text): {outcome}, {what}");
+        // Where the page is what the site has for these items, each renewal is an exchange for nothing: ever fewer of them.
+        let later = |lately: u32| {
+            let message = says(GuardOutcome::LoginRequired) + "; the site's session is renewed";
+            let after = COOL_DOWN_MIN.saturating_mul(1 << lately.saturating_sub(1).min(31)).min(WAIT_MAX);
+            refusal(RefusalKind::Later, &about, &message, Some(after))
+        };
         match self.doubt_session(&about, began).await {
             Doubt::NoSession => {
                 let message = says(GuardOutcome::Blocked);
                 let after = self.block(url, &message).await;
                 refusal(RefusalKind::Blocked, &about, &message, Some(after))
             }
-            Doubt::Expired | Doubt::Newer => {
-                let message = says(GuardOutcome::LoginRequired) + "; the site's session is renewed";
-                refusal(RefusalKind::Later, &about, &message, Some(COOL_DOWN_MIN))
-            }
+            Doubt::Expired { lately } => later(lately),
+            Doubt::Newer => later(1),
             Doubt::InVain(text) => {
                 let message = format!("{}; {text}", says(GuardOutcome::LoginRequired));
                 refusal(RefusalKind::LoginRequired, &about, &message, None)

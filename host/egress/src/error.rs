@@ -134,6 +134,12 @@ impl Refused {
         matches!(self.error, HttpError::LoginRequired(_))
     }
 
+    /// Of two ways that are shut, what is said of the one that is open sooner.
+    pub(crate) fn or_sooner(self, other: Self) -> Self {
+        let wait = |refused: &Self| refused.refusal.as_ref().and_then(|refusal| refusal.after).unwrap_or(Duration::MAX);
+        if wait(&other) < wait(&self) { other } else { self }
+    }
+
     /// The same for another who waited for it: without what was received, and without the page.
     pub(crate) fn repeat(&self) -> Self {
         let refusal = self.refusal.as_deref().cloned();

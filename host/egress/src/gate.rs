@@ -292,7 +292,7 @@ impl Gate {
             let admitted = match way.proxy.map(|proxy| proxy.admit(clock.now())).transpose() {
                 Ok(admitted) => admitted,
                 Err(down) => {
-                    refused = down;
+                    refused = refused.or_sooner(down);
                     continue;
                 }
             };
@@ -301,7 +301,7 @@ impl Gate {
             let passage = match self.meters.admit(&address.site.pattern.to_string(), proxy, (is_secure, is_socks)) {
                 Ok(passage) => passage,
                 Err(spent) => {
-                    refused = spent;
+                    refused = refused.or_sooner(spent);
                     continue;
                 }
             };
@@ -318,7 +318,7 @@ impl Gate {
             match (answer, admitted) {
                 // It was not even reached: nothing was sent, and another may do it.
                 (Err((ExchangeError::Proxy(reason), _)), Some(admitted)) => {
-                    refused = admitted.failed(&reason, clock.now());
+                    refused = refused.or_sooner(admitted.failed(&reason, clock.now()));
                 }
                 (answer, admitted) => {
                     let trying = slot.end();

@@ -15,7 +15,7 @@ impl Gate {
         let about = self.address_of(url).map_or_else(String::new, |address| address.authority);
         match self.doubt_session_for(&about, url, began).await {
             Doubt::NoSession => refusal(RefusalKind::LoginRequired, &about, what, None),
-            Doubt::Expired | Doubt::Newer => {
+            Doubt::Expired { .. } | Doubt::Newer => {
                 let message = format!("{what}; the session of {about} is renewed");
                 refusal(RefusalKind::Later, &about, &message, Some(COOL_DOWN_MIN))
             }

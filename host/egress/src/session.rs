@@ -94,7 +94,9 @@ struct State {
     /// It was taken as expired without its site's word (`doubt`), and nothing has ended well since.
     is_doubted: bool,
     /// How often it was renewed for an address because of what a stage saw there.
-    renewed_for: BTreeMap<String, u8>,
+    renewed_for: BTreeMap<String, (u8, Timestamp)>,
+    /// How often it was taken as expired without its site's word, lately, and when last.
+    doubts: (u32, Timestamp),
     /// Runs of the chain that came to an end, and what stood in the way of the last one.
     runs: u64,
     last_refused: Option<Refused>,

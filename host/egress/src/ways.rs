@@ -51,7 +51,7 @@ impl Gate {
                 address.authority.bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
             }
         };
-        let (mut ways, mut refused) = (Vec::new(), None);
+        let (mut ways, mut refused) = (Vec::new(), None::<Refused>);
         for turn in 0..names.len() {
             let name = &names[first.wrapping_add(turn) % names.len()];
             let Some(proxy) = self.proxies.get(name) else {
@@ -65,7 +65,12 @@ impl Gate {
                     let client = if is_fresh { fresh } else { client };
                     ways.push(Way { client, via, login_bytes, proxy: Some(proxy) });
                 }
-                Err(shut) => refused = refused.or(Some(shut)),
+                Err(shut) => {
+                    refused = Some(match refused {
+                        Some(refused) => refused.or_sooner(shut),
+                        None => shut,
+                    });
+                }
             }
         }
         match refused {

@@ -189,7 +189,7 @@ impl Gate {
         let (is_taken, said) = match answer {
             Ok(incoming) => {
                 let signed_out = signs_out(&address, &incoming);
-                let is_taken = signed_out.is_none() && incoming.status < 400;
+                let is_taken = signed_out.is_none() && (200..300).contains(&incoming.status);
                 (is_taken, signed_out.unwrap_or_else(|| format!("{} answered {}", address.authority, incoming.status)))
             }
             Err(refused) if refused.is_login() => (false, refused.error.to_string()),
@@ -206,11 +206,18 @@ impl Gate {
         let session = self.named_session(name)?;
         let caller = by_hand()?;
         let _turn = session.renewing.lock().await;
-        {
+        let before = {
             let mut state = session.state();
-            (state.current, state.failed, state.is_kept_read) = (None, None, true);
+            (state.failed, state.is_kept_read) = (None, true);
+            state.current.take()
+        };
+        let made = self.run_chain(session, &caller, &|_| {}).await;
+        if made.as_ref().is_err_and(|refused| !refused.is_login()) {
+            // The way to a new one is shut for now: the old one goes on serving.
+            let mut state = session.state();
+            state.current = state.current.take().or(before);
         }
-        self.run_chain(session, &caller, &|_| {}).await?;
+        made?;
         Ok(self.session_status(session))
     }
 

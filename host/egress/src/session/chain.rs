@@ -430,11 +430,11 @@ impl Session {
             std::fs::read_to_string(&path)
         });
         let cookies = match read {
-            Ok(text) => netscape::read(&text),
+            Ok(text) => netscape::read(&text, |cookie| cookie.is_of(&self.sites)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return FileFound::None,
             Err(error) => Err(error.to_string()),
         };
-        match cookies.map(|cookies| cookies.of_sites(&self.sites)) {
+        match cookies {
             Err(reason) => {
                 FileFound::Unfit(format!("{shown}: {reason}; export it anew as a Netscape file, or remove it"))
             }

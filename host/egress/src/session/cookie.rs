@@ -79,6 +79,11 @@ impl Cookie {
             && (!self.is_secure || url.scheme() == "https")
     }
 
+    /// Whether some host of one of these sites may be sent it.
+    pub(super) fn is_of(&self, sites: &[SitePattern]) -> bool {
+        sites.iter().any(|pattern| self.is_for_site(pattern))
+    }
+
     /// Whether some host of a site may be sent it.
     pub(super) fn is_for_site(&self, pattern: &SitePattern) -> bool {
         match pattern {
@@ -128,7 +133,7 @@ impl Jar {
 
     /// Those that some host of one of these sites may be sent.
     pub(super) fn of_sites(&self, sites: &[SitePattern]) -> Self {
-        self.only(|cookie| sites.iter().any(|pattern| cookie.is_for_site(pattern)))
+        self.only(|cookie| cookie.is_of(sites))
     }
 
     pub(super) fn only(&self, wanted: impl Fn(&Cookie) -> bool) -> Self {

@@ -1,7 +1,7 @@
 //! Whether a session is over though the gate saw no answer that says so: its site served several items one and the same
 //! page (S11), or a stage saw that it wants a login.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tollgate_core::Timestamp;
 
@@ -11,6 +11,8 @@ use crate::Gate;
 /// Renewals for one and the same address, after which a person has to look though others are served meanwhile: without
 /// this, an address that is for another account would be an exchange each time it is tried.
 const RENEWALS_MAX: u8 = 2;
+/// What is longer ago than that is no "again and again": sessions do expire.
+const LATELY: Duration = Duration::from_hours(1);
 /// Addresses that are remembered so; past it, all are forgotten.
 const ADDRESSES_MAX: usize = 256;
 
@@ -20,7 +22,10 @@ pub(crate) enum Doubt {
     /// The site has none.
     NoSession,
     /// It is taken as expired, and the next request renews it.
-    Expired,
+    Expired {
+        /// How often it has been so lately, this time included.
+        lately: u32,
+    },
     /// Another one than the page was fetched with may be there already.
     Newer,
     /// It was renewed for such a page, and nothing has ended well since, or not that page: a person has to look. Says what
@@ -35,7 +40,8 @@ impl Gate {
         let Some(session) = self.session_of(site) else {
             return Doubt::NoSession;
         };
-        {
+        let now = self.options.clock.now();
+        let lately = {
             let mut state = session.state();
             let is_doubted = state.is_doubted;
             let Some(current) = state.current.as_mut().filter(|current| current.since < began && !current.is_over)
@@ -49,41 +55,46 @@ impl Gate {
             }
             current.is_over = true;
             state.is_doubted = true;
-        }
+            let (times, at) = state.doubts;
+            let times = if now.since(at) < LATELY { times.saturating_add(1) } else { 1 };
+            state.doubts = (times, now);
+            times
+        };
         tracing::info!(session = session.spec.name, site, "a session is taken as expired");
         session.keep(&self.sessions.folder).await;
-        Doubt::Expired
+        Doubt::Expired { lately }
     }
 
     /// The same, where one address says so: not again and again for it, though others are served meanwhile.
     pub(crate) async fn doubt_session_for(&self, site: &str, url: &str, began: Timestamp) -> Doubt {
+        let now = self.options.clock.now();
+        if let Some(session) = self.session_of(site) {
+            let mut state = session.state();
+            let is_older = state.current.as_ref().is_some_and(|current| current.since < began && !current.is_over);
+            let is_too_often = |(times, at): (u8, Timestamp)| times >= RENEWALS_MAX && now.since(at) < LATELY;
+            if is_older && state.renewed_for.get(url).is_some_and(|renewed| is_too_often(*renewed)) {
+                // Once a person has looked, it is as any other.
+                state.renewed_for.remove(url);
+                drop(state);
+                return Doubt::InVain(format!(
+                    "session {} was renewed for this page {RENEWALS_MAX} times, and others were served: it may be for \
+                     another account; {}",
+                    session.spec.name,
+                    session.what_to_do(&self.options.base)
+                ));
+            }
+        }
         let doubt = self.doubt_session(site, began).await;
-        let (Doubt::Expired, Some(session)) = (&doubt, self.session_of(site)) else {
-            return doubt;
-        };
-        let is_too_often = {
+        if let (Doubt::Expired { .. }, Some(session)) = (&doubt, self.session_of(site)) {
             let mut state = session.state();
             if state.renewed_for.len() >= ADDRESSES_MAX && !state.renewed_for.contains_key(url) {
                 state.renewed_for.clear();
             }
-            let times = state.renewed_for.entry(url.to_owned()).or_default();
-            *times += 1;
-            let is_too_often = *times > RENEWALS_MAX;
-            if is_too_often {
-                // Once a person has looked, it is as any other.
-                state.renewed_for.remove(url);
-            }
-            is_too_often
-        };
-        if !is_too_often {
-            return doubt;
+            let renewed = state.renewed_for.entry(url.to_owned()).or_default();
+            let times = if now.since(renewed.1) < LATELY { renewed.0.saturating_add(1) } else { 1 };
+            *renewed = (times, now);
         }
-        Doubt::InVain(format!(
-            "session {} was renewed for this page {RENEWALS_MAX} times, and others were served: it may be for another \
-             account; {}",
-            session.spec.name,
-            session.what_to_do(&self.options.base)
-        ))
+        doubt
     }
 
     /// What came of a site has served its purpose: its session is what it should be.

@@ -111,7 +111,7 @@ mod tests {
     fn r10_a_kept_session_is_its_owner_s_alone_and_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("sessions");
-        let jar = netscape::read("ideas.example\tFALSE\t/\tFALSE\t0\ta\tsecret\n").unwrap();
+        let jar = netscape::read("ideas.example\tFALSE\t/\tFALSE\t0\ta\tsecret\n", |_| true).unwrap();
         let kept = Kept::new(Origin::Browser, "print".to_owned(), Timestamp(7), jar);
         assert_eq!(read(&folder, "ideas"), None);
         write(&folder, "ideas", &kept).unwrap();

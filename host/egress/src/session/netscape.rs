@@ -7,11 +7,12 @@ use super::cookie::{Cookie, Jar, Value};
 /// How a cookie is marked that scripts of a page don't see; to us it is one as any other.
 const HTTP_ONLY: &str = "#HttpOnly_";
 
-/// Reads a file. What is wrong names the line and nothing of what stands there.
+/// Reads those cookies of a file that are wanted: a browser exports all of its sites'. What is wrong names the line and nothing
+/// of what stands there.
 ///
 /// # Errors
-/// A line that is no cookie.
-pub(super) fn read(text: &str) -> Result<Jar, String> {
+/// A line that is no cookie, or a wanted one that can't be sent.
+pub(super) fn read(text: &str, wanted: impl Fn(&Cookie) -> bool) -> Result<Jar, String> {
     let mut jar = Jar::default();
     for (number, line) in text.lines().enumerate().map(|(at, line)| (at + 1, line.trim_end_matches('\r'))) {
         let line = line.strip_prefix(HTTP_ONLY).unwrap_or(line);
@@ -23,7 +24,7 @@ pub(super) fn read(text: &str) -> Result<Jar, String> {
                 "line {number} is no cookie: domain, subdomains, path, secure, expiry, name and value, apart by tabs"
             )
         })?;
-        if !jar.put(cookie) {
+        if wanted(&cookie) && !jar.put(cookie) {
             return Err(format!("line {number}: a cookie that can't be sent, or more of them than a session has"));
         }
     }
@@ -95,13 +96,13 @@ mod tests {
                     #HttpOnly_ideas.example\tFALSE\t/in\tFALSE\t0\tb\t\n\
                     # a comment\n\
                     www.ideas.example FALSE / FALSE 1800000000.25 c three\n";
-        let jar = read(text).unwrap();
+        let jar = read(text, |_| true).unwrap();
         let all: Vec<&Cookie> = jar.iter().collect();
         assert_eq!(all.len(), 3);
         assert!(!all[0].is_host_only && all[0].is_secure && all[0].value.reveal() == "one two");
         assert!(all[1].is_host_only && all[1].expires.is_none() && all[1].path == "/in");
         assert_eq!(all[2].expires, Some(Timestamp(1_800_000_000_000)));
-        assert_eq!(read(&write(&jar)), Ok(jar));
+        assert_eq!(read(&write(&jar), |_| true), Ok(jar));
     }
 
     #[test]
@@ -112,8 +113,17 @@ mod tests {
             "a\tb\tc\td\te\tf\tsecret",
             "[{\"secret\":1}]",
         ] {
-            let said = read(&format!("# file\n{line}\n")).unwrap_err();
+            let said = read(&format!("# file\n{line}\n"), |_| true).unwrap_err();
             assert!(said.contains("line 2") && !said.contains("secret"), "{said}");
         }
+    }
+
+    #[test]
+    fn r10_what_is_of_no_site_of_the_session_may_be_as_it_likes() {
+        let long = "x".repeat(10_000);
+        let others: String = (0..500).map(|n| format!("other.example\tFALSE\t/\tFALSE\t0\tn{n}\t{long}\n")).collect();
+        let text = others + "club.example\tFALSE\t/\tTRUE\t0\tsid\tone\n";
+        assert_eq!(read(&text, |cookie| cookie.domain == "club.example").unwrap().iter().count(), 1);
+        assert!(read(&text, |_| true).is_err());
     }
 }
