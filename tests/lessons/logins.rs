@@ -64,11 +64,14 @@ impl Club {
         self.world.sim.counts().of(ideas::HOST, &ideas::idea_path(number))
     }
 
-    /// Turns the clock past a wait, and waits until the item has asked once more and is put off again.
+    /// Turns the clock past a wait, and waits until the item has asked once more and what came of it is settled: a clock
+    /// that is turned before that turns no wait.
     async fn once_more(&self, number: u32) {
-        let before = self.asked(number).await;
+        let (before, mut progress) = (self.asked(number).await, self.host.progress());
+        let settled = progress.borrow_and_update().settled;
         self.clock.advance(Duration::from_secs(2));
-        self.world.sim.wait_for(|counts| counts.of(ideas::HOST, &ideas::idea_path(number)) > before).await;
+        progress.wait_for(|now| now.settled > settled && now.running == 0).await.unwrap();
+        assert!(self.asked(number).await > before, "it asked once more");
     }
 
     async fn paused(&self) -> Pause {
