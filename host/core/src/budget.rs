@@ -80,6 +80,29 @@ impl Budget {
     }
 }
 
+/// `budget = { day = "5.00 USD", month = "50.00 USD" }` of what is paid in money alone. `0 USD` is a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MoneyBudget {
+    /// Of a day.
+    pub day: Option<NanoUsd>,
+    /// Of a month.
+    pub month: Option<NanoUsd>,
+}
+
+impl MoneyBudget {
+    /// Each limit with its period.
+    pub fn limits(&self) -> impl Iterator<Item = (PeriodKind, NanoUsd)> {
+        let day = self.day.map(|limit| (PeriodKind::Day, limit));
+        day.into_iter().chain(self.month.map(|limit| (PeriodKind::Month, limit)))
+    }
+}
+
+impl From<MoneyBudget> for Budget {
+    fn from(MoneyBudget { day, month }: MoneyBudget) -> Self {
+        Self { day: day.map(Limit::Money), month: month.map(Limit::Money) }
+    }
+}
+
 /// What was spent in one period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spent {

@@ -1,5 +1,7 @@
 //! What a handler says of itself, as the rest of the host sees it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -116,4 +118,12 @@ pub struct Grant {
     pub capability: Capability,
     /// Which host-name patterns, models or tools; empty: all that the policies allow.
     pub names: Vec<String>,
+}
+
+/// As it stands in jobs.toml.
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.capability.as_str())?;
+        self.names.iter().try_for_each(|name| write!(f, " {name}"))
+    }
 }

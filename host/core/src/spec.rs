@@ -7,9 +7,11 @@ pub mod check;
 pub mod diagnostic;
 pub mod endpoint;
 pub mod guard;
+pub mod models;
 pub mod parse;
 pub mod places;
 mod raw;
+pub mod services;
 pub mod session;
 pub mod tools;
 mod values;
@@ -19,7 +21,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 use crate::{
-    budget::{Budget, Price},
+    budget::{Budget, MoneyBudget, Price},
     calendar::Zone,
     condition::Condition,
     gcra::Rate,
@@ -33,8 +35,12 @@ pub use check::CheckSpec;
 pub use diagnostic::{Diagnostic, Place};
 pub use endpoint::{ENDPOINT_SCHEME, EndpointSpec};
 pub use guard::{GuardOutcome, GuardRule, GuardSpec};
+pub use models::ModelSpec;
 pub use parse::parse;
 pub use places::Places;
+pub use services::{
+    Allowance, AudioPrice, SearchProvider, SearchSpec, ServiceSpec, Services, SpeechProvider, SpeechSpec,
+};
 pub use session::SessionSpec;
 pub use tools::ToolSpec;
 
@@ -60,6 +66,14 @@ pub struct Deployment {
     pub sessions: Vec<SessionSpec>,
     /// `[tool.NAME]`, by name.
     pub tools: Vec<ToolSpec>,
+    /// `[model.ALIAS]`, by alias.
+    pub models: Vec<ModelSpec>,
+    /// `[search.NAME]`, by name.
+    pub searches: Vec<SearchSpec>,
+    /// `[speech.ALIAS]`, by alias.
+    pub speeches: Vec<SpeechSpec>,
+    /// `[budget]`: the most of all that is paid, models, search, speech and priced proxies together.
+    pub budget: MoneyBudget,
     /// `[job.NAME]`, in the file's order.
     pub jobs: Vec<JobSpec>,
 }
@@ -311,6 +325,10 @@ pub struct JobSpec {
     pub handler: HandlerName,
     /// What the handler may use.
     pub grants: Vec<Grant>,
+    /// What it is served by where neither its stage nor its call says.
+    pub services: Services,
+    /// The most that it may spend.
+    pub budget: MoneyBudget,
     /// Params of the job; each stage's own are laid over them.
     pub params: Map<String, Value>,
     /// Where each of `params` stands.
@@ -345,13 +363,19 @@ impl JobSpec {
             .chain(checks)
             .find(|stage| &stage.name == name)
             .cloned()
-            .unwrap_or_else(|| StageSpec::new(name.clone(), self.at))
+            .unwrap_or_else(|| StageSpec { services: self.services.clone(), ..StageSpec::new(name.clone(), self.at) })
     }
 
     /// The tools that its grants name; empty: all of jobs.toml. Absent: none is granted.
     #[must_use]
     pub fn tools(&self) -> Option<Vec<String>> {
-        let grants = self.grants.iter().filter(|grant| grant.capability == Capability::Tools);
+        self.granted(Capability::Tools)
+    }
+
+    /// What its grants of a capability name; empty: all of jobs.toml. Absent: it isn't granted.
+    #[must_use]
+    pub fn granted(&self, capability: Capability) -> Option<Vec<String>> {
+        let grants = self.grants.iter().filter(|grant| grant.capability == capability);
         let names: Vec<&Vec<String>> = grants.map(|grant| &grant.names).collect();
         if names.iter().any(|names| names.is_empty()) {
             return Some(Vec::new());
@@ -402,6 +426,8 @@ pub struct StageSpec {
     pub needs: Option<Vec<Need>>,
     /// Where `needs` stands, or the stage.
     pub needs_at: Place,
+    /// What its calls are served by that don't say: its own word, else the job's.
+    pub services: Services,
     /// Laid over the job's.
     pub params: Map<String, Value>,
     /// Where each of `params` stands.
@@ -429,6 +455,7 @@ impl StageSpec {
             when_at: at,
             needs: None,
             needs_at: at,
+            services: Services::default(),
             params: Map::new(),
             params_at: Places::default(),
             retry: RetryPolicy::default(),

@@ -35,7 +35,8 @@ impl EndpointSpec {
     }
 }
 
-fn is_this_machine(host: &str) -> bool {
+/// Whether a URL's host is a name of this machine.
+pub(super) fn is_this_machine(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }

@@ -9,7 +9,7 @@ use toml::de::DeTable;
 
 use super::{
     CONCURRENCY_DEFAULT, CONCURRENCY_MAX, Deployment, DiscoverSpec, HostSpec, JobKind, JobSpec, ProxySpec, Secret,
-    StageSpec, TASK_TIMEOUT_DEFAULT,
+    Services, StageSpec, TASK_TIMEOUT_DEFAULT,
     diagnostic::{Diagnostic, Place, did_you_mean},
     places::Places,
     raw::{RawAmount, RawDiscover, RawFile, RawHost, RawJob, RawSecret, RawStage},
@@ -28,17 +28,19 @@ mod budgets;
 mod checks;
 mod endpoints;
 mod guards;
+mod models;
+mod served;
+mod services;
 mod sessions;
 mod sites;
 mod tools;
 
 use amounts::Zero;
+use served::Kinds;
 use sites::Known;
 
 /// Empty rounds in a row after which a discovery is suspicious, where jobs.toml names none.
 const EMPTY_ROUNDS_DEFAULT: u32 = 3;
-/// Sections of the design that this version doesn't have: named, so that nobody believes that they hold.
-const LATER: [&str; 3] = ["budget", "model", "search"];
 
 /// Reads a jobs.toml. `file` is its name in messages.
 ///
@@ -100,9 +102,6 @@ impl Reader<'_> {
         let message = error.message().lines().next().unwrap_or_default().trim().to_owned();
         let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
         let (message, help) = match (message.starts_with("unknown field"), quoted.split_first()) {
-            (true, Some((unknown, _))) if LATER.contains(unknown) => {
-                (format!("[{unknown}] is not supported by this version yet"), Some("remove the section".to_owned()))
-            }
             (true, Some((unknown, known))) => {
                 (format!("unknown key `{unknown}`"), Some(did_you_mean(unknown, known, "known here:")))
             }
@@ -134,6 +133,24 @@ impl Reader<'_> {
         }
     }
 
+    /// A name that nothing has: the nearest one that there is, or what to add.
+    fn unknown(
+        &mut self,
+        span: Range<usize>,
+        (key, kind, kinds): (&str, &str, &str),
+        name: &str,
+        known: &[&str],
+        add: &str,
+    ) {
+        let help = if known.is_empty() {
+            format!("add {add}")
+        } else {
+            did_you_mean(name, known, &format!("the {kinds} are"))
+        };
+        let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
+        self.say(span, format!("{key}no {kind} is named {name:?}"), Some(help));
+    }
+
     /// Where the values of a table stand.
     fn places(&self, path: &[&str]) -> Places {
         Places::of(self.text, &self.document, path)
@@ -147,17 +164,23 @@ impl Reader<'_> {
         let endpoints = self.endpoints(&raw.endpoint, known);
         let sessions = self.sessions(&raw.session, &sites);
         let tools = raw.tool.iter().filter_map(|(name, tool)| self.tool(name, tool)).collect();
+        let models = self.models(&raw.model, &raw.endpoint);
+        let searches = self.searches(&raw.search, &raw.endpoint);
+        let speeches = self.speeches(&raw.speech, &raw.endpoint);
+        let budget = self.money_budget(raw.budget.as_ref());
+        let kinds = Kinds::of(&raw);
         let mut jobs: Vec<(usize, JobSpec)> = Vec::new();
         for (name, job) in &raw.job {
             self.granted_tools(job.as_ref(), &raw.tool);
             self.granted_endpoints(job.as_ref(), &raw.endpoint);
-            if let Some(spec) = self.job(name, job) {
+            if let Some(mut spec) = self.job(name, job) {
+                self.served(job.as_ref(), &mut spec, &kinds);
                 jobs.push((job.span().start, spec));
             }
         }
         jobs.sort_by_key(|(start, _)| *start);
         let jobs = jobs.into_iter().map(|(_, job)| job).collect();
-        Deployment { host, proxies, sites, endpoints, sessions, tools, jobs }
+        Deployment { host, proxies, sites, endpoints, sessions, tools, models, searches, speeches, budget, jobs }
     }
 
     fn host(&mut self, raw: &RawHost) -> HostSpec {
@@ -239,6 +262,8 @@ impl Reader<'_> {
             kind,
             handler: handler?,
             grants,
+            services: Services::default(),
+            budget: self.money_budget(job.budget.as_ref()),
             params: self.object(&job.params, raw.span()),
             params_at: self.places(&["job", name, "params"]),
             discover,
@@ -305,6 +330,7 @@ impl Reader<'_> {
             when_at: stage.when.as_ref().map_or(at, |when| self.place(when.span())),
             needs,
             needs_at: stage.needs.as_ref().map_or(at, |needs| self.place(needs.span())),
+            services: Services::default(),
             params: self.object(&stage.params, raw.span()),
             params_at,
             retry: self.retry(stage.attempts.as_ref(), stage.backoff.as_ref(), stage.retry_for.as_ref()),

@@ -14,6 +14,10 @@ use serde::{
 use serde_spanned::Spanned;
 use toml::Table;
 
+mod models;
+
+pub(super) use models::{RawModel, RawModelPrice, RawMoneyBudget, RawPrices, RawSearch, RawSpeech};
+
 /// A whole file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a jobs.toml")]
@@ -30,6 +34,13 @@ pub(super) struct RawFile {
     pub(super) session: BTreeMap<String, Spanned<RawSession>>,
     #[serde(default)]
     pub(super) tool: BTreeMap<String, Spanned<RawTool>>,
+    #[serde(default)]
+    pub(super) model: BTreeMap<String, Spanned<RawModel>>,
+    #[serde(default)]
+    pub(super) search: BTreeMap<String, Spanned<RawSearch>>,
+    #[serde(default)]
+    pub(super) speech: BTreeMap<String, Spanned<RawSpeech>>,
+    pub(super) budget: Option<Spanned<RawMoneyBudget>>,
     #[serde(default)]
     pub(super) job: BTreeMap<String, Spanned<RawJob>>,
 }
@@ -369,6 +380,10 @@ pub(super) struct RawJob {
     pub(super) kind: Spanned<String>,
     pub(super) handler: Spanned<String>,
     pub(super) grant: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) model: Option<Spanned<String>>,
+    pub(super) search: Option<Spanned<String>>,
+    pub(super) speech: Option<Spanned<String>>,
+    pub(super) budget: Option<Spanned<RawMoneyBudget>>,
     #[serde(default)]
     pub(super) params: Table,
     pub(super) discover: Option<Spanned<RawDiscover>>,
@@ -434,6 +449,9 @@ pub(super) struct RawStage {
     pub(super) concurrency: Option<Spanned<RawAmount>>,
     pub(super) when: Option<Spanned<String>>,
     pub(super) needs: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) model: Option<Spanned<String>>,
+    pub(super) search: Option<Spanned<String>>,
+    pub(super) speech: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) params: Table,
     pub(super) attempts: Option<Spanned<RawAmount>>,
@@ -450,7 +468,7 @@ pub(super) struct RawStage {
 pub(super) struct RawCheck {
     pub(super) of: Spanned<String>,
     pub(super) ask: Spanned<String>,
-    pub(super) model: Option<String>,
+    pub(super) model: Option<Spanned<String>>,
     pub(super) outcome: Option<Spanned<String>>,
     pub(super) concurrency: Option<Spanned<RawAmount>>,
     pub(super) attempts: Option<Spanned<RawAmount>>,
@@ -464,8 +482,15 @@ mod tests {
     #[test]
     fn every_key_stands_in_the_documentation() {
         let documentation = include_str!("../../../../docs/jobs.md");
-        let fields = include_str!("raw.rs").lines().filter_map(|line| line.trim().strip_prefix("pub(super) "));
-        let keys = fields
+        let files = [include_str!("raw.rs"), include_str!("raw/models.rs")];
+        let is_field = |line: &'static str| {
+            let line = line.trim();
+            line.strip_prefix("pub(super) ").or_else(|| line.strip_prefix("pub(in crate::spec) "))
+        };
+        let keys = files
+            .into_iter()
+            .flat_map(str::lines)
+            .filter_map(is_field)
             .filter_map(|field| field.split_once(':'))
             .map(|(name, _)| name.trim_start_matches("r#").replace('_', "-"));
         let keys: Vec<String> = keys.filter(|name| !name.contains(' ')).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::SitePattern;
+use super::{Allowance, SitePattern};
 use crate::{
     handler::{Capability, Grant},
     ids::JobName,
@@ -24,6 +24,23 @@ pub(super) fn parse_rate(text: &str) -> Result<Duration, String> {
         return Err(refuse());
     }
     Duration::try_from_secs_f64(seconds / number).map_err(|_| refuse())
+}
+
+/// Reads `60/min`, `100000/min`, `1500/d`: whole numbers alone.
+pub(super) fn parse_allowance(text: &str) -> Result<Allowance, String> {
+    let refuse = || {
+        format!("{text:?} is no limit; write a whole number and a time, such as \"60/min\", \"100000/min\", \"1500/d\"")
+    };
+    let (number, unit) = text.split_once('/').ok_or_else(refuse)?;
+    let per = match unit.trim() {
+        "s" => Duration::from_secs(1),
+        "m" | "min" => Duration::from_mins(1),
+        "h" => Duration::from_hours(1),
+        "d" => Duration::from_hours(24),
+        _ => return Err(refuse()),
+    };
+    let count: u64 = number.trim().parse().map_err(|_| refuse())?;
+    if count == 0 { Err(refuse()) } else { Ok(Allowance { count, per }) }
 }
 
 /// Reads `20 MiB`, `500 kB`, `1 GiB`, `4096`.
@@ -65,11 +82,10 @@ pub(super) fn parse_grant(text: &str) -> Result<Grant, String> {
             Ok(Grant { capability, names })
         }
         Capability::Artifacts | Capability::State | Capability::Log => Err(format!("{word} takes no names")),
-        // Whether jobs.toml has such tools is seen where they are known.
-        Capability::Tools => Ok(Grant { capability, names }),
-        Capability::Llm | Capability::Search | Capability::Speech => {
-            Err(format!("{word} is not supported by this version yet"))
-        }
+        Capability::Search if names.is_empty() => Ok(Grant { capability, names }),
+        Capability::Search => Err("search takes no names; which one is asked is said by search = \"NAME\"".to_owned()),
+        // Whether jobs.toml has such tools and models is seen where they are known.
+        Capability::Tools | Capability::Llm | Capability::Speech => Ok(Grant { capability, names }),
     }
 }
 
@@ -144,9 +160,11 @@ mod tests {
     }
 
     #[test]
-    fn grants_of_later_versions_are_refused_by_name() {
-        assert_eq!(parse_grant("http a.example *.b.example").unwrap().names.len(), 2);
-        assert!(parse_grant("llm cheap").unwrap_err().contains("not supported"));
+    fn grants_are_read_as_they_are_shown() {
+        for grant in ["http a.example *.b.example", "llm cheap dear", "llm", "search", "speech whisper"] {
+            assert_eq!(parse_grant(grant).unwrap().to_string(), grant);
+        }
+        assert!(parse_grant("search serper").unwrap_err().contains("takes no names"));
         assert!(parse_grant("htpp").unwrap_err().contains("no capability"));
         assert!(parse_grant("artifacts all").is_err());
     }

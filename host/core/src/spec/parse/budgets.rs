@@ -4,12 +4,12 @@ use serde_spanned::Spanned;
 
 use super::Reader;
 use crate::{
-    budget::{Budget, GB, Limit, Price},
+    budget::{Budget, GB, Limit, MoneyBudget, Price},
     calendar::Zone,
     money::NanoUsd,
     spec::{
         diagnostic::did_you_mean,
-        raw::{RawAmount, RawBudget},
+        raw::{RawAmount, RawBudget, RawMoneyBudget},
         values::parse_bytes,
     },
 };
@@ -79,6 +79,30 @@ impl Reader<'_> {
         let mut limit =
             |key, value: &Option<Spanned<RawAmount>>| value.as_ref().and_then(|value| self.limit(key, value));
         Budget { day: limit("day", day), month: limit("month", month) }
+    }
+
+    /// A budget of what is paid in money alone.
+    pub(super) fn money_budget(&mut self, raw: Option<&Spanned<RawMoneyBudget>>) -> MoneyBudget {
+        let Some(raw) = raw else {
+            return MoneyBudget::default();
+        };
+        let RawMoneyBudget { day, month } = raw.as_ref();
+        if day.is_none() && month.is_none() {
+            let help = "write { day = \"5.00 USD\" }, { month = \"100.00 USD\" } or both".to_owned();
+            self.say(raw.span(), "a budget without a day and a month says nothing", Some(help));
+        }
+        let help = "write dollars, such as \"5.00 USD\"; \"0 USD\" spends nothing, and bytes are a proxy's or a site's";
+        let mut limit = |key, value: &Option<Spanned<RawAmount>>| self.dollars(key, value.as_ref()?, help);
+        MoneyBudget { day: limit("day", day), month: limit("month", month) }
+    }
+
+    /// An amount of money; absent after saying what is possible.
+    pub(super) fn dollars(&mut self, key: &str, value: &Spanned<RawAmount>, help: &str) -> Option<NanoUsd> {
+        let found = value.as_ref().text().parse().ok();
+        if found.is_none() {
+            self.say(value.span(), format!("{key} is {}", value.as_ref()), Some(help.to_owned()));
+        }
+        found
     }
 
     fn limit(&mut self, key: &str, value: &Spanned<RawAmount>) -> Option<Limit> {

@@ -41,7 +41,8 @@ impl Reader<'_> {
             artifact,
             of_at: self.place(check.of.span()),
             ask: ask.ok()?,
-            model: check.model.clone(),
+            // Which it is, is seen where the models are known.
+            model: None,
             outcome: outcome?,
         })
     }

@@ -11,7 +11,6 @@ use crate::{
     ids::JobName,
     spec::{
         EndpointSpec, Route, SitePattern,
-        diagnostic::did_you_mean,
         raw::{RawEndpoint, RawJob, RawSite},
         values::parse_grant,
     },
@@ -110,12 +109,8 @@ impl Reader<'_> {
                     continue;
                 }
                 let known: Vec<&str> = endpoints.keys().map(String::as_str).collect();
-                let help = if known.is_empty() {
-                    format!("add [endpoint.{name}] with its url")
-                } else {
-                    did_you_mean(&name, &known, "the endpoints are")
-                };
-                self.say(grant.span(), format!("grant: no endpoint is named {name:?}"), Some(help));
+                let add = format!("[endpoint.{name}] with its url");
+                self.unknown(grant.span(), ("grant", "endpoint", "endpoints"), &name, &known, &add);
             }
         }
     }

@@ -35,12 +35,8 @@ impl Reader<'_> {
             };
             for name in granted.names.iter().filter(|name| !tools.contains_key(*name)) {
                 let known: Vec<&str> = tools.keys().map(String::as_str).collect();
-                let help = if known.is_empty() {
-                    format!("add [tool.{name}] with its command")
-                } else {
-                    did_you_mean(name, &known, "the tools are")
-                };
-                self.say(grant.span(), format!("grant: no tool is named {name:?}"), Some(help));
+                let add = format!("[tool.{name}] with its command");
+                self.unknown(grant.span(), ("grant", "tool", "tools"), name, &known, &add);
             }
         }
     }
@@ -93,7 +89,7 @@ impl Reader<'_> {
     }
 
     /// One of some words; absent after saying which there are.
-    fn word<T: Copy>(&mut self, key: &str, value: &Spanned<String>, words: &[(&str, T)]) -> Option<T> {
+    pub(super) fn word<T: Copy>(&mut self, key: &str, value: &Spanned<String>, words: &[(&str, T)]) -> Option<T> {
         let found = words.iter().find(|(word, _)| word == value.as_ref()).map(|(_, meaning)| *meaning);
         if found.is_none() {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
