@@ -29,8 +29,9 @@ const TEASER: &str = "<html><head><title>Ideas</title></head><body><article><h1>
 const THESIS: &str = "<html><head><title>Ideas</title></head><body><article><h1>A thesis</h1><p>Acme makes anvils, and \
                       sells more of them each year, at prices that no other smith could ever ask for.</p></article>\
                       </body></html>";
-const CHECK: &str =
-    "[job.test.check.sane]\nof = \"first/page.html\"\nask = \"Is it a thesis about {company}?\"\nmodel = \"cheap\"\n";
+const CHECK: &str = "[model.cheap]\nprovider = \"openai\"\nname = \"small\"\nkey = { env = \"NOBODY_ASKS\" }\n\
+                     [job.test.check.sane]\nof = \"first/page.html\"\nask = \"Is it a thesis about {company}?\"\n\
+                     model = \"cheap\"\n";
 
 /// Stands in for a model: answers as it is told to, and remembers what it was asked.
 struct Judge {

@@ -11,6 +11,7 @@ pub mod models;
 pub mod parse;
 pub mod places;
 mod raw;
+pub mod reload;
 pub mod services;
 pub mod session;
 pub mod tools;
@@ -38,6 +39,7 @@ pub use guard::{GuardOutcome, GuardRule, GuardSpec};
 pub use models::ModelSpec;
 pub use parse::parse;
 pub use places::Places;
+pub use reload::{ReadSpec, Reloaded};
 pub use services::{
     Allowance, AudioPrice, SearchProvider, SearchSpec, ServiceSpec, Services, SpeechProvider, SpeechSpec,
 };

@@ -13,7 +13,7 @@ pub const PART_DEFAULT: Duration = Duration::from_mins(10);
 /// Where a paid service is, and how it may be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceSpec {
-    /// Its base address, with the version and without query: http, https, or an endpoint of jobs.toml.
+    /// Its base address, without query: http, https, or an endpoint of jobs.toml.
     pub url: Url,
     /// Proves who asks; absent: nobody has to.
     pub key: Option<Secret>,
@@ -26,12 +26,14 @@ pub struct ServiceSpec {
 }
 
 impl ServiceSpec {
-    /// The address of something below its base, such as `chat/completions`.
+    /// The address of something below its base, such as `chat/completions` or `models/g:streamGenerateContent?alt=sse`.
     #[must_use]
-    pub fn address(&self, path: &str) -> Url {
+    pub fn address(&self, below: &str) -> Url {
+        let (path, query) = below.split_once('?').map_or((below, None), |(path, query)| (path, Some(query)));
         let mut address = self.url.clone();
         let base = address.path().trim_end_matches('/').to_owned();
         address.set_path(&format!("{base}/{}", path.trim_start_matches('/')));
+        address.set_query(query);
         address
     }
 
@@ -94,8 +96,9 @@ pub struct SearchSpec {
     pub provider: SearchProvider,
     /// Where and how it is asked.
     pub service: ServiceSpec,
-    /// What a query costs, or each credit of one, where the provider says how many it took.
-    pub price: NanoUsd,
+    /// What a query costs, or each credit of one, where the provider says how many it took. Absent: what the table of
+    /// prices says of the provider, and if that knows none, it is unpriced, which is not free.
+    pub price: Option<NanoUsd>,
     /// Where it stands.
     pub at: Place,
 }
@@ -149,8 +152,8 @@ pub struct SpeechSpec {
     pub name: String,
     /// Where and how it is asked.
     pub service: ServiceSpec,
-    /// What audio costs.
-    pub price: AudioPrice,
+    /// What audio costs. Absent: as of a search, by the name.
+    pub price: Option<AudioPrice>,
     /// Longest piece of audio in one request.
     pub part: Duration,
     /// Where it stands.

@@ -65,8 +65,8 @@ impl Reader<'_> {
         };
         let (url, key) = match dialect.unwrap_or(Dialect::OpenAi) {
             Dialect::OpenAi => ("https://api.openai.com/v1", "OPENAI_API_KEY"),
-            Dialect::Anthropic => ("https://api.anthropic.com/v1", "ANTHROPIC_API_KEY"),
-            Dialect::Gemini => ("https://generativelanguage.googleapis.com/v1beta", "GEMINI_API_KEY"),
+            Dialect::Anthropic => ("https://api.anthropic.com", "ANTHROPIC_API_KEY"),
+            Dialect::Gemini => ("https://generativelanguage.googleapis.com", "GEMINI_API_KEY"),
         };
         let service = self.service(&said, &Usual { url, key, timeout: Duration::from_mins(3) }, endpoints);
         let output_max = model.output_max.as_ref();

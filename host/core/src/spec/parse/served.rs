@@ -45,14 +45,14 @@ impl Kinds {
                 capability: Capability::Search,
                 key: "search",
                 plural: "searches",
-                needs: "its provider, key and price",
+                needs: "its provider and key",
                 names: names(raw.search.keys().collect()),
             },
             speech: Kind {
                 capability: Capability::Speech,
                 key: "speech",
                 plural: "speeches",
-                needs: "its provider, name, key and price",
+                needs: "its provider, name and key",
                 names: names(raw.speech.keys().collect()),
             },
         }

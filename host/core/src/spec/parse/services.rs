@@ -158,23 +158,13 @@ impl Reader<'_> {
             SearchProvider::Brave => ("https://api.search.brave.com/res/v1", "BRAVE_API_KEY"),
         };
         let service = self.service(&said, &Usual { url, key, timeout: Duration::from_secs(30) }, endpoints);
-        let help = "write what a query costs, such as price = \"0.001 USD\", or price = \"free\"";
-        let price = match &search.price {
-            Some(price) if price.as_ref().text() == FREE => Some(NanoUsd::ZERO),
-            Some(price) => self.dollars("price", price, help),
-            None => {
-                self.say(span.clone(), format!("search {name} has no price"), Some(help.to_owned()));
-                None
-            }
-        };
+        let help = "write what a query costs, such as \"0.001 USD\", or \"free\"";
+        let price = search.price.as_ref().and_then(|price| match price.as_ref().text().as_ref() {
+            FREE => Some(NanoUsd::ZERO),
+            _ => self.dollars("price", price, help),
+        });
         named?;
-        Some(SearchSpec {
-            name: name.to_owned(),
-            provider: provider?,
-            service: service?,
-            price: price?,
-            at: self.place(span),
-        })
+        Some(SearchSpec { name: name.to_owned(), provider: provider?, service: service?, price, at: self.place(span) })
     }
 
     pub(super) fn speeches(
@@ -201,7 +191,7 @@ impl Reader<'_> {
         };
         let usual = Usual { url: "https://api.openai.com/v1", key: "OPENAI_API_KEY", timeout: Duration::from_mins(5) };
         let service = self.service(&said, &usual, endpoints);
-        let price = self.audio_price(&what, speech.price.as_ref(), span.clone());
+        let price = speech.price.as_ref().and_then(|price| self.audio_price(price));
         let part = self.duration("part", speech.part.as_ref(), Zero::Refused, PART_DEFAULT);
         if let Some(value) = speech.part.as_ref().filter(|_| !(PART.0..=PART.1).contains(&part)) {
             self.say(value.span(), format!("part is {}", value.as_ref()), Some("write 1s to 3h".to_owned()));
@@ -213,27 +203,14 @@ impl Reader<'_> {
             provider: provider?,
             name,
             service: service?,
-            price: price?,
+            price,
             part,
             at: self.place(span),
         })
     }
 
     /// `0.04 USD/h`.
-    fn audio_price(
-        &mut self,
-        what: &str,
-        value: Option<&Spanned<RawAmount>>,
-        span: Range<usize>,
-    ) -> Option<AudioPrice> {
-        let help =
-            "write what an hour of audio costs, such as price = \"0.04 USD/h\", or price = \"free\"; h, min and s \
-                    are known"
-                .to_owned();
-        let Some(value) = value else {
-            self.say(span, format!("{what} has no price"), Some(help));
-            return None;
-        };
+    fn audio_price(&mut self, value: &Spanned<RawAmount>) -> Option<AudioPrice> {
         let text = value.as_ref().text();
         if text == FREE {
             return Some(AudioPrice { money: NanoUsd::ZERO, seconds: 1 });
@@ -248,7 +225,8 @@ impl Reader<'_> {
             Some(AudioPrice { money: money.parse().ok()?, seconds })
         });
         if found.is_none() {
-            self.say(value.span(), format!("price is {}", value.as_ref()), Some(help));
+            let help = "write what an hour of audio costs, such as \"0.04 USD/h\", or \"free\"; h, min and s are known";
+            self.say(value.span(), format!("price is {}", value.as_ref()), Some(help.to_owned()));
         }
         found
     }

@@ -224,8 +224,9 @@ fn trap16_a_site_s_proxies_headers_and_jobs_that_cannot_be_are_said_with_their_p
 fn q08_a_check_asks_a_question_of_a_stored_page_and_has_a_lane_of_its_own() {
     let job = "[job.ideas]\nkind = \"backfill\"\nhandler = \"ideas\"\n[job.ideas.check.sane]\n";
     let of = "of = \"fetch/page.html\"\nask = \"Is this a thesis about {company}?\"\n";
-    let deployment =
-        parse(&format!("{job}{of}model = \"cheap\"\nconcurrency = 2\nattempts = 3\n"), "jobs.toml").unwrap();
+    let model = "[model.cheap]\nprovider = \"openai\"\nname = \"n\"\nkey = { env = \"K\" }\n";
+    let text = format!("{job}{of}model = \"cheap\"\nconcurrency = 2\nattempts = 3\n{model}");
+    let deployment = parse(&text, "jobs.toml").unwrap();
     let check = &deployment.job("ideas").unwrap().checks[0];
     assert_eq!((check.of.as_str(), check.artifact.as_str()), ("fetch", "page.html"));
     assert_eq!((check.outcome, check.model.as_deref()), (GuardOutcome::NotContent, Some("cheap")));
