@@ -43,6 +43,19 @@ fn the_job_in_the_sdk_s_documentation_is_read() {
 }
 
 #[test]
+fn models_are_read_as_the_documentation_and_the_fuzzers_corpus_show_them() {
+    let documentation = include_str!("../../../../../docs/jobs.md");
+    let (_, shown) = documentation.split_once("## `[model.ALIAS]`").unwrap();
+    let (shown, _) = shown.split_once("```toml\n").unwrap().1.split_once("```").unwrap();
+    let deployment = parse(shown, "jobs.toml").unwrap();
+    assert_eq!(deployment.model_chain("cheap").len(), 2);
+    let whole = include_str!("../../../../../tests/fuzz/corpus/jobs_toml/whole.toml");
+    let deployment = parse(whole, "jobs.toml").unwrap();
+    let counts = (deployment.models.len(), deployment.searches.len(), deployment.speeches.len());
+    assert_eq!(counts, (2, 1, 1));
+}
+
+#[test]
 fn what_is_of_the_wrong_kind_is_said_in_the_file_s_words() {
     for (lines, wanted) in [
         ("discover = 6", "\"once\" or { every = \"6h\" }"),

@@ -161,8 +161,8 @@ fn what_a_model_cannot_be_is_said_with_its_place_and_what_to_do() {
         ("url = \"https://a.example?key=x\"", "5:7: the url of model cheap has a query or a fragment"),
         ("url = \"endpoint://box\"", "5:7: url: no endpoint is named \"box\"\n  add [endpoint.box] with its url"),
         (
-            "url = \"endpoint://bxo/v1\"\n[endpoint.box]\nurl = \"http://localhost:1\"",
-            "5:7: url: no endpoint is named \"bxo\"\n  did you mean `box`? the endpoints are box",
+            "url = \"endpoint://olama/v1\"\n[endpoint.ollama]\nurl = \"http://localhost:1\"",
+            "5:7: url: no endpoint is named \"olama\"\n  did you mean `ollama`? the endpoints are ollama",
         ),
         ("url = \"endpoint://box:1/v1\"\n[endpoint.box]\nurl = \"http://a\"", "names an endpoint with a port"),
         ("max-tokens = 5", "5:1: unknown key `max-tokens`"),
