@@ -36,13 +36,13 @@ pub(in crate::spec) struct RawModel {
 #[derive(Debug)]
 pub(in crate::spec) enum RawModelPrice {
     Word(String),
-    Table(RawPrices),
+    Table(Box<RawPrices>),
 }
 
 impl<'de> Deserialize<'de> for RawModelPrice {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let expected = "\"free\", or { input = \"0.10 USD\", output = \"0.40 USD\" } for a million tokens";
-        from.deserialize_any(TextOr { text: Self::Word, table: Self::Table, expected })
+        from.deserialize_any(TextOr { text: Self::Word, table: |prices| Self::Table(Box::new(prices)), expected })
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     budget::MoneyBudget,
     model::Tokens,
-    spec::{Allowance, Deployment, Secret, parse},
+    spec::{Allowance, Deployment, Secret, ServiceSpec, parse},
 };
 
 fn read(text: &str) -> Result<Deployment, String> {
@@ -61,6 +61,8 @@ fn every_key_of_a_model_is_read() {
     assert_eq!((model.service.endpoint(), &model.service.key), (Some("box"), &None));
     let stream = model.service.address("v1beta/models/g:streamGenerateContent?alt=sse");
     assert_eq!(stream.as_str(), "endpoint://box/v1/v1beta/models/g:streamGenerateContent?alt=sse");
+    let bare = ServiceSpec { url: "endpoint://box".parse().unwrap(), ..model.service.clone() };
+    assert_eq!((bare.address("x").as_str(), bare.endpoint()), ("endpoint://box/x", Some("box")));
     let minute = |count| Some(Allowance { count, per: Duration::from_mins(1) });
     assert_eq!((model.service.requests, model.tokens), (minute(60), minute(100_000)));
     assert_eq!(model.service.timeout, Duration::from_mins(10));
