@@ -7,18 +7,8 @@ use toml::{Table, Value};
 use super::{Deployment, SitePattern, SiteSpec};
 
 /// Keys of a site that each request looks up anew. What the others say is built at the start: clients, places, meters.
-const LIVE_KEYS: [&str; 10] = [
-    "rate",
-    "burst",
-    "timeout",
-    "body-max",
-    "cool-down",
-    "headers",
-    "jobs",
-    "guard",
-    "guard-builtin",
-    "duplicates",
-];
+const LIVE_KEYS: [&str; 10] =
+    ["rate", "burst", "timeout", "body-max", "cool-down", "headers", "jobs", "guard", "guard-builtin", "duplicates"];
 
 /// A jobs.toml that was read without a mistake, with its text.
 #[derive(Debug, Clone)]
@@ -61,6 +51,12 @@ impl ReadSpec {
     #[must_use]
     pub fn deployment(&self) -> &Deployment {
         &self.deployment
+    }
+
+    /// What it says, for who doesn't go on by it.
+    #[must_use]
+    pub fn into_deployment(self) -> Deployment {
+        self.deployment
     }
 
     /// What this one, read at the start, and `last`, which the host goes on by, become by a newer one.
