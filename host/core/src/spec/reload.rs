@@ -53,6 +53,12 @@ impl ReadSpec {
         &self.deployment
     }
 
+    /// What it says, for who doesn't go on by it.
+    #[must_use]
+    pub fn into_deployment(self) -> Deployment {
+        self.deployment
+    }
+
     /// What this one, read at the start, and `last`, which the host goes on by, become by a newer one.
     #[must_use]
     pub fn reload(&self, last: &Self, newer: &Self) -> Reloaded {
