@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// Its words, without thoughts.
-    text: String,
+    pub(crate) text: String,
     /// What it asks of the host.
     pub calls: Vec<ToolCall>,
     /// How it ended.
@@ -155,6 +155,8 @@ mod tests {
         }
         assert_eq!(json("```json\n{\"tags\": []}\n```\n"), Ok(json!({"tags": []})));
         assert_eq!(json(" "), Err(AnswerError::Empty));
-        assert!(matches!(json("{\"tags\": 1}"), Err(AnswerError::Breach(Breach::Schema { field, .. })) if field == "/tags"));
+        assert!(
+            matches!(json("{\"tags\": 1}"), Err(AnswerError::Breach(Breach::Schema { field, .. })) if field == "/tags")
+        );
     }
 }

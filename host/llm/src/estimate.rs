@@ -105,7 +105,8 @@ mod tests {
         assert!(with(&|prompt| prompt.schema = Some(json!({"description": text}))) > 1_000);
         assert!(with(&|prompt| prompt.documents.push(Document::text("a", &text, true))) > 1_000);
         assert!(with(&|prompt| prompt.turns.push(Turn { said: said.clone(), results: Vec::new() })) > 1_000);
-        let blob = |media: &str, bytes: &'static [u8]| Document::blob("b", media, Bytes::from_static(bytes), false).unwrap();
+        let blob =
+            |media: &str, bytes: &'static [u8]| Document::blob("b", media, Bytes::from_static(bytes), false).unwrap();
         assert!(with(&|prompt| prompt.documents.push(blob("image/png", b"x"))) >= IMAGE_TOKENS);
         let pdf = b"%PDF-1.4 <</Type/Pages/Count 2>> <</Type /Page>> <</Type/Page/Parent 1 0 R>>";
         let of_pdf = with(&|prompt| prompt.documents.push(blob("application/pdf", pdf)));

@@ -234,7 +234,9 @@ mod tests {
     fn a_blob_that_no_model_takes_is_refused_with_its_name() {
         let blob = |media, bytes: &'static [u8]| Document::blob("chart", media, Bytes::from_static(bytes), false);
         assert!(blob("image/PNG; q=1", b"x").is_ok());
-        assert!(blob("image/svg+xml", b"x").unwrap_err().to_string().contains("\"chart\" is of type \"image/svg+xml\""));
+        assert!(
+            blob("image/svg+xml", b"x").unwrap_err().to_string().contains("\"chart\" is of type \"image/svg+xml\"")
+        );
         assert_eq!(blob("application/pdf", b""), Err(BlobError::Empty("chart".to_owned())));
         let large = Document::blob("film", "image/gif", vec![0; BLOB_BYTES_MAX + 1].into(), false);
         assert_eq!(large, Err(BlobError::TooLarge("film".to_owned(), BLOB_BYTES_MAX + 1)));

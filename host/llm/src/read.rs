@@ -116,7 +116,11 @@ impl Reader {
             }
             Body::Stream(parser) => {
                 if let Some(data) = parser.end() {
-                    self.format.event(&data)?;
+                    // No empty line ended it, so what can't be read was cut.
+                    self.format.event(&data).map_err(|error| match error {
+                        WireError::Malformed(_) => WireError::CutInTransit,
+                        error => error,
+                    })?;
                 }
             }
         }
@@ -142,9 +146,9 @@ impl Reader {
     #[must_use]
     pub fn output_bytes(&self) -> usize {
         match &self.format {
-            Format::OpenAi(state) => state.held.0,
-            Format::Anthropic(state) => state.held.0,
-            Format::Gemini(state) => state.held.0,
+            Format::OpenAi(state) => state.held.made,
+            Format::Anthropic(state) => state.held.made,
+            Format::Gemini(state) => state.held.made,
         }
     }
 }
@@ -194,12 +198,23 @@ impl Format {
 
 /// What is kept of an answer, in bytes, with its bound.
 #[derive(Debug, Default)]
-struct Held(usize);
+struct Held {
+    kept: usize,
+    /// Of these, what the model made: words, thoughts, arguments.
+    made: usize,
+}
 
 impl Held {
+    /// Something that the model made.
     fn add(&mut self, text: &str) -> Result<(), WireError> {
-        self.0 += text.len();
-        if self.0 > ANSWER_BYTES_MAX { Err(WireError::TooLarge) } else { Ok(()) }
+        self.made += text.len();
+        self.keep(text)
+    }
+
+    /// Something that its provider added, such as a signature.
+    fn keep(&mut self, text: &str) -> Result<(), WireError> {
+        self.kept += text.len();
+        if self.kept > ANSWER_BYTES_MAX { Err(WireError::TooLarge) } else { Ok(()) }
     }
 }
 

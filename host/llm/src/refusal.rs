@@ -122,7 +122,8 @@ pub fn read(dialect: Dialect, status: u16, headers: &[(&str, &str)], body: &[u8]
 /// The refusal in a body of status 200, or in an event of a stream; absent: it is none.
 pub(crate) fn in_body(dialect: Dialect, body: &Value) -> Option<ProviderError> {
     let body = unwrapped(body);
-    let in_choice = body.pointer("/choices/0").filter(|choice| choice.get("error").is_some_and(|error| !error.is_null()));
+    let in_choice =
+        body.pointer("/choices/0").filter(|choice| choice.get("error").is_some_and(|error| !error.is_null()));
     let body = in_choice.unwrap_or(body);
     body.get("error").filter(|error| !error.is_null())?;
     let mut said = Said::of(0, body);
@@ -215,8 +216,10 @@ impl<'a> Said<'a> {
             return ProviderError::Terminal { reason: std::mem::take(&mut self.message), until };
         }
         let after = self.after;
-        let is_overloaded = ["overloaded_error", "server_is_overloaded"].iter().any(|word| [self.kind, self.code].contains(word));
-        let message = if self.status == 0 { self.message.clone() } else { format!("{} ({})", self.message, self.status) };
+        let is_overloaded =
+            ["overloaded_error", "server_is_overloaded"].iter().any(|word| [self.kind, self.code].contains(word));
+        let message =
+            if self.status == 0 { self.message.clone() } else { format!("{} ({})", self.message, self.status) };
         match self.status {
             _ if is_overloaded => ProviderError::Overloaded { after },
             413 => ProviderError::TooLarge(message),
@@ -254,11 +257,15 @@ impl<'a> Said<'a> {
             Dialect::OpenAi => None,
             Dialect::Anthropic if self.code == "enforced_spend_limit_reached" => Some(Reset::NextMonth),
             Dialect::Anthropic if self.has(&["reached your specified api usage limits"]) => Some(Reset::NextMonth),
-            Dialect::Anthropic if self.status == 402 || self.has(&["credit balance is too low"]) => Some(Reset::Unknown),
+            Dialect::Anthropic if self.status == 402 || self.has(&["credit balance is too low"]) => {
+                Some(Reset::Unknown)
+            }
             Dialect::Anthropic => None,
             Dialect::Gemini if self.has(&["spending cap"]) => Some(Reset::NextMonth),
             Dialect::Gemini if self.has(&["credits are depleted"]) || self.has_no_quota() => Some(Reset::Unknown),
-            Dialect::Gemini if self.violations().any(|(id, _)| id.contains("PerDay")) => Some(Reset::NextDay(DayOf::Gemini)),
+            Dialect::Gemini if self.violations().any(|(id, _)| id.contains("PerDay")) => {
+                Some(Reset::NextDay(DayOf::Gemini))
+            }
             Dialect::Gemini => None,
         }
     }

@@ -165,8 +165,7 @@ mod tests {
             "cache_creation": {"ephemeral_5m_input_tokens": 1_100, "ephemeral_1h_input_tokens": 400},
             "output_tokens": 503, "service_tier": "standard"});
         let tokens = whole(Dialect::Anthropic, &usage);
-        let expected =
-            Tokens { input: 50, cache_read: 10_000, cache_write: 1_100, cache_write_long: 400, output: 503 };
+        let expected = Tokens { input: 50, cache_read: 10_000, cache_write: 1_100, cache_write_long: 400, output: 503 };
         assert_eq!((tokens, tokens.sent()), (expected, 11_550));
         let unsplit = json!({"input_tokens": 3, "cache_creation_input_tokens": 7, "output_tokens": 1});
         let tokens = whole(Dialect::Anthropic, &unsplit);

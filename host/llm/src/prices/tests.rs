@@ -120,7 +120,10 @@ fn trap04_a_table_with_a_slip_is_refused() {
     for bad in ["name = \"new\"\nusual = { input = \"1\", output = \"1 USD\" }", "name = \"new\"\nprice = 1"] {
         assert!(matches!(with(&model(bad)), Err(PricesError::Form(_))), "{bad}");
     }
-    assert!(matches!(with("[[speech]]\nprovider = \"x\"\nname = \"y\"\nminute = \"1 USD\""), Err(PricesError::Form(_))));
+    assert!(matches!(
+        with("[[speech]]\nprovider = \"x\"\nname = \"y\"\nminute = \"1 USD\""),
+        Err(PricesError::Form(_))
+    ));
     let foreign = format!("[[model]]\nprovider = \"opneai\"\nname = \"new\"\n{usual}");
     assert_eq!(with(&foreign), Err(PricesError::Provider("opneai".to_owned())));
 }

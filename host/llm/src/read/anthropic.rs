@@ -35,6 +35,9 @@ impl State {
             "message_start" => self.head(event.get("message").unwrap_or(&Value::Null)),
             "content_block_start" => {
                 let block = event.get_mut("content_block").map(Value::take).unwrap_or_default();
+                if !block.is_object() {
+                    return Err(WireError::Malformed("a block that is no object".to_owned()));
+                }
                 self.held.add(text(&block, "text"))?;
                 if self.blocks.len() >= BLOCKS_MAX {
                     return Err(WireError::TooLarge);
@@ -106,7 +109,7 @@ impl State {
             Some(Value::String(own)) => own.push_str(more),
             _ => block[field] = Value::from(more),
         }
-        self.held.add(more)
+        if field == "signature" { self.held.keep(more) } else { self.held.add(more) }
     }
 
     /// The arguments of a call are JSON once its block has ended; one that was cut may have none.
@@ -115,7 +118,7 @@ impl State {
         let Some(block) = self.blocks.last_mut() else {
             return Err(WireError::Malformed("a block ends that hasn't begun".to_owned()));
         };
-        if !arguments.is_empty() && block.is_object() {
+        if !arguments.is_empty() {
             block["input"] = serde_json::from_str(&arguments).unwrap_or(Value::Null);
         }
         Ok(())
@@ -150,11 +153,13 @@ impl State {
         };
         let of_type = |kind: &'static str| self.blocks.iter().filter(move |block| text(block, "type") == kind);
         let words = of_type("text").map(|block| text(block, "text")).collect();
-        let calls: Vec<_> = of_type("tool_use").map(|block| ToolCall {
-            id: text(block, "id").to_owned(),
-            name: text(block, "name").to_owned(),
-            arguments: block.get("input").cloned().unwrap_or_default(),
-        }).collect();
+        let calls: Vec<_> = of_type("tool_use")
+            .map(|block| ToolCall {
+                id: text(block, "id").to_owned(),
+                name: text(block, "name").to_owned(),
+                arguments: block.get("input").cloned().unwrap_or_default(),
+            })
+            .collect();
         if finish == Finish::CallsTools && calls.is_empty() {
             return Err(WireError::Malformed("it calls no tool that it names".to_owned()));
         }

@@ -51,10 +51,9 @@ impl State {
         }
         if let Some(Value::Array(parts)) = candidate.pointer_mut("/content/parts").map(Value::take) {
             for part in parts {
-                // A signature may be the largest thing in an answer.
-                for field in ["text", "thoughtSignature"] {
-                    self.held.add(text(&part, field))?;
-                }
+                self.held.add(text(&part, "text"))?;
+                // It may be the largest thing in an answer.
+                self.held.keep(text(&part, "thoughtSignature"))?;
                 if let Some(call) = part.get("functionCall") {
                     self.held.add(&call.to_string())?;
                 }
@@ -66,7 +65,8 @@ impl State {
 
     /// Keeps a part. Texts of a stream that bear nothing else are put together: there may be thousands.
     fn keep(&mut self, part: Value) -> Result<(), WireError> {
-        let is_plain = |part: &Value| part.as_object().is_some_and(|fields| fields.len() == 1) && part["text"].is_string();
+        let is_plain =
+            |part: &Value| part.as_object().is_some_and(|fields| fields.len() == 1) && part["text"].is_string();
         if is_plain(&part)
             && let Some(last) = self.parts.last_mut().filter(|last| is_plain(last))
             && let Some(Value::String(own)) = last.get_mut("text")
@@ -88,11 +88,16 @@ impl State {
     pub(super) fn answer(&mut self) -> Result<Answer, WireError> {
         let is_thought = |part: &&Value| part.get("thought") == Some(&Value::Bool(true));
         let words: String = self.parts.iter().filter(|part| !is_thought(part)).map(|part| text(part, "text")).collect();
-        let calls: Vec<_> = self.parts.iter().filter_map(|part| part.get("functionCall")).map(|call| ToolCall {
-            id: text(call, "id").to_owned(),
-            name: text(call, "name").to_owned(),
-            arguments: call.get("args").cloned().unwrap_or_default(),
-        }).collect();
+        let calls: Vec<_> = self
+            .parts
+            .iter()
+            .filter_map(|part| part.get("functionCall"))
+            .map(|call| ToolCall {
+                id: text(call, "id").to_owned(),
+                name: text(call, "name").to_owned(),
+                arguments: call.get("args").cloned().unwrap_or_default(),
+            })
+            .collect();
         if calls.len() > CALLS_MAX {
             return Err(WireError::TooLarge);
         }
@@ -103,8 +108,15 @@ impl State {
                 "STOP" if calls.is_empty() => Finish::Whole,
                 "STOP" => Finish::CallsTools,
                 "MAX_TOKENS" => Finish::Cut,
-                "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY"
-                | "IMAGE_PROHIBITED_CONTENT" | "IMAGE_RECITATION" => {
+                "SAFETY"
+                | "RECITATION"
+                | "LANGUAGE"
+                | "BLOCKLIST"
+                | "PROHIBITED_CONTENT"
+                | "SPII"
+                | "IMAGE_SAFETY"
+                | "IMAGE_PROHIBITED_CONTENT"
+                | "IMAGE_RECITATION" => {
                     Finish::Refused(if message.is_empty() { reason } else { format!("{reason}: {message}") })
                 }
                 // MALFORMED_FUNCTION_CALL, OTHER and what may come: no answer, and no refusal either.

@@ -115,7 +115,9 @@ impl State {
             }
         }
         let function = call.entry("function").or_insert_with(|| json!({"name": "", "arguments": ""}));
-        for (field, more) in [("name", text(part.get("function").unwrap_or(&Value::Null), "name")), ("arguments", arguments)] {
+        for (field, more) in
+            [("name", text(part.get("function").unwrap_or(&Value::Null), "name")), ("arguments", arguments)]
+        {
             if let Some(Value::String(own)) = function.get_mut(field) {
                 own.push_str(more);
             }

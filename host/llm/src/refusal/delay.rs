@@ -13,7 +13,8 @@ const WORDS: [&str; 3] = ["try again in ", "retry in ", "retry after "];
 
 /// By headers. OpenAI's own has milliseconds.
 pub(super) fn of_headers(headers: &[(&str, &str)], now: Timestamp) -> Option<Duration> {
-    let value = |wanted: &str| headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value);
+    let value =
+        |wanted: &str| headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value);
     let millis = value("retry-after-ms").and_then(|text| text.trim().parse().ok()).map(Duration::from_millis);
     let after = millis.or_else(|| retry_after(value("retry-after")?, now));
     after.map(|after| after.min(RETRY_AFTER_MAX))
@@ -47,7 +48,8 @@ fn duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let unit_at = rest.find(|char: char| char.is_ascii_alphabetic())?;
         let number: f64 = rest[..unit_at].parse().ok()?;
-        let unit_end = rest[unit_at..].find(|char: char| !char.is_ascii_alphabetic()).map_or(rest.len(), |end| unit_at + end);
+        let unit_end =
+            rest[unit_at..].find(|char: char| !char.is_ascii_alphabetic()).map_or(rest.len(), |end| unit_at + end);
         seconds += number
             * match &rest[unit_at..unit_end] {
                 "ms" => 0.001,

@@ -21,10 +21,9 @@ fn until(error: &ProviderError) -> Option<Reset> {
 
 #[test]
 fn trap08_what_no_retry_helps_is_told_from_what_waits() {
-    let openai = |kind: &str, code: &str, message: &str| {
-        json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
-    };
-    let quota = openai("insufficient_quota", "insufficient_quota", "You exceeded your current quota, please check your plan.");
+    let openai = |kind: &str, code: &str, message: &str| json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
+    let quota =
+        openai("insufficient_quota", "insufficient_quota", "You exceeded your current quota, please check your plan.");
     assert_eq!(until(&of(Dialect::OpenAi, 429, &quota)), Some(Reset::Unknown));
     let billing = openai("invalid_request_error", "billing_hard_limit_reached", "Billing hard limit has been reached");
     assert_eq!(until(&of(Dialect::OpenAi, 400, &billing)), Some(Reset::Unknown));
@@ -47,7 +46,10 @@ fn trap08_what_no_retry_helps_is_told_from_what_waits() {
     let credit = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing.";
     assert_eq!(until(&of(Dialect::Anthropic, 400, &anthropic("invalid_request_error", credit))), Some(Reset::Unknown));
     let regain = "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.";
-    assert_eq!(until(&of(Dialect::Anthropic, 400, &anthropic("invalid_request_error", regain))), Some(Reset::NextMonth));
+    assert_eq!(
+        until(&of(Dialect::Anthropic, 400, &anthropic("invalid_request_error", regain))),
+        Some(Reset::NextMonth)
+    );
 }
 
 #[test]
@@ -113,7 +115,10 @@ fn what_a_person_has_to_mend_says_what() {
     assert!(matches!(of(Dialect::OpenAi, 404, &model), ProviderError::ModelUnknown(said) if said.contains("gpt-9")));
     let long = openai("context_length_exceeded", "This model's maximum context length is 128000 tokens.");
     assert!(matches!(of(Dialect::OpenAi, 400, &long), ProviderError::TooLarge(_)));
-    let minute = openai("rate_limit_exceeded", "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 90000.");
+    let minute = openai(
+        "rate_limit_exceeded",
+        "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 90000.",
+    );
     assert!(matches!(of(Dialect::OpenAi, 429, &minute), ProviderError::TooLarge(_)), "no wait lets it through");
     let policy = openai("content_policy_violation", "Your request was rejected by our safety system.");
     assert!(matches!(of(Dialect::OpenAi, 400, &policy), ProviderError::Refused(_)));
@@ -128,9 +133,7 @@ fn what_a_person_has_to_mend_says_what() {
     let model = anthropic("not_found_error", "model: claude-x");
     assert!(matches!(of(Dialect::Anthropic, 404, &model), ProviderError::ModelUnknown(_)));
 
-    let gemini = |code: u16, status: &str, message: &str, details: Value| {
-        json!({"error": {"code": code, "status": status, "message": message, "details": details}})
-    };
+    let gemini = |code: u16, status: &str, message: &str, details: Value| json!({"error": {"code": code, "status": status, "message": message, "details": details}});
     let key = gemini(400, "INVALID_ARGUMENT", "API key not valid.", json!([{"reason": "API_KEY_INVALID"}]));
     assert!(matches!(of(Dialect::Gemini, 400, &key), ProviderError::Auth(_)));
     let place = gemini(400, "FAILED_PRECONDITION", "User location is not supported for the API use.", json!([]));
@@ -138,7 +141,10 @@ fn what_a_person_has_to_mend_says_what() {
     let model = gemini(404, "NOT_FOUND", "models/gemini-x is not found for API version v1beta", json!([]));
     assert!(matches!(of(Dialect::Gemini, 404, &model), ProviderError::ModelUnknown(_)));
     let long = "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).";
-    assert!(matches!(of(Dialect::Gemini, 400, &gemini(400, "INVALID_ARGUMENT", long, json!([]))), ProviderError::TooLarge(_)));
+    assert!(matches!(
+        of(Dialect::Gemini, 400, &gemini(400, "INVALID_ARGUMENT", long, json!([]))),
+        ProviderError::TooLarge(_)
+    ));
 
     let page = read(Dialect::OpenAi, 404, &[], b" <html>nginx</html>", Timestamp(0));
     assert_eq!(page.to_string(), "invalid request: it answers with a page (404); is the base URL right?");

@@ -19,7 +19,8 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Result<Map<String, Val
     let fitted = prompt.schema.as_ref().map(|given| schema::fit(given, Grammar::Anthropic));
     let written_out = prompt.schema.as_ref().filter(|_| matches!(fitted, Some(None)));
 
-    let mut system: Vec<_> = blocks::texts(prompt).into_iter().map(|(text, shared)| (text_block(&text), shared)).collect();
+    let mut system: Vec<_> =
+        blocks::texts(prompt).into_iter().map(|(text, shared)| (text_block(&text), shared)).collect();
     if !system.is_empty() {
         system.insert(0, (text_block(blocks::PREAMBLE), false));
     }
@@ -57,7 +58,10 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Result<Map<String, Val
     }
     if prompt.can_search {
         let (name, description, parameters) = search_tool();
-        body.insert("tools".to_owned(), json!([{"name": name, "description": description, "input_schema": parameters}]));
+        body.insert(
+            "tools".to_owned(),
+            json!([{"name": name, "description": description, "input_schema": parameters}]),
+        );
     }
     Ok(body)
 }

@@ -95,7 +95,8 @@ mod tests {
     #[test]
     fn a_picture_that_it_does_not_take_is_refused_by_name() {
         let documents = vec![Document::blob("moving", "image/gif", "x".into(), false).unwrap()];
-        let error = body(&WireModel::new(Dialect::Gemini, "g"), &Prompt { documents, ..Prompt::default() }).unwrap_err();
+        let error =
+            body(&WireModel::new(Dialect::Gemini, "g"), &Prompt { documents, ..Prompt::default() }).unwrap_err();
         assert!(error.to_string().contains("\"moving\" is of type image/gif"), "{error}");
     }
 }

@@ -21,9 +21,11 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Map<String, Value> {
     messages.push(json!({"role": "user", "content": user(prompt)}));
     for turn in &prompt.turns {
         messages.push(turn.said.raw.clone());
-        messages.extend(turn.results.iter().map(|result| {
-            json!({"role": "tool", "tool_call_id": result.call.id, "content": result.text})
-        }));
+        messages.extend(
+            turn.results
+                .iter()
+                .map(|result| json!({"role": "tool", "tool_call_id": result.call.id, "content": result.text})),
+        );
     }
     let mut body = object(json!({"model": model.name, "messages": messages}));
     if model.is_streamed {

@@ -126,7 +126,8 @@ impl Fit<'_> {
     }
 
     fn each(&self, schemas: &Value, depth: usize) -> Option<Value> {
-        let fitted = schemas.as_object()?.iter().map(|(name, schema)| Some((name.clone(), self.schema(schema, depth + 1)?)));
+        let fitted =
+            schemas.as_object()?.iter().map(|(name, schema)| Some((name.clone(), self.schema(schema, depth + 1)?)));
         Some(Value::Object(fitted.collect::<Option<_>>()?))
     }
 
