@@ -11,10 +11,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("tollgate-egress", &["tollgate-core"]),
     ("tollgate-llm", &["tollgate-core"]),
     ("tollgate-sandbox", &["tollgate-core"]),
-    (
-        "tollgate-engine",
-        &["tollgate-core", "tollgate-egress", "tollgate-llm", "tollgate-sandbox", "tollgate-store"],
-    ),
+    ("tollgate-engine", &["tollgate-core", "tollgate-egress", "tollgate-llm", "tollgate-sandbox", "tollgate-store"]),
     ("tollgate-web", &["tollgate-core", "tollgate-engine", "tollgate-store"]),
     ("tollgate-cli", &["tollgate-core", "tollgate-engine", "tollgate-store", "tollgate-web"]),
     (

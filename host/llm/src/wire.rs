@@ -109,6 +109,12 @@ pub enum RequestError {
         /// The model.
         model: String,
     },
+    /// No number that can be sent.
+    #[error("{0} is no temperature; a number from 0 to 2 is, and with some providers one from 0 to 1")]
+    Temperature(String),
+    /// The schema is no JSON object.
+    #[error("the schema of the answer is no JSON object")]
+    Schema,
     /// Turns of one provider's format can't be sent to another: a fall-back begins anew.
     #[error("a conversation that began with another provider can't go on with {0:?}; begin it anew")]
     ForeignTurn(String),
@@ -131,6 +137,12 @@ pub fn base_url(dialect: Dialect) -> &'static str {
 pub fn request(model: &WireModel, prompt: &Prompt) -> Result<WireRequest, RequestError> {
     if prompt.turns.iter().any(|turn| turn.said.dialect != model.dialect) {
         return Err(RequestError::ForeignTurn(model.name.clone()));
+    }
+    if let Some(temperature) = prompt.temperature.filter(|temperature| !(0.0..=2.0).contains(temperature)) {
+        return Err(RequestError::Temperature(temperature.to_string()));
+    }
+    if prompt.schema.as_ref().is_some_and(|schema| !schema.is_object()) {
+        return Err(RequestError::Schema);
     }
     let is_streamed = model.is_streamed || model.dialect == Dialect::Anthropic;
     let (path, body) = match model.dialect {
@@ -169,12 +181,13 @@ fn search_tool() -> (&'static str, &'static str, Value) {
 
 /// The user's prompt; with a schema that the provider can't be given as one, it is written out.
 fn instruction(prompt: &Prompt, written_out: Option<&Value>) -> String {
-    match written_out {
+    match written_out.and_then(Value::as_object) {
         None => prompt.instruction.clone(),
         Some(schema) => format!(
             "{}\n\nAnswer with one JSON object and nothing else: no words around it, no code fence. It satisfies this \
-             JSON Schema:\n{schema}",
-            prompt.instruction
+             JSON Schema:\n{}",
+            prompt.instruction,
+            JsonObject::of(schema).as_str()
         ),
     }
 }

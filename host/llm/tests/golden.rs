@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_core::model::{Dialect, TemperatureRule};
 use tollgate_llm::{
-    Answer, Document, Finish, Prices, Prompt, Reader, ToolResult, WireModel, WireRequest,
+    Answer, Document, Finish, Prices, Prompt, Reader, RequestError, ToolResult, WireModel, WireRequest,
     wire::{self, base_url},
 };
 
@@ -192,6 +192,18 @@ fn a_schema_that_cannot_be_strict_is_given_as_it_is() {
     let body = wire::request(&model, &Prompt { schema: Some(map.clone()), ..Prompt::default() }).unwrap().body;
     let said = body.as_str();
     assert!(!said.contains("output_config") && said.contains("It satisfies this JSON Schema"), "{said}");
+}
+
+#[test]
+fn a_temperature_or_a_schema_that_is_none_is_not_sent() {
+    for (_, model) in models() {
+        for temperature in [f64::NAN, f64::INFINITY, -0.1, 2.1] {
+            let prompt = Prompt { temperature: Some(temperature), ..Prompt::default() };
+            assert_eq!(wire::request(&model, &prompt), Err(RequestError::Temperature(temperature.to_string())));
+        }
+        let prompt = Prompt { schema: Some(json!(true)), ..Prompt::default() };
+        assert_eq!(wire::request(&model, &prompt), Err(RequestError::Schema));
+    }
 }
 
 #[test]

@@ -58,7 +58,12 @@ fn user(prompt: &Prompt) -> Value {
     for blob in blocks::blobs(prompt) {
         parts.push(json!({"type": "text", "text": blob.label()}));
         parts.push(match blob.media {
-            Media::Pdf => json!({"type": "file", "file": {"filename": blob.name, "file_data": blob.uri()}}),
+            Media::Pdf => {
+                // It goes by the end of the name.
+                let name =
+                    if blob.name.ends_with(".pdf") { blob.name.to_owned() } else { format!("{}.pdf", blob.name) };
+                json!({"type": "file", "file": {"filename": name, "file_data": blob.uri()}})
+            }
             _ => json!({"type": "image_url", "image_url": {"url": blob.uri()}}),
         });
     }

@@ -108,6 +108,8 @@ impl Fit<'_> {
             }
         }
         self.object(given, &mut fitted)?;
+        // In one order, however serde_json is built: the bytes of a request are its name.
+        notes.sort_unstable();
         note(&mut fitted, &notes);
         // "Anything" is no grammar.
         let says = ["type", "enum", "anyOf", "properties"].iter().any(|key| fitted.contains_key(*key));
@@ -145,8 +147,10 @@ impl Fit<'_> {
             if !properties.iter().all(|(name, schema)| is_required(name) || takes_null(schema)) {
                 return None;
             }
-            let all = properties.keys().map(|name| Value::from(name.as_str())).collect();
-            fitted.insert("required".to_owned(), Value::Array(all));
+            let mut all: Vec<_> = properties.keys().map(String::as_str).collect();
+            all.sort_unstable();
+            let all = Value::from(all);
+            fitted.insert("required".to_owned(), all);
         }
         fitted.insert("additionalProperties".to_owned(), Value::Bool(false));
         Some(())
