@@ -5,12 +5,13 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of the host, with those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("tollgate-core", &[]),
     ("tollgate-store", &["tollgate-core"]),
     ("tollgate-egress", &["tollgate-core"]),
+    ("tollgate-llm", &["tollgate-core"]),
     ("tollgate-sandbox", &["tollgate-core"]),
-    ("tollgate-engine", &["tollgate-core", "tollgate-egress", "tollgate-sandbox", "tollgate-store"]),
+    ("tollgate-engine", &["tollgate-core", "tollgate-egress", "tollgate-llm", "tollgate-sandbox", "tollgate-store"]),
     ("tollgate-web", &["tollgate-core", "tollgate-engine", "tollgate-store"]),
     ("tollgate-cli", &["tollgate-core", "tollgate-engine", "tollgate-store", "tollgate-web"]),
     (
@@ -18,6 +19,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
         &[
             "tollgate-core",
             "tollgate-egress",
+            "tollgate-llm",
             "tollgate-sandbox",
             "tollgate-store",
             "tollgate-engine",

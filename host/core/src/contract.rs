@@ -72,14 +72,7 @@ impl Contract {
     /// # Errors
     /// The first breach, with its field.
     pub fn check(&self, output: &Value) -> Result<(), Breach> {
-        if !self.cost.allows(output) {
-            let message = "it has more values, or is nested deeper, than can be held against its schema".to_owned();
-            return Err(Breach::Schema { field: String::new(), message });
-        }
-        if let Err(error) = self.validator.validate(output) {
-            let field = error.instance_path().to_string();
-            return Err(Breach::Schema { field, message: error.to_string() });
-        }
+        self.check_schema(output)?;
         if output.as_object().is_some_and(Map::is_empty) && !allows_no_fields(&self.schema) {
             return Err(Breach::Empty { field: String::new() });
         }
@@ -87,6 +80,22 @@ impl Contract {
             Some(field) => Err(Breach::Empty { field }),
             None => Ok(()),
         }
+    }
+
+    /// Holds a value against the schema alone: empty strings and lists are fine where it lets them be. For what is no
+    /// output yet, such as a model's answer.
+    ///
+    /// # Errors
+    /// The first breach, with its field.
+    pub fn check_schema(&self, value: &Value) -> Result<(), Breach> {
+        if !self.cost.allows(value) {
+            let message = "it has more values, or is nested deeper, than can be held against its schema".to_owned();
+            return Err(Breach::Schema { field: String::new(), message });
+        }
+        self.validator.validate(value).map_err(|error| {
+            let field = error.instance_path().to_string();
+            Breach::Schema { field, message: error.to_string() }
+        })
     }
 }
 

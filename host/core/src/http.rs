@@ -1,6 +1,11 @@
 //! A request and its refusals, as the sandbox asks and the gate answers.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::Timestamp;
+
+/// Longest wait taken from a header: a service that says more is looked at again after a day.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// Headers that the host owns: authority, connection, credentials.
 const HOST_HEADERS: [&str; 14] = [
@@ -24,6 +29,21 @@ const HOST_HEADERS: [&str; 14] = [
 #[must_use]
 pub fn is_host_header(lower: &str) -> bool {
     HOST_HEADERS.contains(&lower) || lower.starts_with("proxy-")
+}
+
+/// How long a value of Retry-After asks to wait: seconds or a date, RFC 9110 section 10.2.3; [`RETRY_AFTER_MAX`] at most.
+#[must_use]
+pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    let after = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            let millis = date.duration_since(UNIX_EPOCH).ok()?.as_millis();
+            Timestamp(u64::try_from(millis).ok()?).since(now)
+        }
+    };
+    Some(after.min(RETRY_AFTER_MAX))
 }
 
 /// A request as a guest made it; nothing of it is trusted.
@@ -80,4 +100,19 @@ pub enum HttpError {
     /// Anything else.
     #[error("{0}")]
     Other(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r07_seconds_and_dates_are_read() {
+        let of = |text| retry_after(text, Timestamp(784_111_777_000));
+        assert_eq!(of("120"), Some(Duration::from_secs(120)));
+        assert_eq!(of("Sun, 06 Nov 1994 08:50:37 GMT"), Some(Duration::from_secs(60)));
+        assert_eq!(of("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(of("999999999"), Some(RETRY_AFTER_MAX));
+        assert_eq!(of("soon"), None);
+    }
 }

@@ -21,6 +21,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 use tollgate_core::{
     Timestamp,
+    http::retry_after,
     spec::{GuardOutcome, GuardRule, GuardSpec},
 };
 
@@ -31,7 +32,7 @@ use self::{
     meanings::Meaning,
     view::{Kind, View},
 };
-use crate::{retry_after, spool::Spooled};
+use crate::spool::Spooled;
 
 pub use signature::{SIGNED_LETTERS_MIN, signature};
 pub use view::shown;
@@ -220,7 +221,7 @@ fn verdict(rule: &Rule, page: &Page<'_>, view: &View, words: String, now: Timest
 
 /// How long a page asks to wait: by header, by field, in words.
 fn asked(page: &Page<'_>, view: &View, now: Timestamp) -> Option<Duration> {
-    let header = page.header("retry-after").and_then(|text| retry_after::parse(text, now));
+    let header = page.header("retry-after").and_then(|text| retry_after(text, now));
     let field = || view.json().and_then(|json| json.after);
     header.or_else(field).or_else(|| waits::named_in(&view.heard().lines)).map(|after| after.min(AFTER_MAX))
 }

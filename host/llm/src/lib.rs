@@ -1,0 +1,23 @@
+//! Models, search and speech as their providers speak: a neutral prompt becomes the request of a provider's format, and
+//! the bytes that come back become an answer, a refusal and a count of tokens. Bytes in, bytes out: nothing is sent here.
+//!
+//! The adapters are our own and no library's: a golden request has to be the exact bytes that are sent, a count that is
+//! missing has to be told from 0, and a provider's error bodies, one in the middle of a stream included, have to reach us
+//! unchanged. A library that hides any of these, or retries below us, can't stand under a ledger.
+
+pub mod answer;
+pub mod estimate;
+pub mod prices;
+pub mod prompt;
+pub mod read;
+pub mod refusal;
+pub mod usage;
+pub mod wire;
+
+pub use answer::{Answer, AnswerError, Finish};
+pub use prices::Prices;
+pub use prompt::{Document, Media, Prompt, Said, ToolCall, ToolResult, Turn};
+pub use read::{Reader, WireError};
+pub use refusal::{ProviderError, Reset};
+pub use usage::Usage;
+pub use wire::{RequestError, WireModel, WireRequest};
