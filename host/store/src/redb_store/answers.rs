@@ -5,7 +5,7 @@
 
 use redb::ReadableTable as _;
 use tollgate_core::{
-    Timestamp,
+    Digest, Timestamp,
     ledger::{CallId, Caller, Entry},
 };
 
@@ -73,22 +73,27 @@ pub(crate) fn keep(tables: &mut LedgerTables<'_>, entry: &Entry, body: &Body, at
 
 /// Drops the task's oldest answer if it has too many, and that one isn't of the attempt under way.
 fn make_room(tables: &mut LedgerTables<'_>, caller: &Caller) -> Result<(), Fault> {
-    let bounds = [[0; 32], [0xff; 32]].map(|digest| request_key(caller, &tollgate_core::Digest(digest)));
+    let bounds = [[0; 32], [0xff; 32]].map(|digest| request_key(caller, &Digest(digest)));
     let [first, last] = &bounds;
     let rows = tables.answer_calls.range::<&RequestKey>(first..=last)?;
     if rows.take(ANSWERS_PER_TASK_KEPT + 1).count() <= ANSWERS_PER_TASK_KEPT {
         return Ok(());
     }
     let (first, last) = (answer_place(caller, CallId(0)), answer_place(caller, CallId(u64::MAX)));
-    let oldest = tables.answers.range::<&AnswerPlace>(&first..=&last)?.next().transpose()?;
-    let Some((place, row)) = oldest else {
+    let oldest = match tables.answers.range::<&AnswerPlace>(&first..=&last)?.next().transpose()? {
+        Some((place, row)) => {
+            let StoredAnswer::V1(row) = decode("answers", row.value())?;
+            Some((*place.value(), row.attempt, Digest(row.request)))
+        }
+        None => None,
+    };
+    let Some((place, attempt, request)) = oldest else {
         return Err(corrupt("answers are found by requests, and have no rows").into());
     };
-    let StoredAnswer::V1(row) = decode("answers", row.value())?;
-    if caller.task.is_some() && row.attempt >= caller.attempt {
+    if caller.task.is_some() && attempt >= caller.attempt {
         return Ok(());
     }
-    let (place, request) = (*place.value(), request_key(caller, &tollgate_core::Digest(row.request)));
+    let request = request_key(caller, &request);
     tables.answers.remove(&place)?;
     tables.answer_calls.remove(&request)?;
     Ok(())
@@ -129,10 +134,7 @@ pub(crate) fn text(bytes: Vec<u8>) -> Result<String, StoreError> {
 }
 
 /// The call that a place is of, with its row's request and blob.
-pub(crate) fn placed(
-    place: &AnswerPlace,
-    row: &[u8],
-) -> Result<(CallId, tollgate_core::Digest, Option<StoredBlob>), StoreError> {
+pub(crate) fn placed(place: &AnswerPlace, row: &[u8]) -> Result<(CallId, Digest, Option<StoredBlob>), StoreError> {
     let StoredAnswer::V1(row) = decode("answers", row)?;
-    Ok((answer_call(place), tollgate_core::Digest(row.request), row.body.blob()))
+    Ok((answer_call(place), Digest(row.request), row.body.blob()))
 }
