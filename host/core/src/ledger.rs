@@ -43,6 +43,9 @@ pub enum PaidKind {
 }
 
 impl PaidKind {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Model, Self::Search, Self::Speech];
+
     /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -95,7 +98,7 @@ impl Cost {
     }
 }
 
-/// Whose money a budget bounds. A call is of three scopes: everything, its job's, its model's.
+/// Whose money a budget bounds. A call is of three scopes: everything, its job's, that of what is paid.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
@@ -104,7 +107,7 @@ pub enum Scope {
     /// Calls of one job.
     Job(JobId),
     /// Calls by one alias, whoever makes them.
-    Model(String),
+    Paid(PaidKind, String),
 }
 
 impl fmt::Display for Scope {
@@ -112,7 +115,7 @@ impl fmt::Display for Scope {
         match self {
             Self::Everything => f.write_str("everything"),
             Self::Job(job) => write!(f, "job {}", job.0),
-            Self::Model(alias) => write!(f, "model {alias}"),
+            Self::Paid(kind, alias) => write!(f, "{} {alias}", kind.as_str()),
         }
     }
 }
@@ -130,8 +133,11 @@ impl FromStr for Scope {
         match text.split_once(' ') {
             None if text == "everything" => Ok(Self::Everything),
             Some(("job", id)) => id.parse().map(|id| Self::Job(JobId(id))).map_err(|_| refuse()),
-            Some(("model", alias)) => Ok(Self::Model(alias.to_owned())),
-            _ => Err(refuse()),
+            Some((kind, alias)) => {
+                let kind = PaidKind::ALL.into_iter().find(|known| known.as_str() == kind);
+                kind.map(|kind| Self::Paid(kind, alias.to_owned())).ok_or_else(refuse)
+            }
+            None => Err(refuse()),
         }
     }
 }
@@ -168,7 +174,7 @@ impl Call {
     /// The scopes that it is counted in, each in the order of [`Budgets::each`].
     #[must_use]
     pub fn scopes(&self) -> [Scope; 3] {
-        [Scope::Everything, Scope::Job(self.caller.job), Scope::Model(self.paid.alias.clone())]
+        [Scope::Everything, Scope::Job(self.caller.job), Scope::Paid(self.paid.kind, self.paid.alias.clone())]
     }
 }
 
@@ -180,15 +186,15 @@ pub struct Budgets {
     pub everything: Budget,
     /// Of the call's job.
     pub job: Budget,
-    /// Of the call's model.
-    pub model: Budget,
+    /// Of what is paid, by its alias: a model, a search service, a speech service.
+    pub paid: Budget,
 }
 
 impl Budgets {
     /// In the order of [`Call::scopes`].
     #[must_use]
     pub fn each(&self) -> [&Budget; 3] {
-        [&self.everything, &self.job, &self.model]
+        [&self.everything, &self.job, &self.paid]
     }
 }
 
@@ -288,17 +294,17 @@ pub fn reserve(
     reservation: &Reservation,
     accounts: [Account; 3],
     beside: Beside,
-) -> Result<Result<Granted, NoBudget>, Unbalanced> {
+) -> Result<Result<Granted, Box<NoBudget>>, Unbalanced> {
     let Reservation { call, budgets, zone, .. } = reservation;
     let periods = accounts[0].periods().turned(zone, call.at);
     let mut granted = Granted { accounts: accounts.map(|account| account.at(periods)), periods, warned: Vec::new() };
-    let mut refused: Option<NoBudget> = None;
+    let mut refused: Option<Box<NoBudget>> = None;
     let budgets = budgets.each();
     let besides = [beside, Beside::default(), Beside::default()];
     for (place, scope) in call.scopes().into_iter().enumerate() {
         let (account, budget) = (&mut granted.accounts[place], budgets[place]);
         if let Err(why) = account.room(budget, besides[place], call.estimate) {
-            let next = NoBudget { scope, why, asked: call.estimate };
+            let next = Box::new(NoBudget { scope, why, asked: call.estimate });
             refused = refused.filter(|known| known.weight() >= next.weight()).or(Some(next));
             continue;
         }

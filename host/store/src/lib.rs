@@ -121,7 +121,7 @@ pub trait Store: Send + Sync + 'static {
     /// All that is kept of what was spent.
     fn spending<'a>(&'a self) -> Reply<'a, Vec<(String, Spending)>>;
 
-    /// Takes room for a paid call in the budgets of everything, of its job and of its model, in one step: however many ask
+    /// Takes room for a paid call in the budgets of everything, of its job and of what it pays, in one step: however many ask
     /// at once, what is settled and reserved is never more than a limit. Durable once answered; an error or a refusal has
     /// reserved nothing, and nothing may be sent. A stale claim is refused.
     fn reserve_call<'a>(&'a self, reservation: Reservation) -> Reply<'a, Reserved>;

@@ -21,7 +21,7 @@ fn known(nano: u64) -> Cost {
 }
 
 /// What an empty ledger says.
-fn first(estimate: Cost, budgets: Budgets) -> Result<Granted, NoBudget> {
+fn first(estimate: Cost, budgets: Budgets) -> Result<Granted, Box<NoBudget>> {
     reserve(&reservation(DAY, estimate, budgets), <[Account; 3]>::default(), Beside::default()).unwrap()
 }
 
@@ -57,8 +57,8 @@ fn trap04_a_budget_of_nothing_lets_nothing_go_and_no_price_is_not_zero() {
         let with = |budget| {
             let mut all = [Budget::default(); 3];
             all[place] = budget;
-            let [everything, job, model] = all;
-            Budgets { everything, job, model }
+            let [everything, job, paid] = all;
+            Budgets { everything, job, paid }
         };
         assert!(matches!(first(known(0), with(money(0))).unwrap_err().why, NoRoom::Spent(_)));
         assert_eq!(first(Cost::Unpriced, with(money(5))).unwrap_err().why, NoRoom::Unpriced);
@@ -74,7 +74,7 @@ fn trap04_a_budget_of_nothing_lets_nothing_go_and_no_price_is_not_zero() {
 #[test]
 fn a03_the_budget_that_is_waited_for_longest_says_when_it_goes_on() {
     let month = Budget { day: None, month: Some(Limit::Money(NanoUsd(3))) };
-    let budgets = Budgets { everything: month, job: money(2), model: Budget::default() };
+    let budgets = Budgets { everything: month, job: money(2), paid: Budget::default() };
     let refused = first(known(4), budgets).unwrap_err();
     assert_eq!((refused.scope.clone(), refused.until()), (Scope::Everything, Some(Timestamp(31 * DAY))));
     let both = Budget { day: Some(Limit::Money(NanoUsd(2))), month: Some(Limit::Money(NanoUsd(3))) };
@@ -87,7 +87,7 @@ fn a03_the_budget_that_is_waited_for_longest_says_when_it_goes_on() {
 
 #[test]
 fn a03_a_new_day_begins_at_nothing_and_a_late_settlement_is_of_its_own_day() {
-    let budgets = Budgets { model: money(10), ..Budgets::default() };
+    let budgets = Budgets { paid: money(10), ..Budgets::default() };
     let mut accounts = first(known(10), budgets).unwrap();
     let yesterday = accounts.periods;
     let next = reservation(2 * DAY, known(10), budgets);
@@ -113,7 +113,7 @@ fn a03_another_zone_begins_no_new_day_before_the_old_one_ends() {
 
 #[test]
 fn a03_a_person_is_warned_once_a_period_of_each_budget() {
-    let budgets = Budgets { everything: money(20), job: money(10), model: Budget::default() };
+    let budgets = Budgets { everything: money(20), job: money(10), paid: Budget::default() };
     let granted = first(known(8), budgets).unwrap();
     assert_eq!(granted.warned.iter().map(|warned| &warned.scope).collect::<Vec<_>>(), [&Scope::Job(JobId(1))]);
     let again = reserve(&reservation(DAY, known(1), budgets), granted.accounts, Beside::default()).unwrap().unwrap();
@@ -127,7 +127,7 @@ fn a03_what_proxies_cost_counts_towards_everything_and_no_other_budget() {
     spending.add_at(1, 0, NanoUsd(9));
     let beside = Beside::default().and(&spending, Timestamp(DAY));
     let of = |everything, job| {
-        let reservation = reservation(DAY, known(2), Budgets { everything, job, model: Budget::default() });
+        let reservation = reservation(DAY, known(2), Budgets { everything, job, paid: Budget::default() });
         reserve(&reservation, <[Account; 3]>::default(), beside).unwrap()
     };
     assert!(matches!(of(money(10), Budget::default()).unwrap_err().why, NoRoom::Spent(_)));
@@ -137,7 +137,7 @@ fn a03_what_proxies_cost_counts_towards_everything_and_no_other_budget() {
 
 #[test]
 fn scopes_are_read_as_they_are_shown() {
-    for scope in [Scope::Everything, Scope::Job(JobId(7)), Scope::Model("fast one".into())] {
+    for scope in [Scope::Everything, Scope::Job(JobId(7)), Scope::Paid(PaidKind::Search, "fast one".into())] {
         assert_eq!(scope.to_string().parse(), Ok(scope));
     }
     for bad in ["", "job", "job x", "site x", "everything else"] {

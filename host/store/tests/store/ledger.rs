@@ -7,7 +7,7 @@ use tollgate_core::{
     ClaimToken, JobName, Timestamp,
     budget::{Budget, GB, Limit, Price, Spending},
     calendar::Zone,
-    ledger::{Budgets, CallEnd, CallId, Cost, How, NoRoom, Reservation, Scope},
+    ledger::{Budgets, CallEnd, CallId, Cost, How, NoRoom, PaidKind, Reservation, Scope},
     money::NanoUsd,
 };
 use tollgate_store::{
@@ -48,15 +48,16 @@ fn reserve_at_once(store: &Arc<RedbStore>, reservation: &Reservation) -> Vec<Cal
 async fn trap01_a_thousand_reservations_at_once_never_exceed_a_cap() {
     let fixture = Fixture::new().await;
     let claim = fixture.claim_new("a").await;
-    for (place, scope) in
-        [Scope::Everything, Scope::Job(fixture.job), Scope::Model("fast".into())].into_iter().enumerate()
+    for (place, scope) in [Scope::Everything, Scope::Job(fixture.job), Scope::Paid(PaidKind::Model, "fast".into())]
+        .into_iter()
+        .enumerate()
     {
         // Another day for each, so that each begins at nothing.
         let at = DAY * (place as u64 + 1);
         let mut all = [Budget::default(); 3];
         all[place] = a_day(1_000);
-        let [everything, job, model] = all;
-        let budgets = Budgets { everything, job, model };
+        let [everything, job, paid] = all;
+        let budgets = Budgets { everything, job, paid };
         let asked = Reservation { budgets, ..reservation(&fixture, &claim, "q", known(7), at) };
         let made = reserve_at_once(&fixture.store, &asked);
         assert_eq!(made.len(), 1_000 / 7, "{scope}");
@@ -85,7 +86,7 @@ async fn trap02_settling_twice_is_once_and_the_second_is_told() {
     let both = tokio::join!(settle(4), settle(9));
     assert_eq!((both.0.unwrap(), both.1.unwrap()), (CallSettled::Now, CallSettled::Before));
     assert_eq!(settle(9).await.unwrap(), CallSettled::Before);
-    for scope in [Scope::Everything, Scope::Job(fixture.job), Scope::Model("fast".into())] {
+    for scope in [Scope::Everything, Scope::Job(fixture.job), Scope::Paid(PaidKind::Model, "fast".into())] {
         assert_eq!(fixture.charged(&scope).await, (4, 0), "{scope}");
     }
     let day = fixture.store.costs(by(CostGroup::Day)).await.unwrap().entries.remove(0);
@@ -211,7 +212,7 @@ async fn a03_each_budget_holds_on_its_own_until_its_period_ends_and_over_a_resta
     let other = fixture.store.declare(other, Timestamp(0)).await.unwrap().id;
     let claim = fixture.claim_new("a").await;
     let month = Budget { day: None, month: Some(Limit::Money(NanoUsd(25))) };
-    let budgets = Budgets { everything: month, job: a_day(10), model: Budget::default() };
+    let budgets = Budgets { everything: month, job: a_day(10), paid: Budget::default() };
     let ask = |alias: &str, at| {
         let mut asked = Reservation { budgets, ..reservation(&fixture, &claim, "q", known(10), at) };
         asked.call.paid = paid(alias);

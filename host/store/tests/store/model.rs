@@ -488,7 +488,7 @@ impl Pair {
         let (request, at) = (Digest::of(b"q"), Timestamp(self.model.now * (DAY / LEDGER_DAY_MS)));
         let call = Call { caller, paid: paid("fast"), request, at, estimate: known(amount) };
         let month = Budget { day: None, month: Some(Limit::Money(NanoUsd(ALL_MONTH))) };
-        let budgets = Budgets { everything: month, job: a_day(JOB_DAY), model: Budget::default() };
+        let budgets = Budgets { everything: month, job: a_day(JOB_DAY), paid: Budget::default() };
         let reservation = Reservation { call, claim: claim.token, budgets, zone: Zone::default() };
         match self.store.reserve_call(reservation).await {
             Ok(reserved) => {
