@@ -152,8 +152,9 @@ impl Spending {
     /// forgotten when a person names another.
     pub fn turn(&mut self, zone: &Zone, now: Timestamp) {
         for (kind, spent) in [(PeriodKind::Day, &mut self.day), (PeriodKind::Month, &mut self.month)] {
-            if spent.period.ends <= now {
-                *spent = Spent { period: zone.period(kind, now), ..Spent::default() };
+            let period = spent.period.turned(kind, zone, now);
+            if spent.period != period {
+                *spent = Spent { period, ..Spent::default() };
             }
         }
     }

@@ -18,6 +18,7 @@ pub mod http;
 pub mod ids;
 pub mod item;
 pub mod json;
+pub mod ledger;
 pub mod model;
 pub mod money;
 pub mod outcome;

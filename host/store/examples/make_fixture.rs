@@ -6,12 +6,14 @@
 use std::{collections::BTreeMap, error::Error, path::Path, time::Duration};
 
 use tollgate_core::{
-    Digest, ItemKey, JobName, Lane, StageIx, StageName, Timestamp,
+    Digest, ItemKey, JobId, JobName, Lane, StageIx, StageName, Timestamp,
     budget::{GB, Price, Spending},
     calendar::Zone,
     graph::Need,
     handler::HandlerDigests,
     item::NewItem,
+    ledger::{Budgets, Call, CallEnd, Caller, Cost, How, Paid, PaidKind, Reservation, Units},
+    model::Tokens,
     money::NanoUsd,
     outcome::{BreakerEffect, StageOutput, Verdict},
     pause::{Pause, PauseReason},
@@ -20,7 +22,8 @@ use tollgate_core::{
 };
 use tollgate_store::{
     AttemptEnd, AttemptRecord, BlobSource, Claim, DeclaredDiscovery, DeclaredStage, DiscoveryPage, DiscoveryResult,
-    Fingerprint, JobDeclaration, NewArtifact, RedbStore, Settlement, StateChange, Store, StoreOptions, schema_version,
+    Fingerprint, JobDeclaration, NewArtifact, RedbStore, Reserved, Settlement, StateChange, Store, StoreOptions,
+    schema_version,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -78,6 +81,7 @@ async fn fill(store: &RedbStore) -> Result<(), Box<dyn Error>> {
     }
     let claim = store.claim(Lane { job, stage: StageIx(1) }, 1, Timestamp(3_000)).await?;
     for claim in &claim {
+        pay(store, job, claim).await?;
         store.settle(vec![settlement(claim, done("a title"))]).await?.remove(0)?;
     }
     let change = StateChange { key: "cursor".to_owned(), value: Some(b"42".to_vec()), expect: Some(0) };
@@ -88,6 +92,28 @@ async fn fill(store: &RedbStore) -> Result<(), Box<dyn Error>> {
     store.keep_spending(vec![("proxy main".to_owned(), spending)]).await?;
     let (reason, by, evidence) = (PauseReason::Manual, "cli".to_owned(), "for the fixture".to_owned());
     store.pause(job, Pause { reason, by, at: Timestamp(4_000), evidence, until: None }).await?;
+    Ok(())
+}
+
+/// A call that is settled, with its answer, and one that is under way.
+async fn pay(store: &RedbStore, job: JobId, claim: &Claim) -> Result<(), Box<dyn Error>> {
+    let caller = Caller { job, task: Some((claim.task.item, claim.task.stage)), attempt: 1, number: 1 };
+    let (provider, alias, model) = ("sim".to_owned(), "fast".to_owned(), "sim-1".to_owned());
+    let paid = Paid { kind: PaidKind::Model, provider, alias, model };
+    let (request, at, estimate) = (Digest::of(b"request"), Timestamp(3_000), Cost::Known(NanoUsd(700)));
+    let call = Call { caller, paid, request, at, estimate };
+    let reservation = Reservation { call, claim: claim.token, budgets: Budgets::default(), zone: Zone::default() };
+    let reserved = store.reserve_call(reservation.clone()).await?;
+    let Reserved::Made { call, .. } = reserved else {
+        return Err(format!("no budget bounds it: {reserved:?}").into());
+    };
+    let tokens = Tokens { input: 100, output: 10, ..Tokens::default() };
+    let units = Units { credits: 1, audio_ms: 1_500 };
+    let (cost, provider_request) = (Cost::Known(NanoUsd(300)), Some("req-1".to_owned()));
+    let end =
+        CallEnd { at: Timestamp(3_100), how: How::Answered, cost, is_estimate: false, tokens, units, provider_request };
+    store.settle_call(call, end, Some(r#"{"title":"a title"}"#.to_owned())).await?;
+    store.reserve_call(reservation).await?;
     Ok(())
 }
 

@@ -10,8 +10,12 @@ mod types;
 
 use futures::future::BoxFuture;
 use tollgate_core::{
-    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, Timestamp, budget::Spending, circuit::Circuit,
-    item::NewItem, pause::Pause,
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, Timestamp,
+    budget::Spending,
+    circuit::Circuit,
+    item::NewItem,
+    ledger::{CallEnd, CallId, Costs, Reservation},
+    pause::Pause,
 };
 
 pub use error::StoreError;
@@ -116,6 +120,32 @@ pub trait Store: Send + Sync + 'static {
 
     /// All that is kept of what was spent.
     fn spending<'a>(&'a self) -> Reply<'a, Vec<(String, Spending)>>;
+
+    /// Takes room for a paid call in the budgets of everything, of its job and of what it pays, in one step: however many ask
+    /// at once, what is settled and reserved is never more than a limit. Durable once answered; an error or a refusal has
+    /// reserved nothing, and nothing may be sent. A stale claim is refused.
+    fn reserve_call<'a>(&'a self, reservation: Reservation) -> Reply<'a, Reserved>;
+
+    /// Settles a call, once: with what it came to, and its answer as JSON, kept in the same transaction. It is charged to
+    /// the day and the month in which it was reserved. Needs no claim: what was paid was paid.
+    fn settle_call<'a>(&'a self, call: CallId, end: CallEnd, answer: Option<String>) -> Reply<'a, CallSettled>;
+
+    /// The answer that a task has paid for, to the same request. Those of its attempt under way are all kept, those of
+    /// earlier ones as far as [`ANSWERS_PER_TASK_KEPT`].
+    fn kept_answer<'a>(&'a self, key: AnswerKey) -> Reply<'a, Option<KeptAnswer>>;
+
+    /// Settles what an earlier process left under way, as lost and at its estimate. To be asked once before the first
+    /// call; calls of this process are left alone. Answers what they came to.
+    fn expire_reservations<'a>(&'a self, now: Timestamp) -> Reply<'a, Costs>;
+
+    /// Rows of the ledger, newest first, at most `query.limit` and [`ENTRIES_PAGE_MAX`].
+    fn ledger_entries<'a>(&'a self, query: LedgerQuery) -> Reply<'a, Page<EntryView, CallId>>;
+
+    /// Sums of what settled calls came to, from counters; of items, by page, from their rows.
+    fn costs<'a>(&'a self, query: CostQuery) -> Reply<'a, Page<CostView, (JobId, ItemId)>>;
+
+    /// What every scope that ever paid is charged: no scan.
+    fn accounts<'a>(&'a self) -> Reply<'a, Vec<AccountView>>;
 
     /// Every job that was ever declared, with its counters: no scan.
     fn jobs<'a>(&'a self) -> Reply<'a, Vec<JobView>>;

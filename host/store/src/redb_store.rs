@@ -1,5 +1,6 @@
 //! The store in redb: one writer thread a database, snapshots for readers, claims in memory.
 
+mod answers;
 mod apart;
 mod circuits;
 mod claims;
@@ -10,9 +11,14 @@ mod discovery;
 mod disk;
 mod duplicates;
 mod fault;
+mod handing;
 mod job_state;
 mod jobs;
 mod json;
+mod ledger;
+mod ledger_check;
+mod ledger_tables;
+mod ledger_views;
 mod migrations;
 mod open;
 mod operations;
@@ -47,12 +53,15 @@ use fault::Fault;
 use jobs::Jobs;
 use writer::{Batch, Message, unpoisoned};
 
+pub use answers::{ANSWER_BYTES_MAX, ANSWER_INLINE_BYTES_MAX, ANSWERS_PER_TASK_KEPT};
 pub use content::{BLOB_READ_BYTES_MAX, BLOB_ROW_BYTES_MAX};
 pub use disk::{Disk, DiskFile};
 pub use duplicates::POSSIBLE_DUPLICATE;
 pub use job_state::{
     STATE_CHANGES_BYTES_MAX, STATE_CHANGES_MAX, STATE_KEY_BYTES_MAX, STATE_KEYS_PAGE_MAX, STATE_VALUE_BYTES_MAX,
 };
+pub use ledger::{PAID_NAME_BYTES_MAX, PROVIDER_REQUEST_BYTES_MAX};
+pub use ledger_views::{ENTRIES_LOOKED_AT_MAX, ENTRIES_PAGE_MAX};
 pub use migrations::schema_version;
 pub use open::StoreOptions;
 pub use queue::CLAIMS_MAX;

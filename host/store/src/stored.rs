@@ -6,6 +6,7 @@
 mod circuit;
 mod item;
 mod job;
+mod ledger;
 mod output;
 mod page;
 mod spending;
@@ -18,6 +19,9 @@ pub(crate) use item::{StoredItem, StoredItemV1};
 pub(crate) use job::{
     StoredDeclaredStage, StoredDiscovery, StoredJob, StoredJobV1, StoredLane, StoredLaneV1, StoredPause, StoredTotals,
     StoredTotalsV1,
+};
+pub(crate) use ledger::{
+    StoredAccount, StoredAnswer, StoredAnswerBody, StoredAnswerV1, StoredCall, StoredCosts, StoredPaid,
 };
 pub(crate) use output::{
     StoredArtifactRow, StoredArtifactV1, StoredAttempt, StoredErrorRow, StoredErrorV1, StoredOutput, StoredOutputV1,

@@ -1,5 +1,7 @@
 //! What goes in and out of the [`Store`](crate::Store): plain data, no type of any database.
 
+mod ledger;
+
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,11 @@ use tollgate_core::{
     pause::Pause,
     spec::JobKind,
     task::{LaterKind, LaterReason, Tally, TaskError, TaskKind, TaskState},
+};
+
+pub use ledger::{
+    AccountView, AnswerKey, CallSettled, CostGroup, CostKey, CostQuery, CostView, EntryView, KeptAnswer, LedgerQuery,
+    Reserved,
 };
 
 /// A task: one stage of one item.

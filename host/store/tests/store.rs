@@ -18,12 +18,20 @@ mod disk;
 mod duplicates;
 #[path = "store/fixture.rs"]
 mod fixture;
+#[path = "store/ledger.rs"]
+mod ledger;
+#[path = "store/ledger_answers.rs"]
+mod ledger_answers;
+#[path = "store/ledger_views.rs"]
+mod ledger_views;
 #[path = "store/migrations.rs"]
 mod migrations;
 #[path = "store/model.rs"]
 mod model;
 #[path = "store/numbers.rs"]
 mod numbers;
+#[path = "store/paying.rs"]
+mod paying;
 #[path = "store/refused.rs"]
 mod refused;
 #[path = "store/reopen.rs"]

@@ -76,6 +76,8 @@ fn prepare(queue: &Database) -> Result<(Jobs, Claims), Fault> {
     migrations::run(&transaction)?;
     let (jobs, opened) = {
         let mut tables = Tables::open(&transaction)?;
+        // Readers want them before there is a call.
+        tables.ledger()?;
         let opened = tables.meta.get(meta::OPENED)?.map_or(0, |row| row.value());
         let opened = number_after("openings", opened)?;
         tables.meta.insert(meta::OPENED, opened)?;

@@ -7,15 +7,18 @@ use tollgate_core::{
     budget::Spending,
     circuit::Circuit,
     item::NewItem,
+    ledger::{CallEnd, CallId, Costs, Reservation},
     pause::{Pause, PauseReason},
 };
 
 use super::{
-    RedbStore, blocking, circuits,
+    RedbStore,
+    answers::{self, ANSWER_INLINE_BYTES_MAX, Body, Found},
+    blocking, circuits,
     content::{self, ContentMessage},
-    declare, discovery,
+    declare, discovery, handing,
     job_state::{self, STATE_KEYS_PAGE_MAX},
-    queue,
+    ledger, ledger_views, queue,
     recheck::{self, RECHECK_ITEMS_MAX},
     reopen::{self, REOPEN_ITEMS_PER_TRANSACTION},
     settle::{self, PreparedSettlement},
@@ -26,10 +29,10 @@ use super::{
     writer::Message,
 };
 use crate::{
-    BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryClaim, DiscoveryPage, DiscoveryResult, DiscoveryState,
-    ErrorView, ItemDetail, ItemPages, ItemQuery, ItemView, JobDeclaration, JobView, Page, Rechecked, Reopened, Reply,
-    Selection, Settled, Settlement, StateChange, StateEntry, Store, StoreError, StoredArtifact, StoredBlob, Submitted,
-    TaskRef,
+    AccountView, AnswerKey, BlobPart, BlobSource, CallSettled, Claim, CostQuery, CostView, DeclaredJob, DiscoveryClaim,
+    DiscoveryPage, DiscoveryResult, DiscoveryState, EntryView, ErrorView, ItemDetail, ItemPages, ItemQuery, ItemView,
+    JobDeclaration, JobView, KeptAnswer, LedgerQuery, Page, Rechecked, Reopened, Reply, Reserved, Selection, Settled,
+    Settlement, StateChange, StateEntry, Store, StoreError, StoredArtifact, StoredBlob, Submitted, TaskRef,
 };
 
 /// Bytes of a small operation, about: what a batch counts it as.
@@ -69,6 +72,45 @@ impl RedbStore {
         let (reply, answer) = oneshot::channel();
         self.content.send(ContentMessage::Keep(packed, reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
+    }
+
+    /// Settles a call; a long answer is durable as a blob before its row names it.
+    async fn settle_paid(&self, call: CallId, end: CallEnd, answer: Option<String>) -> Result<CallSettled, StoreError> {
+        let end = ledger::kept(end);
+        let body = match answer {
+            Some(text) if text.len() > ANSWER_INLINE_BYTES_MAX => {
+                answers::check(&text)?;
+                Some(Body::Blob(self.keep_blob(BlobSource::Bytes(text.into())).await?))
+            }
+            Some(text) => Some(Body::Inline(text)),
+            None => None,
+        };
+        let bytes = SMALL + body.as_ref().map_or(0, Body::bytes);
+        self.write(bytes, move |batch| ledger::settle(batch, call, &end, body.as_ref())).await
+    }
+
+    async fn find_answer(&self, key: AnswerKey) -> Result<Option<KeptAnswer>, StoreError> {
+        // Here and not on the blocking pool, as a claim is: a few pages from the cache.
+        match answers::find(&self.shared, &key)? {
+            None => Ok(None),
+            Some(Found::Whole(answer)) => Ok(Some(answer)),
+            Some(Found::Blob(answer, blob)) => {
+                let bytes = self.read(move |shared| content::read(shared, blob.digest, None)).await?;
+                Ok(Some(KeptAnswer { json: answers::text(bytes)?, ..answer }))
+            }
+        }
+    }
+
+    /// Expires what was under way, in as many transactions as it takes.
+    async fn expire_all(&self, now: Timestamp) -> Result<Costs, StoreError> {
+        let mut total = Costs::default();
+        loop {
+            let (part, has_more) = self.write(SMALL, move |batch| ledger::expire(batch, now)).await?;
+            total = total.and(&part);
+            if !has_more {
+                return Ok(total);
+            }
+        }
     }
 
     /// Opens what failed, in as many transactions as it takes; the first resumes the job.
@@ -326,6 +368,41 @@ impl Store for RedbStore {
 
     fn spending<'a>(&'a self) -> Reply<'a, Vec<(String, Spending)>> {
         self.read(spending::all).boxed()
+    }
+
+    fn reserve_call<'a>(&'a self, reservation: Reservation) -> Reply<'a, Reserved> {
+        async move {
+            ledger::check(&reservation)?;
+            let (operation, answer) = handing::reserve(reservation, &self.queue);
+            let ended = || self.shared.ended.get().cloned().unwrap_or(StoreError::Closed);
+            self.queue.send(Message::Do(operation)).await.map_err(|_| ended())?;
+            answer.await.map_err(|_| ended())??.take()
+        }
+        .boxed()
+    }
+
+    fn settle_call<'a>(&'a self, call: CallId, end: CallEnd, answer: Option<String>) -> Reply<'a, CallSettled> {
+        self.settle_paid(call, end, answer).boxed()
+    }
+
+    fn kept_answer<'a>(&'a self, key: AnswerKey) -> Reply<'a, Option<KeptAnswer>> {
+        self.find_answer(key).boxed()
+    }
+
+    fn expire_reservations<'a>(&'a self, now: Timestamp) -> Reply<'a, Costs> {
+        self.expire_all(now).boxed()
+    }
+
+    fn ledger_entries<'a>(&'a self, query: LedgerQuery) -> Reply<'a, Page<EntryView, CallId>> {
+        self.read(move |shared| ledger_views::entries(shared, &query)).boxed()
+    }
+
+    fn costs<'a>(&'a self, query: CostQuery) -> Reply<'a, Page<CostView, (JobId, ItemId)>> {
+        self.read(move |shared| ledger_views::costs(shared, &query)).boxed()
+    }
+
+    fn accounts<'a>(&'a self) -> Reply<'a, Vec<AccountView>> {
+        self.read(ledger_views::accounts).boxed()
     }
 
     fn jobs<'a>(&'a self) -> Reply<'a, Vec<JobView>> {

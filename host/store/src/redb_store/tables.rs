@@ -7,7 +7,7 @@ use redb::{
 };
 use tollgate_core::{ItemId, JobId, Lane, StageIx, Timestamp};
 
-use super::fault::Fault;
+use super::{fault::Fault, ledger_tables::LedgerTables};
 
 type Rows<K> = TableDefinition<'static, K, &'static [u8]>;
 type Set<K> = TableDefinition<'static, K, ()>;
@@ -74,6 +74,9 @@ pub(crate) mod meta {
 
 /// All tables, open for writing in one transaction.
 pub(crate) struct Tables<'t> {
+    transaction: &'t WriteTransaction,
+    /// Opened by the first that needs it.
+    ledger: Option<LedgerTables<'t>>,
     pub(crate) meta: Table<'t, &'static str, u64>,
     pub(crate) jobs: Table<'t, u32, &'static [u8]>,
     pub(crate) figures: Table<'t, &'static FigureKey, &'static [u8]>,
@@ -98,6 +101,8 @@ impl<'t> Tables<'t> {
     /// Opens them, and makes those that aren't there.
     pub(crate) fn open(transaction: &'t WriteTransaction) -> Result<Self, TableError> {
         Ok(Self {
+            transaction,
+            ledger: None,
             meta: transaction.open_table(META)?,
             jobs: transaction.open_table(JOBS)?,
             figures: transaction.open_table(FIGURES)?,
@@ -118,6 +123,15 @@ impl<'t> Tables<'t> {
             spending: transaction.open_table(SPENDING)?,
         })
     }
+
+    /// Those of the ledger.
+    pub(crate) fn ledger(&mut self) -> Result<&mut LedgerTables<'t>, TableError> {
+        let open = match self.ledger.take() {
+            Some(open) => open,
+            None => LedgerTables::open(self.transaction)?,
+        };
+        Ok(self.ledger.insert(open))
+    }
 }
 
 /// Begins a snapshot of a database that may have been closed.
@@ -127,7 +141,7 @@ pub(crate) fn snapshot(database: Option<&redb::Database>) -> Result<ReadTransact
 }
 
 /// Joins parts of a key.
-fn join<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+pub(super) fn join<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     let mut key = [0; N];
     let mut at = 0;
     for part in parts {
@@ -165,7 +179,7 @@ pub(crate) struct Place {
     pub(crate) item: ItemId,
 }
 
-fn u64_at(key: &[u8], at: usize) -> u64 {
+pub(super) fn u64_at(key: &[u8], at: usize) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&key[at..at + 8]);
     u64::from_be_bytes(bytes)

@@ -15,7 +15,7 @@ use super::{
     content::Kept,
     duplicates::read_pages,
     fault::Fault,
-    spending,
+    ledger_check, spending,
     tables::{
         self, ARTIFACTS, ATTEMPTS, FAILED, FIGURES, HOLDERS, ITEMS, JobKey, KEYS, LATER, OUTPUTS, PAGES, QueueKey,
         READY, TASKS, TaskKey, holders_place, job_key, later_key, ready_key, task_key, text_key,
@@ -135,6 +135,7 @@ pub(crate) fn verify(shared: &Shared) -> Result<VerifyReport, Fault> {
         }
     }
     belongings(shared, &snapshot, &tables, &mut report)?;
+    ledger_check::problems(shared, &snapshot)?.into_iter().for_each(|problem| report.problem(|| problem));
     spending::problems(&snapshot)?.into_iter().for_each(|problem| report.problem(|| problem));
     tables.lengths(&mut report, ready, later, counted.values().map(|counted| counted.failed).sum())?;
     for (id, job) in &jobs.by_id {

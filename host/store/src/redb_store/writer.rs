@@ -114,12 +114,12 @@ impl Batch<'_> {
         }
     }
 
-    /// Whether that claim may settle.
-    pub(crate) fn check_claim(&self, task: TaskRef, token: ClaimToken) -> Result<(), StoreError> {
+    /// The job of a claim that may settle.
+    pub(crate) fn check_claim(&self, task: TaskRef, token: ClaimToken) -> Result<JobId, StoreError> {
         if self.revoked.contains(&task) {
             return Err(StoreError::StaleClaim(task.item));
         }
-        self.shared.claims().check(task, token).map(drop)
+        self.shared.claims().check(task, token)
     }
 
     /// Whether that claim on a job's discovery may settle.

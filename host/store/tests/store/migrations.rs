@@ -3,10 +3,17 @@
 use std::path::Path;
 
 use redb::{Database, TableDefinition};
-use tollgate_core::{JobName, Timestamp, item::ItemStatus, pause::PauseReason, task::TaskState};
-use tollgate_store::{AttemptEnd, RedbStore, Store, StoreError, StoreOptions, schema_version};
+use tollgate_core::{
+    Digest, JobName, Timestamp, item::ItemStatus, money::NanoUsd, pause::PauseReason, task::TaskState,
+};
+use tollgate_store::{
+    AnswerKey, AttemptEnd, CostGroup, LedgerQuery, RedbStore, Store, StoreError, StoreOptions, schema_version,
+};
 
-use crate::fixture::{EXTRACT, FETCH, Fixture, copy, done, name};
+use crate::{
+    fixture::{EXTRACT, FETCH, Fixture, copy, done, name},
+    paying::by,
+};
 
 /// Opens a copy of a checked-in store that a program of that version wrote.
 async fn fixture_of(version: u32) -> Fixture {
@@ -51,6 +58,17 @@ async fn s10_a_store_of_every_version_is_readable_and_goes_on() {
             .collect();
         let kept = [("proxy main".to_owned(), 1_500, 12_600)];
         assert_eq!(spent, if version > 2 { &kept[..] } else { &[] }, "kept from version 3 on");
+        let rows = fixture.store.ledger_entries(LedgerQuery::default()).await.unwrap().entries;
+        assert_eq!(rows.len(), if version > 3 { 1 } else { 0 }, "a page of one; kept from version 4 on");
+        let expired = fixture.store.expire_reservations(Timestamp(70_000)).await.unwrap();
+        let costs = fixture.store.costs(by(CostGroup::Model)).await.unwrap().entries;
+        if version > 3 {
+            assert_eq!((expired.calls, expired.cost), (1, NanoUsd(700)));
+            assert_eq!((costs[0].costs.calls, costs[0].costs.cost), (2, NanoUsd(1_000)));
+            let task = Some((detail.item.id, EXTRACT));
+            let key = AnswerKey { job: fixture.job, task, request: Digest::of(b"request") };
+            assert_eq!(fixture.store.kept_answer(key).await.unwrap().unwrap().json, r#"{"title":"a title"}"#);
+        }
         fixture.store.resume(fixture.job).await.unwrap();
         fixture.run(FETCH, done("page"), 60_000).await;
         fixture.run(EXTRACT, done("text"), 60_001).await;

@@ -4,17 +4,24 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::{prelude::*, test_runner::TestCaseResult};
 use tollgate_core::{
-    JobId, Lane, StageIx, Timestamp,
+    Digest, JobId, Lane, StageIx, Timestamp,
+    budget::{Budget, Limit},
+    calendar::Zone,
     item::{ItemStatus, NewItem},
+    ledger::{Budgets, Call, CallId, Caller, Reservation},
+    money::NanoUsd,
     outcome::Verdict,
     pause::{Pause, PauseReason},
     task::{LaterKind, TaskKind, TaskState},
 };
-use tollgate_store::{Claim, DeclaredStage, RedbStore, Selection, Store, StoreError, StoreOptions};
+use tollgate_store::{
+    CallSettled, Claim, CostGroup, DeclaredStage, RedbStore, Reserved, Selection, Store, StoreError, StoreOptions,
+};
 
 use crate::{
     disk::{FlakyDisk, Trouble},
     fixture::{declaration, done, failed, key, later, new_item, settlement, stage},
+    paying::{DAY, a_day, answered, by, known, paid},
 };
 
 const STAGES: [&str; 4] = ["fetch", "extract", "images", "report"];
@@ -35,6 +42,8 @@ enum Step {
     ReopenFailed,
     Pause,
     Resume,
+    Reserve { claim: usize, amount: u64 },
+    SettleCall { call: usize, cost: u64 },
     Pass { ms: u64 },
     Restart,
 }
@@ -69,6 +78,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::ReopenFailed),
         1 => Just(Step::Pause),
         1 => Just(Step::Resume),
+        6 => (0..16_usize, 0..12_u64).prop_map(|(claim, amount)| Step::Reserve { claim, amount }),
+        5 => (0..16_usize, 0..15_u64).prop_map(|(call, cost)| Step::SettleCall { call, cost }),
         3 => (1..8_u64).prop_map(|ms| Step::Pass { ms }),
         1 => Just(Step::Restart),
     ];
@@ -176,7 +187,25 @@ struct Model {
     now: u64,
     /// Numbers outputs, so that each is another.
     outputs: u32,
+    /// Paid calls, by number from 1.
+    calls: Vec<Paying>,
 }
+
+/// A paid call.
+#[derive(Debug, Clone, Copy)]
+struct Paying {
+    /// The day that reserved it.
+    day: u64,
+    amount: u64,
+    /// What it cost, once it is settled.
+    cost: Option<u64>,
+}
+
+/// How many of the model's milliseconds are a day of the ledger.
+const LEDGER_DAY_MS: u64 = 16;
+/// The budgets: of the job a day, of everything a month. No run of steps comes to the second month.
+const JOB_DAY: u64 = 40;
+const ALL_MONTH: u64 = 150;
 
 impl Model {
     fn place(&self, key: &str) -> Option<usize> {
@@ -251,6 +280,29 @@ impl Model {
             End::Later => Stand::Later(self.now + LATER_MS),
         };
         self.items[item].resolve(self.now);
+    }
+
+    /// What calls of a day, or of all days, have settled and reserved.
+    fn charged(&self, day: Option<u64>) -> (u64, u64) {
+        let calls = self.calls.iter().filter(|call| day.is_none_or(|day| call.day == day));
+        calls.fold((0, 0), |(settled, reserved), call| match call.cost {
+            Some(cost) => (settled + cost, reserved),
+            None => (settled, reserved + call.amount),
+        })
+    }
+
+    /// Whether there was room for the call.
+    fn reserve(&mut self, amount: u64) -> bool {
+        let day = self.now / LEDGER_DAY_MS;
+        let has_room = |most: u64, (settled, reserved): (u64, u64)| {
+            let held = settled + reserved;
+            held < most && held + amount <= most
+        };
+        let goes = has_room(JOB_DAY, self.charged(Some(day))) && has_room(ALL_MONTH, self.charged(None));
+        if goes {
+            self.calls.push(Paying { day, amount, cost: None });
+        }
+        goes
     }
 
     fn exclude(&mut self, place: usize) {
@@ -374,11 +426,25 @@ impl Pair {
                 self.store.resume(self.job).await.unwrap();
                 self.model.is_paused = false;
             }
+            Step::Reserve { claim, amount } if !self.model.given.is_empty() => self.reserve(claim, amount).await?,
+            Step::SettleCall { call, cost } if !self.model.calls.is_empty() => {
+                let at = call % self.model.calls.len();
+                let end = answered(known(cost), self.model.now);
+                let settled = self.store.settle_call(CallId(at as u64 + 1), end, None).await.unwrap();
+                let known = &mut self.model.calls[at].cost;
+                prop_assert_eq!(settled == CallSettled::Now, known.is_none());
+                known.get_or_insert(cost);
+            }
+            Step::Reserve { .. } | Step::SettleCall { .. } => {}
             Step::Pass { ms } => self.model.now += ms,
             Step::Restart => {
                 self.store.close().await.unwrap();
                 self.store = RedbStore::open_on(&self.disk, self.folder.path(), StoreOptions::default()).unwrap();
                 self.model.given.iter_mut().for_each(|given| given.holds = false);
+                self.store.expire_reservations(self.now()).await.unwrap();
+                for call in &mut self.model.calls {
+                    call.cost.get_or_insert(call.amount);
+                }
             }
         }
         self.same().await
@@ -415,6 +481,44 @@ impl Pair {
         Ok(())
     }
 
+    async fn reserve(&mut self, claim: usize, amount: u64) -> TestCaseResult {
+        let at = claim % self.model.given.len();
+        let Given { claim, holds, .. } = &self.model.given[at];
+        let caller = Caller { job: self.job, task: Some((claim.task.item, claim.task.stage)), attempt: 1, number: 1 };
+        let (request, at) = (Digest::of(b"q"), Timestamp(self.model.now * (DAY / LEDGER_DAY_MS)));
+        let call = Call { caller, paid: paid("fast"), request, at, estimate: known(amount) };
+        let month = Budget { day: None, month: Some(Limit::Money(NanoUsd(ALL_MONTH))) };
+        let budgets = Budgets { everything: month, job: a_day(JOB_DAY), paid: Budget::default() };
+        let reservation = Reservation { call, claim: claim.token, budgets, zone: Zone::default() };
+        match self.store.reserve_call(reservation).await {
+            Ok(reserved) => {
+                prop_assert!(holds, "a stale claim was let through: {:?}", reserved);
+                let number = CallId(self.model.calls.len() as u64 + 1);
+                let made = matches!(&reserved, Reserved::Made { call, .. } if *call == number);
+                prop_assert_eq!(made, self.model.reserve(amount), "{:?}", reserved);
+            }
+            Err(error) => prop_assert!(!holds && matches!(error, StoreError::StaleClaim(_)), "{}", error),
+        }
+        Ok(())
+    }
+
+    /// Accounts and sums are what the calls come to.
+    async fn same_ledger(&self) -> TestCaseResult {
+        let Some(last) = self.model.calls.last() else {
+            return Ok(());
+        };
+        for one in self.store.accounts().await.unwrap() {
+            let account = one.account;
+            let of = |charged: tollgate_core::ledger::Charged| (charged.settled.0, charged.reserved.0);
+            prop_assert_eq!(of(account.day), self.model.charged(Some(last.day)), "{}", &one.scope);
+            prop_assert_eq!(of(account.month), self.model.charged(None), "{}", &one.scope);
+        }
+        let sums = self.store.costs(by(CostGroup::Job)).await.unwrap().entries;
+        let cost = sums.iter().map(|sum| sum.costs.cost.0).sum::<u64>();
+        prop_assert_eq!(cost, self.model.charged(None).0);
+        Ok(())
+    }
+
     /// The store says what the model says, of each item and in its counters.
     async fn same(&self) -> TestCaseResult {
         let mut items: BTreeMap<ItemStatus, u64> = BTreeMap::new();
@@ -448,7 +552,7 @@ impl Pair {
             prop_assert_eq!(counted(&stage.tasks), tasks, "{}", stage.name);
         }
         prop_assert_eq!(job.pause.is_some(), self.model.is_paused);
-        Ok(())
+        self.same_ledger().await
     }
 }
 

@@ -1,12 +1,21 @@
 //! A disk that fails at each point of a scripted run: what was answered is there, nothing is there twice, the counters
 //! are those of the rows, and the work goes on where it stopped.
 
-use tollgate_core::{Timestamp, outcome::Verdict, task::TaskState};
-use tollgate_store::{BlobSource, NewArtifact, RedbStore, StateChange, Store, StoreError, StoreOptions};
+use tollgate_core::{
+    Digest, Timestamp,
+    ledger::{CallId, How},
+    outcome::Verdict,
+    task::TaskState,
+};
+use tollgate_store::{
+    AnswerKey, BlobSource, Claim, LedgerQuery, NewArtifact, RedbStore, Reserved, StateChange, Store, StoreError,
+    StoreOptions,
+};
 
 use crate::{
     disk::{FlakyDisk, Trouble},
     fixture::{EXTRACT, FETCH, Fixture, declaration, done, failed, key, new_item, settlement, stage},
+    paying::{DAY, answered, known, reservation},
 };
 
 /// Ways in which unsynced writes come to the disk, tried at each point: none of them, and by some seeds.
@@ -22,6 +31,10 @@ enum Fact {
     Failed(&'static str),
     Excluded(&'static str),
     Note(&'static str),
+    /// A call may be made.
+    Reserved(CallId),
+    /// A call was paid, and its answer kept.
+    Paid(CallId),
     Artifact(&'static str),
 }
 
@@ -66,14 +79,14 @@ async fn script(fixture: &Fixture, facts: &mut Vec<Fact>) -> Result<(), StoreErr
     facts.extend(keys.map(Fact::Item));
     let blob = store.put_blob(BlobSource::Bytes("<h1>a</h1>".as_bytes().into())).await?;
     let page = NewArtifact { name: "page".into(), content_type: "text/html".into(), blob };
-    settle(fixture, "a", FETCH, done("fetched"), vec![page]).await?;
+    settle(fixture, "a", FETCH, done("fetched"), vec![page], facts).await?;
     facts.extend([Fact::Done("a", "fetch"), Fact::Artifact("a")]);
     let change = StateChange { key: "note".into(), value: Some(b"kept".to_vec()), expect: None };
     store.state_apply(*job, vec![change]).await?;
     facts.push(Fact::Note("kept"));
-    settle(fixture, "b", FETCH, failed("gone"), Vec::new()).await?;
+    settle(fixture, "b", FETCH, failed("gone"), Vec::new(), facts).await?;
     facts.push(Fact::Failed("b"));
-    settle(fixture, "a", EXTRACT, done("extracted"), Vec::new()).await?;
+    settle(fixture, "a", EXTRACT, done("extracted"), Vec::new(), facts).await?;
     facts.push(Fact::Done("a", "extract"));
     store.exclude(*job, vec![key("c")], "not wanted".into(), NOW).await?;
     facts.push(Fact::Excluded("c"));
@@ -89,6 +102,7 @@ async fn settle(
     stage: tollgate_core::StageIx,
     verdict: Verdict,
     artifacts: Vec<NewArtifact>,
+    facts: &mut Vec<Fact>,
 ) -> Result<(), StoreError> {
     let claims = fixture.store.claim(fixture.lane(stage), 10, NOW).await?;
     let (wanted, others): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.key.as_str() == text);
@@ -96,15 +110,63 @@ async fn settle(
     let Some(claim) = wanted.first() else {
         return Ok(());
     };
+    if text == "a" {
+        pay(fixture, claim, facts).await?;
+    }
     let settlement = tollgate_store::Settlement { artifacts, ..settlement(claim, verdict, NOW.0) };
     fixture.store.settle(vec![settlement]).await?.remove(0).map(drop)
+}
+
+fn answer_key(fixture: &Fixture, claim: &Claim) -> AnswerKey {
+    let task = Some((claim.task.item, claim.task.stage));
+    AnswerKey { job: fixture.job, task, request: Digest::of(b"q") }
+}
+
+/// Makes a paid call for a task, unless it has the answer already.
+async fn pay(fixture: &Fixture, claim: &Claim, facts: &mut Vec<Fact>) -> Result<(), StoreError> {
+    let store = &fixture.store;
+    if store.kept_answer(answer_key(fixture, claim)).await?.is_some() {
+        return Ok(());
+    }
+    let reserved = store.reserve_call(reservation(fixture, claim, "q", known(5), DAY)).await?;
+    let Reserved::Made { call, .. } = reserved else { panic!("no budget bounds it: {reserved:?}") };
+    facts.push(Fact::Reserved(call));
+    store.settle_call(call, answered(known(3), DAY), Some(r#"{"is":"paid"}"#.to_owned())).await?;
+    facts.push(Fact::Paid(call));
+    Ok(())
+}
+
+/// The ledger has what was answered, its counters are those of its rows, and no task has paid for an answer twice.
+async fn ledger_holds(fixture: &Fixture, facts: &[Fact]) {
+    let query = LedgerQuery { limit: 100, ..LedgerQuery::default() };
+    let rows = fixture.store.ledger_entries(query).await.unwrap().entries;
+    for fact in facts {
+        match fact {
+            Fact::Reserved(call) => assert!(rows.iter().any(|row| row.entry.id == *call), "{fact:?}"),
+            Fact::Paid(call) => {
+                let entry = &rows.iter().find(|row| row.entry.id == *call).unwrap().entry;
+                assert_eq!(entry.end.as_ref().unwrap().cost, known(3), "{fact:?}");
+                let (job, task, request) = (entry.call.caller.job, entry.call.caller.task, entry.call.request);
+                let kept = fixture.store.kept_answer(AnswerKey { job, task, request }).await.unwrap().unwrap();
+                assert_eq!((kept.call, kept.json.as_str()), (*call, r#"{"is":"paid"}"#));
+            }
+            _ => {}
+        }
+    }
+    for stage in [FETCH, EXTRACT] {
+        let of_stage = rows.iter().filter(|row| row.entry.call.caller.task.is_some_and(|(_, of)| of == stage));
+        let answered = of_stage.filter(|row| row.entry.end.as_ref().is_some_and(|end| end.how == How::Answered));
+        assert!(answered.count() <= 1, "stage {} has paid twice", stage.0);
+    }
 }
 
 /// What was answered is there, and nothing twice.
 async fn holds(fixture: &Fixture, facts: &[Fact]) {
     fixture.sound().await;
+    ledger_holds(fixture, facts).await;
     for fact in facts {
         match fact {
+            Fact::Reserved(_) | Fact::Paid(_) => {}
             Fact::Item(text) => drop(fixture.detail(text).await),
             Fact::Done(text, stage) => {
                 assert!(matches!(fixture.state(text, stage).await, TaskState::Done), "{fact:?}");
@@ -164,8 +226,11 @@ async fn survive(trouble: Trouble, lay: impl Fn(&FlakyDisk, &std::path::Path)) {
     let job = store.declare(declaration(stages()), Timestamp(0)).await.unwrap().id;
     let fixture = Fixture { folder, store, job };
     holds(&fixture, &facts).await;
+    fixture.store.expire_reservations(NOW).await.unwrap();
     script(&fixture, &mut facts).await.unwrap();
     holds(&fixture, &facts).await;
+    let account = fixture.account(&tollgate_core::ledger::Scope::Everything).await;
+    assert_eq!(account.day.reserved.0, 0, "nothing is held any more (trap 2)");
     fixture.store.close().await.unwrap();
 }
 

@@ -3,7 +3,10 @@
 use redb::{Database, TableDefinition, WriteTransaction};
 use tollgate_store::{BLOB_ROW_BYTES_MAX, BlobSource, NewArtifact, Store};
 
-use crate::fixture::{EXTRACT, FETCH, Fixture, done, failed, settlement};
+use crate::{
+    fixture::{EXTRACT, FETCH, Fixture, done, failed, settlement},
+    paying::{DAY, answered, known, reservation},
+};
 
 const SPENDING: Rows<'_, &str> = TableDefinition::new("spending");
 
@@ -147,4 +150,72 @@ async fn a03_what_was_spent_and_cannot_be_is_seen_and_is_not_taken_for_nothing()
     .await;
     says(&problems, "proxy main has spent more of a day than of its month");
     says(&problems, "what site * has spent can't be read");
+}
+
+/// What one damage to a store with two settled calls, one under way and two kept answers makes of it.
+async fn damaged_ledger(database: &str, breaks: impl FnOnce(&WriteTransaction)) -> Vec<String> {
+    let fixture = fixture().await;
+    let claim = fixture.claim_new("pays").await;
+    for answer in ["{}".to_owned(), format!("{:?}", "x".repeat(tollgate_store::ANSWER_INLINE_BYTES_MAX))] {
+        let call = fixture.reserve(reservation(&fixture, &claim, &answer, known(5), DAY)).await;
+        fixture.store.settle_call(call, answered(known(3), DAY), Some(answer)).await.unwrap();
+    }
+    fixture.reserve(reservation(&fixture, &claim, "q", known(5), DAY)).await;
+    fixture.sound().await;
+    broken(fixture, database, breaks).await
+}
+
+#[tokio::test]
+async fn trap02_accounts_sums_and_lists_are_held_against_the_ledger() {
+    fn emptied(name: &'static str) -> impl FnOnce(&WriteTransaction) {
+        move |transaction| {
+            let table: Rows<'static, &[u8]> = TableDefinition::new(name);
+            transaction.open_table(table).unwrap().retain(|_, _| false).unwrap();
+        }
+    }
+    const LEDGER: Rows<'_, u64> = TableDefinition::new("ledger");
+    const ACCOUNTS: Rows<'_, &str> = TableDefinition::new("accounts");
+    let problems = damaged_ledger("queue.redb", emptied("costs")).await;
+    says(&problems, "1 sums of costs are missing");
+    let problems = damaged_ledger("queue.redb", |transaction| {
+        transaction.open_table(ACCOUNTS).unwrap().retain(|scope, _| scope != "everything").unwrap();
+    })
+    .await;
+    assert_eq!(problems.len(), 1);
+    says(&problems, "the account of everything says");
+    let problems = damaged_ledger("queue.redb", |transaction| {
+        transaction.open_table(ACCOUNTS).unwrap().insert("model fast", [0xff].as_slice()).unwrap();
+    })
+    .await;
+    says(&problems, "the account of model fast can't be read");
+    let problems = damaged_ledger("queue.redb", |transaction| {
+        transaction.open_table(LEDGER).unwrap().remove(1).unwrap();
+    })
+    .await;
+    for text in ["the account of", "a sum of costs says", "item_calls has 3 rows, 2", "an answer is kept of call 1"] {
+        says(&problems, text);
+    }
+    let problems = damaged_ledger("queue.redb", |transaction| {
+        let table: TableDefinition<'_, u64, u64> = TableDefinition::new("calls_under_way");
+        transaction.open_table(table).unwrap().insert(2, 1).unwrap();
+    })
+    .await;
+    says(&problems, "call 2 is wrongly listed, or not, as under way");
+    let problems = damaged_ledger("queue.redb", |transaction| {
+        let table: TableDefinition<'_, &[u8; 20], ()> = TableDefinition::new("item_calls");
+        transaction.open_table(table).unwrap().retain(|_, ()| false).unwrap();
+    })
+    .await;
+    says(&problems, "call 3 isn't listed by its item or its day");
+    let problems = damaged_ledger("queue.redb", |transaction| {
+        let table: TableDefinition<'_, &[u8; 46], u64> = TableDefinition::new("answer_calls");
+        transaction.open_table(table).unwrap().retain(|_, _| false).unwrap();
+    })
+    .await;
+    says(&problems, "the answer of call 1 isn't found by its request");
+    let problems = damaged_ledger("content.redb", |transaction| {
+        transaction.open_table(BLOBS).unwrap().retain(|_, _| false).unwrap();
+    })
+    .await;
+    says(&problems, "the answer of call 2 names");
 }

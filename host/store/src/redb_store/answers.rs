@@ -1,0 +1,140 @@
+//! Paid answers: kept in the transaction that settles their calls, before anybody sees them, and found by their requests.
+//!
+//! Those of the attempt under way are all kept, so that a task that runs again after a crash pays for none of them twice.
+//! Of earlier attempts, a task keeps its newest, for a re-run that wants them.
+
+use redb::ReadableTable as _;
+use tollgate_core::{
+    Digest, Timestamp,
+    ledger::{CallId, Caller, Entry},
+};
+
+use super::{
+    Shared,
+    fault::Fault,
+    ledger_tables::{
+        ANSWER_CALLS, ANSWERS, AnswerPlace, LedgerTables, RequestKey, answer_call, answer_place, request_key,
+    },
+};
+use crate::{
+    AnswerKey, KeptAnswer, StoreError, StoredBlob,
+    stored::{StoredAnswer, StoredAnswerBody, StoredAnswerV1, corrupt, decode, encode},
+};
+
+/// Answers up to this many bytes stand in their rows, longer ones are blobs: most are a few KiB, and a blob costs a commit
+/// of its own.
+pub const ANSWER_INLINE_BYTES_MAX: usize = 64 << 10;
+/// Most bytes of one answer: the transcript of a day with a time for each word.
+pub const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// Answers of earlier attempts that a task keeps at the most, those of the attempt under way counted in: more than most
+/// tasks ask for, and an end to what failing again and again piles up. Of a job's discovery it is the newest.
+pub const ANSWERS_PER_TASK_KEPT: usize = 256;
+
+/// An answer on its way into the writer's transaction.
+pub(crate) enum Body {
+    /// Its text.
+    Inline(String),
+    /// A blob, durable already.
+    Blob(StoredBlob),
+}
+
+impl Body {
+    /// About its bytes in the writer's batch.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Inline(text) => text.len(),
+            Self::Blob(_) => 0,
+        }
+    }
+}
+
+/// Whether an answer is short enough to be kept.
+pub(crate) fn check(text: &str) -> Result<(), StoreError> {
+    let (bytes, max) = (text.len() as u64, ANSWER_BYTES_MAX as u64);
+    if bytes > max { Err(StoreError::TooLarge { what: "an answer", bytes, max }) } else { Ok(()) }
+}
+
+/// Keeps the answer of a call, in place of an older one to the same request.
+pub(crate) fn keep(tables: &mut LedgerTables<'_>, entry: &Entry, body: &Body, at: Timestamp) -> Result<(), Fault> {
+    let (caller, id) = (&entry.call.caller, entry.id);
+    let body = match body {
+        Body::Inline(text) => StoredAnswerBody::Inline(text.as_bytes()),
+        Body::Blob(blob) => StoredAnswerBody::Blob(blob.digest.0, blob.size),
+    };
+    let (attempt, request) = (caller.attempt, entry.call.request.0);
+    let row = encode(&StoredAnswer::V1(StoredAnswerV1 { attempt, request, at_ms: at.0, body }))?;
+    let old = tables.answer_calls.insert(&request_key(caller, &entry.call.request), id.0)?.map(|old| old.value());
+    if let Some(old) = old {
+        tables.answers.remove(&answer_place(caller, CallId(old)))?;
+    }
+    tables.answers.insert(&answer_place(caller, id), row.as_slice())?;
+    make_room(tables, caller)
+}
+
+/// Drops the task's oldest answer if it has too many, and that one isn't of the attempt under way.
+fn make_room(tables: &mut LedgerTables<'_>, caller: &Caller) -> Result<(), Fault> {
+    let bounds = [[0; 32], [0xff; 32]].map(|digest| request_key(caller, &Digest(digest)));
+    let [first, last] = &bounds;
+    let rows = tables.answer_calls.range::<&RequestKey>(first..=last)?;
+    if rows.take(ANSWERS_PER_TASK_KEPT + 1).count() <= ANSWERS_PER_TASK_KEPT {
+        return Ok(());
+    }
+    let (first, last) = (answer_place(caller, CallId(0)), answer_place(caller, CallId(u64::MAX)));
+    let oldest = match tables.answers.range::<&AnswerPlace>(&first..=&last)?.next().transpose()? {
+        Some((place, row)) => {
+            let StoredAnswer::V1(row) = decode("answers", row.value())?;
+            Some((*place.value(), row.attempt, Digest(row.request)))
+        }
+        None => None,
+    };
+    let Some((place, attempt, request)) = oldest else {
+        return Err(corrupt("answers are found by requests, and have no rows").into());
+    };
+    if caller.task.is_some() && attempt >= caller.attempt {
+        return Ok(());
+    }
+    let request = request_key(caller, &request);
+    tables.answers.remove(&place)?;
+    tables.answer_calls.remove(&request)?;
+    Ok(())
+}
+
+/// A kept answer as it is found.
+pub(crate) enum Found {
+    /// With its text.
+    Whole(KeptAnswer),
+    /// Its text is a blob.
+    Blob(KeptAnswer, StoredBlob),
+}
+
+/// Finds the answer to a request of that task.
+pub(crate) fn find(shared: &Shared, key: &AnswerKey) -> Result<Option<Found>, Fault> {
+    let snapshot = shared.begin_read()?;
+    let caller = Caller { job: key.job, task: key.task, attempt: 0, number: 0 };
+    let call = snapshot.open_table(ANSWER_CALLS)?.get(&request_key(&caller, &key.request))?;
+    let Some(call) = call.map(|call| CallId(call.value())) else {
+        return Ok(None);
+    };
+    let row = snapshot.open_table(ANSWERS)?.get(&answer_place(&caller, call))?;
+    let row = row.ok_or_else(|| corrupt(format!("the answer of call {} has no row", call.0)))?;
+    let StoredAnswer::V1(row) = decode("answers", row.value())?;
+    let mut answer = KeptAnswer { call, attempt: row.attempt, at: Timestamp(row.at_ms), json: String::new() };
+    if let Some(blob) = row.body.blob() {
+        return Ok(Some(Found::Blob(answer, blob)));
+    }
+    if let StoredAnswerBody::Inline(text) = row.body {
+        answer.json = self::text(text.to_vec())?;
+    }
+    Ok(Some(Found::Whole(answer)))
+}
+
+/// An answer's text.
+pub(crate) fn text(bytes: Vec<u8>) -> Result<String, StoreError> {
+    String::from_utf8(bytes).map_err(|error| corrupt(format!("answers: {error}")))
+}
+
+/// The call that a place is of, with its row's request and blob.
+pub(crate) fn placed(place: &AnswerPlace, row: &[u8]) -> Result<(CallId, Digest, Option<StoredBlob>), StoreError> {
+    let StoredAnswer::V1(row) = decode("answers", row)?;
+    Ok((answer_call(place), Digest(row.request), row.body.blob()))
+}
