@@ -1,0 +1,354 @@
+//! Asks models: the chain of an alias and its fall-backs, rounds of searches and pauses, and what becomes of the answer.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use tollgate_core::{
+    Clock, Timestamp,
+    contract::Contract,
+    ledger::Cost,
+    model::{ModelPrices, Tokens},
+    money::NanoUsd,
+    outcome::{Refusal, RefusalKind},
+    service::{Completion, SearchHit, ServiceError},
+    spec::{Deployment, ModelSpec},
+};
+
+use crate::{
+    Answer, AnswerError, Finish, Prices, Prompt, ToolCall, ToolResult, WireModel,
+    call::{self, Ended},
+    estimate::{IMAGE_TOKENS, input_tokens},
+    hosting::{Purse, Refused, Transport},
+    pace::{Account, Allowed, Cooling, Paces, Waits},
+};
+
+/// Most requests for one answer: searches and pauses, each a request of its own.
+const ROUNDS_MAX: usize = 12;
+/// Most searches for one answer.
+const SEARCHES_MAX: usize = 20;
+/// Tokens that an answer is held to make whose model's maximum isn't known, until it has made some.
+const OUTPUT_UNKNOWN: u64 = 16_384;
+/// Answers of a model from which the next ones' length is told, and how many are needed for that.
+const LENGTHS_KEPT: usize = 200;
+const LENGTHS_NEEDED: usize = 20;
+
+/// Keeps what models' providers said of waiting over a restart.
+pub trait PaceMemory: Send + Sync {
+    /// Keeps why an account is left alone. Who can't says so itself.
+    fn keep(&self, account: Account, cooling: Cooling) -> BoxFuture<'_, ()>;
+}
+
+/// What the model's searches are answered by; each is paid for by itself.
+pub trait Searches: Send + Sync {
+    /// Searches the web.
+    fn search(&self, query: String) -> BoxFuture<'_, Result<Vec<SearchHit>, Refused>>;
+}
+
+/// One model of jobs.toml, with what is known of it by its name.
+pub(crate) struct Model {
+    pub(crate) spec: ModelSpec,
+    pub(crate) wire: WireModel,
+    pub(crate) prices: Option<ModelPrices>,
+    pub(crate) provider: String,
+    pub(crate) account: Account,
+    image_tokens: u64,
+    lengths: Mutex<Vec<u64>>,
+}
+
+/// All models of a jobs.toml.
+pub struct Models {
+    deployment: Deployment,
+    models: BTreeMap<String, Arc<Model>>,
+    pub(crate) paces: Paces,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) memory: Arc<dyn PaceMemory>,
+}
+
+/// A model's account that is left alone, as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoolingModel {
+    /// Its account: where it is asked, and as what.
+    pub account: Account,
+    /// Until when, and why.
+    pub cooling: Cooling,
+}
+
+impl Model {
+    fn new(spec: &ModelSpec, prices: &Prices) -> Self {
+        let host = spec.service.url.host_str().unwrap_or_default();
+        let known = prices.provider_at(spec.dialect, host);
+        let facts = known.and_then(|provider| prices.model(provider, &spec.name)).copied();
+        let mut wire = facts.map_or_else(
+            || WireModel::new(spec.dialect, spec.name.clone()),
+            |facts| facts.wire(spec.dialect, &spec.name),
+        );
+        if spec.temperature != tollgate_core::model::TemperatureRule::Free {
+            wire.temperature = spec.temperature;
+        }
+        wire.output_max = spec.output_max.or(wire.output_max);
+        let provider = known.map_or_else(|| host.to_owned(), str::to_owned);
+        let key = spec.service.key.as_ref().map_or_else(String::new, |key| format!("{key:?}"));
+        Self {
+            account: Account(format!("{} {key} {}", spec.service.url, spec.name)),
+            prices: spec.prices.or(facts.map(|facts| facts.prices)),
+            image_tokens: facts.map_or(IMAGE_TOKENS, |facts| facts.image_tokens),
+            spec: spec.clone(),
+            lengths: Mutex::default(),
+            wire,
+            provider,
+        }
+    }
+
+    /// Tokens that an answer is held to make: nearly all of those of late made no more, or the most that it can.
+    fn output_tokens(&self) -> u64 {
+        let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if lengths.len() < LENGTHS_NEEDED {
+            return self.wire.output_max.unwrap_or(OUTPUT_UNKNOWN);
+        }
+        lengths.sort_unstable();
+        let most = lengths[(lengths.len() * 99 / 100).min(lengths.len() - 1)];
+        self.wire.output_max.map_or(most, |max| most.min(max))
+    }
+
+    pub(crate) fn made(&self, tokens: u64) {
+        let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
+        if lengths.len() >= LENGTHS_KEPT {
+            lengths.remove(0);
+        }
+        lengths.push(tokens);
+    }
+
+    /// What tokens cost here.
+    pub(crate) fn cost(&self, tokens: &Tokens) -> Cost {
+        self.prices.map_or(Cost::Unpriced, |prices| Cost::Known(prices.of(tokens)))
+    }
+
+    /// What a prompt is held to take. Writing it to the cache may cost more than reading it, so it is held to be the dearest
+    /// of what it may be.
+    pub(crate) fn estimate(&self, prompt: &Prompt) -> (Tokens, Cost) {
+        let (sent, output) = (input_tokens(prompt, self.image_tokens), self.output_tokens());
+        let anew = Tokens { input: sent, output, ..Tokens::default() };
+        let written = Tokens { cache_write: sent, output, ..Tokens::default() };
+        let costs = [self.cost(&anew), self.cost(&written)];
+        let dearest = costs.into_iter().map(Cost::known).max().flatten();
+        (anew, dearest.map_or(Cost::Unpriced, Cost::Known))
+    }
+
+    pub(crate) fn allowed(&self) -> Allowed {
+        Allowed { requests: self.spec.service.requests, tokens: self.spec.tokens }
+    }
+}
+
+impl Models {
+    /// Those of a jobs.toml. `remembered`: who was left alone before the start.
+    #[must_use]
+    pub fn new(
+        deployment: &Deployment,
+        prices: &Prices,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+        memory: Arc<dyn PaceMemory>,
+        remembered: Vec<(Account, Cooling)>,
+    ) -> Arc<Self> {
+        let model = |spec: &ModelSpec| (spec.alias.clone(), Arc::new(Model::new(spec, prices)));
+        Arc::new(Self {
+            deployment: deployment.clone(),
+            models: deployment.models.iter().map(model).collect(),
+            paces: Paces::new(clock.clone(), remembered),
+            transport,
+            clock,
+            memory,
+        })
+    }
+
+    /// Accounts that are left alone, and why.
+    #[must_use]
+    pub fn cooling(&self) -> Vec<CoolingModel> {
+        let cooling = self.paces.cooling().into_iter();
+        cooling.map(|(account, cooling)| CoolingModel { account, cooling }).collect()
+    }
+
+    /// Asks the model of that alias, or those in its place, until one has answered: the next one only where it is certain that
+    /// the one before has cost nothing. An answer that was paid for is the last, whatever it is.
+    ///
+    /// # Errors
+    /// No model may be asked, none answered, or what was answered is no answer.
+    pub async fn complete(
+        self: &Arc<Self>,
+        alias: &str,
+        prompt: Prompt,
+        timeout: Option<Duration>,
+        purse: Arc<dyn Purse>,
+        searches: Option<Arc<dyn Searches>>,
+    ) -> Result<Completion, Refused> {
+        let contract = prompt.schema.clone().map(Contract::new).transpose();
+        let contract =
+            contract.map_err(|error| Refused::plain(ServiceError::InvalidRequest(format!("the schema is {error}"))))?;
+        let chain = self.deployment.model_chain(alias);
+        let mut refused = Refused::plain(ServiceError::Denied(format!("no model is named {alias:?}")));
+        for spec in chain {
+            let Some(model) = self.models.get(&spec.alias) else { continue };
+            let mut asking =
+                Asking { models: self, model, purse: &purse, searches: searches.as_deref(), spent: Spent::default() };
+            match asking.answer(prompt.clone(), timeout).await {
+                Ok(answer) => return asking.completion(&prompt, &answer, contract.as_ref()),
+                Err(next) if next.is_free && asking.spent.requests == 0 => {
+                    tracing::info!(model = spec.alias, error = %next.refused.error, "a model gave no answer; the next one is asked");
+                    // Of several that said no, what helps soonest is worth most to know: the first is the one that was wanted.
+                    if matches!(refused.error, ServiceError::Denied(_)) {
+                        refused = next.refused;
+                    }
+                }
+                Err(last) => return Err(last.refused),
+            }
+        }
+        Err(refused)
+    }
+}
+
+/// Why a model gave no answer, and whether it is certain that this cost nothing.
+pub(crate) struct Unanswered {
+    pub(crate) refused: Refused,
+    pub(crate) is_free: bool,
+}
+
+impl Unanswered {
+    pub(crate) fn free(error: ServiceError, refusal: Option<Refusal>) -> Self {
+        Self { refused: Refused { error, refusal }, is_free: true }
+    }
+
+    pub(crate) fn maybe_paid(error: ServiceError, refusal: Option<Refusal>) -> Self {
+        Self { refused: Refused { error, refusal }, is_free: false }
+    }
+}
+
+/// What the requests for one answer came to.
+#[derive(Default)]
+struct Spent {
+    requests: u32,
+    tokens: Tokens,
+    cost: Option<NanoUsd>,
+    is_unpriced: bool,
+    sources: BTreeSet<String>,
+    searches: usize,
+}
+
+struct Asking<'a> {
+    models: &'a Arc<Models>,
+    model: &'a Arc<Model>,
+    purse: &'a Arc<dyn Purse>,
+    searches: Option<&'a dyn Searches>,
+    spent: Spent,
+}
+
+impl Asking<'_> {
+    /// Asks until the model has said all that it has to say.
+    async fn answer(&mut self, mut prompt: Prompt, timeout: Option<Duration>) -> Result<Answer, Unanswered> {
+        let time =
+            timeout.map_or(self.model.spec.service.timeout, |timeout| timeout.min(self.model.spec.service.timeout));
+        for _ in 0..ROUNDS_MAX {
+            let Ended { answer, cost } = call::run(self.models, self.model, &prompt, time, self.purse).await?;
+            self.spent.requests += 1;
+            self.spent.tokens = self.spent.tokens.and(&answer.usage.tokens.unwrap_or_default());
+            match cost {
+                Cost::Known(cost) => {
+                    self.spent.cost = Some(self.spent.cost.unwrap_or(NanoUsd::ZERO).saturating_add(cost));
+                }
+                Cost::Unpriced => self.spent.is_unpriced = true,
+            }
+            let turn = match &answer.finish {
+                Finish::Whole | Finish::Cut | Finish::Refused(_) => return Ok(answer),
+                Finish::Paused => answer.turn(Vec::new()),
+                Finish::CallsTools => {
+                    let mut results = Vec::with_capacity(answer.calls.len());
+                    for call in &answer.calls {
+                        results.push(self.result(call.clone()).await?);
+                    }
+                    answer.turn(results)
+                }
+            };
+            prompt.turns.push(turn);
+        }
+        let message = format!("the model was still searching after {ROUNDS_MAX} requests");
+        Err(Unanswered::maybe_paid(ServiceError::InvalidAnswer(message), None))
+    }
+
+    /// The host's answer to a call of the model.
+    async fn result(&mut self, call: ToolCall) -> Result<ToolResult, Unanswered> {
+        let failed = |call, text: String| Ok(ToolResult { call, text, is_error: true });
+        let Some(query) = call.query().map(str::to_owned) else {
+            let text = format!("there is no {}: web_search, with a query, is the only tool", call.name);
+            return failed(call, text);
+        };
+        let Some(searches) = self.searches else {
+            return failed(call, "there is no web search here".to_owned());
+        };
+        if self.spent.searches >= SEARCHES_MAX {
+            return failed(
+                call,
+                format!("{SEARCHES_MAX} searches are the most for one answer; answer by what you have"),
+            );
+        }
+        self.spent.searches += 1;
+        match searches.search(query).await {
+            Ok(hits) => {
+                self.spent.sources.extend(hits.iter().map(|hit| hit.url.clone()));
+                let text = serde_json::to_string(&hits);
+                let text =
+                    text.map_err(|error| Unanswered::maybe_paid(ServiceError::Other(error.to_string()), None))?;
+                Ok(ToolResult { call, text, is_error: false })
+            }
+            // What the model has said so far is paid: the whole is tried again when the search works.
+            Err(refused) => Err(Unanswered { refused, is_free: false }),
+        }
+    }
+
+    /// The answer as its handler gets it: of JSON, as its schema says.
+    fn completion(self, prompt: &Prompt, answer: &Answer, contract: Option<&Contract>) -> Result<Completion, Refused> {
+        let text = match contract {
+            Some(contract) => answer.json(contract).map(|value| value.to_string()),
+            None => answer.text().map(str::to_owned),
+        };
+        let text = text.map_err(|error| {
+            Refused::plain(match error {
+                AnswerError::Cut => ServiceError::Truncated(error.to_string()),
+                AnswerError::Refused(why) => ServiceError::Refused(why),
+                error => ServiceError::InvalidAnswer(error.to_string()),
+            })
+        })?;
+        let Spent { tokens, cost, is_unpriced, sources, .. } = self.spent;
+        let model = if answer.model.is_empty() { self.model.spec.name.clone() } else { answer.model.clone() };
+        Ok(Completion {
+            text,
+            model,
+            tokens,
+            cost: cost.filter(|_| !is_unpriced),
+            cut_documents: prompt.cut_documents(),
+            sources: sources.into_iter().collect(),
+        })
+    }
+}
+
+/// What a call is refused with that has to wait for its account.
+pub(crate) fn waits(alias: &str, waits: Waits, now: Timestamp) -> Unanswered {
+    let (after, message, kind) = match waits {
+        Waits::Cools(cooling) => {
+            let kind = if cooling.is_terminal { RefusalKind::Budget } else { RefusalKind::RateLimited };
+            (cooling.until.since(now), cooling.reason, kind)
+        }
+        Waits::Used(of, after) => {
+            (after, format!("`{of}` of [model.{alias}] in jobs.toml is used up"), RefusalKind::RateLimited)
+        }
+    };
+    let refusal = Refusal { kind, about: format!("model {alias}"), message: message.clone(), after: Some(after) };
+    let error = match kind {
+        RefusalKind::Budget => ServiceError::Budget(message),
+        _ => ServiceError::RateLimited { after: Some(after) },
+    };
+    Unanswered::free(error, Some(refusal))
+}
