@@ -3,7 +3,11 @@
 pub mod archive;
 pub mod bill;
 pub mod catalogue;
+pub(crate) mod desk;
 pub mod folder;
 pub mod ideas;
+pub mod joined;
 pub mod models;
 pub mod scripted;
+pub mod search;
+pub mod transcription;

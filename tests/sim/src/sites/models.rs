@@ -27,6 +27,8 @@ mod said;
 mod script;
 mod seeded;
 
+pub(crate) use format::{Refusal, Trouble, header};
+
 pub use asked::{Asked, Block, Mark, Offered, Part, tokens_of};
 pub use facts::{ModelFacts, usual_models};
 pub use said::SEARCH_TOOL;
@@ -52,9 +54,14 @@ pub struct Models {
     keys: Option<Vec<String>>,
     script: Script,
     cache: PromptCache,
-    bill: Bill,
+    bill: Arc<Bill>,
     asked: Mutex<Vec<Asked>>,
     answered: AtomicU64,
+}
+
+/// A refusal in OpenAI's words, of a service beside its chat completions.
+pub(crate) fn openai_refusal(trouble: &Trouble, model: &str) -> Refusal {
+    format::of(Dialect::OpenAi).refusal(trouble, model)
 }
 
 impl Models {
@@ -65,7 +72,7 @@ impl Models {
             keys: None,
             script: Script::default(),
             cache: PromptCache::default(),
-            bill: Bill::default(),
+            bill: Arc::default(),
             asked: Mutex::default(),
             answered: AtomicU64::new(0),
         }

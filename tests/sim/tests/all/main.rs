@@ -15,4 +15,6 @@ mod program;
 mod proxy;
 mod receptions;
 mod scripted;
+mod search;
 mod service;
+mod transcription;

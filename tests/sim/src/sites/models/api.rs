@@ -10,7 +10,7 @@ use crate::answer::Answer;
 use crate::body::AnswerBody;
 use crate::site::{Answering, Request, Site};
 use crate::sites::bill::{Amount, Billed};
-use bytes::Bytes;
+use crate::sites::desk::deliver;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Site for Api {
             if let Some(ModelFault::Raw(step)) = fault {
                 return step.play().await;
             }
-            if let Some(trouble) = fault.as_ref().and_then(refused) {
+            if let Some(trouble) = fault.as_ref().and_then(ModelFault::refusal) {
                 return format.refusal(&trouble, &asked.model).answer();
             }
             let Some(facts) = self.models.facts(self.dialect, &asked.model) else {
@@ -52,26 +52,6 @@ impl Site for Api {
     fn bill(&self) -> Vec<Billed> {
         self.models.bill()
     }
-}
-
-/// The refusal of a fault that is one.
-fn refused(fault: &ModelFault) -> Option<Trouble> {
-    Some(match fault {
-        ModelFault::Busy(after) => Trouble::Busy(*after),
-        ModelFault::BusyInWords(after) => Trouble::BusyInWords(*after),
-        ModelFault::Quota => Trouble::Quota,
-        ModelFault::Credit => Trouble::Credit,
-        ModelFault::RampingUp => Trouble::RampingUp,
-        ModelFault::Overloaded => Trouble::Overloaded,
-        ModelFault::Broken => Trouble::Broken,
-        ModelFault::ErrorInside
-        | ModelFault::Disconnect
-        | ModelFault::Lost
-        | ModelFault::Stall(_)
-        | ModelFault::Hold(_)
-        | ModelFault::Usage(_)
-        | ModelFault::Raw(_) => return None,
-    })
 }
 
 impl Api {
@@ -106,13 +86,11 @@ impl Api {
         if matches!(fault, Some(ModelFault::Lost)) {
             return Answer::HangUp;
         }
-        let lie = if let Some(ModelFault::Usage(lie)) = fault { Some(lie) } else { None };
+        let lie = fault.as_ref().and_then(ModelFault::lie);
         let tokens = Tokens { output, ..looked.tokens };
         let reply = Reply { asked, said, tokens, lie, number: self.models.number() };
         let pieces =
             if asked.is_streamed { format.events(&reply) } else { vec![format.whole(&reply).to_string().into()] };
-        let bytes = pieces.iter().map(Bytes::len).sum();
-        let models = self.models.clone();
         let body = match fault {
             Some(ModelFault::ErrorInside) => {
                 let mut half = pieces[..pieces.len() / 2].concat();
@@ -120,12 +98,7 @@ impl Api {
                 half.extend_from_slice(&error);
                 AnswerBody::whole(half)
             }
-            Some(ModelFault::Disconnect) => AnswerBody::cut_after(half(&pieces).0),
-            Some(ModelFault::Stall(release)) => {
-                let (first, rest) = half(&pieces);
-                AnswerBody::held(first, &release, rest).noting(bytes, move || models.bill.whole(row))
-            }
-            _ => sent(pieces, bytes, asked).noting(bytes, move || models.bill.whole(row)),
+            fault => deliver(pieces, asked.is_streamed, fault.as_ref(), &self.models.bill, row),
         };
         let kind = match (asked.is_streamed, asked.is_list) {
             (true, false) => "text/event-stream; charset=utf-8",
@@ -135,21 +108,4 @@ impl Api {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         Answer::Respond(response)
     }
-}
-
-/// All of it: as one body with its length, or event by event.
-fn sent(pieces: Vec<Bytes>, bytes: usize, asked: &Asked) -> AnswerBody {
-    let promised = (!asked.is_streamed).then_some(bytes as u64);
-    let mut pieces = pieces.into_iter();
-    AnswerBody::computed(promised, move || pieces.next())
-}
-
-/// The body in two: after half of the events, or in the middle of the one piece.
-fn half(pieces: &[Bytes]) -> (Bytes, Bytes) {
-    let whole = Bytes::from(pieces.concat());
-    let at = match pieces {
-        [one] => one.len() / 2,
-        _ => pieces[..pieces.len() / 2].iter().map(Bytes::len).sum(),
-    };
-    (whole.slice(..at), whole.slice(at..))
 }

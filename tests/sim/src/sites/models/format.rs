@@ -20,19 +20,19 @@ const EVENT_BYTES: usize = 24;
 
 /// A service's refusal.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     pub(super) status: u16,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Value,
 }
 
 impl Refusal {
-    pub(super) fn new(status: u16, body: Value) -> Self {
+    pub(crate) fn new(status: u16, body: Value) -> Self {
         Self { status, headers: Vec::new(), body }
     }
 
     /// With the seconds to wait, rounded up.
-    pub(super) fn retry_after(mut self, after: Option<Duration>) -> Self {
+    pub(crate) fn retry_after(mut self, after: Option<Duration>) -> Self {
         if let Some(after) = after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             self.headers.push((RETRY_AFTER, HeaderValue::from(seconds)));
@@ -40,7 +40,7 @@ impl Refusal {
         self
     }
 
-    pub(super) fn answer(self) -> Answer {
+    pub(crate) fn answer(self) -> Answer {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let answer = Answer::whole(status, "application/json", self.body.to_string());
         self.headers.into_iter().fold(answer, |answer, (name, value)| answer.with(name, value))
@@ -49,7 +49,7 @@ impl Refusal {
 
 /// Why a request gets no answer, whichever the format.
 #[derive(Clone, Debug)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     NoKey,
     WrongKey(String),
     NoSuchPath,
@@ -153,7 +153,7 @@ pub(super) fn facts<'a>(
 }
 
 /// A header's text.
-pub(super) fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     request.http.headers().get(name)?.to_str().ok()
 }
 

@@ -1,6 +1,7 @@
 //! What the models are to answer: by rule, one after the other, and what goes wrong meanwhile, by script or by seed.
 
 use super::asked::Asked;
+use super::format::Trouble;
 use super::seeded::ModelFaults;
 use crate::release::Release;
 use crate::sites::scripted::Step;
@@ -97,6 +98,31 @@ impl ModelFault {
     /// A 429 that asks for so many seconds.
     pub fn busy_s(seconds: u64) -> Self {
         Self::Busy(Some(Duration::from_secs(seconds)))
+    }
+
+    /// The refusal that it is, if it is one.
+    pub(crate) fn refusal(&self) -> Option<Trouble> {
+        Some(match self {
+            Self::Busy(after) => Trouble::Busy(*after),
+            Self::BusyInWords(after) => Trouble::BusyInWords(*after),
+            Self::Quota => Trouble::Quota,
+            Self::Credit => Trouble::Credit,
+            Self::RampingUp => Trouble::RampingUp,
+            Self::Overloaded => Trouble::Overloaded,
+            Self::Broken => Trouble::Broken,
+            Self::ErrorInside
+            | Self::Disconnect
+            | Self::Lost
+            | Self::Stall(_)
+            | Self::Hold(_)
+            | Self::Usage(_)
+            | Self::Raw(_) => return None,
+        })
+    }
+
+    /// What of the usage it makes wrong.
+    pub(crate) fn lie(&self) -> Option<UsageLie> {
+        if let Self::Usage(lie) = self { Some(*lie) } else { None }
     }
 }
 

@@ -13,6 +13,17 @@ use tollgate_core::model::{Dialect, TemperatureRule};
 const BODY_MAX: usize = 32 << 20;
 /// The most marks for the cache in one request.
 const MARKS_MAX: usize = 4;
+/// Bounds that its schemas don't take, and of what.
+const UNSUPPORTED: [(&str, &str); 8] = [
+    ("minimum", "integer"),
+    ("maximum", "integer"),
+    ("exclusiveMinimum", "integer"),
+    ("exclusiveMaximum", "integer"),
+    ("multipleOf", "integer"),
+    ("minLength", "string"),
+    ("maxLength", "string"),
+    ("maxItems", "array"),
+];
 const FIELDS: [&str; 19] = [
     "model",
     "messages",
@@ -123,9 +134,8 @@ fn schema(body: &Value) -> Result<Option<Value>, Refusal> {
             "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false",
         ));
     }
-    for keyword in ["minimum", "maximum", "multipleOf", "minLength", "maxLength"] {
+    for (keyword, kind) in UNSUPPORTED {
         if has_keyword(schema, keyword) {
-            let kind = if keyword.ends_with("Length") { "string" } else { "integer" };
             let message =
                 format!("output_config.format.schema: For '{kind}' type, property '{keyword}' is not supported");
             return Err(invalid(&message));
