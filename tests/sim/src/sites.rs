@@ -10,4 +10,6 @@ pub mod joined;
 pub mod models;
 pub mod scripted;
 pub mod search;
+pub mod services;
 pub mod transcription;
+pub mod video;

@@ -18,3 +18,4 @@ mod scripted;
 mod search;
 mod service;
 mod transcription;
+mod video;
