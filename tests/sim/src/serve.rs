@@ -62,7 +62,7 @@ impl World {
     /// What all services would have billed, by host name and in the order in which they were asked.
     pub(crate) fn bill(&self) -> Vec<Billed> {
         let mut hosts: Vec<_> = self.entries.iter().collect();
-        hosts.sort_by(|(one, _), (other, _)| one.cmp(other));
+        hosts.sort_by_key(|(host, _)| (*host).clone());
         // A service that stands under several names has the rows of all of them.
         let rows = |(host, entry): (&Arc<str>, &Arc<Entry>)| {
             let mut rows = entry.site.bill();
