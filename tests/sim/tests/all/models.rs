@@ -106,6 +106,23 @@ async fn trap07_an_answer_that_is_broken_off_is_billed_all_the_same() {
 }
 
 #[tokio::test]
+async fn trap07_a_stream_that_its_client_gives_up_is_billed_for_all_of_it() {
+    let models = models();
+    let asker = Asker::of_models(&models).await;
+    asker.chat(&stream(chat("x"))).await;
+    let stall = Release::new();
+    models.next([ModelFault::Stall(stall.clone())]);
+    let body = stream(chat("x"));
+    tokio::select! {
+        reply = asker.chat(&body) => panic!("it was to stall: {reply:?}"),
+        () = asker.sim.wait_for(|counts| counts.answered(OPENAI, "/v1/chat/completions", 200) == 2) => {}
+    }
+    stall.release();
+    let rows = models.bill();
+    assert_eq!((rows[1].tokens(), rows[1].cost, rows[1].is_whole), (rows[0].tokens(), rows[0].cost, false));
+}
+
+#[tokio::test]
 async fn an_error_within_a_200_is_the_providers() {
     let models = models();
     let asker = Asker::of_models(&models).await;

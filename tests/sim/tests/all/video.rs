@@ -77,6 +77,11 @@ async fn the_channel_is_listed_as_a_page_as_a_feed_and_by_the_stand_in() {
     for (at, video) in videos.catalogue().iter().enumerate() {
         assert!(page.text().contains(&format!("href=\"/watch?v={}\"", video.id)));
         assert_eq!(feed.text().contains(&format!("<yt:videoId>{}</yt:videoId>", video.id)), at < 15);
+        for (sort, is_there) in [("manual", video.captions.has_manual()), ("automatic", video.captions.has_automatic())]
+        {
+            let url = format!("https://{HOST}/captions/{}/{sort}/en.vtt", video.id);
+            assert_eq!(client.get(&url).await.unwrap().status == 200, is_there, "{url}");
+        }
     }
     let folder = tempfile::tempdir().unwrap();
     let url = format!("https://{HOST}/{CHANNEL}/videos");

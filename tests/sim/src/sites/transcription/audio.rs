@@ -8,16 +8,18 @@ const RATE: u32 = 1_000;
 const BYTES_PER_S: u64 = 4_000;
 /// Where a comment is looked for, from the beginning.
 const HEAD_BYTES: usize = 256 << 10;
+/// How much shorter, in milliseconds, a file may be than what is said in it before it is a part of that.
+const PART_MS: u64 = 1_000;
 /// What is said where nobody says what.
 const WORDS: [&str; 12] =
     ["revenue", "margin", "grew", "the", "quarter", "guidance", "we", "expect", "orders", "and", "cash", "improved"];
 
-/// A WAV file of so many milliseconds, in whose comment stands what is said.
+/// A WAV file of so many milliseconds, in whose comment stands what is said, and how long that takes.
 pub fn wav(length_ms: u64, said: &str) -> Vec<u8> {
     let samples = usize::try_from(length_ms * u64::from(RATE) / 1_000).unwrap_or_default();
     // A hum, so that it isn't taken for silence.
     let data: Vec<u8> = (0..samples).map(|at| if at % 20 < 10 { 120 } else { 136 }).collect();
-    let mut comment = said.as_bytes().to_vec();
+    let mut comment = format!("{length_ms}|{said}").into_bytes();
     comment.resize((comment.len() + 2) & !1, 0);
     let mut list = b"INFO".to_vec();
     chunk(&mut list, b"ICMT", &comment);
@@ -92,7 +94,8 @@ fn of_opus(file: &[u8]) -> Option<u64> {
     Some(samples.saturating_sub(skipped) / 48)
 }
 
-/// What stands in a file's comment: of a WAV file, or of one that ffmpeg made of it.
+/// What is said in the sim's own audio, by its comment: of a WAV file, or of one that ffmpeg made of it. Nothing, where the
+/// file is a part of it: which one, nobody can tell.
 pub fn comment(file: &[u8]) -> Option<String> {
     let head = &file[..file.len().min(HEAD_BYTES)];
     let said = if head.starts_with(b"RIFF") {
@@ -101,13 +104,15 @@ pub fn comment(file: &[u8]) -> Option<String> {
         let length = u32_le(list.get(at + 4..)?)? as usize;
         list.get(at + 8..at + 8 + length)?
     } else {
-        // Name and value together, their length before them.
-        let at = find(head, b"comment=").or_else(|| find(head, b"COMMENT="))?;
+        // Name and value together, their length before them. ffmpeg calls a WAV file's comment so in FLAC and Ogg files.
+        let at = find(head, b"DESCRIPTION=")?;
         let length = u32_le(head.get(at.checked_sub(4)?..)?)? as usize;
-        head.get(at + 8..at + length)?
+        head.get(at + b"DESCRIPTION=".len()..at + length)?
     };
-    let said = String::from_utf8_lossy(said).trim_end_matches('\0').trim().to_owned();
-    (!said.is_empty()).then_some(said)
+    let said = String::from_utf8_lossy(said);
+    let (length_ms, said) = said.trim_end_matches('\0').split_once('|')?;
+    let is_whole = duration_ms(file).abs_diff(length_ms.parse().ok()?) < PART_MS;
+    (is_whole && !said.is_empty()).then(|| said.to_owned())
 }
 
 /// Words that are always the same for the same file, two a second.
@@ -137,6 +142,7 @@ mod tests {
         let file = wav(12_345, "We grew.");
         assert_eq!((duration_ms(&file), comment(&file).as_deref()), (12_345, Some("We grew.")));
         assert_eq!(comment(&wav(10, "")), None);
+        assert_eq!(comment(&file[..file.len() - 2_000]), None, "a part of it");
     }
 
     #[test]
