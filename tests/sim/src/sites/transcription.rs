@@ -31,7 +31,7 @@ const SEGMENT_MS: u64 = 5_000;
 const UNCHUNKED_MAX_MS: u64 = 30_000;
 /// Milliseconds in an hour.
 const HOUR_MS: u64 = 3_600_000;
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 14] = [
     "file",
     "model",
     "language",
@@ -42,6 +42,10 @@ const FIELDS: [&str; 10] = [
     "include[]",
     "chunking_strategy",
     "stream",
+    "keywords[]",
+    "languages[]",
+    "known_speaker_names[]",
+    "known_speaker_references[]",
 ];
 const ENDINGS: [&str; 10] = ["flac", "m4a", "mp3", "mp4", "mpeg", "mpga", "oga", "ogg", "wav", "webm"];
 

@@ -60,7 +60,9 @@ impl Format for Anthropic {
             }
             events.push(event("content_block_stop", &json!({"type": "content_block_stop", "index": index})));
         }
-        let ending = json!({"stop_reason": stop_reason(reply.said.ending), "stop_sequence": null});
+        let ending = json!({
+            "stop_reason": stop_reason(reply.said.ending), "stop_sequence": null, "stop_details": stop_details(reply),
+        });
         let mut last = json!({"type": "message_delta", "delta": ending});
         if let Some(usage) = usage(reply, None) {
             last["usage"] = usage;
@@ -117,7 +119,18 @@ fn message(reply: &Reply<'_>, content: Value, stop_reason: Option<&str>) -> Valu
     json!({
         "id": format!("msg_sim{:08}", reply.number), "type": "message", "role": "assistant", "model": reply.asked.model,
         "content": content, "stop_reason": stop_reason, "stop_sequence": null,
+        "stop_details": if stop_reason.is_some() { stop_details(reply) } else { Value::Null },
     })
+}
+
+/// What it says of a refusal.
+fn stop_details(reply: &Reply<'_>) -> Value {
+    match reply.said.ending {
+        Ending::Refused | Ending::Filtered => {
+            json!({"type": "refusal", "category": null, "explanation": "This request was refused."})
+        }
+        _ => Value::Null,
+    }
 }
 
 fn content(reply: &Reply<'_>) -> Value {

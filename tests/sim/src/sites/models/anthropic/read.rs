@@ -24,7 +24,7 @@ const UNSUPPORTED: [(&str, &str); 8] = [
     ("maxLength", "string"),
     ("maxItems", "array"),
 ];
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 23] = [
     "model",
     "messages",
     "max_tokens",
@@ -44,6 +44,10 @@ const FIELDS: [&str; 19] = [
     "context_management",
     "mcp_servers",
     "inference_geo",
+    "cache_control",
+    "diagnostics",
+    "speed",
+    "user_profile_id",
 ];
 
 pub(super) fn read(format: &Anthropic, request: &Request, models: &Models) -> Result<Asked, Refusal> {
@@ -53,7 +57,9 @@ pub(super) fn read(format: &Anthropic, request: &Request, models: &Models) -> Re
     if request.http.body().len() > BODY_MAX {
         return Err(Refusal::new(413, error("request_too_large", "Request exceeds the maximum size")));
     }
-    let key = key(format, models, header(request, "x-api-key"))?;
+    // Anthropic's own client sends the one since its version 2, and the other before.
+    let bearer = header(request, "authorization").and_then(|value| value.strip_prefix("Bearer "));
+    let key = key(format, models, header(request, "x-api-key").or(bearer))?;
     if header(request, "anthropic-version").is_none() {
         return Err(invalid("anthropic-version: header is required"));
     }
@@ -197,6 +203,12 @@ fn blocks(body: &Value, facts: &ModelFacts) -> Result<Vec<Block>, Refusal> {
         };
         answered(message, at, &mut open)?;
         content(&message["content"], part, &format!("messages.{at}.content"), &mut blocks)?;
+    }
+    // One mark for all: at the end of the last block.
+    if let Some(last) = blocks.last_mut()
+        && last.mark.is_none()
+    {
+        last.mark = mark(body);
     }
     let marks = blocks.iter().filter(|block| block.mark.is_some()).count();
     if marks > MARKS_MAX {

@@ -22,7 +22,7 @@ const FIELDS: [&str; 8] = [
     "cachedContent",
     "model",
 ];
-const SETTINGS: [&str; 19] = [
+const SETTINGS: [&str; 24] = [
     "temperature",
     "topP",
     "topK",
@@ -42,8 +42,25 @@ const SETTINGS: [&str; 19] = [
     "responseModalities",
     "speechConfig",
     "imageConfig",
+    "audioTimestamp",
+    "enableEnhancedCivicAnswers",
+    "modelSelectionConfig",
+    "responseFormat",
+    "routingConfig",
 ];
-const PARTS: [&str; 6] = ["text", "inlineData", "fileData", "functionCall", "functionResponse", "thoughtSignature"];
+const PARTS: [&str; 11] = [
+    "text",
+    "inlineData",
+    "fileData",
+    "functionCall",
+    "functionResponse",
+    "thoughtSignature",
+    "thought",
+    "mediaResolution",
+    "videoMetadata",
+    "executableCode",
+    "codeExecutionResult",
+];
 
 pub(super) fn read(format: &Gemini, request: &Request, models: &Models) -> Result<Asked, Refusal> {
     let path = request.path().strip_prefix("/v1beta/models/").and_then(|rest| rest.split_once(':'));

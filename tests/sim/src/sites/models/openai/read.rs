@@ -8,7 +8,7 @@ use crate::sites::models::format::{Format, Refusal, Trouble, facts, header, json
 use serde_json::Value;
 use tollgate_core::model::{Dialect, TemperatureRule};
 
-const FIELDS: [&str; 35] = [
+const FIELDS: [&str; 37] = [
     "model",
     "messages",
     "stream",
@@ -44,6 +44,8 @@ const FIELDS: [&str; 35] = [
     "safety_identifier",
     "functions",
     "function_call",
+    "moderation",
+    "prompt_cache_options",
 ];
 /// What OpenRouter takes besides.
 const OPEN_ROUTER_FIELDS: [&str; 7] = ["provider", "models", "route", "transforms", "plugins", "reasoning", "usage"];
