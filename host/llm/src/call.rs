@@ -204,8 +204,10 @@ impl Reserving {
                 let after = self.cool(&message, TERMINAL_WAIT, true).await;
                 unanswered(ServiceError::Denied(message.clone()), refusal(RefusalKind::Budget, Some(after)))
             }
+            // Counted whatever the handler makes of it: no page has been seen that a handler could judge, and a request
+            // that its provider always fails at would be sent for days.
             ProviderError::Server(_) => {
-                unanswered(ServiceError::Unavailable(message.clone()), refusal(RefusalKind::ServerError, None))
+                unanswered(ServiceError::Unavailable(message.clone()), refusal(RefusalKind::Transport, None))
             }
             ProviderError::Refused(why) => unanswered(ServiceError::Refused(why), None),
             ProviderError::InvalidRequest(why) | ProviderError::TooLarge(why) => {

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 use tollgate_core::{ledger::How, model::Tokens, money::NanoUsd, task::TaskState};
-use tollgate_sim::{Release, sites::models::ModelFault};
+use tollgate_sim::{
+    Release,
+    sites::models::{ModelFault, Say},
+};
 
 use super::{EACH, Shop, answers, asks, asks_one, end, entries, model, sum};
 use crate::world::{detail, open_items, state, stop, wait};
@@ -63,6 +66,8 @@ async fn trap07_what_is_lost_breaks_off_or_comes_too_late_is_settled_at_a_marked
     for alias in EACH {
         let shop = Shop::new().await;
         let release = Release::new();
+        // Of a short one the half is nothing at all.
+        shop.models.answer("", Say::Text("Anvils are made. ".repeat(20)));
         let faults =
             [ModelFault::Lost, ModelFault::Disconnect, ModelFault::ErrorInside, ModelFault::Hold(release.clone())];
         let job = "breaker = 10\n[job.test.stage.first]\nattempts = 1\nconcurrency = 1";

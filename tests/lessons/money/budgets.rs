@@ -29,7 +29,7 @@ async fn trap01_of_1000_calls_at_once_no_more_are_made_than_the_budget_has_room_
     let shop = Shop::new().await;
     let cap = NanoUsd(20_000_000);
     let budget = "[budget]\nday = \"0.02 USD\"\n";
-    let job = format!("[job.test.stage.first]\nconcurrency = {CALLS}\n");
+    let job = format!("stages = [\"first\"]\n[job.test.stage.first]\nconcurrency = {CALLS}\n");
     let file = shop.file(&format!("{budget}{}", model("gpt", "output-max = 100")), &job);
     let release = Release::new();
     shop.models.next(vec![ModelFault::Hold(release.clone()); 100]);
@@ -200,7 +200,7 @@ async fn a03_a_budget_of_everything_of_a_job_and_of_a_model_each_pauses_the_job_
         let file = shop.file(&format!("{everything}{}", model("gpt", &of_model)), &job);
         let (host, store) = shop.start(&file).await;
         let mut progress = host.progress();
-        let keys: Vec<_> = (0..30).map(|number| asks_one(&number.to_string())).collect();
+        let keys: Vec<_> = (0..100).map(|number| asks_one(&number.to_string())).collect();
         host.operations().add("test", keys).await.unwrap();
         wait(&mut progress, host.operations(), |job| job.job.pause.is_some()).await;
         let pause = host.operations().job("test").await.unwrap().job.pause.unwrap();

@@ -83,7 +83,7 @@ async fn m03_a_schema_is_answered_at_temperature_0_and_a_fixed_model_is_sent_non
         assert_eq!(answers(&item, "first").len(), 4);
         let asked = shop.models.asked();
         let asked: Vec<_> = asked[asked.len() - 4..].iter().map(|asked| asked.temperature).collect();
-        let wanted = if alias == "fixed" { [None; 4] } else { [Some(0.0), None, Some(0.7), Some(0.5)] };
+        let wanted = if alias == "fixed" { [None; 4] } else { [Some(0.0), None, Some(0.7), Some(0.0)] };
         assert_eq!(asked, wanted, "{alias}");
     }
     shop.is_the_bill(&store).await;
