@@ -148,8 +148,7 @@ pub enum CutError {
 pub trait AudioCutter: Send + Sync {
     /// The whole, in pieces of at most `part`, one after the other; what is no longer than that is one piece. The same
     /// audio is always cut at the same places: what was heard of a piece is found again by where it begins and ends.
-    fn cut<'a>(&'a self, audio: &'a SpeechInput, part: Duration)
-    -> BoxFuture<'a, Result<Vec<AudioPiece>, CutError>>;
+    fn cut<'a>(&'a self, audio: &'a SpeechInput, part: Duration) -> BoxFuture<'a, Result<Vec<AudioPiece>, CutError>>;
 }
 
 /// Why a call gave nothing: what its handler is told, and what its attempt is judged by.

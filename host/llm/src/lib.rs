@@ -18,6 +18,8 @@ pub mod read;
 pub mod refusal;
 pub mod search;
 pub mod speech;
+#[cfg(test)]
+mod testing;
 pub mod usage;
 pub mod wire;
 

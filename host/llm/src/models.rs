@@ -303,3 +303,6 @@ impl Asking<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,7 +101,7 @@ impl Speech {
             let ended = call::run(&self.calls, &self.payee, request, exchange, purse).await;
             let Ended { answer: heard, cost: paid } = ended.map_err(|unanswered| unanswered.refused)?;
             cost = cost.zip(paid.known()).map(|(cost, paid)| cost.saturating_add(paid));
-            end = begin + heard.length.filter(|_| has_one).unwrap_or(length);
+            end = begin.saturating_add(heard.length.filter(|_| has_one).unwrap_or(length));
             let of_piece = |segment| shifted(segment, begin, speakers, (!has_one).then_some(at + 1));
             segments.extend(heard.segments_in(length).map(of_piece));
             texts.push(heard.text);

@@ -75,12 +75,7 @@ pub(super) fn fields(model: &str, format: Format, language: Option<&str>) -> Vec
 }
 
 /// The body with its media type. The boundary is of the digest, and no audio holds the digest of its own request.
-pub(super) fn body(
-    fields: &[(&'static str, String)],
-    audio: &[u8],
-    ending: &str,
-    digest: &Digest,
-) -> (Bytes, String) {
+pub(super) fn body(fields: &[(&'static str, String)], audio: &[u8], ending: &str, digest: &Digest) -> (Bytes, String) {
     let boundary = format!("tollgate-{}", &digest.to_hex()[..32]);
     let mut body = Vec::with_capacity(audio.len() + 2_048);
     for (name, value) in fields {

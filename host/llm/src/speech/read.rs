@@ -48,8 +48,10 @@ impl Heard {
     pub(super) fn segments_in(&self, length: Duration) -> impl Iterator<Item = Segment> + use<> {
         let end_ms = u64::try_from(self.length.unwrap_or(length).as_millis()).unwrap_or(u64::MAX);
         let all = || Segment { start_ms: 0, end_ms, text: self.text.clone(), speaker: None };
-        let mut segments =
-            self.segments.clone().unwrap_or_else(|| Some(all()).filter(|all| !all.text.is_empty()).into_iter().collect());
+        let mut segments = self
+            .segments
+            .clone()
+            .unwrap_or_else(|| Some(all()).filter(|all| !all.text.is_empty()).into_iter().collect());
         segments.sort_by_key(|segment| segment.start_ms);
         segments.into_iter()
     }
@@ -78,5 +80,6 @@ fn segments(list: &Value) -> Result<Vec<Segment>, WireError> {
 fn duration(value: &Value) -> Option<Duration> {
     let seconds = value.as_f64().or_else(|| value.as_str()?.parse().ok())?;
     // Whole milliseconds, so that 0.1 isn't 0.100000001.
-    Duration::try_from_secs_f64(seconds).ok().map(|time| Duration::from_millis(((time.as_micros() + 500) / 1_000) as u64))
+    let micros = Duration::try_from_secs_f64(seconds).ok()?.as_micros();
+    u64::try_from((micros + 500) / 1_000).ok().map(Duration::from_millis)
 }
