@@ -1,7 +1,7 @@
 //! A host for tests: a way out that answers as it is told, a purse in memory, a clock that a test sets.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
