@@ -201,7 +201,7 @@ impl Purse for Host {
             if lock(&self.is_blind).0 {
                 return Err(NotReserved::Storage("the disk is full".to_owned()));
             }
-            let no_room = lock(&self.no_room).clone();
+            let no_room = *lock(&self.no_room);
             let no_room = no_room.filter(|why| *why != NoRoom::Unpriced || estimate == Cost::Unpriced);
             if let Some(why) = no_room {
                 let why = NoBudget { scope: Scope::Everything, why, asked: estimate };
