@@ -1,16 +1,21 @@
 //! What a call needs of the host: a way out, a purse, and searches. Traits, since this crate knows neither gate nor store.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tollgate_core::{
     Digest,
     ledger::{CallEnd, CallId, Cost, NoBudget, Paid},
     outcome::Refusal,
-    service::ServiceError,
+    service::{SearchHit, ServiceError},
     spec::ServiceSpec,
 };
 
-use crate::wire::KeyHeader;
+use crate::{
+    pace::{Account, Cooling},
+    wire::KeyHeader,
+};
 
 /// A request to a paid service.
 #[derive(Debug, Clone)]
@@ -26,7 +31,7 @@ pub struct Sending {
     /// The body with its media type; absent: it only asks.
     pub body: Option<(Bytes, String)>,
     /// From its start to the end of its answer. Never longer than the service's own.
-    pub time: std::time::Duration,
+    pub time: Duration,
     /// Most bytes of the answer.
     pub body_max: u64,
 }
@@ -83,6 +88,67 @@ pub trait Purse: Send + Sync {
     fn reserve(&self, paid: Paid, request: Digest, estimate: Cost) -> BoxFuture<'_, Result<CallId, NotReserved>>;
     /// Settles a call, and keeps its answer. Durable once answered.
     fn settle(&self, call: CallId, end: CallEnd, answer: Option<String>) -> BoxFuture<'_, Result<(), String>>;
+}
+
+/// Keeps what providers said of waiting over a restart.
+pub trait PaceMemory: Send + Sync {
+    /// Keeps why an account is left alone. Who can't says so itself.
+    fn keep(&self, account: Account, cooling: Cooling) -> BoxFuture<'_, ()>;
+}
+
+/// What a model's searches are answered by; each is paid for by itself.
+pub trait Searches: Send + Sync {
+    /// Searches the web.
+    fn search(&self, query: String) -> BoxFuture<'_, Result<Vec<SearchHit>, Refused>>;
+}
+
+/// Audio, as it lies in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpeechInput {
+    /// All of it.
+    pub bytes: Bytes,
+    /// Its media type, as the site or the handler gave it.
+    pub content_type: String,
+    /// Its name, such as `talk.m4a`: its ending tells its format where the media type doesn't.
+    pub name: String,
+    /// How long it is, where that is known.
+    pub length: Option<Duration>,
+}
+
+/// A piece of audio, ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AudioPiece {
+    /// A file of its own, of a format that services take.
+    pub bytes: Bytes,
+    /// Its media type.
+    pub content_type: String,
+    /// Where it begins within the whole.
+    pub begin: Duration,
+    /// How long it is.
+    pub length: Duration,
+}
+
+/// Why audio can't be cut.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CutError {
+    /// It is no audio that can be read.
+    #[error("{0}")]
+    Audio(String),
+    /// The program that would cut it can't run, in words that say what to do.
+    #[error("{message}")]
+    Tool {
+        /// Why.
+        message: String,
+        /// What that means for the attempt; absent: the stage's own word counts.
+        refusal: Option<Refusal>,
+    },
+}
+
+/// Cuts audio: the host's ffmpeg.
+pub trait AudioCutter: Send + Sync {
+    /// The whole, in pieces of at most `part`, one after the other; what is no longer than that is one piece. The same
+    /// audio is always cut at the same places: what was heard of a piece is found again by where it begins and ends.
+    fn cut<'a>(&'a self, audio: &'a SpeechInput, part: Duration) -> BoxFuture<'a, Result<Vec<AudioPiece>, CutError>>;
 }
 
 /// Why a call gave nothing: what its handler is told, and what its attempt is judged by.

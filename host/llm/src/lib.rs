@@ -16,15 +16,23 @@ pub mod prices;
 pub mod prompt;
 pub mod read;
 pub mod refusal;
+pub mod search;
+pub mod speech;
+#[cfg(test)]
+mod testing;
 pub mod usage;
 pub mod wire;
 
 pub use answer::{Answer, AnswerError, Finish};
-pub use models::{CoolingModel, Models, PaceMemory, Searches};
+pub use call::Calls;
+pub use hosting::{PaceMemory, Searches};
+pub use models::{CoolingModel, Models};
 pub use pace::{Account, Cooling};
 pub use prices::Prices;
 pub use prompt::{Document, Media, Prompt, Said, ToolCall, ToolResult, Turn};
 pub use read::{Reader, WireError};
 pub use refusal::{ProviderError, Reset};
+pub use search::Search;
+pub use speech::Speech;
 pub use usage::Usage;
 pub use wire::{RequestError, WireModel, WireRequest};

@@ -1,30 +1,31 @@
 //! Asks models: the chain of an alias and its fall-backs, rounds of searches and pauses, and what becomes of the answer.
 
+mod exchange;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use futures::future::BoxFuture;
 use tollgate_core::{
-    Clock, Timestamp,
+    Clock,
     contract::Contract,
-    ledger::Cost,
+    ledger::{Cost, PaidKind},
     model::{ModelPrices, Tokens},
     money::NanoUsd,
-    outcome::{Refusal, RefusalKind},
-    service::{Completion, SearchHit, ServiceError},
+    service::{Completion, ServiceError},
     spec::{Deployment, ModelSpec},
 };
 
 use crate::{
     Answer, AnswerError, Finish, Prices, Prompt, ToolCall, ToolResult, WireModel,
-    call::{self, Ended},
+    call::{self, Calls, Ended, Payee, unanswered::Unanswered},
     estimate::{IMAGE_TOKENS, input_tokens},
-    hosting::{Purse, Refused, Transport},
-    pace::{Account, Allowed, Cooling, Paces, Waits},
+    hosting::{PaceMemory, Purse, Refused, Searches, Transport},
+    pace::{Account, Cooling},
 };
+use exchange::ModelExchange;
 
 /// Most requests for one answer: searches and pauses, each a request of its own.
 const ROUNDS_MAX: usize = 12;
@@ -36,25 +37,12 @@ const OUTPUT_UNKNOWN: u64 = 16_384;
 const LENGTHS_KEPT: usize = 200;
 const LENGTHS_NEEDED: usize = 20;
 
-/// Keeps what models' providers said of waiting over a restart.
-pub trait PaceMemory: Send + Sync {
-    /// Keeps why an account is left alone. Who can't says so itself.
-    fn keep(&self, account: Account, cooling: Cooling) -> BoxFuture<'_, ()>;
-}
-
-/// What the model's searches are answered by; each is paid for by itself.
-pub trait Searches: Send + Sync {
-    /// Searches the web.
-    fn search(&self, query: String) -> BoxFuture<'_, Result<Vec<SearchHit>, Refused>>;
-}
-
 /// One model of jobs.toml, with what is known of it by its name.
 pub(crate) struct Model {
     pub(crate) spec: ModelSpec,
     pub(crate) wire: WireModel,
     pub(crate) prices: Option<ModelPrices>,
-    pub(crate) provider: String,
-    pub(crate) account: Account,
+    payee: Arc<Payee>,
     image_tokens: u64,
     lengths: Mutex<Vec<u64>>,
 }
@@ -63,10 +51,7 @@ pub(crate) struct Model {
 pub struct Models {
     deployment: Deployment,
     models: BTreeMap<String, Arc<Model>>,
-    pub(crate) paces: Paces,
-    pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) memory: Arc<dyn PaceMemory>,
+    calls: Arc<Calls>,
 }
 
 /// A model's account that is left alone, as people see it.
@@ -92,15 +77,14 @@ impl Model {
         }
         wire.output_max = spec.output_max.or(wire.output_max);
         let provider = known.map_or_else(|| host.to_owned(), str::to_owned);
-        let key = spec.service.key.as_ref().map_or_else(String::new, |key| format!("{key:?}"));
+        let paid = call::paid(PaidKind::Model, &provider, &spec.alias, &spec.name);
         Self {
-            account: Account(format!("{} {key} {}", spec.service.url, spec.name)),
+            payee: Arc::new(Payee::new(paid, &spec.service, spec.tokens)),
             prices: spec.prices.or(facts.map(|facts| facts.prices)),
             image_tokens: facts.map_or(IMAGE_TOKENS, |facts| facts.image_tokens),
             spec: spec.clone(),
             lengths: Mutex::default(),
             wire,
-            provider,
         }
     }
 
@@ -138,10 +122,6 @@ impl Model {
         let dearest = costs.into_iter().map(Cost::known).max().flatten();
         (anew, dearest.map_or(Cost::Unpriced, Cost::Known))
     }
-
-    pub(crate) fn allowed(&self) -> Allowed {
-        Allowed { requests: self.spec.service.requests, tokens: self.spec.tokens }
-    }
 }
 
 impl Models {
@@ -159,17 +139,20 @@ impl Models {
         Arc::new(Self {
             deployment: deployment.clone(),
             models: deployment.models.iter().map(model).collect(),
-            paces: Paces::new(clock.clone(), remembered),
-            transport,
-            clock,
-            memory,
+            calls: Calls::new(transport, clock, memory, remembered),
         })
     }
 
-    /// Accounts that are left alone, and why.
+    /// What searches and speech share with the models: the way out, and what providers said of waiting.
+    #[must_use]
+    pub fn calls(&self) -> &Arc<Calls> {
+        &self.calls
+    }
+
+    /// Accounts that are left alone, and why: those of searches and speech too.
     #[must_use]
     pub fn cooling(&self) -> Vec<CoolingModel> {
-        let cooling = self.paces.cooling().into_iter();
+        let cooling = self.calls.paces.cooling().into_iter();
         cooling.map(|(account, cooling)| CoolingModel { account, cooling }).collect()
     }
 
@@ -211,22 +194,6 @@ impl Models {
     }
 }
 
-/// Why a model gave no answer, and whether it is certain that this cost nothing.
-pub(crate) struct Unanswered {
-    pub(crate) refused: Refused,
-    pub(crate) is_free: bool,
-}
-
-impl Unanswered {
-    pub(crate) fn free(error: ServiceError, refusal: Option<Refusal>) -> Self {
-        Self { refused: Refused { error, refusal }, is_free: true }
-    }
-
-    pub(crate) fn maybe_paid(error: ServiceError, refusal: Option<Refusal>) -> Self {
-        Self { refused: Refused { error, refusal }, is_free: false }
-    }
-}
-
 /// What the requests for one answer came to.
 #[derive(Default)]
 struct Spent {
@@ -252,7 +219,10 @@ impl Asking<'_> {
         let time =
             timeout.map_or(self.model.spec.service.timeout, |timeout| timeout.min(self.model.spec.service.timeout));
         for _ in 0..ROUNDS_MAX {
-            let Ended { answer, cost } = call::run(self.models, self.model, &prompt, time, self.purse).await?;
+            let request = exchange::request(self.model, &prompt, time)?;
+            let exchange = ModelExchange::new(self.model);
+            let Ended { answer, cost } =
+                call::run(&self.models.calls, &self.model.payee, request, exchange, self.purse).await?;
             self.spent.requests += 1;
             self.spent.tokens = self.spent.tokens.and(&answer.usage.tokens.unwrap_or_default());
             match cost {
@@ -334,21 +304,5 @@ impl Asking<'_> {
     }
 }
 
-/// What a call is refused with that has to wait for its account.
-pub(crate) fn waits(alias: &str, waits: Waits, now: Timestamp) -> Unanswered {
-    let (after, message, kind) = match waits {
-        Waits::Cools(cooling) => {
-            let kind = if cooling.is_terminal { RefusalKind::Budget } else { RefusalKind::RateLimited };
-            (cooling.until.since(now), cooling.reason, kind)
-        }
-        Waits::Used(of, after) => {
-            (after, format!("`{of}` of [model.{alias}] in jobs.toml is used up"), RefusalKind::RateLimited)
-        }
-    };
-    let refusal = Refusal { kind, about: format!("model {alias}"), message: message.clone(), after: Some(after) };
-    let error = match kind {
-        RefusalKind::Budget => ServiceError::Budget(message),
-        _ => ServiceError::RateLimited { after: Some(after) },
-    };
-    Unanswered::free(error, Some(refusal))
-}
+#[cfg(test)]
+mod tests;

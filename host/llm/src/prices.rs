@@ -101,8 +101,13 @@ impl SearchPrice {
     /// What a query costs that asks for so many results. What it did cost is the answer's to say, in credits.
     #[must_use]
     pub fn of_results(&self, results: u32) -> NanoUsd {
-        let credits = self.results_a_credit.map_or(1, |each| results.div_ceil(each.max(1)).max(1));
-        self.of_credits(u64::from(credits))
+        self.of_credits(self.credits(results))
+    }
+
+    /// Credits of a query that asks for so many results.
+    #[must_use]
+    pub fn credits(&self, results: u32) -> u64 {
+        u64::from(self.results_a_credit.map_or(1, |each| results.div_ceil(each.max(1)).max(1)))
     }
 
     /// What so many credits cost.

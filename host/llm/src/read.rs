@@ -230,7 +230,7 @@ impl Held {
 }
 
 /// JSON that ends too early was cut; any other is malformed.
-fn broken(error: &serde_json::Error) -> WireError {
+pub(crate) fn broken(error: &serde_json::Error) -> WireError {
     if error.is_eof() { WireError::CutInTransit } else { WireError::Malformed(error.to_string()) }
 }
 

@@ -67,6 +67,8 @@ pub enum Reset {
     NextDay(DayOf),
     /// With the next month, in UTC.
     NextMonth,
+    /// In so long; a day at most, after which it is asked once more.
+    In(Duration),
     /// When a person has done something about it.
     Unknown,
 }
@@ -87,7 +89,7 @@ impl Reset {
     pub fn zone(self) -> &'static str {
         match self {
             Self::NextDay(DayOf::Gemini) => GEMINI_ZONE,
-            Self::NextDay(DayOf::Utc) | Self::NextMonth | Self::Unknown => UTC,
+            Self::NextDay(DayOf::Utc) | Self::NextMonth | Self::In(_) | Self::Unknown => UTC,
         }
     }
 }
@@ -97,6 +99,7 @@ impl std::fmt::Display for Reset {
         f.write_str(match self {
             Self::NextDay(_) => "the provider's next day",
             Self::NextMonth => "the next month",
+            Self::In(_) => "its quota is renewed",
             Self::Unknown => "somebody sees to it",
         })
     }
@@ -151,7 +154,7 @@ fn said_by_no_provider(body: &[u8]) -> String {
 }
 
 /// A provider's words on one line, at most [`SAID_CHARS_MAX`] characters of them.
-fn tidy(text: &str) -> String {
+pub(crate) fn tidy(text: &str) -> String {
     let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     one_line.chars().filter(|char| !char.is_control()).take(SAID_CHARS_MAX).collect()
 }

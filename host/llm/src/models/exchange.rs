@@ -1,0 +1,90 @@
+//! One request to a model, and its answer read as it comes.
+
+use std::{sync::Arc, time::Duration};
+
+use tollgate_core::{
+    Timestamp,
+    ledger::{Cost, Units},
+    service::ServiceError,
+};
+
+use super::Model;
+use crate::{
+    Answer, Prompt, ProviderError, Reader, WireError,
+    call::{self, Bill, Exchange, Request, unanswered::Unanswered},
+    hosting::Sending,
+    read::ANSWER_BYTES_MAX,
+    refusal, wire,
+};
+
+/// Bytes of what surrounds an answer's text on the wire, at the most so many times as much.
+const WIRE_SHARE: u64 = 16;
+
+/// The request of a prompt, as the model's provider takes it.
+pub(super) fn request(model: &Model, prompt: &Prompt, time: Duration) -> Result<Request, Unanswered> {
+    let wire = wire::request(&model.wire, prompt);
+    let wire = wire.map_err(|error| Unanswered::free(ServiceError::InvalidRequest(error.to_string()), None))?;
+    let (tokens, estimate) = model.estimate(prompt);
+    let headers = wire.headers.iter().filter(|(name, _)| *name != "content-type");
+    let digest = call::digest(&model.spec.service, &wire.path, wire.body.as_str());
+    let sending = Sending {
+        service: model.spec.service.clone(),
+        headers: headers.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        key: wire.key,
+        body: Some((wire.body.as_str().to_owned().into(), "application/json".to_owned())),
+        path: wire.path,
+        time,
+        body_max: ANSWER_BYTES_MAX as u64 * WIRE_SHARE,
+    };
+    Ok(Request { sending, digest, estimate, tokens: tokens.sent().saturating_add(tokens.output) })
+}
+
+/// Reads a model's answer.
+pub(super) struct ModelExchange {
+    model: Arc<Model>,
+    reader: Reader,
+}
+
+impl ModelExchange {
+    pub(super) fn new(model: &Arc<Model>) -> Self {
+        Self { model: model.clone(), reader: Reader::new(model.spec.dialect) }
+    }
+}
+
+impl Exchange for ModelExchange {
+    type Answer = Answer;
+
+    fn refusal(&self, status: u16, headers: &[(&str, &str)], said: &[u8], now: Timestamp) -> ProviderError {
+        refusal::read(self.model.spec.dialect, status, headers, said, now)
+    }
+
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        self.reader.feed(bytes)
+    }
+
+    fn end(&mut self) -> Result<Answer, WireError> {
+        let answer = self.reader.end()?;
+        if !answer.usage.is_whole() {
+            tracing::warn!(model = self.model.spec.alias, doubts = ?answer.usage.doubts, "the tokens of an answer can't be told");
+        }
+        self.model.made(answer.usage.tokens.unwrap_or_default().output);
+        Ok(answer)
+    }
+
+    fn has_begun(&self) -> bool {
+        self.reader.has_begun()
+    }
+
+    /// By the provider's own count, or by what it was held to cost where that can't be told.
+    fn bill(&self, answer: &Answer, estimate: Cost) -> Bill {
+        let tokens = answer.usage.tokens.unwrap_or_default();
+        let is_estimate = !answer.usage.is_whole();
+        let counted = self.model.cost(&tokens);
+        let cost = match (is_estimate, counted, estimate) {
+            (true, Cost::Known(counted), Cost::Known(estimate)) => Cost::Known(counted.max(estimate)),
+            _ => counted,
+        };
+        let provider_request = Some(answer.request_id.clone()).filter(|id| !id.is_empty());
+        Bill { cost, is_estimate, tokens, units: Units::default(), provider_request }
+    }
+}

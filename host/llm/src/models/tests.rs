@@ -1,0 +1,326 @@
+//! What a call comes to, whatever becomes of it: over a way out that answers as it is told, and a purse in memory.
+
+use serde_json::{Value, json};
+use tollgate_core::{
+    ledger::{How, NoRoom},
+    outcome::RefusalKind,
+};
+
+use super::*;
+use crate::{
+    Search,
+    hosting::SendError,
+    testing::{Host, NOW, Reply, Row, deployment, lock, usd},
+};
+
+/// A dollar a million read, two made, and at most 1,000 made: an answer is held to cost 0.002 USD and what is sent.
+const PRICED: &str = "price = { input = \"1 USD\", output = \"2 USD\" }\noutput-max = 1000\n";
+const HOUR: Duration = Duration::from_hours(1);
+
+fn model(alias: &str, more: &str) -> String {
+    let url = format!("http://127.0.0.1:9/{alias}");
+    format!("[model.{alias}]\nprovider = \"openai\"\nname = \"{alias}\"\nurl = \"{url}\"\n{more}")
+}
+
+fn models(host: &Arc<Host>, text: &str, remembered: Vec<(Account, Cooling)>) -> Arc<Models> {
+    let prices = Prices::pinned().unwrap();
+    Models::new(&deployment(text), &prices, host.clone(), host.clock.clone(), host.clone(), remembered)
+}
+
+async fn ask(models: &Arc<Models>, host: &Arc<Host>) -> Result<Completion, Refused> {
+    let prompt = Prompt { instruction: "Count.".to_owned(), ..Prompt::default() };
+    models.complete("a", prompt, None, host.purse(), None).await
+}
+
+fn answer(message: &Value, finish: &str) -> Value {
+    json!({"id": "req-1", "model": "a-2026", "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 10}})
+}
+
+fn said(text: &str) -> Reply {
+    Reply::of(200, answer(&json!({"role": "assistant", "content": text}), "stop"))
+}
+
+fn quota() -> Reply {
+    let error = json!({"message": "You exceeded your current quota.", "type": "insufficient_quota", "param": null,
+        "code": "insufficient_quota"});
+    Reply::of(429, json!({ "error": error }))
+}
+
+fn failed() -> Reply {
+    Reply::of(500, json!({"error": {"message": "The server had an error.", "type": "server_error"}}))
+}
+
+/// What 100 tokens read and 10 made cost.
+fn usual() -> Cost {
+    usd("0.00012 USD")
+}
+
+const NOTHING: Cost = Cost::Known(NanoUsd::ZERO);
+
+fn told(rows: &[Row]) -> Vec<(How, Cost, bool)> {
+    rows.iter().map(Row::told).collect()
+}
+
+fn kind(refused: &Refused) -> Option<RefusalKind> {
+    refused.refusal.as_ref().map(|refusal| refusal.kind)
+}
+
+#[tokio::test]
+async fn a_call_is_reserved_before_it_is_sent_and_settled_by_what_its_provider_counted() {
+    let host = Host::answers([said("3")]);
+    let completion = ask(&models(&host, &model("a", PRICED), Vec::new()), &host).await.unwrap();
+    assert_eq!((completion.text.as_str(), completion.model.as_str()), ("3", "a-2026"));
+    assert_eq!(completion.cost.map(Cost::Known), Some(usual()));
+    assert_eq!(host.log(), ["reserve", "send", "settle"]);
+    let row = &host.rows()[0];
+    assert_eq!((row.paid.alias.as_str(), row.told()), ("a", (How::Answered, usual(), false)));
+    assert!(row.estimate.known() > usual().known(), "held to be dearer than it was: {:?}", row.estimate);
+    assert_eq!(row.end.as_ref().unwrap().provider_request.as_deref(), Some("req-1"));
+}
+
+#[tokio::test]
+async fn trap06_a_failure_of_the_provider_is_one_request_and_one_row() {
+    let host = Host::answers([failed()]);
+    let refused = ask(&models(&host, &model("a", PRICED), Vec::new()), &host).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::Unavailable(_)), "{refused:?}");
+    assert_eq!(kind(&refused), Some(RefusalKind::ServerError));
+    assert_eq!((host.sent().len(), told(&host.rows())), (1, vec![(How::Refused, NOTHING, false)]));
+}
+
+#[tokio::test]
+async fn trap03_nothing_is_sent_where_the_ledger_cannot_be_written() {
+    let host = Host::answers([]);
+    *lock(&host.is_blind) = (true, false);
+    let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
+    let refused = ask(&models(&host, &text, Vec::new()), &host).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::Storage(_)), "{refused:?}");
+    assert_eq!((host.sent().len(), host.rows().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn trap03_an_answer_that_cannot_be_kept_is_not_given_out_nor_asked_for_elsewhere() {
+    let host = Host::answers([said("3")]);
+    *lock(&host.is_blind) = (false, true);
+    let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
+    let refused = ask(&models(&host, &text, Vec::new()), &host).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::Storage(_)), "{refused:?}");
+    assert_eq!(host.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn trap04_what_has_no_price_is_unpriced_and_refused_where_there_is_a_budget() {
+    let host = Host::answers([said("3")]);
+    let models = models(&host, &model("a", ""), Vec::new());
+    assert_eq!(ask(&models, &host).await.unwrap().cost, None);
+    let row = &host.rows()[0];
+    assert_eq!((row.estimate, row.told()), (Cost::Unpriced, (How::Answered, Cost::Unpriced, false)));
+    *lock(&host.no_room) = Some(NoRoom::Unpriced);
+    let prompt = Prompt { instruction: "Count on.".to_owned(), ..Prompt::default() };
+    let refused = models.complete("a", prompt, None, host.purse(), None).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::Budget(_)), "{refused:?}");
+    assert_eq!((kind(&refused), host.sent().len()), (Some(RefusalKind::Budget), 1));
+}
+
+#[tokio::test]
+async fn trap04_an_answer_without_usage_costs_what_it_was_held_to_and_says_so() {
+    let mut bare = answer(&json!({"role": "assistant", "content": "3"}), "stop");
+    bare["usage"] = Value::Null;
+    let host = Host::answers([Reply::of(200, bare)]);
+    ask(&models(&host, &model("a", PRICED), Vec::new()), &host).await.unwrap();
+    let row = &host.rows()[0];
+    assert_eq!(row.told(), (How::Answered, row.estimate, true));
+    assert!(row.estimate.known() > Some(NanoUsd::ZERO));
+}
+
+#[tokio::test]
+async fn trap08_a_spent_quota_is_asked_once_until_it_may_have_ended() {
+    let host = Host::answers([quota(), said("3")]);
+    let text = model("a", PRICED);
+    let first = models(&host, &text, Vec::new());
+    for _ in 0..3 {
+        let refused = ask(&first, &host).await.unwrap_err();
+        assert!(matches!(refused.error, ServiceError::Budget(_)), "{refused:?}");
+        let refusal = refused.refusal.unwrap();
+        assert_eq!((refusal.kind, refusal.after), (RefusalKind::Budget, Some(24 * HOUR)));
+    }
+    assert_eq!((host.sent().len(), told(&host.rows())), (1, vec![(How::Refused, NOTHING, false)]));
+    // What was kept of it holds after a restart.
+    let kept = lock(&host.cooled).clone();
+    assert!(kept.len() == 1 && kept[0].1.is_terminal && kept[0].1.until == NOW.after(24 * HOUR), "{kept:?}");
+    let again = models(&host, &text, kept);
+    host.clock.move_by(23 * HOUR);
+    assert_eq!(kind(&ask(&again, &host).await.unwrap_err()), Some(RefusalKind::Budget));
+    assert_eq!((host.sent().len(), again.cooling().len()), (1, 1));
+    host.clock.move_by(HOUR);
+    assert_eq!(ask(&again, &host).await.unwrap().text, "3");
+}
+
+#[tokio::test]
+async fn trap09_one_429_cools_every_alias_of_the_account() {
+    let busy = Reply::of(429, json!({"error": {"message": "Too many.", "code": "rate_limit_exceeded"}}));
+    let host = Host::answers([busy.header("Retry-After", "7")]);
+    let b = "[model.b]\nprovider = \"openai\"\nname = \"a\"\nurl = \"http://127.0.0.1:9/a\"\n";
+    let models = models(&host, &(model("a", PRICED) + b), Vec::new());
+    let wait = Some(Duration::from_secs(7));
+    let refused = ask(&models, &host).await.unwrap_err();
+    assert_eq!(refused.error, ServiceError::RateLimited { after: wait });
+    let refused = models.complete("b", Prompt::default(), None, host.purse(), None).await.unwrap_err();
+    assert_eq!(refused.refusal.map(|refusal| (refusal.kind, refusal.after)), Some((RefusalKind::RateLimited, wait)));
+    assert_eq!(host.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn trap10_what_was_cut_at_the_models_limit_is_paid_and_neither_parsed_nor_sent_back() {
+    let cut = answer(&json!({"role": "assistant", "content": "{\"tags\": []}"}), "length");
+    let host = Host::answers([Reply::of(200, cut)]);
+    let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
+    let schema = json!({"type": "object", "properties": {"tags": {"type": "array"}}});
+    let prompt = Prompt { schema: Some(schema), ..Prompt::default() };
+    let models = models(&host, &text, Vec::new());
+    let refused = models.complete("a", prompt.clone(), None, host.purse(), None).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::Truncated(_)), "{refused:?}");
+    assert_eq!((host.sent().len(), told(&host.rows())), (1, vec![(How::Answered, usual(), false)]));
+    let refused = models.complete("a", prompt, None, host.purse(), None).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::Truncated(_)) && host.sent().len() == 1, "the same once more");
+}
+
+#[tokio::test]
+async fn an_answer_cut_in_transit_costs_what_it_was_held_to_and_says_so() {
+    let (lost, late) = (SendError::Lost("reset".to_owned()), SendError::Late("no more time".to_owned()));
+    for (error, is_timeout) in [(None, false), (Some(lost), false), (Some(late), true)] {
+        let host = Host::answers([said("3").cut(60, error)]);
+        let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
+        let refused = ask(&models(&host, &text, Vec::new()), &host).await.unwrap_err();
+        assert_eq!(matches!(refused.error, ServiceError::Timeout(_)), is_timeout, "{refused:?}");
+        assert_eq!(kind(&refused), Some(RefusalKind::Transport));
+        let row = &host.rows()[0];
+        assert_eq!((row.told(), row.answer.as_ref()), ((How::Lost, row.estimate, true), None));
+        assert_eq!(host.sent().len(), 1, "no other model is asked for what may be paid");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_middle_of_an_answer_may_be_billed_and_one_at_its_begin_is_not() {
+    let chunk = json!({"id": "r", "choices": [{"index": 0, "delta": {"content": "3"}, "finish_reason": null}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 1}});
+    let error = json!({"error": {"message": "Overloaded.", "code": 503}});
+    for (body, how, is_estimate) in [
+        (format!("data: {chunk}\n\ndata: {error}\n\n"), How::Lost, true),
+        (format!("data: {error}\n\n"), How::Refused, false),
+    ] {
+        let host = Host::answers([Reply::of(200, body)]);
+        let refused = ask(&models(&host, &model("a", PRICED), Vec::new()), &host).await.unwrap_err();
+        assert_eq!(kind(&refused), Some(RefusalKind::Down));
+        let row = &host.rows()[0];
+        let cost = if is_estimate { row.estimate } else { NOTHING };
+        assert_eq!(row.told(), (how, cost, is_estimate));
+    }
+}
+
+#[tokio::test]
+async fn another_model_is_asked_only_where_it_is_certain_that_nothing_was_paid() {
+    let unsent = SendError::NotSent { message: "no route".to_owned(), refusal: None };
+    let lost = SendError::Lost("reset".to_owned());
+    for (reply, asked) in [
+        (Ok(failed()), vec!["a", "b"]),
+        (Ok(quota()), vec!["a", "b"]),
+        (Err(unsent), vec!["a", "b"]),
+        (Err(lost), vec!["a"]),
+        (Ok(said("")), vec!["a"]),
+    ] {
+        let host = Host::new([reply, Ok(said("4"))]);
+        let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
+        let result = ask(&models(&host, &text, Vec::new()), &host).await;
+        let rows = host.rows();
+        assert_eq!(rows.iter().map(|row| row.paid.alias.as_str()).collect::<Vec<_>>(), asked);
+        assert_eq!(result.is_ok(), asked.len() == 2, "{result:?}");
+        assert!(rows[1..].iter().all(|row| row.told() == (How::Answered, usual(), false)));
+        assert!(asked.len() < 2 || rows[0].told() == (How::Refused, NOTHING, false));
+    }
+    let host = Host::answers([]);
+    let reached = NoRoom::Bytes(tollgate_core::budget::Limit::Bytes(1));
+    *lock(&host.no_room) = Some(reached);
+    let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
+    assert!(ask(&models(&host, &text, Vec::new()), &host).await.is_err());
+    assert_eq!(host.log(), ["reserve"], "a budget is no reason to look for another model");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_paid_for_is_not_asked_for_again() {
+    let host = Host::answers([said("3")]);
+    let models = models(&host, &model("a", PRICED), Vec::new());
+    let (first, second) = (ask(&models, &host).await.unwrap(), ask(&models, &host).await.unwrap());
+    assert_eq!((first, host.sent().len(), host.rows().len()), (second, 1, 1));
+}
+
+#[tokio::test]
+async fn trap07_a_call_whose_caller_is_gone_is_settled_and_its_answer_kept() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let host = Host::answers([Reply { gate: Some(gate.clone()), ..said("3") }]);
+    let models = models(&host, &model("a", PRICED), Vec::new());
+    let asking = tokio::spawn({
+        let (models, host) = (models.clone(), host.clone());
+        async move { ask(&models, &host).await.map(drop) }
+    });
+    host.reached.acquire().await.unwrap().forget();
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    assert_eq!(host.rows()[0].end, None);
+    gate.add_permits(1);
+    host.settled.acquire().await.unwrap().forget();
+    assert_eq!(told(&host.rows()), [(How::Answered, usual(), false)]);
+    assert_eq!(ask(&models, &host).await.unwrap().text, "3");
+    assert_eq!(host.sent().len(), 1, "what it paid for is there for the next one");
+}
+
+fn searches(query: &str) -> Reply {
+    let arguments = json!({ "query": query }).to_string();
+    let call = json!({"id": "call_1", "type": "function", "function": {"name": "web_search", "arguments": arguments}});
+    let message = json!({"role": "assistant", "content": null, "tool_calls": [call]});
+    Reply::of(200, answer(&message, "tool_calls"))
+}
+
+#[tokio::test]
+async fn a_models_searches_are_answered_by_the_host_and_each_is_a_row() {
+    let found = json!({"searchParameters": {"q": "orders"}, "credits": 2,
+        "organic": [{"title": "Orders", "link": "https://a.test/1", "snippet": "They grew.", "position": 1}]});
+    let host = Host::answers([searches("orders"), Reply::of(200, found), said("They grew.")]);
+    let search = "[search.web]\nprovider = \"serper\"\nurl = \"http://127.0.0.1:9/s\"\n";
+    let models = models(&host, &(model("a", PRICED) + search), Vec::new());
+    let spec = models.deployment.search("web").unwrap().clone();
+    let search = Search::new(&spec, &Prices::pinned().unwrap(), models.calls());
+    let prompt = Prompt { instruction: "Did orders grow?".to_owned(), can_search: true, ..Prompt::default() };
+    let searching = search.of_models(host.purse());
+    let completion = models.complete("a", prompt.clone(), None, host.purse(), Some(searching)).await.unwrap();
+    assert_eq!((completion.text.as_str(), completion.sources), ("They grew.", vec!["https://a.test/1".to_owned()]));
+    let rows = host.rows();
+    let kinds: Vec<PaidKind> = rows.iter().map(|row| row.paid.kind).collect();
+    assert_eq!(kinds, [PaidKind::Model, PaidKind::Search, PaidKind::Model]);
+    assert_eq!(rows[1].told(), (How::Answered, usd("0.002 USD"), false), "two credits, by its own word");
+    assert!(rows[1].answer.as_ref().unwrap().contains("\"query\":\"orders\""), "what was searched for is recorded");
+    assert!(host.body(2).contains("https://a.test/1"), "the model is told what was found");
+    let costs = rows.iter().filter(|row| row.paid.kind == PaidKind::Model).filter_map(|row| row.told().1.known());
+    assert_eq!(completion.cost, Some(costs.fold(NanoUsd::ZERO, NanoUsd::saturating_add)));
+    // After a crash, none of the three is paid for again.
+    let searching = search.of_models(host.purse());
+    models.complete("a", prompt, None, host.purse(), Some(searching)).await.unwrap();
+    assert_eq!(host.sent().len(), 3);
+}
+
+#[tokio::test]
+async fn a_search_that_is_refused_ends_the_answer_and_no_other_model_begins_anew() {
+    let broke = Reply::of(400, json!({"message": "Not enough credits", "statusCode": 400}));
+    let host = Host::answers([searches("orders"), broke]);
+    let search = "[search.web]\nprovider = \"serper\"\nurl = \"http://127.0.0.1:9/s\"\n";
+    let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED) + search;
+    let models = models(&host, &text, Vec::new());
+    let search = Search::new(models.deployment.search("web").unwrap(), &Prices::pinned().unwrap(), models.calls());
+    let prompt = Prompt { can_search: true, ..Prompt::default() };
+    let searching = search.of_models(host.purse());
+    let refused = models.complete("a", prompt, None, host.purse(), Some(searching)).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::Budget(_)), "{refused:?}");
+    assert_eq!(refused.refusal.unwrap().about, "search web");
+    assert_eq!(told(&host.rows()), [(How::Answered, usual(), false), (How::Refused, NOTHING, false)]);
+    assert_eq!(models.cooling().len(), 1, "those of searches are among them");
+}

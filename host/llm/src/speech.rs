@@ -1,0 +1,232 @@
+//! Speech to text, as OpenAI speaks it, and Groq and local servers after it; paid by the second. Long audio goes in pieces,
+//! one after the other: each is a call of its own, and what was heard of it is kept.
+
+mod form;
+mod read;
+
+use std::{sync::Arc, time::Duration};
+
+use tollgate_core::{
+    Digest, Timestamp,
+    ledger::{Cost, PaidKind, Units},
+    model::{Dialect, Tokens},
+    money::NanoUsd,
+    service::{Segment, ServiceError, Transcript},
+    spec::{AudioPrice, SpeechSpec},
+};
+
+use crate::{
+    Prices, ProviderError, WireError,
+    call::{self, Bill, Calls, Ended, Exchange, Payee, Request, Whole},
+    hosting::{AudioCutter, AudioPiece, CutError, Purse, Refused, Sending, SpeechInput},
+    prices::SpeechPrice,
+    refusal,
+    wire::KeyHeader,
+};
+use form::{Format, ending};
+use read::Heard;
+
+/// Largest file in one request: OpenAI's and Groq's bound on a whole request is 25 MiB, its form included.
+pub const AUDIO_BYTES_MAX: usize = (25 << 20) - (64 << 10);
+/// Most bytes of an answer: words with their times, of a piece of hours.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// Most pieces of one audio: two days of the default's.
+const PIECES_MAX: usize = 300;
+const PATH: &str = "audio/transcriptions";
+
+/// One speech of jobs.toml.
+pub struct Speech {
+    spec: SpeechSpec,
+    price: Price,
+    payee: Arc<Payee>,
+    calls: Arc<Calls>,
+}
+
+/// What audio costs here.
+#[derive(Debug, Clone, Copy)]
+struct Price {
+    own: Option<AudioPrice>,
+    known: Option<SpeechPrice>,
+}
+
+impl Price {
+    /// The shortest audio that is billed holds for a price of jobs.toml too: it is the provider's rule.
+    fn of(self, audio: Duration) -> Cost {
+        let least = Duration::from_secs(self.known.map_or(0, |known| known.seconds_min));
+        let own = self.own.map(|own| own.of(audio.max(least)));
+        own.or(self.known.map(|known| known.of(audio))).map_or(Cost::Unpriced, Cost::Known)
+    }
+}
+
+impl Speech {
+    /// `calls`: those of the host's models, of which speech is a part ([`Models::calls`](crate::Models::calls)).
+    #[must_use]
+    pub fn new(spec: &SpeechSpec, prices: &Prices, calls: &Arc<Calls>) -> Arc<Self> {
+        let host = spec.service.url.host_str().unwrap_or_default();
+        let provider = prices.provider_at(Dialect::OpenAi, host);
+        let known = provider.and_then(|provider| prices.speech(provider, &spec.name)).copied();
+        let paid = call::paid(PaidKind::Speech, provider.unwrap_or(host), &spec.alias, &spec.name);
+        Arc::new(Self {
+            price: Price { own: spec.price, known },
+            payee: Arc::new(Payee::new(paid, &spec.service, None)),
+            calls: calls.clone(),
+            spec: spec.clone(),
+        })
+    }
+
+    /// Writes speech down. `language`: BCP 47; absent: detected. With `speakers`, they are told apart where the model can;
+    /// of audio in several pieces, a speaker is named with the piece (`2:A`), since no service knows them from another one.
+    /// Audio that is known to fit is sent as it is, and any other is cut first. Pieces that the task has paid for already
+    /// aren't sent again.
+    ///
+    /// # Errors
+    /// The audio can't be cut, sent or paid for, a piece was refused, or an answer can't be read.
+    pub async fn transcribe(
+        &self,
+        audio: &SpeechInput,
+        language: Option<&str>,
+        speakers: bool,
+        purse: &Arc<dyn Purse>,
+        cutter: Option<&dyn AudioCutter>,
+    ) -> Result<Transcript, Refused> {
+        let pieces = self.pieces(audio, cutter).await?;
+        let whole = Digest::of(&audio.bytes);
+        let has_one = pieces.len() == 1;
+        let (mut texts, mut segments, mut end) = (Vec::new(), Vec::new(), Duration::ZERO);
+        let mut cost = Some(NanoUsd::ZERO);
+        for (at, piece) in pieces.into_iter().enumerate() {
+            let (begin, length) = (piece.begin, piece.length);
+            let request = self.request(&piece, whole, language)?;
+            let exchange = SpeechExchange { price: self.price, length, body: Whole::up_to(ANSWER_BYTES_MAX) };
+            let ended = call::run(&self.calls, &self.payee, request, exchange, purse).await;
+            let Ended { answer: heard, cost: paid } = ended.map_err(|unanswered| unanswered.refused)?;
+            cost = cost.zip(paid.known()).map(|(cost, paid)| cost.saturating_add(paid));
+            end = begin.saturating_add(heard.length.filter(|_| has_one).unwrap_or(length));
+            let of_piece = |segment| shifted(segment, begin, speakers, (!has_one).then_some(at + 1));
+            segments.extend(heard.segments_in(length).map(of_piece));
+            texts.push(heard.text);
+        }
+        texts.retain(|text| !text.is_empty());
+        let (text, seconds) = (texts.join(" "), end.as_secs_f64());
+        Ok(Transcript { text, segments, seconds, model: self.spec.name.clone(), cost })
+    }
+
+    async fn pieces(&self, audio: &SpeechInput, cutter: Option<&dyn AudioCutter>) -> Result<Vec<AudioPiece>, Refused> {
+        let wrong = |text: String| Refused::plain(ServiceError::InvalidRequest(text));
+        if audio.bytes.is_empty() {
+            return Err(wrong(format!("{} is empty", audio.name)));
+        }
+        let format = ending(&audio.content_type).or_else(|| form::known_ending(&audio.name));
+        let fits = audio.length.filter(|length| *length <= self.spec.part);
+        if let (Some(length), Some(format), true) = (fits, format, audio.bytes.len() <= AUDIO_BYTES_MAX) {
+            let content_type = form::content_type(format).to_owned();
+            return Ok(vec![AudioPiece { bytes: audio.bytes.clone(), content_type, begin: Duration::ZERO, length }]);
+        }
+        let Some(cutter) = cutter else {
+            let what = "how long it is isn't known, or it is too long, too large or of a format that no service takes";
+            return Err(wrong(format!("{} has to be cut or converted first ({what}), which takes ffmpeg", audio.name)));
+        };
+        let pieces = cutter.cut(audio, self.spec.part).await.map_err(|error| match error {
+            CutError::Audio(text) => wrong(format!("{} can't be cut: {text}", audio.name)),
+            CutError::Tool { message, refusal } => {
+                Refused { error: ServiceError::Unavailable(format!("{} can't be cut: {message}", audio.name)), refusal }
+            }
+        })?;
+        if pieces.is_empty() || pieces.len() > PIECES_MAX {
+            let of = format!("{} makes {} pieces; 1 to {PIECES_MAX} can be sent", audio.name, pieces.len());
+            return Err(wrong(format!("{of}: set a longer `part` in [speech.{}]", self.spec.alias)));
+        }
+        if let Some(large) = pieces.iter().find(|piece| piece.bytes.len() > AUDIO_BYTES_MAX) {
+            let size = large.bytes.len();
+            let of = format!("a piece of {} has {size} bytes; {AUDIO_BYTES_MAX} can be sent", audio.name);
+            return Err(wrong(format!("{of}: set a shorter `part` in [speech.{}]", self.spec.alias)));
+        }
+        Ok(pieces)
+    }
+
+    /// `whole`: the digest of the audio that it is a piece of. An answer depends on that and on where it is cut, and not on
+    /// which version of ffmpeg has cut it.
+    fn request(&self, piece: &AudioPiece, whole: Digest, language: Option<&str>) -> Result<Request, Refused> {
+        let Some(ending) = ending(&piece.content_type) else {
+            let text = format!("audio of type {:?} can't be sent", piece.content_type);
+            return Err(Refused::plain(ServiceError::InvalidRequest(text)));
+        };
+        let fields = form::fields(&self.spec.name, Format::of(&self.spec.name), language);
+        let (service, length) = (&self.spec.service, piece.length);
+        let cut = format!("{whole} {} {}", piece.begin.as_millis(), length.as_millis());
+        let digest = call::digest(service, PATH, &format!("{fields:?}\n{cut}"));
+        let (body, content_type) = form::body(&fields, &piece.bytes, ending, &digest);
+        let sending = Sending {
+            service: service.clone(),
+            path: PATH.to_owned(),
+            headers: vec![("accept".to_owned(), "application/json".to_owned())],
+            key: KeyHeader::of(Dialect::OpenAi),
+            body: Some((body, content_type)),
+            time: service.timeout,
+            body_max: ANSWER_BYTES_MAX as u64,
+        };
+        Ok(Request { sending, digest, estimate: self.price.of(length), tokens: 0 })
+    }
+}
+
+/// A segment of a piece that begins at `begin`; `piece`: its number, where there are several.
+fn shifted(segment: Segment, begin: Duration, speakers: bool, piece: Option<usize>) -> Segment {
+    let begin_ms = u64::try_from(begin.as_millis()).unwrap_or(u64::MAX);
+    let speaker = segment.speaker.filter(|_| speakers);
+    Segment {
+        start_ms: segment.start_ms.saturating_add(begin_ms),
+        end_ms: segment.end_ms.saturating_add(begin_ms),
+        text: segment.text,
+        speaker: speaker.map(|speaker| piece.map_or_else(|| speaker.clone(), |piece| format!("{piece}:{speaker}"))),
+    }
+}
+
+struct SpeechExchange {
+    price: Price,
+    /// By the audio itself.
+    length: Duration,
+    body: Whole,
+}
+
+impl Exchange for SpeechExchange {
+    type Answer = Heard;
+
+    fn refusal(&self, status: u16, headers: &[(&str, &str)], said: &[u8], now: Timestamp) -> ProviderError {
+        refusal::read(Dialect::OpenAi, status, headers, said, now)
+    }
+
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        self.body.feed(bytes)
+    }
+
+    fn end(&mut self) -> Result<Heard, WireError> {
+        let answer = self.body.json()?;
+        match refusal::in_body(Dialect::OpenAi, &answer) {
+            Some(error) => Err(WireError::Provider(error)),
+            None => Heard::read(&answer),
+        }
+    }
+
+    /// The answer comes in one piece: a refusal is all of it.
+    fn has_begun(&self) -> bool {
+        false
+    }
+
+    /// By the provider's own count of seconds, or by the audio's own length where it has none that can be (trap 4).
+    fn bill(&self, heard: &Heard, _estimate: Cost) -> Bill {
+        let billed = heard.billed.or(heard.length).filter(|billed| !billed.is_zero());
+        let is_estimate = billed.is_none() || heard.is_doubtful;
+        let audio = if heard.is_doubtful { billed.max(Some(self.length)) } else { billed }.unwrap_or(self.length);
+        let audio_ms = u64::try_from(audio.as_millis()).unwrap_or(u64::MAX);
+        Bill {
+            cost: self.price.of(audio),
+            is_estimate,
+            tokens: Tokens::default(),
+            units: Units { audio_ms, ..Units::default() },
+            provider_request: heard.request_id.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
