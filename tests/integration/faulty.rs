@@ -8,14 +8,19 @@ use std::{
 use futures::FutureExt;
 use tokio::sync::Notify;
 use tollgate_core::{
-    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp, circuit::Circuit, item::NewItem,
-    outcome::BreakerEffect, pause::Pause,
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp,
+    circuit::Circuit,
+    item::NewItem,
+    ledger::{CallEnd, CallId, Costs, Reservation},
+    outcome::BreakerEffect,
+    pause::Pause,
 };
 use tollgate_store::{
-    BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryClaim, DiscoveryPage, DiscoveryState, ErrorView, ItemDetail,
-    ItemPages, ItemQuery, ItemView, JobDeclaration, JobView, Page, Rechecked, RedbStore, Reopened, Reply, Selection,
-    Settled, Settlement, StateChange, StateEntry, Store, StoreError, StoreOptions, StoredArtifact, StoredBlob,
-    Submitted, TaskRef,
+    AccountView, AnswerKey, BlobPart, BlobSource, CallSettled, Claim, CostQuery, CostView, DeclaredJob, DiscoveryClaim,
+    DiscoveryPage, DiscoveryState, EntryView, ErrorView, ItemDetail, ItemPages, ItemQuery, ItemView, JobDeclaration,
+    JobView, KeptAnswer, LedgerQuery, Page, Rechecked, RedbStore, Reopened, Reply, Reserved, Selection, Settled,
+    Settlement, StateChange, StateEntry, Store, StoreError, StoreOptions, StoredArtifact, StoredBlob, Submitted,
+    TaskRef,
 };
 
 /// What goes wrong.
@@ -27,6 +32,8 @@ pub(crate) enum Fault {
     Disk,
     /// The content's disk is full: no blob can be kept.
     Blobs,
+    /// The ledger can't be written.
+    Ledger,
     /// Settling panics.
     SettlePanics,
     /// Nothing is settled before this is notified, once for each settlement.
@@ -98,6 +105,12 @@ impl Store for Faulty {
         circuits(now: Timestamp) -> Vec<(String, Circuit)>;
         keep_spending(rows: Vec<(String, tollgate_core::budget::Spending)>) -> ();
         spending() -> Vec<(String, tollgate_core::budget::Spending)>;
+        settle_call(call: CallId, end: CallEnd, answer: Option<String>) -> CallSettled;
+        kept_answer(key: AnswerKey) -> Option<KeptAnswer>;
+        expire_reservations(now: Timestamp) -> Costs;
+        ledger_entries(query: LedgerQuery) -> Page<EntryView, CallId>;
+        costs(query: CostQuery) -> Page<CostView, (JobId, ItemId)>;
+        accounts() -> Vec<AccountView>;
         end_pause(job: JobId, now: Timestamp) -> Option<Pause>;
         jobs() -> Vec<JobView>;
         job_id(name: JobName) -> Option<JobId>;
@@ -114,6 +127,16 @@ impl Store for Faulty {
                 }
                 Some(Fault::Disk) => Err(StoreError::Io("the disk is gone".to_owned())),
                 _ => self.store.claim(lane, limit, now).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn reserve_call<'a>(&'a self, reservation: Reservation) -> Reply<'a, Reserved> {
+        async move {
+            match self.fault() {
+                Some(Fault::Ledger) => Err(StoreError::Io("the ledger's disk is gone".to_owned())),
+                _ => self.store.reserve_call(reservation).await,
             }
         }
         .boxed()
