@@ -27,7 +27,6 @@ struct Answer {
 /// What the author of a thesis would do.
 #[part]
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
 pub(crate) enum Direction {
     /// Buy: it is worth more.
     Long,

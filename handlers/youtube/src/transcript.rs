@@ -28,7 +28,6 @@ fn english() -> String {
 /// Who wrote captions.
 #[part]
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
 pub(crate) enum Captioner {
     /// A person: preferred.
     Manual,
