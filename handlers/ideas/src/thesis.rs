@@ -18,11 +18,11 @@ pub(crate) struct Page {
 #[output]
 #[derive(Debug, PartialEq)]
 pub(crate) struct Thesis {
-    title: String,
+    pub(crate) title: String,
     /// The company as the page names it.
-    company: Option<String>,
+    pub(crate) company: Option<String>,
     author: Option<String>,
-    text: String,
+    pub(crate) text: String,
     /// Words of `text`.
     words: u64,
     #[may_be_empty]
@@ -106,6 +106,16 @@ pub(crate) fn extract(page: Page, parts: &Parts, #[reads("fetch/page.html")] raw
         text,
         catalysts: texts(&parts.catalysts)?,
     })
+}
+
+#[cfg(test)]
+impl Thesis {
+    /// One by hand.
+    pub(crate) fn of_tests(title: &str, company: Option<&str>, text: &str) -> Self {
+        let owned = ToOwned::to_owned;
+        let (title, text, company) = (owned(title), owned(text), company.map(owned));
+        Self { title, company, author: None, words: 5, text, catalysts: Vec::new() }
+    }
 }
 
 #[cfg(test)]

@@ -149,7 +149,8 @@
 //!
 //! [`html`] takes pages apart by CSS selectors; [`links`] finds links in one pass, for stages that fetch; [`sitemap`]
 //! reads sitemaps. They are the feature `html`, on by default. [`text`] makes values of words: [`text::number`] of a price,
-//! [`text::pairs`] of a table's rows.
+//! [`text::pairs`] of a table's rows. [`tickers`] tells a company's own earnings call by its title, [`quarters`] which quarter
+//! it is about.
 //!
 //! # Models, search, speech, tools
 //!
@@ -191,6 +192,7 @@ pub mod log;
 pub mod mock;
 mod or_end;
 pub mod params;
+pub mod quarters;
 #[cfg(doctest)]
 mod refused;
 #[cfg(feature = "html")]
@@ -202,6 +204,7 @@ pub mod speech;
 pub mod stage;
 pub mod state;
 pub mod text;
+pub mod tickers;
 pub mod tools;
 
 pub use artifacts::{Artifact, Artifacts};

@@ -79,6 +79,7 @@ struct World {
     llm_calls: Vec<llm::Request>,
     search_answers: VecDeque<Result<Vec<search::Hit>, ServiceError>>,
     speech_answers: VecDeque<Result<speech::Transcript, ServiceError>>,
+    speech_calls: Vec<speech::Transcription>,
     tool_answers: VecDeque<Result<tools::Output, ToolError>>,
     tool_runs: Vec<tools::Run>,
 }
@@ -221,7 +222,13 @@ impl Host {
         self.0.borrow().llm_calls.clone()
     }
 
-    /// All runs of tools so far.
+    /// All transcriptions so far: each equals what `speech::transcribe(…)` made of the same words.
+    #[must_use]
+    pub fn speech_calls(&self) -> Vec<speech::Transcription> {
+        self.0.borrow().speech_calls.clone()
+    }
+
+    /// All runs of tools so far: each equals what `tools::run(…)` made of the same words.
     #[must_use]
     pub fn tool_runs(&self) -> Vec<tools::Run> {
         self.0.borrow().tool_runs.clone()

@@ -110,9 +110,11 @@ pub(crate) fn search_web(_query: &str, limit: u32) -> Result<Vec<search::Hit>, S
     Ok(hits)
 }
 
-pub(crate) fn speech_transcribe(_of: speech::Transcription) -> Result<speech::Transcript, ServiceError> {
-    let answer = world(|world| world.speech_answers.pop_front());
-    answer.unwrap_or_else(|| Err(ServiceError::Denied(no_answer("speech"))))
+pub(crate) fn speech_transcribe(of: speech::Transcription) -> Result<speech::Transcript, ServiceError> {
+    world(|world| {
+        world.speech_calls.push(of);
+        world.speech_answers.pop_front().unwrap_or_else(|| Err(ServiceError::Denied(no_answer("speech"))))
+    })
 }
 
 pub(crate) fn tools_run(run: tools::Run) -> Result<tools::Output, ToolError> {

@@ -30,7 +30,30 @@ fn r04_the_shipped_tools_are_read_with_all_they_need() {
     assert_eq!(network.cookies_args.as_deref(), Some(&["--cookies".to_owned(), "{cookies}".to_owned()][..]));
     let ffmpeg = deployment.tool("ffmpeg").unwrap();
     assert!(ffmpeg.network.is_none() && ffmpeg.strict_exit);
-    assert!(deployment.jobs.iter().all(|job| job.tools().is_none()), "nothing is granted that nobody asked for");
+    let granted: Vec<&str> =
+        deployment.jobs.iter().filter(|job| job.tools().is_some()).map(|job| job.name.as_str()).collect();
+    assert_eq!(granted, ["youtube"], "nothing is granted that nobody asked for");
+}
+
+#[test]
+fn p10_the_shipped_tool_writes_captions_under_the_name_of_who_wrote_them_and_nothing_less_will_do() {
+    let deployment = parse(SHIPPED, "jobs.toml").unwrap();
+    let yt_dlp = deployment.tool("yt-dlp").unwrap();
+    let accept = |args: &str| {
+        let args: Vec<String> = args.split(' ').map(ToOwned::to_owned).collect();
+        yt_dlp.accept(&args).map_err(ToOwned::to_owned)
+    };
+    for (write, by) in [("--write-subs", "manual"), ("--write-auto-subs", "automatic")] {
+        let args = format!("--skip-download {write} --sub-langs en-GB --sub-format vtt --output subtitle:{by}.%(ext)s");
+        assert_eq!(accept(&args), Ok(vec![OutputKind::Files]), "{args}");
+    }
+    assert_eq!(accept("--flat-playlist --dump-single-json --playlist-items 1:100"), Ok(vec![OutputKind::Json]));
+    assert_eq!(accept("--skip-download --dump-json"), Ok(vec![OutputKind::Json]));
+    assert_eq!(accept("--format worstaudio/bestaudio"), Ok(vec![OutputKind::Files]));
+    for other in ["--output media.%(ext)s", "--output subtitle:../x.%(ext)s", "--skip-download --write-subs --output x"]
+    {
+        assert_eq!(accept(other), Err("--output".to_owned()), "{other}: where a file goes is the entry's to say");
+    }
 }
 
 #[test]
