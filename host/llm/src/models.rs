@@ -74,6 +74,8 @@ pub struct Models {
 pub struct CoolingModel {
     /// Its account: where it is asked, and as what.
     pub account: Account,
+    /// The aliases that jobs.toml has for it; none, if it was there before the start and isn't any more.
+    pub aliases: Vec<String>,
     /// Until when, and why.
     pub cooling: Cooling,
 }
@@ -82,7 +84,7 @@ impl Model {
     fn new(spec: &ModelSpec, prices: &Prices) -> Self {
         let host = spec.service.url.host_str().unwrap_or_default();
         let known = prices.provider_at(spec.dialect, host);
-        let facts = known.and_then(|provider| prices.model(provider, &spec.name)).copied();
+        let facts = prices.facts(spec).copied();
         let mut wire = facts.map_or_else(
             || WireModel::new(spec.dialect, spec.name.clone()),
             |facts| facts.wire(spec.dialect, &spec.name),
@@ -95,7 +97,7 @@ impl Model {
         let key = spec.service.key.as_ref().map_or_else(String::new, |key| format!("{key:?}"));
         Self {
             account: Account(format!("{} {key} {}", spec.service.url, spec.name)),
-            prices: spec.prices.or(facts.map(|facts| facts.prices)),
+            prices: prices.of(spec),
             image_tokens: facts.map_or(IMAGE_TOKENS, |facts| facts.image_tokens),
             spec: spec.clone(),
             lengths: Mutex::default(),
@@ -170,7 +172,11 @@ impl Models {
     #[must_use]
     pub fn cooling(&self) -> Vec<CoolingModel> {
         let cooling = self.paces.cooling().into_iter();
-        cooling.map(|(account, cooling)| CoolingModel { account, cooling }).collect()
+        let of = |(account, cooling)| {
+            let models = self.models.iter().filter(|(_, model)| model.account == account);
+            CoolingModel { aliases: models.map(|(alias, _)| alias.clone()).collect(), account, cooling }
+        };
+        cooling.map(of).collect()
     }
 
     /// Asks the model of that alias, or those in its place, until one has answered: the next one only where it is certain that
