@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tollgate_core::{
     ClaimToken, Digest, ItemKey, JobId, JobName, Lane, StageName, Timestamp,
+    budget::Spending,
     calendar::Zone,
     circuit::{Circuit, Cooling, CoolingKind},
     item::NewItem,
@@ -31,7 +32,6 @@ pub(crate) struct Made {
     pub(crate) job: &'static str,
     /// Absent: the job's discovery.
     pub(crate) stage: Option<&'static str>,
-    pub(crate) alias: &'static str,
     pub(crate) estimate: NanoUsd,
     /// Absent: it was under way when its host ended.
     pub(crate) end: Option<CallEnd>,
@@ -127,7 +127,7 @@ pub(crate) async fn fill(data: &Path, now: Timestamp) -> Vec<Made> {
         if let Some(end) = &end {
             store.settle_call(call, end.clone(), None).await.unwrap();
         }
-        all.push(Made { ago, job: target.job, stage: target.stage, alias, estimate, end });
+        all.push(Made { ago, job: target.job, stage: target.stage, estimate, end });
     }
     store.close().await.unwrap();
     all
@@ -135,10 +135,22 @@ pub(crate) async fn fill(data: &Path, now: Timestamp) -> Vec<Made> {
 
 /// Has the model `bare` of [`MODELS`] left alone for an hour, as an earlier host would have kept it.
 pub(crate) async fn leave_alone(data: &Path, now: Timestamp) {
+    std::fs::create_dir_all(data).unwrap();
     let store = RedbStore::open(data, StoreOptions::default()).unwrap();
     let cooling =
         Cooling { until: Timestamp(now.0 + 3_600_000), kind: CoolingKind::Blocked, reason: "no credit".into() };
     let account = "model http://127.0.0.1:9/v1  bare-1".to_owned();
     store.keep_circuit(account, Circuit::remembered(Some(cooling), 0), now).await.unwrap();
+    store.close().await.unwrap();
+}
+
+/// Has the proxy `main` cost so much today, for a site that shares it, as an earlier host would have kept it.
+pub(crate) async fn spend_by_proxy(data: &Path, now: Timestamp, cost: NanoUsd) {
+    let store = RedbStore::open(data, StoreOptions::default()).unwrap();
+    let mut spending = Spending::default();
+    spending.turn(&Zone::default(), now);
+    spending.add_at(1_000, 0, cost);
+    let rows = ["proxy main", "site *"].map(|name| (name.to_owned(), spending));
+    store.keep_spending(rows.to_vec()).await.unwrap();
     store.close().await.unwrap();
 }
