@@ -168,7 +168,7 @@ impl Reserving {
         match wrong {
             // Refused at once, it made nothing; in the middle of an answer, what it made so far may be billed.
             WireError::Provider(error) => {
-                let is_first = reader.usage().tokens.is_none();
+                let is_first = !reader.has_begun();
                 let unanswered = self.refused(error, is_first).await;
                 Err(if is_first { Came::Nothing(unanswered) } else { Came::Part(unanswered) })
             }
