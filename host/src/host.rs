@@ -132,8 +132,9 @@ impl HostBuilder {
                 .await?;
         let grace = spec.deployment().host.grace;
         let dispatcher =
-            Dispatcher::new(&plan, store.clone(), gate.clone(), services, clock.clone(), self.mode, grace).await?;
-        let operations = Operations::new(store.clone(), clock.clone(), data.clone());
+            Dispatcher::new(&plan, store.clone(), gate.clone(), services.clone(), clock.clone(), self.mode, grace)
+                .await?;
+        let operations = Operations::new(store.clone(), clock.clone(), data.clone()).with_services(services);
         let listen = self.listen.unwrap_or(spec.deployment().host.listen);
         let SpecFile { read, text, base, .. } = spec;
         let configuration = Arc::new(Configuration::new(self.file.clone(), text, read, gate.clone(), clock.clone()));

@@ -16,7 +16,9 @@ mod hostile_artifacts;
 #[path = "../lessons/lessons.rs"]
 mod lessons;
 mod page;
+mod paying;
 mod program;
+mod program_cost;
 mod program_recheck;
 mod program_sessions;
 mod routes;

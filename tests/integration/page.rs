@@ -8,9 +8,14 @@ use std::{
 
 use http::{StatusCode, header::CONTENT_TYPE};
 use serde_json::json;
+use tollgate_core::Clock as _;
 use tollgate_sim::sites::scripted::{Scripted, Step};
 
-use crate::world::{SITE, World, first, item, outcomes, run_items, stop};
+use crate::{
+    clock::TestClock,
+    paying::{MODELS, leave_alone},
+    world::{SITE, World, first, item, outcomes, run_items, stop},
+};
 
 /// Names under which Chromium is installed; `cargo xtask test` looks there too, and may install it.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -44,7 +49,9 @@ fn dump(url: &str, profile: &Path, more: &[String]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_browser_the_overview_shows_jobs_counts_errors_and_liveness() {
     let world = World::new(vec![]).await;
-    let host = world.start(&world.jobs(&outcomes("[job.test.stage.first]\nattempts = 1\n"))).await;
+    let jobs = format!("[budget]\nday = \"0 USD\"\n{MODELS}{}", outcomes("[job.test.stage.first]\nattempts = 1\n"));
+    leave_alone(&world.path("data"), TestClock::new().now()).await;
+    let host = world.start(&world.jobs(&jobs)).await;
     let evil = "permanent"; // The item's key below is what a hostile site might have for an address.
     run_items(&host, vec![item("<script>alert(1)</script>", &first(evil)), item("fine", &json!({}))]).await;
     let (url, profile) = (format!("http://{}/", host.listen()), world.path("profile"));
@@ -53,6 +60,12 @@ async fn in_a_browser_the_overview_shows_jobs_counts_errors_and_liveness() {
     assert!(page.contains("Running, process"), "{page}");
     assert!(page.contains("<th scope=\"row\">first</th>"), "{page}");
     assert!(page.contains("asked to: permanent"), "{page}");
+    assert!(
+        page.contains("id=\"budgets\"") && page.contains("<th scope=\"row\">everything that is paid</th>"),
+        "{page}"
+    );
+    assert!(page.contains("everything that is paid for this day is spent (0.00 USD of 0.00 USD)"), "{page}");
+    assert!(page.contains("model bare is left alone for another "), "{page}");
     assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script>alert(1)"), "texts are escaped: {page}");
     stop(host).await;
 }

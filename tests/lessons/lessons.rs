@@ -3,6 +3,7 @@
 mod budgets;
 mod checks;
 mod circuits;
+mod costs;
 mod duplicates;
 mod endpoints;
 mod engine;

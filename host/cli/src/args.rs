@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use tollgate_core::item::ItemStatus;
+use tollgate_core::{calendar::Day, item::ItemStatus};
+use tollgate_store::CostGroup;
 
 /// The hidden command by which the program compiles a component in a child process of its own.
 pub const COMPILE_COMMAND: &str = "compile-component";
@@ -96,6 +97,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: SessionCommand,
     },
+    /// Shows what models, searches and speech have cost: by day, job, stage, model or item, or call by call.
+    Cost(CostArgs),
     /// Writes a job's items with their outputs.
     Export(ExportArgs),
     /// Looks after the store of a stopped host.
@@ -218,6 +221,61 @@ pub(crate) struct ItemAddArgs {
     /// A file of JSON lines; `-` reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "keys", required_unless_present = "keys")]
     pub(crate) from: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CostArgs {
+    /// What it is summed by.
+    #[arg(long, value_enum, default_value_t = SumBy::Day)]
+    pub(crate) by: SumBy,
+    /// Only of this job.
+    #[arg(long)]
+    pub(crate) job: Option<String>,
+    /// Only from this day on, such as 2026-11-28.
+    #[arg(long, value_name = "DAY")]
+    pub(crate) from: Option<Day>,
+    /// Only up to this day, itself included.
+    #[arg(long, value_name = "DAY")]
+    pub(crate) to: Option<Day>,
+    /// The ledger's rows in place of sums: each call, the newest first, those under way included.
+    #[arg(long, conflicts_with = "by")]
+    pub(crate) rows: bool,
+    /// Only rows of this stage of the job.
+    #[arg(long, requires = "rows", requires = "job")]
+    pub(crate) stage: Option<String>,
+    /// Only rows of this item of the job.
+    #[arg(long, value_name = "KEY", requires = "rows", requires = "job")]
+    pub(crate) item: Option<String>,
+    /// At most so many items or rows; the sum is of all.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) limit: usize,
+}
+
+/// What costs are summed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SumBy {
+    /// The date.
+    Day,
+    /// The job.
+    Job,
+    /// The stage of a job.
+    Stage,
+    /// Who is paid.
+    Model,
+    /// The item.
+    Item,
+}
+
+impl From<SumBy> for CostGroup {
+    fn from(by: SumBy) -> Self {
+        match by {
+            SumBy::Day => Self::Day,
+            SumBy::Job => Self::Job,
+            SumBy::Stage => Self::Stage,
+            SumBy::Model => Self::Model,
+            SumBy::Item => Self::Item,
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]

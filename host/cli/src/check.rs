@@ -1,5 +1,7 @@
 //! `tollgate check`: what jobs.toml comes to.
 
+mod money;
+
 use serde_json::json;
 use tollgate_core::spec::{Deployment, Route, SiteSpec};
 
@@ -57,12 +59,17 @@ pub(crate) async fn check(program: &dyn Program, global: &Global) -> Result<(), 
                         stage.name, stage.concurrency, stage.retry.attempts_max
                     ));
                 }
+                let models = money::models(&deployment, spec)?;
+                text.push_str(&money::text(spec, &models));
+                money::warn(&global.file, spec, &models);
                 documents.push(json!({"job": name, "handler": spec.handler, "version": info.version,
-                    "artifact": digest.to_string(), "grants": grants, "stages": stages}));
+                    "artifact": digest.to_string(), "grants": grants, "stages": stages,
+                    "models": money::documents(&models), "budget": money::budget_document(&spec.budget)}));
             }
             Err(error) => faults.push(error.to_string()),
         }
     }
+    text.push_str(&money::everything(&deployment));
     text.push_str(&sites(&deployment));
     for (site, endpoint) in deployment.ways_around_endpoints() {
         let (file, line) = (global.file.display(), site.at.map_or(0, |at| at.line));

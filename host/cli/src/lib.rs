@@ -7,6 +7,7 @@ mod api;
 mod args;
 mod build;
 mod check;
+mod cost;
 mod error;
 mod explain;
 mod export;
@@ -90,6 +91,7 @@ async fn command(program: &dyn Program, args: Args) -> Result<(), CliError> {
             SessionCommand::Test { name } => sessions::test(program, &global, &name).await,
             SessionCommand::Renew { name } => sessions::renew(program, &global, &name).await,
         },
+        Command::Cost(cost) => cost::cost(program, &global, cost).await,
         Command::Export(export) => export::export(program, &global, export).await,
         Command::Store { what: StoreCommand::Verify } => store::verify(program, &global).await,
         Command::Run(_) | Command::CompileComponent { .. } => Ok(()),

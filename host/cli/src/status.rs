@@ -46,13 +46,23 @@ pub(crate) fn text(overview: &Overview) -> String {
         let job = attention.job.as_ref().map_or_else(String::new, |job| format!("{job}: "));
         text.push_str(&format!("! {job}{}\n", attention.message));
     }
-    for sentence in overview.gate.iter().flat_map(|gate| gate.sentences(overview.at, |left| left.to_string())) {
+    for sentence in overview.left_alone(|left| left.to_string()) {
         text.push_str(&format!("! {sentence}\n"));
     }
     for meter in overview.gate.iter().flat_map(|gate| &gate.spending).filter(|meter| meter.is_shown()) {
         let budgets =
             meter.budgets.iter().map(|budget| format!(", {} a {} ({} left)", budget.share, budget.period, budget.left));
         text.push_str(&format!("{}: {} today{}\n", meter.name, meter.today(), budgets.collect::<String>()));
+    }
+    for budget in &overview.budgets {
+        text.push_str(&format!(
+            "{}: {} this {}, {} %; begins anew in {}\n",
+            budget.of,
+            budget.share(),
+            budget.period.as_str(),
+            budget.percent,
+            Short(budget.until.since(overview.at))
+        ));
     }
     let kinds = TaskKind::ALL;
     let header = ["job", "stage"].into_iter().chain(kinds.iter().map(|kind| kind.as_str())).map(ToOwned::to_owned);

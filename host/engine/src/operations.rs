@@ -3,6 +3,7 @@
 //! The API is a thin layer over this. With a dispatcher attached, what changes is told to it; without one the store
 //! alone changes, and the next run finds it there.
 
+mod paid;
 mod sessions;
 
 use std::{
@@ -12,14 +13,16 @@ use std::{
     time::Duration,
 };
 
+pub use paid::{BudgetView, CostReport, CostsAsked, LedgerAsked, ProxyCost};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use tollgate_core::{
     Clock, ItemId, ItemKey, JobId, JobName, Timestamp,
     item::{ItemStatus, NewItem},
     pause::{Pause, PauseReason},
-    spec::{Deployment, diagnostic::did_you_mean},
+    spec::Deployment,
     task::TaskKind,
+    time::Short,
 };
 use tollgate_egress::{Gate, GateStatus};
 use tollgate_store::{
@@ -27,7 +30,7 @@ use tollgate_store::{
 };
 
 use crate::{
-    Configuration, ConfigurationStatus, Dispatcher, EngineError, Heartbeat, Liveness, Progress,
+    Configuration, ConfigurationStatus, Dispatcher, EngineError, Heartbeat, Liveness, ModelCooling, Progress, Services,
     dispatcher::{Event, Notifier},
     recheck::{self, RecheckedPart},
     supervise,
@@ -46,6 +49,8 @@ pub struct Operations {
     clock: Arc<dyn Clock>,
     data: PathBuf,
     gate: Option<Arc<Gate>>,
+    /// The paid services of a running host.
+    services: Option<Arc<Services>>,
     /// The jobs.toml that a running host goes by.
     configuration: Option<Arc<Configuration>>,
     refused: BTreeMap<JobName, String>,
@@ -80,6 +85,21 @@ pub struct Overview {
     /// How jobs.toml stands to what the host goes by; absent while the host is stopped.
     #[serde(default)]
     pub configuration: Option<ConfigurationStatus>,
+    /// Budgets of money, each with what is spent and held of it.
+    #[serde(default)]
+    pub budgets: Vec<BudgetView>,
+    /// Models that are left alone; none while the host is stopped.
+    #[serde(default)]
+    pub models: Vec<ModelCooling>,
+}
+
+impl Overview {
+    /// What of sites, proxies and models stands in the way, a sentence each. `ago` says how a time until then is written.
+    #[must_use]
+    pub fn left_alone(&self, ago: impl Fn(Short) -> String) -> Vec<String> {
+        let gate = self.gate.iter().flat_map(|gate| gate.sentences(self.at, &ago));
+        gate.chain(self.models.iter().map(|model| model.sentence(self.at, &ago))).collect()
+    }
 }
 
 /// What a run came to.
@@ -164,6 +184,7 @@ impl Operations {
             clock,
             data,
             gate: None,
+            services: None,
             configuration: None,
             refused: BTreeMap::new(),
             named: None,
@@ -205,6 +226,13 @@ impl Operations {
         self
     }
 
+    /// Shows which models are left alone.
+    #[must_use]
+    pub fn with_services(mut self, services: Arc<Services>) -> Self {
+        self.services = Some(services);
+        self
+    }
+
     /// Everything at a glance.
     ///
     /// # Errors
@@ -229,11 +257,14 @@ impl Operations {
         let configuration = self.configuration.as_ref().map(|configuration| configuration.status());
         let changed = configuration.iter().flat_map(ConfigurationStatus::attention);
         attention.extend(changed.chain(lacking).map(|message| Attention { job: None, message }));
+        let (budgets, of_budgets) = self.money(&jobs).await?;
+        attention.extend(of_budgets);
+        let models = self.services.as_ref().map(|services| services.cooling()).unwrap_or_default();
         let liveness = Heartbeat::liveness(&self.data, at)?;
         let gate = self.gate.as_ref().map(|gate| gate.status());
         let is_unnamed = |name: &JobName| self.named.as_ref().is_some_and(|named| !named.contains(name));
         let unnamed = jobs.iter().map(|job| job.name.clone()).filter(is_unnamed).collect();
-        Ok(Overview { at, liveness, attention, jobs, errors, unnamed, gate, configuration })
+        Ok(Overview { at, liveness, attention, jobs, errors, unnamed, gate, configuration, budgets, models })
     }
 
     /// One job with its latest errors.
@@ -242,10 +273,13 @@ impl Operations {
     /// No job of that name, or the store can't be read.
     pub async fn job(&self, name: &str) -> Result<JobDetail, EngineError> {
         let id = self.job_id(name).await?;
-        let job = self.store.jobs().await?.into_iter().find(|job| job.id == id);
+        let jobs = self.store.jobs().await?;
+        let (_, of_budgets) = self.money(&jobs).await?;
+        let job = jobs.into_iter().find(|job| job.id == id);
         let job = job.ok_or_else(|| EngineError::UnknownJob(name.to_owned()))?;
         let errors = self.store.recent_errors(id, ERRORS_SHOWN).await?;
-        let attention = self.attention(&job, self.clock.now());
+        let mut attention = self.attention(&job, self.clock.now());
+        attention.extend(of_budgets.into_iter().filter(|one| one.job.as_ref() == Some(&job.name)));
         Ok(JobDetail { job, attention, errors })
     }
 
@@ -340,14 +374,9 @@ impl Operations {
         dry_run: bool,
     ) -> Result<RecheckedPart, EngineError> {
         let job = self.job_id(name).await?;
-        let deployment = match (&self.gate, &self.deployment) {
-            (Some(gate), _) => gate.deployment(),
-            (None, Ok((deployment, _))) => deployment.clone(),
-            (None, Err(error)) => {
-                let message = format!("guards stand in jobs.toml, which can't be read: {error}");
-                return Err(EngineError::Invalid(message));
-            }
-        };
+        let deployment = self.jobs_toml().map_err(|error| {
+            EngineError::Invalid(format!("guards stand in jobs.toml, which can't be read: {error}"))
+        })?;
         let now = self.clock.now();
         let (mut part, rechecked) = recheck::look(&*self.store, &deployment, job, after, now).await?;
         if !dry_run && !rechecked.is_empty() {
@@ -364,15 +393,7 @@ impl Operations {
     /// # Errors
     /// No job of that name, no stage of it, or the store can't be written.
     pub async fn retry_stage(&self, name: &str, stage: &str, keys: Vec<ItemKey>) -> Result<Done, EngineError> {
-        let job = self.job_id(name).await?;
-        let jobs = self.store.jobs().await?;
-        let stages = jobs.into_iter().find(|known| known.id == job).map(|known| known.stages).unwrap_or_default();
-        let found = stages.iter().find(|known| known.name.as_str() == stage).map(|known| known.ix);
-        let ix = found.ok_or_else(|| {
-            let known: Vec<&str> = stages.iter().map(|known| known.name.as_str()).collect();
-            let help = did_you_mean(stage, &known, "its stages are");
-            EngineError::Invalid(format!("{name} has no stage `{stage}`; {help}"))
-        })?;
+        let ix = self.stage_of(name, stage).await?;
         self.retry(name, Selection::Stage(ix, keys)).await
     }
 

@@ -10,18 +10,20 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
+use serde::{Deserialize, Serialize};
 use tollgate_core::{
-    ClaimToken, Clock, Digest, ItemId, JobId, StageIx,
+    ClaimToken, Clock, Digest, ItemId, JobId, StageIx, Timestamp,
     budget::Budget,
     calendar::Zone,
     circuit::{Circuit, Cooling as SiteCooling, CoolingKind},
     ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, Paid, PaidKind, Reservation, Scope},
     outcome::RefusalKind,
     spec::Deployment,
+    time::Short,
 };
 use tollgate_egress::{Gate, ServiceAnswer, ServiceFailure, ServiceKey, ServiceRequest};
 use tollgate_llm::{
-    Account, Cooling, Models, PaceMemory, Prices,
+    Account, Cooling, CoolingModel, Models, PaceMemory, Prices,
     hosting::{Answering, NotReserved, Purse, SendError, Sending, Transport},
 };
 use tollgate_store::{AnswerKey, Reserved, Store, StoreError};
@@ -30,6 +32,28 @@ use crate::{EngineError, plan::JobPlan};
 
 /// How the name of an account's circuit begins in the store, where those of sites are.
 const ACCOUNT: &str = "model ";
+
+/// A model that is left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelCooling {
+    /// Its alias.
+    pub model: String,
+    /// It isn't asked before then.
+    pub until: Timestamp,
+    /// What its provider said.
+    pub reason: String,
+    /// A quota or a spend limit is reached, or the key isn't taken: no wait before that helps.
+    pub is_terminal: bool,
+}
+
+impl ModelCooling {
+    /// A sentence for people. `ago` says how a time until then is written.
+    #[must_use]
+    pub fn sentence(&self, now: Timestamp, ago: impl Fn(Short) -> String) -> String {
+        let left = ago(Short(self.until.since(now)));
+        format!("model {} is left alone for another {left}: {}", self.model, self.reason)
+    }
+}
 
 /// Paid services of a host.
 pub struct Services {
@@ -84,6 +108,18 @@ impl Services {
         }))
     }
 
+    /// Models that are left alone now, by alias.
+    pub(crate) fn cooling(&self) -> Vec<ModelCooling> {
+        let mut all: Vec<ModelCooling> = Vec::new();
+        for CoolingModel { aliases, cooling, .. } in self.models.cooling() {
+            let Cooling { until, reason, is_terminal } = cooling;
+            let of = |model| ModelCooling { model, until, reason: reason.clone(), is_terminal };
+            all.extend(aliases.into_iter().map(of));
+        }
+        all.sort_by(|one, other| one.model.cmp(&other.model));
+        all
+    }
+
     /// The money of one attempt.
     pub(crate) fn purse(self: &Arc<Self>, payer: Payer) -> Arc<dyn Purse> {
         Arc::new(AttemptPurse { services: self.clone(), payer, calls: AtomicU32::new(0), given: Mutex::default() })
@@ -93,6 +129,15 @@ impl Services {
 /// Whether what is kept under that name is an account's, and no site's.
 pub(crate) fn is_account(name: &str) -> bool {
     name.starts_with(ACCOUNT)
+}
+
+/// A scope as people know it. `job`: the name of its job, if it is one's.
+pub(crate) fn scope_name(scope: &Scope, job: &str) -> String {
+    match scope {
+        Scope::Everything => "everything that is paid".to_owned(),
+        Scope::Job(_) => format!("job {job}"),
+        Scope::Paid(kind, alias) => format!("{} {alias}", kind.as_str()),
+    }
 }
 
 /// Who pays.
@@ -177,14 +222,14 @@ impl Purse for AttemptPurse {
             match reserved.map_err(|error| NotReserved::Storage(error.to_string()))? {
                 Reserved::Made { call, warned } => {
                     for warned in warned {
-                        let of = self.whose(&warned.scope);
+                        let of = scope_name(&warned.scope, &self.payer.name);
                         tracing::warn!(budget = of, spent = %warned.reached.share(), "a budget is nearly spent");
                     }
                     self.given().under_way.insert(call, request);
                     Ok(call)
                 }
                 Reserved::Refused(why) => {
-                    let message = why.tell(&self.whose(&why.scope), zone);
+                    let message = why.tell(&scope_name(&why.scope, &self.payer.name), zone);
                     Err(NotReserved::Budget(message, Box::new(why)))
                 }
             }
@@ -211,15 +256,6 @@ impl AttemptPurse {
     // Nothing that could panic half-way happens under the lock.
     fn given(&self) -> MutexGuard<'_, Given> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A scope as people know it.
-    fn whose(&self, scope: &Scope) -> String {
-        match scope {
-            Scope::Everything => "everything that is paid".to_owned(),
-            Scope::Job(_) => format!("job {}", self.payer.name),
-            Scope::Paid(kind, alias) => format!("{} {alias}", kind.as_str()),
-        }
     }
 }
 

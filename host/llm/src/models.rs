@@ -59,6 +59,8 @@ pub struct Models {
 pub struct CoolingModel {
     /// Its account: where it is asked, and as what.
     pub account: Account,
+    /// The aliases that jobs.toml has for it; none, if it was there before the start and isn't any more.
+    pub aliases: Vec<String>,
     /// Until when, and why.
     pub cooling: Cooling,
 }
@@ -67,7 +69,7 @@ impl Model {
     fn new(spec: &ModelSpec, prices: &Prices) -> Self {
         let host = spec.service.url.host_str().unwrap_or_default();
         let known = prices.provider_at(spec.dialect, host);
-        let facts = known.and_then(|provider| prices.model(provider, &spec.name)).copied();
+        let facts = prices.facts(spec).copied();
         let mut wire = facts.map_or_else(
             || WireModel::new(spec.dialect, spec.name.clone()),
             |facts| facts.wire(spec.dialect, &spec.name),
@@ -80,7 +82,7 @@ impl Model {
         let paid = call::paid(PaidKind::Model, &provider, &spec.alias, &spec.name);
         Self {
             payee: Arc::new(Payee::new(paid, &spec.service, spec.tokens)),
-            prices: spec.prices.or(facts.map(|facts| facts.prices)),
+            prices: prices.of(spec),
             image_tokens: facts.map_or(IMAGE_TOKENS, |facts| facts.image_tokens),
             spec: spec.clone(),
             lengths: Mutex::default(),
@@ -153,7 +155,11 @@ impl Models {
     #[must_use]
     pub fn cooling(&self) -> Vec<CoolingModel> {
         let cooling = self.calls.paces.cooling().into_iter();
-        cooling.map(|(account, cooling)| CoolingModel { account, cooling }).collect()
+        let of = |(account, cooling)| {
+            let models = self.models.iter().filter(|(_, model)| model.payee.account == account);
+            CoolingModel { aliases: models.map(|(alias, _)| alias.clone()).collect(), account, cooling }
+        };
+        cooling.map(of).collect()
     }
 
     /// Asks the model of that alias, or those in its place, until one has answered: the next one only where it is certain that

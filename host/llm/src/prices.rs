@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use tollgate_core::{
     model::{Dialect, ModelPrices, TemperatureRule, TokenPrices},
     money::NanoUsd,
+    spec::ModelSpec,
 };
 
 use crate::{estimate::IMAGE_TOKENS, wire::WireModel};
@@ -194,6 +195,19 @@ impl Prices {
             _ => name,
         };
         self.models.get(&(provider.to_owned(), name.to_owned()))
+    }
+
+    /// What is known of a model of jobs.toml, by where it is asked and its name.
+    #[must_use]
+    pub fn facts(&self, spec: &ModelSpec) -> Option<&ModelFacts> {
+        let host = spec.service.url.host_str().unwrap_or_default();
+        self.provider_at(spec.dialect, host).and_then(|provider| self.model(provider, &spec.name))
+    }
+
+    /// What a model of jobs.toml costs: as that says, else as the table does. Absent: it is unpriced, which is not free.
+    #[must_use]
+    pub fn of(&self, spec: &ModelSpec) -> Option<ModelPrices> {
+        spec.prices.or(self.facts(spec).map(|facts| facts.prices))
     }
 
     /// Names of a provider's models, for who wrote one wrong.

@@ -11,15 +11,17 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use tollgate_core::{
-    ItemId, ItemKey,
+    ItemId, ItemKey, JobId,
+    calendar::Day,
     item::{ItemStatus, NewItem},
+    ledger::CallId,
     pause::Pause,
 };
 use tollgate_engine::{
     ConfigurationStatus, EngineError, Operations, RecheckedPart, SessionError, SessionStatus, SessionTest,
-    operations::{Added, Done, JobDetail, Overview},
+    operations::{Added, CostReport, CostsAsked, Done, JobDetail, LedgerAsked, Overview},
 };
-use tollgate_store::{ItemDetail, ItemQuery, ItemView, Page, Selection};
+use tollgate_store::{CostGroup, EntryView, ItemDetail, ItemQuery, ItemView, Page, Selection};
 
 /// Largest body with items to add: some of the largest data that an item may have, however it is escaped.
 pub const ITEMS_BYTES_MAX: usize = 32 << 20;
@@ -58,6 +60,60 @@ pub struct ItemsQuery {
 pub struct ItemKeyQuery {
     /// Its key.
     pub key: ItemKey,
+}
+
+/// Query of what was paid.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostsQuery {
+    /// What it is summed by; by the day where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<CostGroup>,
+    /// Only of this job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// Only from this day on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Day>,
+    /// Only up to this day, itself included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Day>,
+    /// Of items: only after this one, by the number of its job
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_job: Option<u32>,
+    /// and its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_item: Option<u64>,
+    /// Of items: at most so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// Query of the ledger's rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerRowsQuery {
+    /// Only of this job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// Only of this stage of the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// Only of this item of the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<ItemKey>,
+    /// Only from this day on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Day>,
+    /// Only up to this day, itself included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Day>,
+    /// Only older than the row of this number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// At most so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
 }
 
 /// Body of a pause.
@@ -112,6 +168,8 @@ pub struct RecheckBody {
 
 /// A page of items.
 pub type ItemsPage = Page<ItemView, ItemId>;
+/// A page of the ledger.
+pub type LedgerPage = Page<EntryView, CallId>;
 
 type Answer<T> = Result<Json<T>, Failure>;
 type Ops = State<Arc<Operations>>;
@@ -131,6 +189,8 @@ pub fn router(operations: Arc<Operations>) -> Router {
         .route("/sessions", get(sessions))
         .route("/sessions/{name}/test", post(test_session))
         .route("/sessions/{name}/renew", post(renew_session))
+        .route("/cost", get(cost))
+        .route("/ledger", get(ledger))
         .route("/reload", post(reload))
         .route("/stop", post(stop))
         .with_state(operations)
@@ -208,6 +268,26 @@ async fn test_session(State(operations): Ops, Path(name): Path<String>) -> Answe
 
 async fn renew_session(State(operations): Ops, Path(name): Path<String>) -> Answer<SessionStatus> {
     Ok(Json(operations.renew_session(&name).await?))
+}
+
+async fn cost(State(operations): Ops, Query(query): Query<CostsQuery>) -> Answer<CostReport> {
+    let CostsQuery { by, job, from, to, after_job, after_item, limit } = query;
+    let after = match (after_job, after_item) {
+        (Some(job), Some(item)) => Some((JobId(job), ItemId(item))),
+        (None, None) => None,
+        _ => {
+            let message = "`after_job` and `after_item` go together: both are in the `next` of the page before";
+            return Err(Failure(StatusCode::BAD_REQUEST, message.to_owned()));
+        }
+    };
+    let (by, limit) = (by.unwrap_or(CostGroup::Day), limit.unwrap_or(ITEMS_PAGE));
+    Ok(Json(operations.costs(CostsAsked { by, job, from, to, after, limit }).await?))
+}
+
+async fn ledger(State(operations): Ops, Query(query): Query<LedgerRowsQuery>) -> Answer<LedgerPage> {
+    let LedgerRowsQuery { job, stage, key, from, to, after, limit } = query;
+    let (after, limit) = (after.map(CallId), limit.unwrap_or(ITEMS_PAGE));
+    Ok(Json(operations.ledger(LedgerAsked { job, stage, key, from, to, after, limit }).await?))
 }
 
 async fn reload(State(operations): Ops) -> Answer<ConfigurationStatus> {

@@ -114,10 +114,10 @@ fn rest(overview: &Overview) -> Markup {
     }
 }
 
-/// What of the network is left alone, and why.
+/// What of the network is left alone, models included, and why; and what is spent.
 fn gate(overview: &Overview) -> Markup {
     let minutes = |Short(left)| minutes(left);
-    let sentences: Vec<String> = overview.gate.iter().flat_map(|gate| gate.sentences(overview.at, minutes)).collect();
+    let sentences = overview.left_alone(minutes);
     html! {
         @if !sentences.is_empty() {
             section #gate {
@@ -125,7 +125,34 @@ fn gate(overview: &Overview) -> Markup {
                 ul { @for sentence in &sentences { li { (sentence) } } }
             }
         }
+        (budgets(overview))
         (spending(overview))
+    }
+}
+
+/// How budgets of money stand.
+fn budgets(overview: &Overview) -> Markup {
+    html! {
+        @if !overview.budgets.is_empty() {
+            section #budgets {
+                h2 { "Budgets" }
+                div.wide { table {
+                    thead { tr {
+                        th { "of" } th { "a" } th.number { "spent" } th.number { "held" } th.number { "of" }
+                        th.number { "share" } th { "begins anew" }
+                    } }
+                    tbody { @for budget in &overview.budgets { tr {
+                        th scope="row" { (budget.of) }
+                        td { (budget.period.as_str()) }
+                        td.number.bad[budget.is_spent()] { (budget.spent) }
+                        td.number { (budget.held) }
+                        td.number { (budget.limit) }
+                        td.number { (budget.percent) " %" }
+                        td { "in " (minutes(budget.until.since(overview.at))) }
+                    } } }
+                } }
+            }
+        }
     }
 }
 
