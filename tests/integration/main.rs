@@ -19,6 +19,8 @@ mod page;
 mod program;
 mod program_recheck;
 mod program_sessions;
+#[cfg(feature = "real-proxies")]
+mod real_proxies;
 mod routes;
 mod wasi_http;
 mod world;
