@@ -13,7 +13,7 @@ use tollgate_sim::sites::ideas::{self, Exchange, Ideas, Limit, Settings, Wall};
 
 use crate::{
     clock::TestClock,
-    world::{World, detail_of, item, keys, open_items, retrying, state, stop, wait_of},
+    world::{World, detail_of, item, keys, open_items, quiet, retrying, state, stop, wait_of},
 };
 
 /// The job as jobs.toml ships it, but for its pace.
@@ -180,6 +180,8 @@ async fn r01_r02_each_wording_of_the_limit_cools_the_site_down_and_no_idea_is_ma
         let clock = TestClock::new();
         let host = club.start(clock.clone()).await;
         wait(&host, |job| retrying(job) > 0 && done(job) == 30).await;
+        // Others are refused meanwhile: each of them cools the site down from then on.
+        quiet(&host).await;
         let mut waits = 0;
         for key in keys(host.operations(), "ideas").await {
             let idea = detail_of(&host, "ideas", &key).await;

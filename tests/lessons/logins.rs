@@ -11,7 +11,7 @@ use tollgate_sim::sites::ideas::{self, Ideas};
 
 use crate::{
     clock::TestClock,
-    world::{World, detail, first, item, open_items, outcomes, retrying, state, stop, wait},
+    world::{World, detail, first, item, open_items, outcomes, quiet, retrying, state, stop, wait},
 };
 
 const CLUB: &str = r#"
@@ -67,6 +67,8 @@ impl Club {
     /// Turns the clock past a wait, and waits until the item has asked once more and what came of it is settled: a clock
     /// that is turned before that turns no wait.
     async fn once_more(&self, number: u32) {
+        // What is in the store may yet have to be counted.
+        quiet(&self.host).await;
         let (before, mut progress) = (self.asked(number).await, self.host.progress());
         let settled = progress.borrow_and_update().settled;
         self.clock.advance(Duration::from_secs(2));
