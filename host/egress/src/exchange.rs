@@ -112,7 +112,16 @@ pub(crate) async fn run(
     let form = Form { is_whole, login_bytes: if is_whole { limits.login_bytes } else { 0 } };
     let answer = tokio::time::timeout_at(deadline, wire::send(client, request, form, passage)).await;
     let answer = answer.map_err(|_| (ExchangeError::NoAnswer(late("answer")), 0))?;
-    let mut response = answer.map_err(|error| (classify(&error, address, limits.via), 0))?;
+    let mut response = answer.map_err(|error| {
+        let why = classify(&error, address, limits.via);
+        // Where the time was up before, it may be the proxy that was never reached.
+        let is_begun = limits.via != Via::Direct && error.is_connect() && !error.is_timeout();
+        if is_begun && !matches!(why, ExchangeError::Proxy(_)) {
+            // The proxy was asked for a tunnel, and what went through it counts, whatever became of it.
+            passage.connected();
+        }
+        (why, 0)
+    })?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let mut received = 0;
     let is_wanted = receive.begin(status, &headers, limits.body_max).map_err(|error| (error, 0))?;

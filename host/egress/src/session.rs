@@ -39,7 +39,7 @@ pub(crate) use self::{
     doubt::Doubt,
     renewal::{Lease, Stopped},
 };
-use crate::Refused;
+use crate::{Refused, Renewals};
 
 /// How long a chain that gave no session isn't tried again, unless its file or its browser's cookie changes: each try may be an
 /// exchange, and a person has to come.
@@ -69,6 +69,15 @@ impl Sessions {
     pub(crate) fn of_site(&self, site: &SiteSpec) -> Option<&Arc<Session>> {
         self.all.get(site.session.as_ref()?)
     }
+
+    /// How often each chain has run, of those that have.
+    pub(crate) fn renewals(&self) -> Vec<Renewals> {
+        let of = |(name, session): (&String, &Arc<Session>)| {
+            let State { runs, renewed, .. } = *session.state();
+            (runs > 0).then(|| Renewals { session: name.clone(), renewed, failed: runs.saturating_sub(renewed) })
+        };
+        self.all.iter().filter_map(of).collect()
+    }
 }
 
 /// One session.
@@ -97,8 +106,9 @@ struct State {
     renewed_for: BTreeMap<String, (u8, Timestamp)>,
     /// How often it was taken as expired without its site's word, lately, and when last.
     doubts: (u32, Timestamp),
-    /// Runs of the chain that came to an end, and what stood in the way of the last one.
+    /// Runs of the chain that came to an end, how many of them gave a session, and what stood in the way of the last one.
     runs: u64,
+    renewed: u64,
     last_refused: Option<Refused>,
     /// Until then it stands, for those too who come later.
     rests_until: Timestamp,

@@ -16,7 +16,7 @@ use tollgate_core::{
     spec::SiteSpec,
 };
 
-use crate::{Refused, SiteStatus};
+use crate::{Denial, Refused, SiteStatus};
 
 /// Keeps what the gate must know after a restart.
 pub trait SiteMemory: Send + Sync {
@@ -24,9 +24,16 @@ pub trait SiteMemory: Send + Sync {
     /// the gate goes on by what it knows.
     fn keep(&self, site: String, circuit: Circuit, now: Timestamp) -> BoxFuture<'_, ()>;
 
-    /// Keeps what was spent, by what spends it, in place of what was kept of it before. Who can't says so itself.
-    fn keep_spending(&self, rows: Vec<(String, Spending)>) -> BoxFuture<'_, ()>;
+    /// Keeps what was spent, by what spends it, in place of what was kept of it before.
+    ///
+    /// # Errors
+    /// It can't, and has said why itself: the gate comes again with the same rows, or later ones.
+    fn keep_spending(&self, rows: Vec<(String, Spending)>) -> BoxFuture<'_, Result<(), NotKept>>;
 }
+
+/// What was to be kept is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotKept;
 
 /// Keeps nothing: for a gate that lives as long as what it is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +44,8 @@ impl SiteMemory for NoMemory {
         Box::pin(std::future::ready(()))
     }
 
-    fn keep_spending(&self, _rows: Vec<(String, Spending)>) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
+    fn keep_spending(&self, _rows: Vec<(String, Spending)>) -> BoxFuture<'_, Result<(), NotKept>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
@@ -212,7 +219,7 @@ impl Site {
         let began = clock.now();
         self.check(began, by)?;
         let permit = self.slots.clone().acquire_owned().await;
-        let permit = permit.map_err(|_| Refused::denied("the gate is closed"))?;
+        let permit = permit.map_err(|_| Refused::denied(Denial::NoPolicy, "the gate is closed"))?;
         let now = clock.now();
         self.check(now, by)?;
         let mut slot = Slot { site: self.clone(), turn: spec.rate, is_sent: false, trying: None, _permit: permit };

@@ -12,7 +12,7 @@ use tollgate_core::{
 };
 
 use super::verdict::Trouble;
-use crate::{Refused, error::refusal};
+use crate::{Denial, Refused, error::refusal};
 
 /// How long work waits for a program that isn't installed.
 const MISSING_WAIT: Duration = Duration::from_mins(1);
@@ -26,15 +26,17 @@ pub struct ToolRefused {
     pub refusal: Option<Refusal>,
     /// There was no room on the disk for its files: no wait helps, a person does.
     pub disk_full: bool,
+    /// Policy let it not run, and why.
+    pub denial: Option<Denial>,
 }
 
 impl ToolRefused {
     pub(super) fn new(error: ToolError, refusal: Option<Refusal>) -> Self {
-        Self { error, refusal, disk_full: false }
+        Self { error, refusal, disk_full: false, denial: None }
     }
 
     pub(super) fn denied(text: impl Into<String>) -> Self {
-        Self::new(ToolError::Denied(text.into()), None)
+        Self { denial: Some(Denial::Tool), ..Self::new(ToolError::Denied(text.into()), None) }
     }
 
     pub(super) fn failed(text: impl Into<String>) -> Self {
@@ -61,7 +63,8 @@ impl From<Refused> for ToolRefused {
             | HttpError::Storage(_)
             | HttpError::Other(_)) => ToolError::Failed(other.to_string()),
         };
-        Self { error, refusal: refused.refusal.map(|refusal| *refusal), disk_full: refused.disk_full }
+        let refusal = refused.refusal.map(|refusal| *refusal);
+        Self { error, refusal, disk_full: refused.disk_full, denial: refused.denial }
     }
 }
 

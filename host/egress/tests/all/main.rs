@@ -4,6 +4,7 @@
 mod archive;
 mod bombs;
 mod budgets;
+mod denials;
 mod endpoints;
 mod errors;
 mod lies;

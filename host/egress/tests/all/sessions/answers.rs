@@ -36,6 +36,8 @@ async fn r10_an_expired_session_is_renewed_once_however_many_ask() {
         let (all, ()) = tokio::join!(all, release);
         assert!(all.into_iter().all(|is_idea| is_idea), "{wall:?}");
         assert_eq!((world.site.sessions_given(), world.asked("/session")), (2, 2), "{wall:?}");
+        let [renewals] = &world.gate.status().renewals[..] else { panic!("{wall:?}") };
+        assert_eq!((renewals.session.as_str(), renewals.renewed, renewals.failed), ("ideas", 2, 0), "{wall:?}");
         assert_eq!(world.asked("/idea/001"), 1 + 2 * 30, "{wall:?}: each is repeated once");
         assert_eq!(world.asked("/login"), 0);
     }
