@@ -329,9 +329,9 @@ impl Gate {
                     refused = refused.or_sooner(admitted.failed(&reason, clock.now()));
                 }
                 (answer, admitted) => {
-                    let trying = slot.end();
+                    // Its place is another's only then: else one who waits for it would be let in after a refusal.
                     let incoming = self.answered(address, &site, way.via, admitted, answer).await?;
-                    trying.into_iter().for_each(Trying::answered);
+                    slot.end().into_iter().for_each(Trying::answered);
                     told(Hop::Answered(&address.authority));
                     return Ok(incoming);
                 }

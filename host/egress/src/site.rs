@@ -85,7 +85,7 @@ struct SiteState {
     waited_ms: u64,
 }
 
-/// A place at a site: held for the exchange, from the first byte sent to the last received.
+/// A place at a site: held for the exchange, from the first byte sent until what came of it is understood.
 pub(crate) struct Slot {
     site: Arc<Site>,
     /// The rate's turn, as long as nothing has been sent for it.

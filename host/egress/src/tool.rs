@@ -324,10 +324,9 @@ impl Gate {
         told(Hop::Runs);
         let acting = Acting { site: &address.authority, passage: &passage };
         let output = self.run_profiles(run, &handover, Some(acting)).await;
-        let trying = slot.end();
         match output {
             Ok(output) => {
-                trying.into_iter().for_each(Trying::answered);
+                slot.end().into_iter().for_each(Trying::answered);
                 told(Hop::Answered(&address.authority));
                 if let Some(admitted) = &admitted {
                     admitted.up();

@@ -8,6 +8,7 @@ mod denials;
 mod endpoints;
 mod errors;
 mod lies;
+mod places;
 mod redirects;
 mod sessions;
 mod world;
