@@ -91,6 +91,7 @@ impl Store for Faulty {
         pause(job: JobId, pause: Pause) -> ();
         resume(job: JobId) -> Option<Pause>;
         reopen(job: JobId, what: Selection, now: Timestamp) -> Reopened;
+        stage_items(job: JobId, stage: StageIx, query: ItemQuery) -> Page<ItemKey, ItemId>;
         pages(job: JobId, after: Option<ItemId>, limit: usize) -> Page<ItemPages, ItemId>;
         recheck(job: JobId, rechecked: Vec<Rechecked>, now: Timestamp) -> Reopened;
         exclude(job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reopened;
