@@ -141,3 +141,47 @@ async fn s11_a_holder_goes_on_holding_while_a_later_attempt_fails() {
     assert_eq!(flags(&fixture, "b").await, [format!("{POSSIBLE_DUPLICATE}: the same page as a")]);
     fixture.sound().await;
 }
+
+#[tokio::test]
+async fn s11_who_made_the_same_request_is_no_copy_and_is_taken_back_with_the_rest() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a", "b", "c", "d"], 1).await;
+    for key in ["a", "b"] {
+        serve(&fixture, key, ("teaser", "one"), 2).await.unwrap();
+    }
+    serve(&fixture, "c", ("teaser", "c"), 3).await.unwrap();
+    assert_eq!(flags(&fixture, "c").await, [format!("{POSSIBLE_DUPLICATE}: the same page as a")]);
+    fixture.sound().await;
+    let (mut fourth, page) = served(&fixture, "d", ("teaser", "d"), 4).await;
+    let StoreError::Duplicate(found) = fixture.settle(fourth.clone()).await.unwrap_err() else { panic!("it is one") };
+    assert_eq!(found.items, 3, "each request once");
+    let reason = LaterReason { kind: LaterKind::Blocked, message: "guard `duplicate`".into() };
+    (fourth.verdict, fourth.artifacts[0].name) = (later(60, LaterKind::Blocked), "guarded-duplicate".into());
+    let signature = page.copy.unwrap().signature;
+    fourth.take_back = Some(TakeBack { signature, name: "guarded-duplicate".into(), due: Timestamp(60), reason });
+    fixture.settle(fourth).await.unwrap();
+    for key in ["a", "b", "c", "d"] {
+        assert!(matches!(fixture.state(key, "fetch").await, TaskState::RetryLater { .. }), "{key}");
+        assert!(fixture.detail(key).await.item.outputs.is_empty(), "{key}");
+    }
+    fixture.sound().await;
+}
+
+#[tokio::test]
+async fn s11_who_shares_a_request_holds_the_page_once_its_holder_has_another() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a", "b", "c"], 1).await;
+    for key in ["a", "b"] {
+        serve(&fixture, key, ("teaser", "one"), 2).await.unwrap();
+    }
+    fixture.run(EXTRACT, done("text"), 3).await;
+    let again = tollgate_store::Selection::Items(vec![crate::fixture::key("a")]);
+    fixture.store.reopen(fixture.job, again, Timestamp(4)).await.unwrap();
+    serve(&fixture, "a", ("an idea", "one"), 5).await.unwrap();
+    fixture.sound().await;
+    let fixture = fixture.restart().await;
+    serve(&fixture, "c", ("teaser", "c"), 6).await.unwrap();
+    assert_eq!(flags(&fixture, "c").await, [format!("{POSSIBLE_DUPLICATE}: the same page as b")]);
+    assert_eq!(flags(&fixture, "b").await, [format!("{POSSIBLE_DUPLICATE}: the same page as c")]);
+    fixture.sound().await;
+}
