@@ -100,22 +100,26 @@ pub(crate) fn check(batch: &Batch<'_>, spec: &Spec, settlement: &Settlement) -> 
 pub(crate) fn hold(batch: &mut Batch<'_>, spec: &Spec, settlement: &Settlement) -> Result<Option<String>, Fault> {
     let task = settlement.task;
     let key = task_key(task.item, task.stage);
-    let is_done = match &settlement.verdict {
-        Verdict::Done(_) => true,
-        // Its last good output serves no more.
-        Verdict::Nothing(_) | Verdict::Reject(_) | Verdict::Skipped(_) => false,
+    match &settlement.verdict {
+        Verdict::Done(_) => {}
+        // Its last good output serves no more, but what that stood on is still kept.
+        Verdict::Nothing(_) | Verdict::Reject(_) | Verdict::Skipped(_) => {
+            let_go(batch, spec, task)?;
+            keep_beside(&mut batch.tables, settlement)?;
+            return Ok(None);
+        }
         Verdict::Failed(_) | Verdict::Later { .. } => {
             keep_beside(&mut batch.tables, settlement)?;
             return Ok(None);
         }
-    };
+    }
     let lane = lane(spec, task.stage);
     let mut changed = Vec::new();
     for old in read_pages(&batch.tables.pages, task)?.into_iter().filter_map(|page| page.held) {
         changed.extend(leave(&mut batch.tables, lane, task.item, &old)?);
     }
-    let pages = settlement.pages.iter().map(|page| stored(page, is_done)).collect::<Vec<_>>();
-    for copy in settlement.pages.iter().filter_map(|page| page.copy).filter(|_| is_done) {
+    let pages = settlement.pages.iter().map(|page| stored(page, true)).collect::<Vec<_>>();
+    for copy in settlement.pages.iter().filter_map(|page| page.copy) {
         let (signature, asked) = (half(&copy.signature.0), half(&copy.asked.0));
         let mut holders = Holders::read(&batch.tables.holders, lane, &signature)?;
         if holders.all.iter().any(|holder| holder.item == task.item.0) {

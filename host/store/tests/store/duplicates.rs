@@ -2,6 +2,7 @@
 
 use tollgate_core::{
     Digest, Timestamp,
+    outcome::Verdict,
     task::{LaterKind, LaterReason, TaskState},
 };
 use tollgate_store::{KeptPage, POSSIBLE_DUPLICATE, PageCopy, Settled, Settlement, Store, StoreError, TakeBack};
@@ -43,6 +44,11 @@ async fn serve(fixture: &Fixture, key: &str, what: (&str, &str), now: u64) -> Re
     fixture.settle(settlement).await
 }
 
+async fn reopen(fixture: &Fixture, key: &str, now: u64) {
+    let what = tollgate_store::Selection::Items(vec![crate::fixture::key(key)]);
+    fixture.store.reopen(fixture.job, what, Timestamp(now)).await.unwrap();
+}
+
 async fn flags(fixture: &Fixture, key: &str) -> Vec<String> {
     let detail = fixture.detail(key).await;
     detail.quality_flags.get(&name("fetch")).cloned().unwrap_or_default()
@@ -67,11 +73,7 @@ async fn s11_all_who_hold_one_page_are_flagged_until_one_is_left() {
     fixture.sound().await;
     fixture.run(EXTRACT, done("text"), 6).await;
     fixture.run(EXTRACT, done("text"), 6).await;
-    fixture
-        .store
-        .reopen(fixture.job, tollgate_store::Selection::Items(vec![crate::fixture::key("b")]), Timestamp(7))
-        .await
-        .unwrap();
+    reopen(&fixture, "b", 7).await;
     serve(&fixture, "b", ("an idea", "b"), 8).await.unwrap();
     assert!(
         flags(&fixture, "a").await.is_empty(),
@@ -129,11 +131,7 @@ async fn s11_a_holder_goes_on_holding_while_a_later_attempt_fails() {
     fixture.submit(&["a", "b"], 1).await;
     serve(&fixture, "a", ("teaser", "a"), 2).await.unwrap();
     fixture.run(EXTRACT, done("text"), 3).await;
-    fixture
-        .store
-        .reopen(fixture.job, tollgate_store::Selection::Items(vec![crate::fixture::key("a")]), Timestamp(4))
-        .await
-        .unwrap();
+    reopen(&fixture, "a", 4).await;
     let (mut attempt, _) = served(&fixture, "a", ("wall", "a"), 5).await;
     attempt.verdict = failed("no title");
     fixture.settle(attempt).await.unwrap();
@@ -175,8 +173,7 @@ async fn s11_who_shares_a_request_holds_the_page_once_its_holder_has_another() {
         serve(&fixture, key, ("teaser", "one"), 2).await.unwrap();
     }
     fixture.run(EXTRACT, done("text"), 3).await;
-    let again = tollgate_store::Selection::Items(vec![crate::fixture::key("a")]);
-    fixture.store.reopen(fixture.job, again, Timestamp(4)).await.unwrap();
+    reopen(&fixture, "a", 4).await;
     serve(&fixture, "a", ("an idea", "one"), 5).await.unwrap();
     fixture.sound().await;
     let fixture = fixture.restart().await;
@@ -184,4 +181,27 @@ async fn s11_who_shares_a_request_holds_the_page_once_its_holder_has_another() {
     assert_eq!(flags(&fixture, "c").await, [format!("{POSSIBLE_DUPLICATE}: the same page as b")]);
     assert_eq!(flags(&fixture, "b").await, [format!("{POSSIBLE_DUPLICATE}: the same page as c")]);
     fixture.sound().await;
+}
+
+#[tokio::test]
+async fn r02_a_page_of_the_last_good_output_keeps_its_address_over_a_run_that_finds_nothing() {
+    for verdict in [Verdict::Nothing("none".into()), Verdict::Reject("no".into()), failed("no title")] {
+        let fixture = Fixture::new().await;
+        fixture.submit(&["a", "b"], 1).await;
+        serve(&fixture, "a", ("teaser", "a"), 2).await.unwrap();
+        serve(&fixture, "b", ("teaser", "b"), 3).await.unwrap();
+        fixture.run(EXTRACT, done("text"), 4).await;
+        let holds_on = matches!(verdict, Verdict::Failed(_));
+        reopen(&fixture, "a", 5).await;
+        let (mut attempt, _) = served(&fixture, "a", ("empty", "b"), 6).await;
+        (attempt.verdict, attempt.artifacts[0].name) = (verdict, "raw-2".into());
+        fixture.settle(attempt).await.unwrap();
+        let kept = fixture.store.pages(fixture.job, None, 1).await.unwrap().entries.remove(0);
+        let came = kept.pages.iter().map(|page| (page.stored.artifact.name.as_str(), page.came.clone()));
+        let came: Vec<_> = came.map(|(name, came)| (name, came.expect("its address is known").0)).collect();
+        let wanted = [("raw-1", "https://pages.example/a"), ("raw-2", "https://pages.example/b")];
+        assert_eq!(came, wanted.map(|(name, url)| (name, url.to_owned())));
+        assert_eq!(flags(&fixture, "b").await.len(), usize::from(holds_on), "an output that is none holds no page");
+        fixture.sound().await;
+    }
 }
