@@ -9,6 +9,7 @@ use tollgate_core::{
 };
 
 use super::{
+    duplicates::let_go,
     fault::Fault,
     jobs::Spec,
     tables::{Tables, artifact_key, task_key},
@@ -131,6 +132,7 @@ pub(crate) fn queue_again(
         *state = TaskState::Waiting { on: Vec::new() };
     }
     for stage in on_it {
+        let_go(batch, spec, TaskRef { item: task.item, stage: stage.ix })?;
         if before.state(stage.ix).is_some_and(|state| !state.has_ended()) {
             batch.revoke(TaskRef { item: task.item, stage: stage.ix }, spec.id);
         }

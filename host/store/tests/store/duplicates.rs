@@ -1,11 +1,13 @@
 //! Pages that several items hold: flagged, refused past their number, and taken back from all (S11).
 
 use tollgate_core::{
-    Digest, Timestamp,
+    Digest, StageIx, Timestamp,
     outcome::Verdict,
     task::{LaterKind, LaterReason, TaskState},
 };
-use tollgate_store::{KeptPage, POSSIBLE_DUPLICATE, PageCopy, Settled, Settlement, Store, StoreError, TakeBack};
+use tollgate_store::{
+    KeptPage, POSSIBLE_DUPLICATE, PageCopy, Rechecked, Settled, Settlement, Store, StoreError, TakeBack,
+};
 
 use crate::fixture::{EXTRACT, FETCH, Fixture, done, failed, later, name, settlement};
 
@@ -22,8 +24,19 @@ async fn page(fixture: &Fixture, shows: &str, asked: &str) -> (tollgate_store::N
 }
 
 /// An attempt of the item's first stage that was served such a page.
-async fn served(fixture: &Fixture, key: &str, (shows, asked): (&str, &str), now: u64) -> (Settlement, KeptPage) {
-    let claim = fixture.claim(FETCH, 100, now).await;
+async fn served(fixture: &Fixture, key: &str, what: (&str, &str), now: u64) -> (Settlement, KeptPage) {
+    served_in(fixture, FETCH, key, what, now).await
+}
+
+/// The same, of that stage.
+async fn served_in(
+    fixture: &Fixture,
+    stage: StageIx,
+    key: &str,
+    (shows, asked): (&str, &str),
+    now: u64,
+) -> (Settlement, KeptPage) {
+    let claim = fixture.claim(stage, 100, now).await;
     let mut own = None;
     for claim in claim {
         if claim.key.as_str() == key {
@@ -50,8 +63,12 @@ async fn reopen(fixture: &Fixture, key: &str, now: u64) {
 }
 
 async fn flags(fixture: &Fixture, key: &str) -> Vec<String> {
+    flags_of(fixture, key, "fetch").await
+}
+
+async fn flags_of(fixture: &Fixture, key: &str, stage: &str) -> Vec<String> {
     let detail = fixture.detail(key).await;
-    detail.quality_flags.get(&name("fetch")).cloned().unwrap_or_default()
+    detail.quality_flags.get(&name(stage)).cloned().unwrap_or_default()
 }
 
 #[tokio::test]
@@ -204,4 +221,25 @@ async fn r02_a_page_of_the_last_good_output_keeps_its_address_over_a_run_that_fi
         assert_eq!(flags(&fixture, "b").await.len(), usize::from(holds_on), "an output that is none holds no page");
         fixture.sound().await;
     }
+}
+
+#[tokio::test]
+async fn s11_what_stood_on_a_page_that_is_taken_back_holds_its_own_pages_no_more() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a", "b"], 1).await;
+    let (fetched, page) = served(&fixture, "a", ("a wall", "a"), 2).await;
+    let task = fetched.task;
+    fixture.settle(fetched).await.unwrap();
+    serve(&fixture, "b", ("an idea", "b"), 2).await.unwrap();
+    for key in ["a", "b"] {
+        let (made, _) = served_in(&fixture, EXTRACT, key, ("teaser", key), 3).await;
+        fixture.settle(made).await.unwrap();
+    }
+    assert_eq!(flags_of(&fixture, "b", "extract").await, [format!("{POSSIBLE_DUPLICATE}: the same page as a")]);
+    let caught = Rechecked::Caught { task, pages: vec![(page.blob, "guarded-wall".into())] };
+    let queued = fixture.store.recheck(fixture.job, vec![caught], Timestamp(4)).await.unwrap();
+    assert_eq!(queued.tasks, 1);
+    assert!(fixture.detail("a").await.item.outputs.is_empty());
+    assert!(flags_of(&fixture, "b", "extract").await.is_empty(), "nothing of a's stands on that page any more");
+    fixture.sound().await;
 }
