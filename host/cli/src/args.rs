@@ -88,6 +88,9 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Has a running host read jobs.toml again. It does so by itself when the file changes; what waits for the next start is
+    /// named.
+    Reload,
     /// Shows, tests and renews the sessions of sites that want a login.
     Session {
         #[command(subcommand)]

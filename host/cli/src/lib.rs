@@ -18,6 +18,7 @@ mod new_handler;
 mod output;
 mod program;
 mod recheck;
+mod reload;
 mod retry;
 mod run;
 mod sessions;
@@ -82,6 +83,7 @@ async fn command(program: &dyn Program, args: Args) -> Result<(), CliError> {
             ItemCommand::Exclude { job, keys, reason } => items::exclude(program, &global, &job, keys, reason).await,
         },
         Command::Recheck { job, dry_run } => recheck::recheck(program, &global, &job, dry_run).await,
+        Command::Reload => reload::reload(program, &global).await,
         Command::Session { what } => match what {
             SessionCommand::List => sessions::list(program, &global).await,
             SessionCommand::Test { name } => sessions::test(program, &global, &name).await,

@@ -178,8 +178,7 @@ fn is_text(headers: &HeaderMap) -> bool {
 /// an HTTP proxy alone, so an error of connecting is the proxy's.
 fn classify(error: &reqwest::Error, address: &Address, via: Via) -> ExchangeError {
     let said = chain(error);
-    let plain = via == Via::Http && !address.is_secure();
-    if via != Via::Direct && error.is_connect() && (plain || is_of_proxy(&said)) {
+    if is_proxys(error, address, via) {
         return ExchangeError::Proxy(if said.contains(UNAUTHORIZED_WORDS) { UNAUTHORIZED.to_owned() } else { said });
     }
     let why = if said.contains(NO_TUNNEL_WORDS) { NO_TUNNEL } else { &said };
@@ -188,6 +187,12 @@ fn classify(error: &reqwest::Error, address: &Address, via: Via) -> ExchangeErro
         return ExchangeError::Unreached(text);
     }
     if error.is_timeout() { ExchangeError::NoAnswer(text) } else { ExchangeError::Transport(text) }
+}
+
+/// Whether a failed request came no further than to the proxy.
+pub(crate) fn is_proxys(error: &reqwest::Error, address: &Address, via: Via) -> bool {
+    let plain = via == Via::Http && !address.is_secure();
+    via != Via::Direct && error.is_connect() && (plain || is_of_proxy(&chain(error)))
 }
 
 /// What is wrong with a proxy that answers 407, or as tinyproxy does 401.
@@ -245,7 +250,7 @@ pub(crate) async fn proxy_answers(client: &Client, url: &str, time: Duration) ->
 }
 
 /// An error with its causes, without the URL, which may be long.
-fn chain(error: &reqwest::Error) -> String {
+pub(crate) fn chain(error: &reqwest::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut cause = error.source();
     while let Some(error) = cause {

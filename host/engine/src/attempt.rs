@@ -164,6 +164,9 @@ impl Attempt {
                 .then(|| Arc::new(state::JobState::new(self.store.clone(), self.job)) as Arc<dyn StateGate>),
             tools: granted(Capability::Tools)
                 .then(|| Arc::new(tools::AttemptTools::new(self.clone())) as Arc<dyn ToolGate>),
+            models: None,
+            search: None,
+            speech: None,
             log: Arc::new(log),
             late: self.late.clone(),
         }

@@ -16,7 +16,7 @@ use tollgate_core::{
     pause::Pause,
 };
 use tollgate_engine::{
-    EngineError, Operations, RecheckedPart, SessionError, SessionStatus, SessionTest,
+    ConfigurationStatus, EngineError, Operations, RecheckedPart, SessionError, SessionStatus, SessionTest,
     operations::{Added, Done, JobDetail, Overview},
 };
 use tollgate_store::{ItemDetail, ItemQuery, ItemView, Page, Selection};
@@ -151,6 +151,7 @@ pub fn router(operations: Arc<Operations>) -> Router {
         .route("/sessions", get(sessions))
         .route("/sessions/{name}/test", post(test_session))
         .route("/sessions/{name}/renew", post(renew_session))
+        .route("/reload", post(reload))
         .route("/stop", post(stop))
         .with_state(operations)
 }
@@ -238,6 +239,10 @@ async fn test_session(State(operations): Ops, Path(name): Path<String>) -> Answe
 
 async fn renew_session(State(operations): Ops, Path(name): Path<String>) -> Answer<SessionStatus> {
     Ok(Json(operations.renew_session(&name).await?))
+}
+
+async fn reload(State(operations): Ops) -> Answer<ConfigurationStatus> {
+    Ok(Json(operations.reload().await?))
 }
 
 async fn stop(State(operations): Ops) -> Answer<()> {

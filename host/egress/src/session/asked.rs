@@ -176,7 +176,7 @@ impl Gate {
             };
         };
         let caller = by_hand()?;
-        let address = address::decide(&self.deployment, &caller, address::parse(test)?, Named::Host)?;
+        let address = address::decide(&self.deployment(), &caller, address::parse(test)?, Named::Host)?;
         let not_taken = |said| SessionTest { url: shown(test).to_owned(), is_taken: false, said };
         let lease = match self.lease(&caller, &address, &|_| {}).await {
             Ok(lease) => lease,

@@ -145,6 +145,6 @@ impl Gate {
     fn session_of(&self, site: &str) -> Option<&Arc<Session>> {
         let with_port = site.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
         let (host, port) = with_port?;
-        self.sessions.of_site(self.deployment.site(host, port)?)
+        self.sessions.of_site(self.deployment().site(host, port)?)
     }
 }
