@@ -243,3 +243,25 @@ async fn s11_what_stood_on_a_page_that_is_taken_back_holds_its_own_pages_no_more
     assert!(flags_of(&fixture, "b", "extract").await.is_empty(), "nothing of a's stands on that page any more");
     fixture.sound().await;
 }
+
+#[tokio::test]
+async fn r02_what_was_made_of_a_page_goes_with_it_though_its_own_stage_found_nothing_since() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a"], 1).await;
+    let (fetched, page) = served(&fixture, "a", ("a wall", "a"), 2).await;
+    let task = fetched.task;
+    fixture.settle(fetched).await.unwrap();
+    fixture.run(EXTRACT, done("made of a wall"), 3).await;
+    let alone = tollgate_store::Selection::Stage(FETCH, vec![crate::fixture::key("a")]);
+    fixture.store.reopen(fixture.job, alone, Timestamp(4)).await.unwrap();
+    fixture.run(FETCH, Verdict::Nothing("none".into()), 5).await;
+    assert_eq!(fixture.state("a", "extract").await, TaskState::Done);
+    let caught = Rechecked::Caught { task, pages: vec![(page.blob, "guarded-wall".into())] };
+    fixture.store.recheck(fixture.job, vec![caught], Timestamp(6)).await.unwrap();
+    let detail = fixture.detail("a").await;
+    assert!(detail.item.outputs.is_empty(), "{detail:#?}");
+    assert!(matches!(fixture.state("a", "extract").await, TaskState::Unreachable { .. }), "{detail:#?}");
+    let names: Vec<_> = detail.artifacts.iter().map(|kept| kept.artifact.name.as_str()).collect();
+    assert_eq!(names, ["guarded-wall"]);
+    fixture.sound().await;
+}

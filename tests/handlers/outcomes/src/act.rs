@@ -94,7 +94,7 @@ pub(crate) fn act<T: From<Done> + OutputExt>(action: &str, attempt: u32) -> Resu
             end(read.to_string())
         }
         "read-all-guarded" => {
-            let guarded = rest.split(' ').filter(|url| http::get(*url).is_err()).count();
+            let guarded = rest.split(' ').filter(|url| http::get(url).is_err()).count();
             Err(StageError::failed(format!("{guarded} were guarded")))
         }
         "post" => {
