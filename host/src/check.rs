@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tollgate_core::{
     ids::JobName,
-    spec::{self, Deployment},
+    spec::{Deployment, ReadSpec},
 };
 use tollgate_engine::{CheckedJob, PlanError};
 use tollgate_sandbox::{Compiler, HandlerSet, Sandbox, SandboxOptions};
@@ -21,7 +21,8 @@ pub struct CheckReport {
 
 /// A jobs.toml on disk.
 pub(crate) struct SpecFile {
-    pub(crate) deployment: Deployment,
+    pub(crate) read: ReadSpec,
+    pub(crate) text: String,
     /// Its name in messages.
     pub(crate) name: String,
     /// Its folder: relative paths begin there.
@@ -33,20 +34,24 @@ impl SpecFile {
         let text = std::fs::read_to_string(file);
         let text = text.map_err(|error| HostError::Read { file: file.to_owned(), error })?;
         let name = file.display().to_string();
-        let deployment = spec::parse(&text, &name).map_err(HostError::Spec)?;
+        let read = ReadSpec::parse(&text, &name).map_err(HostError::Spec)?;
         let base = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-        Ok(Self { deployment, name, base: base.map_or_else(|| PathBuf::from("."), Path::to_owned) })
+        Ok(Self { read, text, name, base: base.map_or_else(|| PathBuf::from("."), Path::to_owned) })
+    }
+
+    pub(crate) fn deployment(&self) -> &Deployment {
+        self.read.deployment()
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.base.join(&self.deployment.host.data)
+        self.base.join(&self.deployment().host.data)
     }
 
     /// Loads the handlers that the jobs name.
     pub(crate) async fn handlers(&self, cache: PathBuf, compiler: Compiler) -> Result<HandlerSet, HostError> {
         let sandbox = Sandbox::new(SandboxOptions::new(cache, compiler))?;
-        let names: Vec<_> = self.deployment.jobs.iter().map(|job| job.handler.clone()).collect();
-        Ok(HandlerSet::load(&sandbox, &self.base.join(&self.deployment.host.handlers), names).await)
+        let names: Vec<_> = self.deployment().jobs.iter().map(|job| job.handler.clone()).collect();
+        Ok(HandlerSet::load(&sandbox, &self.base.join(&self.deployment().host.handlers), names).await)
     }
 }
 
@@ -59,9 +64,9 @@ pub async fn check(file: &Path, data: Option<&Path>, compiler: Compiler) -> Resu
     let data = data.map_or_else(|| spec.data(), Path::to_owned);
     make_folder(&data)?;
     let handlers = spec.handlers(data.join("compiled"), compiler).await?;
-    let jobs = tollgate_engine::check(&spec.deployment, &spec.name, &handlers, None).into_iter();
+    let jobs = tollgate_engine::check(spec.deployment(), &spec.name, &handlers, None).into_iter();
     let jobs = jobs.map(|(job, checked)| (job.name.clone(), checked)).collect();
-    Ok(CheckReport { deployment: spec.deployment, jobs })
+    Ok(CheckReport { deployment: spec.read.into_deployment(), jobs })
 }
 
 pub(crate) fn make_folder(folder: &Path) -> Result<(), HostError> {

@@ -20,7 +20,7 @@ pub enum HostError {
         error: std::io::Error,
     },
     /// jobs.toml says what can't be.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    #[error("{}", Diagnostic::all(.0))]
     Spec(Vec<Diagnostic>),
     /// The data folder can't be made or written.
     #[error("the data folder {} can't be used: {error}", folder.display())]

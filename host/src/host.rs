@@ -13,8 +13,8 @@ use tokio::{
 use tollgate_core::Clock;
 use tollgate_egress::Gate;
 use tollgate_engine::{
-    ContentCheck, Dispatcher, EngineError, Heartbeat, HeartbeatWriter, Operations, Plan, Progress, RunEnded, RunMode,
-    clock::SystemClock, gate_options,
+    Configuration, ConfigurationStatus, ContentCheck, Dispatcher, EngineError, Heartbeat, HeartbeatWriter, Operations,
+    Plan, Progress, RunEnded, RunMode, clock::SystemClock, gate_options,
 };
 use tollgate_sandbox::Compiler;
 use tollgate_store::{RedbStore, Store, StoreOptions};
@@ -23,6 +23,7 @@ use tollgate_web::{HostFile, Server};
 use crate::{
     HostError,
     check::{SpecFile, make_folder},
+    watching::Watching,
 };
 
 /// How a host is set up.
@@ -41,6 +42,7 @@ pub struct HostBuilder {
 pub struct Host {
     operations: Arc<Operations>,
     progress: watch::Receiver<Progress>,
+    configuration: watch::Receiver<ConfigurationStatus>,
     listen: SocketAddr,
     running: JoinHandle<Result<RunEnded, HostError>>,
 }
@@ -122,23 +124,27 @@ impl HostBuilder {
         };
         HostFile::forget(&data).map_err(|error| HostError::Data { folder: data.clone(), error })?;
         let options = gate_options(&store, &clock, &data, &spec.base).await?;
-        let gate = Gate::new(&spec.deployment, options)?;
+        let gate = Gate::new(spec.deployment(), options)?;
         let handlers = spec.handlers(data.join("compiled"), self.compiler).await?;
         let plan =
-            Plan::make(&spec.deployment, &spec.name, &handlers, self.content_check.as_ref(), &*store, clock.now())
+            Plan::make(spec.deployment(), &spec.name, &handlers, self.content_check.as_ref(), &*store, clock.now())
                 .await?;
-        let grace = spec.deployment.host.grace;
+        let grace = spec.deployment().host.grace;
         let dispatcher = Dispatcher::new(&plan, store.clone(), gate.clone(), clock.clone(), self.mode, grace).await?;
         let operations = Operations::new(store.clone(), clock.clone(), data.clone());
-        let operations = operations.with_deployment(Ok((Arc::new(spec.deployment.clone()), spec.base.clone())));
-        let operations = Arc::new(operations.attached(&dispatcher, &plan, gate.clone()));
-        let listen = self.listen.unwrap_or(spec.deployment.host.listen);
+        let listen = self.listen.unwrap_or(spec.deployment().host.listen);
+        let SpecFile { read, text, base, .. } = spec;
+        let configuration = Arc::new(Configuration::new(self.file.clone(), text, read, gate.clone(), clock.clone()));
+        let watching = Watching::start(&self.file, &base, configuration.clone());
+        let operations = Arc::new(operations.attached(&dispatcher, &plan, gate.clone(), configuration.clone()));
         let server = tollgate_web::serve(operations.clone(), &data, listen).await.map_err(HostError::Listen)?;
         let heartbeat = HeartbeatWriter::start(&data, clock.clone())?;
         let (progress, listen) = (dispatcher.progress(), server.listen);
         tracing::info!(%listen, jobs = plan.jobs.len(), refused = plan.refused.len(), "the host has started");
-        let parts = Parts { operations: operations.clone(), data, clock, store, gate, server, heartbeat, dispatcher };
-        Ok(Host { operations, progress, listen, running: tokio::spawn(parts.run()) })
+        let parts =
+            Parts { operations: operations.clone(), data, clock, store, gate, server, heartbeat, watching, dispatcher };
+        let configuration = configuration.watch();
+        Ok(Host { operations, progress, configuration, listen, running: tokio::spawn(parts.run()) })
     }
 }
 
@@ -160,6 +166,7 @@ struct Parts {
     gate: Arc<Gate>,
     server: Server,
     heartbeat: HeartbeatWriter,
+    watching: Watching,
     dispatcher: Dispatcher,
 }
 
@@ -167,13 +174,15 @@ impl Parts {
     /// Runs until the dispatcher has ended, or something else has that should not have. Then each is ended, whatever
     /// the one before came to; the first cause is the answer.
     async fn run(self) -> Result<RunEnded, HostError> {
-        let Self { operations, data, clock, store, gate, mut server, heartbeat, dispatcher } = self;
+        let Self { operations, data, clock, store, gate, mut server, heartbeat, watching, dispatcher } = self;
         let mut dispatcher = tokio::spawn(dispatcher.run());
         let mut heartbeat = tokio::spawn(heartbeat.run());
+        let mut watching = tokio::spawn(watching.run());
         let first = tokio::select! {
             over = &mut dispatcher => Ok(over),
             error = server.failed() => Err(HostError::Listen(error)),
             Err(error) = &mut heartbeat => Err(HostError::Engine(ended("the heartbeat", error))),
+            Err(error) = &mut watching => Err(HostError::Engine(ended("the watch over jobs.toml", error))),
         };
         let (cause, over) = match first {
             Ok(over) => (None, over),
@@ -184,6 +193,7 @@ impl Parts {
             }
         };
         let over = over.unwrap_or_else(|error| Err(ended("the dispatcher", error)));
+        watching.abort();
         heartbeat.abort();
         if !heartbeat.is_finished() {
             // No beat may come after the mark that it has stopped.
@@ -242,6 +252,12 @@ impl Host {
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
+    }
+
+    /// How jobs.toml stands to what the host goes on by, each time that it is read again.
+    #[must_use]
+    pub fn configuration(&self) -> watch::Receiver<ConfigurationStatus> {
+        self.configuration.clone()
     }
 
     /// Where the API and the overview page listen.

@@ -13,9 +13,12 @@ mod check;
 mod error;
 mod host;
 mod program;
+mod watching;
 
 pub use check::{CheckReport, check};
 pub use error::HostError;
 pub use host::{Host, HostBuilder};
 pub use program::Tollgate;
-pub use tollgate_engine::{CheckAnswer, CheckError, CheckRequest, ContentCheck, Operations, Progress, RunEnded};
+pub use tollgate_engine::{
+    CheckAnswer, CheckError, CheckRequest, ConfigurationStatus, ContentCheck, Operations, Progress, RunEnded,
+};

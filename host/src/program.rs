@@ -67,7 +67,7 @@ impl Program for Tollgate {
     fn open(&self, data: &Path, file: &Path) -> Result<Arc<Operations>, CliError> {
         let store = RedbStore::open(data, StoreOptions::default()).map_err(|error| refuse(error.into()))?;
         HostFile::forget(data)?;
-        let deployment = SpecFile::read(file).map(|spec| (Arc::new(spec.deployment), spec.base));
+        let deployment = SpecFile::read(file).map(|spec| (Arc::new(spec.read.into_deployment()), spec.base));
         let deployment = deployment.map_err(|error| error.to_string());
         let operations = Operations::new(store, Arc::new(SystemClock), data.to_owned());
         Ok(Arc::new(operations.with_deployment(deployment)))
@@ -90,7 +90,7 @@ impl Program for Tollgate {
 
     fn handlers_folder(&self, file: &Path) -> Result<std::path::PathBuf, CliError> {
         let spec = SpecFile::read(file).map_err(refuse)?;
-        Ok(spec.base.join(spec.deployment.host.handlers))
+        Ok(spec.base.join(&spec.deployment().host.handlers))
     }
 
     fn check<'a>(&'a self, file: &'a Path, data: Option<&'a Path>) -> BoxFuture<'a, Result<Checked, CliError>> {

@@ -18,6 +18,7 @@ mod lessons;
 mod page;
 mod program;
 mod program_recheck;
+mod program_retry;
 mod program_sessions;
 #[cfg(feature = "real-proxies")]
 mod real_proxies;

@@ -79,6 +79,9 @@ async fn r02_a_stopped_hosts_pages_are_rechecked_by_the_jobs_toml_of_today() {
     ok(&world, &["run", "--until-idle"]).await;
     assert_eq!(status_of(&world, "wall").await, "done");
     assert_eq!((world.sim.counts().of(SITE, "/wall"), world.sim.counts().of(SITE, "/page")), (2, 1));
+    let nobody = run(&world, &["reload"]).await;
+    let said = String::from_utf8(nobody.stderr).unwrap();
+    assert!(!nobody.status.success() && said.contains("no host runs"), "{said}");
     fs::write(world.path("jobs.toml"), "[job.test]\nknid = 1\n").unwrap();
     let broken = run(&world, &["recheck", "test"]).await;
     let said = String::from_utf8(broken.stderr).unwrap();
@@ -93,6 +96,7 @@ async fn r02_a_running_host_rechecks_its_pages_and_runs_what_it_queues_at_once()
     let mut child = tollgate(&world, &["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     world.sim.wait_for(|counts| counts.of(SITE, "/hangs") == 1).await;
     recheck_finds_the_wall(&world).await;
+    assert!(ok(&world, &["reload"]).await.contains("says what the host goes by"));
     world.sim.wait_for(|counts| counts.of(SITE, "/wall") == 2).await;
     release.release();
     // SIGTERM: what runs finishes.

@@ -13,5 +13,6 @@ mod logins;
 mod network;
 mod pipelines;
 mod policies;
+mod reloading;
 mod sites;
 mod tooled;

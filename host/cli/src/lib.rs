@@ -18,6 +18,8 @@ mod new_handler;
 mod output;
 mod program;
 mod recheck;
+mod reload;
+mod retry;
 mod run;
 mod sessions;
 mod status;
@@ -77,12 +79,11 @@ async fn command(program: &dyn Program, args: Args) -> Result<(), CliError> {
             ItemCommand::List(list) => items::list(program, &global, list).await,
             ItemCommand::Show { job, key } => items::show(program, &global, &job, &key).await,
             ItemCommand::Add(add) => items::add(program, &global, add).await,
-            ItemCommand::Retry { job, keys, failed, stage } => {
-                items::retry(program, &global, &job, keys, failed, stage).await
-            }
+            ItemCommand::Retry(args) => retry::retry(program, &global, args).await,
             ItemCommand::Exclude { job, keys, reason } => items::exclude(program, &global, &job, keys, reason).await,
         },
         Command::Recheck { job, dry_run } => recheck::recheck(program, &global, &job, dry_run).await,
+        Command::Reload => reload::reload(program, &global).await,
         Command::Session { what } => match what {
             SessionCommand::List => sessions::list(program, &global).await,
             SessionCommand::Test { name } => sessions::test(program, &global, &name).await,

@@ -23,6 +23,7 @@ pub mod money;
 pub mod outcome;
 pub mod pause;
 pub mod retry;
+pub mod service;
 pub mod spec;
 pub mod task;
 pub mod time;

@@ -10,6 +10,7 @@ pub mod guard;
 pub mod parse;
 pub mod places;
 mod raw;
+pub mod reload;
 pub mod session;
 pub mod tools;
 mod values;
@@ -35,6 +36,7 @@ pub use endpoint::{ENDPOINT_SCHEME, EndpointSpec};
 pub use guard::{GuardOutcome, GuardRule, GuardSpec};
 pub use parse::parse;
 pub use places::Places;
+pub use reload::{ReadSpec, Reloaded};
 pub use session::SessionSpec;
 pub use tools::ToolSpec;
 

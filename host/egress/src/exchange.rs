@@ -113,14 +113,8 @@ pub(crate) async fn run(
     let answer = tokio::time::timeout_at(deadline, wire::send(client, request, form, passage)).await;
     let answer = answer.map_err(|_| (ExchangeError::NoAnswer(late("answer")), 0))?;
     let mut response = answer.map_err(|error| {
-        let why = classify(&error, address, limits.via);
-        // Where the time was up before, it may be the proxy that was never reached.
-        let is_begun = limits.via != Via::Direct && error.is_connect() && !error.is_timeout();
-        if is_begun && !matches!(why, ExchangeError::Proxy(_)) {
-            // The proxy was asked for a tunnel, and what went through it counts, whatever became of it.
-            passage.connected();
-        }
-        (why, 0)
+        count_handshake(&error, address, limits.via, passage);
+        (classify(&error, address, limits.via), 0)
     })?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let mut received = 0;
@@ -187,8 +181,7 @@ fn is_text(headers: &HeaderMap) -> bool {
 /// an HTTP proxy alone, so an error of connecting is the proxy's.
 fn classify(error: &reqwest::Error, address: &Address, via: Via) -> ExchangeError {
     let said = chain(error);
-    let plain = via == Via::Http && !address.is_secure();
-    if via != Via::Direct && error.is_connect() && (plain || is_of_proxy(&said)) {
+    if is_proxys(error, address, via) {
         return ExchangeError::Proxy(if said.contains(UNAUTHORIZED_WORDS) { UNAUTHORIZED.to_owned() } else { said });
     }
     let why = if said.contains(NO_TUNNEL_WORDS) { NO_TUNNEL } else { &said };
@@ -197,6 +190,21 @@ fn classify(error: &reqwest::Error, address: &Address, via: Via) -> ExchangeErro
         return ExchangeError::Unreached(text);
     }
     if error.is_timeout() { ExchangeError::NoAnswer(text) } else { ExchangeError::Transport(text) }
+}
+
+/// Whether a failed request came no further than to the proxy.
+pub(crate) fn is_proxys(error: &reqwest::Error, address: &Address, via: Via) -> bool {
+    let plain = via == Via::Http && !address.is_secure();
+    via != Via::Direct && error.is_connect() && (plain || is_of_proxy(&chain(error)))
+}
+
+/// Counts a connection that failed behind its proxy, which was asked for a tunnel: what went through it counts, whatever
+/// became of it. Where the time was up before, it may be the proxy that was never reached.
+pub(crate) fn count_handshake(error: &reqwest::Error, address: &Address, via: Via, passage: &Passage) {
+    let is_made = via != Via::Direct && error.is_connect() && !error.is_timeout();
+    if is_made && !is_proxys(error, address, via) {
+        passage.connected();
+    }
 }
 
 /// What is wrong with a proxy that answers 407, or as tinyproxy does 401.
@@ -254,7 +262,7 @@ pub(crate) async fn proxy_answers(client: &Client, url: &str, time: Duration) ->
 }
 
 /// An error with its causes, without the URL, which may be long.
-fn chain(error: &reqwest::Error) -> String {
+pub(crate) fn chain(error: &reqwest::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut cause = error.source();
     while let Some(error) = cause {

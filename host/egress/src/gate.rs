@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use reqwest::{
     Client, Method,
     header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION},
@@ -139,7 +140,8 @@ impl Response {
 
 /// The only way to the network.
 pub struct Gate {
-    pub(crate) deployment: Deployment,
+    /// What policy says, as of its last reading.
+    deployment: ArcSwap<Deployment>,
     pub(crate) options: GateOptions,
     pub(crate) proxies: BTreeMap<String, Proxy>,
     pub(crate) direct: Client,
@@ -180,7 +182,7 @@ impl Gate {
         let meters = Meters::new(deployment, options.clock.clone(), options.memory.clone(), spent);
         let (turns, archives, guarding) = (AtomicUsize::new(0), Archives::default(), Guarding::default());
         let sessions = Sessions::new(deployment, options.sessions.clone());
-        let deployment = deployment.clone();
+        let deployment = ArcSwap::from_pointee(deployment.clone());
         let gate = Self {
             deployment,
             options,
@@ -196,6 +198,18 @@ impl Gate {
             denials: Denials::default(),
         };
         Ok(Arc::new(gate))
+    }
+
+    /// What policy says now. A request that is under way goes on by what it began with, up to its next hop.
+    #[must_use]
+    pub fn deployment(&self) -> Arc<Deployment> {
+        self.deployment.load_full()
+    }
+
+    /// Goes on by another policy: of sites alone, and of those only what `tollgate_core::spec::reload` takes. What was made
+    /// of the first one, such as clients, places and meters, stays.
+    pub fn reload(&self, deployment: Deployment) {
+        self.deployment.store(Arc::new(deployment));
     }
 
     /// Sends a request by the policy of its site, following redirects as far as policy allows each.
@@ -245,7 +259,7 @@ impl Gate {
         receive: &mut dyn Receive,
     ) -> Result<Answer, Stopped> {
         let asked = url.to_string();
-        let mut address = address::decide(&self.deployment, caller, url, Named::Caller)?;
+        let mut address = address::decide(&self.deployment(), caller, url, Named::Caller)?;
         let (mut hops, mut received) = (0, 0);
         loop {
             let lease = self.lease(caller, &address, told).await.map_err(|refused| refused.after(received))?;
@@ -262,7 +276,7 @@ impl Gate {
                 let text = format!("{asked} redirected {HOPS_MAX} times");
                 return Err(Refused::transport(&address.authority, text).after(received).into());
             }
-            let next = address::next(&self.deployment, caller, &address, &location);
+            let next = address::next(&self.deployment(), caller, &address, &location);
             let next = next.map_err(|refused| refused.after(received))?;
             outgoing = follow(outgoing, incoming.status);
             address = next;
@@ -358,7 +372,7 @@ impl Gate {
     /// An address that was asked for, whoever asked.
     pub(crate) fn address_of(&self, url: &str) -> Option<Address> {
         let caller = Caller::of(JobName::new("host").ok()?, Vec::new());
-        address::decide(&self.deployment, &caller, address::parse(url).ok()?, Named::Host).ok()
+        address::decide(&self.deployment(), &caller, address::parse(url).ok()?, Named::Host).ok()
     }
 
     /// Keeps what was spent and isn't kept yet: at the end of a host.

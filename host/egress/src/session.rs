@@ -36,7 +36,7 @@ use self::{
     kept::{Kept, Origin},
 };
 pub(crate) use self::{
-    doubt::Doubt,
+    doubt::{Doubt, Doubter},
     renewal::{Lease, Stopped},
 };
 use crate::{Refused, Renewals};
@@ -102,6 +102,8 @@ struct State {
     failed: Option<Failed>,
     /// It was taken as expired without its site's word (`doubt`), and nothing has ended well since.
     is_doubted: bool,
+    /// The same because of a check, and none has taken a page since that was fetched with another.
+    is_doubted_by_check: bool,
     /// How often it was renewed for an address because of what a stage saw there.
     renewed_for: BTreeMap<String, (u8, Timestamp)>,
     /// How often it was taken as expired without its site's word, lately, and when last.

@@ -24,7 +24,7 @@ use tollgate_core::{
     circuit::CoolingKind,
     outcome::RefusalKind,
     spec::{
-        Route, ToolSpec,
+        Deployment, Route, ToolSpec,
         tools::{OutputKind, ToolOutcome, ToolProfile, is_plain_name},
     },
     task::clean_message,
@@ -134,7 +134,8 @@ impl Gate {
         request: ToolRequest,
         told: Told<'_>,
     ) -> Result<ToolOutput, ToolRefused> {
-        let tool = self.granted_tool(caller, &request.tool)?;
+        let deployment = self.deployment();
+        let tool = Self::granted_tool(&deployment, caller, &request.tool)?;
         let wanted = tool.accept(&request.args).map_err(|arg| not_accepted(tool, arg))?;
         let address = self.acts_for(caller, tool, request.url.as_deref())?;
         check_inputs(&request.files)?;
@@ -159,7 +160,7 @@ impl Gate {
         }
     }
 
-    fn granted_tool(&self, caller: &Caller, name: &str) -> Result<&ToolSpec, ToolRefused> {
+    fn granted_tool<'a>(deployment: &'a Deployment, caller: &Caller, name: &str) -> Result<&'a ToolSpec, ToolRefused> {
         let granted = caller.tools.as_ref();
         if !granted.is_some_and(|names| names.is_empty() || names.iter().any(|granted| granted == name)) {
             return Err(ToolRefused::denied(format!(
@@ -167,7 +168,7 @@ impl Gate {
                 caller.job, caller.job
             )));
         }
-        let tool = self.deployment.tool(name);
+        let tool = deployment.tool(name);
         tool.ok_or_else(|| ToolRefused::denied(format!("no tool is named {name}; add [tool.{name}] to jobs.toml")))
     }
 
@@ -184,7 +185,7 @@ impl Gate {
                         tool.name
                     )));
                 }
-                Ok(Some(address::decide(&self.deployment, caller, url, Named::Caller)?))
+                Ok(Some(address::decide(&self.deployment(), caller, url, Named::Caller)?))
             }
             (Some(_), None) => Err(ToolRefused::denied(format!(
                 "tool {} reaches no network (`network = false`), so it gets no address; fetch it, and pass the file",

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tollgate_core::{ItemId, StageName, handler::Capability, outcome::Refusal};
+use tollgate_core::{Digest, ItemId, StageName, artifact::free_name, handler::Capability, outcome::Refusal};
 use tollgate_egress::{Caller, Gate, Held, Hop};
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, Late, StateGate, ToolGate};
 use tollgate_store::{
@@ -164,6 +164,9 @@ impl Attempt {
                 .then(|| Arc::new(state::JobState::new(self.store.clone(), self.job)) as Arc<dyn StateGate>),
             tools: granted(Capability::Tools)
                 .then(|| Arc::new(tools::AttemptTools::new(self.clone())) as Arc<dyn ToolGate>),
+            models: None,
+            search: None,
+            speech: None,
             log: Arc::new(log),
             late: self.late.clone(),
         }
@@ -289,6 +292,11 @@ impl AttemptLedger {
         if self.pages.len() < ARTIFACTS_PER_ATTEMPT_MAX && !self.pages.contains(&page) {
             self.pages.push(page);
         }
+    }
+
+    /// The name under which a body is kept apart: with a number where another body has it.
+    fn name_apart(&self, name: &str, blob: Digest) -> String {
+        free_name(name, |name| self.artifacts.iter().all(|kept| kept.name != name || kept.blob.digest == blob))
     }
 
     fn keep(&mut self, artifact: NewArtifact) {

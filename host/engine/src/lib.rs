@@ -5,6 +5,7 @@
 
 mod attempt;
 pub mod clock;
+mod configuration;
 mod content_check;
 mod digest;
 mod discovery;
@@ -19,6 +20,7 @@ mod recheck;
 mod sites;
 mod supervise;
 
+pub use configuration::{Configuration, ConfigurationStatus};
 pub use content_check::{CheckAnswer, CheckError, CheckRequest, ContentCheck};
 pub use dispatcher::{Dispatcher, Progress, RunMode};
 pub use error::EngineError;

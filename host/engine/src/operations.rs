@@ -15,7 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use tollgate_core::{
-    Clock, ItemId, ItemKey, JobId, JobName, Timestamp,
+    Clock, ItemId, ItemKey, JobId, JobName, StageIx, Timestamp,
     item::{ItemStatus, NewItem},
     pause::{Pause, PauseReason},
     spec::{Deployment, diagnostic::did_you_mean},
@@ -27,7 +27,7 @@ use tollgate_store::{
 };
 
 use crate::{
-    Dispatcher, EngineError, Heartbeat, Liveness, Progress,
+    Configuration, ConfigurationStatus, Dispatcher, EngineError, Heartbeat, Liveness, Progress,
     dispatcher::{Event, Notifier},
     recheck::{self, RecheckedPart},
     supervise,
@@ -46,12 +46,14 @@ pub struct Operations {
     clock: Arc<dyn Clock>,
     data: PathBuf,
     gate: Option<Arc<Gate>>,
+    /// The jobs.toml that a running host goes by.
+    configuration: Option<Arc<Configuration>>,
     refused: BTreeMap<JobName, String>,
     /// Every job of jobs.toml, while it is known.
     named: Option<BTreeSet<JobName>>,
     empty_rounds_max: BTreeMap<JobName, u32>,
     notifier: Option<Notifier>,
-    /// What jobs.toml says and its folder, or why it can't be read.
+    /// What jobs.toml says and its folder, or why it can't be read, for a stopped host.
     deployment: Result<(Arc<Deployment>, PathBuf), String>,
     /// The gate of a stopped host, once somebody asked for what goes through one.
     own_gate: OnceCell<Arc<Gate>>,
@@ -75,6 +77,9 @@ pub struct Overview {
     pub unnamed: Vec<JobName>,
     /// Sites and proxies; absent while the host is stopped.
     pub gate: Option<GateStatus>,
+    /// How jobs.toml stands to what the host goes by; absent while the host is stopped.
+    #[serde(default)]
+    pub configuration: Option<ConfigurationStatus>,
 }
 
 /// What a run came to.
@@ -159,6 +164,7 @@ impl Operations {
             clock,
             data,
             gate: None,
+            configuration: None,
             refused: BTreeMap::new(),
             named: None,
             empty_rounds_max: BTreeMap::new(),
@@ -168,16 +174,24 @@ impl Operations {
         }
     }
 
-    /// Knows what jobs.toml says, with the folder that it lies in, or why it can't be read: that is told to who needs it.
+    /// Knows what jobs.toml says, with the folder that it lies in, or why it can't be read: that is told to who needs it. For a
+    /// stopped host.
     #[must_use]
     pub fn with_deployment(mut self, deployment: Result<(Arc<Deployment>, PathBuf), String>) -> Self {
         self.deployment = deployment;
         self
     }
 
-    /// Tells `dispatcher` of what changes, and shows what `plan` refuses and how `gate` stands.
+    /// Tells `dispatcher` of what changes, shows what `plan` refuses and how `gate` stands, and has jobs.toml read again.
     #[must_use]
-    pub fn attached(mut self, dispatcher: &Dispatcher, plan: &crate::Plan, gate: Arc<Gate>) -> Self {
+    pub fn attached(
+        mut self,
+        dispatcher: &Dispatcher,
+        plan: &crate::Plan,
+        gate: Arc<Gate>,
+        configuration: Arc<Configuration>,
+    ) -> Self {
+        self.configuration = Some(configuration);
         self.notifier = Some(dispatcher.notifier());
         self.refused = plan.refused.iter().map(|(name, error)| (name.clone(), error.to_string())).collect();
         let names = plan.jobs.iter().map(|job| &job.spec.name).chain(plan.refused.keys());
@@ -212,12 +226,14 @@ impl Operations {
                 .map(|(name, error)| Attention { job: Some(name.clone()), message: format!("can't run: {error}") }),
         );
         let lacking = self.gate.iter().flat_map(|gate| gate.sessions_lacking());
-        attention.extend(lacking.map(|message| Attention { job: None, message }));
+        let configuration = self.configuration.as_ref().map(|configuration| configuration.status());
+        let changed = configuration.iter().flat_map(ConfigurationStatus::attention);
+        attention.extend(changed.chain(lacking).map(|message| Attention { job: None, message }));
         let liveness = Heartbeat::liveness(&self.data, at)?;
         let gate = self.gate.as_ref().map(|gate| gate.status());
         let is_unnamed = |name: &JobName| self.named.as_ref().is_some_and(|named| !named.contains(name));
         let unnamed = jobs.iter().map(|job| job.name.clone()).filter(is_unnamed).collect();
-        Ok(Overview { at, liveness, attention, jobs, errors, unnamed, gate })
+        Ok(Overview { at, liveness, attention, jobs, errors, unnamed, gate, configuration })
     }
 
     /// One job with its latest errors.
@@ -324,11 +340,16 @@ impl Operations {
         dry_run: bool,
     ) -> Result<RecheckedPart, EngineError> {
         let job = self.job_id(name).await?;
-        let (deployment, _) = self.deployment.as_ref().map_err(|error| {
-            EngineError::Invalid(format!("guards stand in jobs.toml, which can't be read: {error}"))
-        })?;
+        let deployment = match (&self.gate, &self.deployment) {
+            (Some(gate), _) => gate.deployment(),
+            (None, Ok((deployment, _))) => deployment.clone(),
+            (None, Err(error)) => {
+                let message = format!("guards stand in jobs.toml, which can't be read: {error}");
+                return Err(EngineError::Invalid(message));
+            }
+        };
         let now = self.clock.now();
-        let (mut part, rechecked) = recheck::look(&*self.store, deployment, job, after, now).await?;
+        let (mut part, rechecked) = recheck::look(&*self.store, &deployment, job, after, now).await?;
         if !dry_run && !rechecked.is_empty() {
             let store = self.store.clone();
             let changing = async move { store.recheck(job, rechecked, now).await };
@@ -343,6 +364,26 @@ impl Operations {
     /// # Errors
     /// No job of that name, no stage of it, or the store can't be written.
     pub async fn retry_stage(&self, name: &str, stage: &str, keys: Vec<ItemKey>) -> Result<Done, EngineError> {
+        let (_, ix) = self.stage_ix(name, stage).await?;
+        self.retry(name, Selection::Stage(ix, keys)).await
+    }
+
+    /// Items of which [`Operations::retry_stage`] would open that stage now, a page of those that `query` means. Whoever
+    /// acts on them names them, so that what is done is what was shown (trap 31).
+    ///
+    /// # Errors
+    /// No job of that name, no stage of it, or the store can't be read.
+    pub async fn stage_items(
+        &self,
+        name: &str,
+        stage: &str,
+        query: ItemQuery,
+    ) -> Result<Page<ItemKey, ItemId>, EngineError> {
+        let (job, ix) = self.stage_ix(name, stage).await?;
+        Ok(self.store.stage_items(job, ix, query).await?)
+    }
+
+    async fn stage_ix(&self, name: &str, stage: &str) -> Result<(JobId, StageIx), EngineError> {
         let job = self.job_id(name).await?;
         let jobs = self.store.jobs().await?;
         let stages = jobs.into_iter().find(|known| known.id == job).map(|known| known.stages).unwrap_or_default();
@@ -352,7 +393,7 @@ impl Operations {
             let help = did_you_mean(stage, &known, "its stages are");
             EngineError::Invalid(format!("{name} has no stage `{stage}`; {help}"))
         })?;
-        self.retry(name, Selection::Stage(ix, keys)).await
+        Ok((job, ix))
     }
 
     /// Leaves items out.
@@ -366,6 +407,17 @@ impl Operations {
             .change(job, async move { store.exclude(job, keys, reason, now).await }, move |_| Event::Changed { job })
             .await?;
         Ok(excluded.into())
+    }
+
+    /// Has a running host read jobs.toml again, as it does by itself where it is seen to change.
+    ///
+    /// # Errors
+    /// No host runs: the next start reads it.
+    pub async fn reload(&self) -> Result<ConfigurationStatus, EngineError> {
+        let stopped = || EngineError::Invalid("no host runs, and the next start reads jobs.toml anew".to_owned());
+        let configuration = self.configuration.clone().ok_or_else(stopped)?;
+        let reloading = tokio::task::spawn_blocking(move || configuration.reload()).await;
+        reloading.map_err(|error| EngineError::Task { task: "reading jobs.toml", message: error.to_string() })
     }
 
     /// Asks the dispatcher to stop: tasks that run may finish within the grace time.

@@ -1,5 +1,7 @@
 //! What the sandbox needs from the gates: one trait a capability. An absent gate is a capability not granted.
 
+mod services;
+
 use std::{
     sync::{
         Arc,
@@ -15,6 +17,8 @@ use tollgate_core::{
     tool::ToolError,
 };
 
+pub use services::{ModelGate, SearchGate, SpeechGate};
+
 /// The gates of one task. Log is always there.
 #[derive(Clone)]
 pub struct Gates {
@@ -26,6 +30,12 @@ pub struct Gates {
     pub state: Option<Arc<dyn StateGate>>,
     /// Programs of jobs.toml; absent: not granted.
     pub tools: Option<Arc<dyn ToolGate>>,
+    /// Language models; absent: not granted.
+    pub models: Option<Arc<dyn ModelGate>>,
+    /// Web search; absent: not granted.
+    pub search: Option<Arc<dyn SearchGate>>,
+    /// Speech to text; absent: not granted.
+    pub speech: Option<Arc<dyn SpeechGate>>,
     /// Where events go.
     pub log: Arc<dyn LogGate>,
     /// Whether the call ended for want of time.
@@ -36,6 +46,24 @@ pub struct Gates {
 /// then is what it waited for. What is dropped before is what the guest let go of. Clones are one and the same.
 #[derive(Debug, Clone, Default)]
 pub struct Late(Arc<AtomicBool>);
+
+impl Gates {
+    /// A log, and nothing granted.
+    #[must_use]
+    pub fn none(log: Arc<dyn LogGate>) -> Self {
+        Self {
+            http: None,
+            artifacts: None,
+            state: None,
+            tools: None,
+            models: None,
+            search: None,
+            speech: None,
+            log,
+            late: Late::default(),
+        }
+    }
+}
 
 impl Late {
     /// Whether it has.

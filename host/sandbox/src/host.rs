@@ -3,6 +3,7 @@
 mod artifacts;
 mod http;
 mod log;
+mod services;
 mod state;
 mod tools;
 mod wasi_http;
@@ -38,6 +39,9 @@ fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     interface::artifacts::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     interface::state::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     interface::tools::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    interface::llm::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    interface::search::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    interface::speech::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     interface::log::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     Ok(())
 }

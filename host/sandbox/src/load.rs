@@ -16,7 +16,7 @@ use crate::{
     bindings::v0_1::{HandlerPre, exports::tollgate::handler::stages},
     call::CallLimits,
     formats::validator,
-    gates::{Gates, Late, LogEvent, LogGate},
+    gates::{Gates, LogEvent, LogGate},
     handler::Parts,
     inspect::{Section, inspect},
 };
@@ -52,8 +52,8 @@ impl Sandbox {
         let parts = Parts { pre, engine: self.engine.clone(), running: self.running.clone() };
         let limits = CallLimits { wall_time: Duration::from_secs(30), ..CallLimits::default() };
         let log = Arc::new(DescribeLog(name.clone()));
-        let gates = Gates { http: None, artifacts: None, state: None, tools: None, log, late: Late::default() };
-        let described = parts.describe(gates, &limits).await.map_err(|error| LoadError::Describe(error.to_string()))?;
+        let described =
+            parts.describe(Gates::none(log), &limits).await.map_err(|error| LoadError::Describe(error.to_string()))?;
         let info = check(described, inspected.section.as_ref())?;
         Ok(Arc::new(Handler::new(name.clone(), info, digests, inspected.imports, parts)))
     }

@@ -16,7 +16,7 @@ use tollgate_core::{
     pause::Pause,
 };
 use tollgate_engine::{
-    EngineError, Operations, RecheckedPart, SessionError, SessionStatus, SessionTest,
+    ConfigurationStatus, EngineError, Operations, RecheckedPart, SessionError, SessionStatus, SessionTest,
     operations::{Added, Done, JobDetail, Overview},
 };
 use tollgate_store::{ItemDetail, ItemQuery, ItemView, Page, Selection};
@@ -88,6 +88,23 @@ pub enum RetryBody {
     },
 }
 
+/// Query of what a retry of one stage would open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryQuery {
+    /// Which stage.
+    pub stage: String,
+    /// Only of items of this status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<ItemStatus>,
+    /// Only of items after this number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// At most so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
 /// Body of an exclusion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,6 +127,9 @@ pub struct RecheckBody {
     pub dry_run: bool,
 }
 
+/// A page of what a retry would open.
+pub type KeysPage = Page<ItemKey, ItemId>;
+
 /// A page of items.
 pub type ItemsPage = Page<ItemView, ItemId>;
 
@@ -125,12 +145,13 @@ pub fn router(operations: Arc<Operations>) -> Router {
         .route("/jobs/{job}/resume", post(resume))
         .route("/jobs/{job}/items", get(items).post(add).layer(DefaultBodyLimit::max(ITEMS_BYTES_MAX)))
         .route("/jobs/{job}/item", get(item))
-        .route("/jobs/{job}/retry", post(retry))
+        .route("/jobs/{job}/retry", get(retry_shown).post(retry))
         .route("/jobs/{job}/exclude", post(exclude))
         .route("/jobs/{job}/recheck", post(recheck))
         .route("/sessions", get(sessions))
         .route("/sessions/{name}/test", post(test_session))
         .route("/sessions/{name}/renew", post(renew_session))
+        .route("/reload", post(reload))
         .route("/stop", post(stop))
         .with_state(operations)
 }
@@ -185,6 +206,17 @@ async fn retry(State(operations): Ops, Path(job): Path<String>, Json(body): Json
     Ok(Json(operations.retry(&job, what).await?))
 }
 
+/// What a retry of a stage would open: its answer is the body of the retry, so that it acts on what was shown.
+async fn retry_shown(
+    State(operations): Ops,
+    Path(job): Path<String>,
+    Query(query): Query<RetryQuery>,
+) -> Answer<KeysPage> {
+    let RetryQuery { stage, status, after, limit } = query;
+    let query = ItemQuery { status, after: after.map(ItemId), limit: limit.unwrap_or(ITEMS_PAGE), outputs: false };
+    Ok(Json(operations.stage_items(&job, &stage, query).await?))
+}
+
 async fn exclude(State(operations): Ops, Path(job): Path<String>, Json(body): Json<ExcludeBody>) -> Answer<Done> {
     Ok(Json(operations.exclude(&job, body.keys, &body.reason).await?))
 }
@@ -207,6 +239,10 @@ async fn test_session(State(operations): Ops, Path(name): Path<String>) -> Answe
 
 async fn renew_session(State(operations): Ops, Path(name): Path<String>) -> Answer<SessionStatus> {
     Ok(Json(operations.renew_session(&name).await?))
+}
+
+async fn reload(State(operations): Ops) -> Answer<ConfigurationStatus> {
+    Ok(Json(operations.reload().await?))
 }
 
 async fn stop(State(operations): Ops) -> Answer<()> {

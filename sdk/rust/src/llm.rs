@@ -82,8 +82,8 @@ pub struct Usage {
     pub cache_write_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
-    /// Billionths of a US dollar.
-    pub cost_nano_usd: u64,
+    /// Billionths of a US dollar; absent: nobody has said what the model costs. That isn't 0.
+    pub cost_nano_usd: Option<u64>,
 }
 
 /// A whole answer.

@@ -36,8 +36,8 @@ pub struct Transcript {
     pub seconds: f64,
     /// The model that heard it.
     pub model: String,
-    /// Billionths of a US dollar.
-    pub cost_nano_usd: u64,
+    /// Billionths of a US dollar; absent: nobody has said what the model costs.
+    pub cost_nano_usd: Option<u64>,
 }
 
 /// Begins the transcription of an artifact.

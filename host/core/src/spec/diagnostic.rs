@@ -49,6 +49,14 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+impl Diagnostic {
+    /// All of them, one below the other.
+    #[must_use]
+    pub fn all(diagnostics: &[Self]) -> String {
+        diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+}
+
 /// Names that are less alike than this aren't offered: a slip of the finger, not another word.
 const LIKENESS_MIN: f64 = 0.75;
 

@@ -206,7 +206,7 @@ impl Gate {
         let mut given = Jar::default();
         let mut url = address::parse(&exchange.url)?;
         for _ in 0..EXCHANGE_HOPS_MAX {
-            let address = address::decide(&self.deployment, caller, url.clone(), Named::Host)?;
+            let address = address::decide(&self.deployment(), caller, url.clone(), Named::Host)?;
             if address.site.session.as_ref() != Some(&session.spec.name) {
                 return Err(failed(&format!("leads to {}, which isn't a site of the session", address.authority)));
             }

@@ -12,7 +12,7 @@ use tollgate_core::{ItemKey, JobName, JsonObject, StageName, ids::HandlerName};
 use tollgate_sandbox::{
     Compiler, Handler, LoadError, Sandbox, SandboxOptions,
     call::StageCall,
-    gates::{Gates, Late, LogEvent, LogGate},
+    gates::{Gates, LogEvent, LogGate},
 };
 use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
@@ -229,8 +229,7 @@ impl LogGate for Log {
 
 /// Gates with a log alone.
 pub(crate) fn no_gates() -> Gates {
-    let (log, late) = (Arc::new(Log::default()), Late::default());
-    Gates { http: None, artifacts: None, state: None, tools: None, log, late }
+    Gates::none(Arc::new(Log::default()))
 }
 
 /// A task of stage `only`.

@@ -271,3 +271,16 @@ async fn r10_an_exchange_leads_to_no_other_site() {
     assert!(refused.error.to_string().contains("leads to other.example:80, which isn't a site"), "{}", refused.error);
     assert!(other.seen("/in").is_empty());
 }
+
+#[tokio::test]
+async fn r10_what_a_site_sets_when_a_session_is_tested_is_the_session_from_then_on() {
+    let session = FIREFOX.replace("/account", "/idea/001");
+    let world = World::new(Ideas::seeded(23), Vec::new(), &session, "").await;
+    let remember = world.site.remember();
+    drop(firefox(&world.folder.path().join("profile"), &[(REMEMBER_COOKIE, &remember, HOST)]));
+    world.site.set(Settings { rotates: true, ..Settings::default() });
+    let tested = world.gate.test_session("ideas").await.unwrap();
+    assert!(tested.is_taken, "{tested:?}");
+    assert!(world.gives_idea().await);
+    assert_eq!(world.asked("/session"), 1, "the session that the test left is taken");
+}

@@ -1,0 +1,218 @@
+//! Requests of the host's own to paid services: by the route and the budgets of their site, never followed elsewhere, and not
+//! judged. What a status means, and what it costs, is for who pays to know; so is whether anything was sent.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{
+    Client, Method, Response,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+};
+use tokio::time::{Instant, timeout_at};
+use tollgate_core::{JobName, spec::Secret};
+
+use crate::{
+    Caller, Denial, Gate, Refused,
+    address::{self, Address, Named},
+    exchange::{self, Via},
+    headers,
+    meter::Passage,
+    proxy::{Proxy, UNSET_WAIT},
+    secret,
+    wire::{self, Form},
+};
+
+/// A request to a paid service. It is a POST, unless it has no body.
+#[derive(Debug, Clone)]
+pub struct ServiceRequest {
+    /// Its address. The site's policy says how it is reached.
+    pub url: String,
+    /// Headers beside the site's own.
+    pub headers: Vec<(String, String)>,
+    /// What bears the key; absent: the service wants none.
+    pub key: Option<ServiceKey>,
+    /// The body with its media type.
+    pub body: Option<(Bytes, String)>,
+    /// From its start to the end of the answer.
+    pub time: Duration,
+    /// Most bytes of the answer's body.
+    pub body_max: u64,
+}
+
+/// The key of a paid service: read where it lives when it is used, shown nowhere.
+#[derive(Debug, Clone)]
+pub struct ServiceKey {
+    /// The header's name.
+    pub header: String,
+    /// What stands before the key: `Bearer `.
+    pub before: &'static str,
+    /// Where it is.
+    pub secret: Secret,
+}
+
+/// An answer whose body is on its way.
+pub struct ServiceAnswer {
+    /// Its status.
+    pub status: u16,
+    /// Its headers; names in lower case.
+    pub headers: Vec<(String, String)>,
+    response: Response,
+    passage: Passage,
+    host: String,
+    deadline: Instant,
+    time: Duration,
+    left: u64,
+}
+
+/// Why there is no whole answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceFailure {
+    /// Nothing was sent: policy, a proxy or a budget of bytes stands in the way, the key isn't there, or no connection was
+    /// made.
+    #[error("{}", .0.error)]
+    NotSent(Box<Refused>),
+    /// It was sent, and what came of it is lost. It may be billed.
+    #[error("{0}")]
+    Lost(String),
+    /// It was sent, and not answered in time. It may be billed.
+    #[error("{0}")]
+    Late(String),
+}
+
+impl From<Refused> for ServiceFailure {
+    fn from(refused: Refused) -> Self {
+        Self::NotSent(Box::new(refused))
+    }
+}
+
+impl Gate {
+    /// Sends a request to a paid service, and answers once status and headers are there.
+    ///
+    /// # Errors
+    /// Nothing was sent, or no answer came; a status of whatever kind is none.
+    pub async fn ask_service(&self, request: ServiceRequest) -> Result<ServiceAnswer, ServiceFailure> {
+        let host = JobName::new("host").map_err(|error| Refused::invalid(error.to_string()))?;
+        let caller = Caller::of(host, Vec::new());
+        let url = address::parse(&request.url)?;
+        let address = address::decide(&self.deployment(), &caller, url, Named::Host)?;
+        let head = self.head(&request, &address)?;
+        let deadline = Instant::now() + request.time;
+        let now = || self.options.clock.now();
+        let mut refused = Refused::denied(Denial::NoPolicy, format!("site {} names no proxy", address.site.pattern));
+        for way in self.ways(&address)? {
+            let admitted = match way.proxy.map(|proxy| proxy.admit(now())).transpose() {
+                Ok(admitted) => admitted,
+                Err(down) => {
+                    refused = refused.or_sooner(down);
+                    continue;
+                }
+            };
+            let kind = (address.is_secure(), way.via == Via::Socks);
+            let proxy = way.proxy.map(Proxy::name);
+            let passage = match self.meters.admit(&address.site.pattern.to_string(), proxy, kind) {
+                Ok(passage) => passage,
+                Err(spent) => {
+                    refused = refused.or_sooner(spent);
+                    continue;
+                }
+            };
+            let form = form(&address, way.via, way.login_bytes);
+            let wire_request = build(&way.client, &address, head.clone(), request.body.as_ref())?;
+            let sent = timeout_at(deadline, wire::send(&way.client, wire_request, form, &passage)).await;
+            let (host, time) = (address.host().to_owned(), request.time);
+            let Ok(sent) = sent else {
+                return Err(ServiceFailure::Late(format!("{host} didn't answer within {time:?}")));
+            };
+            match (sent, admitted) {
+                (Ok(response), admitted) => {
+                    admitted.iter().for_each(|admitted| admitted.up());
+                    let (status, headers) = (response.status().as_u16(), headers::for_guest(response.headers()));
+                    let left = request.body_max;
+                    return Ok(ServiceAnswer { status, headers, response, passage, host, deadline, time, left });
+                }
+                (Err(error), Some(admitted)) if exchange::is_proxys(&error, &address, way.via) => {
+                    refused = refused.or_sooner(admitted.failed(&exchange::chain(&error), now()));
+                }
+                (Err(error), _) if error.is_connect() => {
+                    exchange::count_handshake(&error, &address, way.via, &passage);
+                    let text = format!("{host} can't be reached: {}", exchange::chain(&error));
+                    return Err(Refused::transport(&address.authority, text).into());
+                }
+                (Err(error), _) => {
+                    return Err(ServiceFailure::Lost(format!("{host}: {}", exchange::chain(&error))));
+                }
+            }
+        }
+        Err(refused.into())
+    }
+
+    /// The headers of a request, the site's own and the key among them.
+    fn head(&self, request: &ServiceRequest, address: &Address) -> Result<HeaderMap, Refused> {
+        let mut head = HeaderMap::new();
+        let invalid = |name: &str| Refused::invalid(format!("the header {name} can't be sent"));
+        for (name, value) in &request.headers {
+            let value = HeaderValue::try_from(value).map_err(|_| invalid(name))?;
+            head.insert(HeaderName::try_from(name).map_err(|_| invalid(name))?, value);
+        }
+        if let Some((_, media_type)) = &request.body {
+            head.insert(CONTENT_TYPE, HeaderValue::try_from(media_type).map_err(|_| invalid("content-type"))?);
+        }
+        headers::of_site(&mut head, &address.site, &self.options.base)?;
+        if let Some(ServiceKey { header, before, secret }) = &request.key {
+            let unset = |why: String| {
+                let text = format!("the key for {} isn't there, so nothing is sent: {why}", address.host());
+                Refused::down(&address.authority, text, UNSET_WAIT)
+            };
+            let key = secret::read(secret, &self.options.base).map_err(unset)?;
+            let key = key.ok_or_else(|| unset(secret::how_to_set(secret)))?;
+            let value = HeaderValue::try_from(format!("{before}{key}"));
+            let mut value = value.map_err(|_| unset("it is no line of text".to_owned()))?;
+            value.set_sensitive(true);
+            head.insert(HeaderName::try_from(header).map_err(|_| invalid(header))?, value);
+        }
+        Ok(head)
+    }
+}
+
+fn form(address: &Address, via: Via, login_bytes: u64) -> Form {
+    let is_whole = via == Via::Http && !address.is_secure();
+    Form { is_whole, login_bytes: if is_whole { login_bytes } else { 0 } }
+}
+
+fn build(
+    client: &Client,
+    address: &Address,
+    head: HeaderMap,
+    body: Option<&(Bytes, String)>,
+) -> Result<reqwest::Request, Refused> {
+    let method = if body.is_some() { Method::POST } else { Method::GET };
+    let mut builder = client.request(method, address.target().clone()).headers(head);
+    if let Some((body, _)) = body {
+        builder = builder.body(body.clone());
+    }
+    builder.build().map_err(|error| Refused::invalid(format!("{}: {}", address.host(), exchange::chain(&error))))
+}
+
+impl ServiceAnswer {
+    /// The next bytes of the body; absent: it is whole.
+    ///
+    /// # Errors
+    /// It broke off, took too long, or is more than was allowed.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, ServiceFailure> {
+        if let Some(over) = self.passage.over() {
+            return Err(ServiceFailure::Lost(format!("{}: {}", self.host, over.error)));
+        }
+        match timeout_at(self.deadline, self.response.chunk()).await {
+            Err(_) => Err(ServiceFailure::Late(format!("{} wasn't done within {:?}", self.host, self.time))),
+            Ok(Err(error)) => {
+                Err(ServiceFailure::Lost(format!("{}: the answer broke off: {}", self.host, exchange::chain(&error))))
+            }
+            Ok(Ok(None)) => Ok(None),
+            Ok(Ok(Some(bytes))) => {
+                let left = self.left.checked_sub(bytes.len() as u64);
+                self.left = left.ok_or_else(|| ServiceFailure::Lost(format!("{} answers without end", self.host)))?;
+                Ok(Some(bytes))
+            }
+        }
+    }
+}
