@@ -66,7 +66,12 @@ async fn crawls(kind: RealKind, scheme: &str) {
     let (operations, mut progress) = (host.operations().clone(), host.progress());
 
     let cut = u64::try_from(CUT.len()).unwrap();
-    world.sim.wait_for(|counts| counts.in_flight(SITE) == cut).await;
+    world
+        .sim
+        .wait_for(|counts| {
+            CUT.into_iter().all(|number| counts.of(SITE, &path(number)) == 1) && counts.in_flight(SITE) == cut
+        })
+        .await;
     proxy.kill().await.unwrap();
     wait(&mut progress, &operations, |job| {
         is_blameless(job);

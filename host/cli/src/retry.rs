@@ -37,7 +37,8 @@ struct Shown {
 impl Shown {
     fn sentence(&self, job: &str) -> String {
         let items = self.status.map_or_else(|| "items".to_owned(), |status| format!("{} items", status.as_str()));
-        let mut text = format!("stage {} of {} {items} of {job} would run again", self.stage, self.items);
+        let mut text =
+            format!("stage {} of {} {items} of {job} would run again, and the job be resumed", self.stage, self.items);
         if !self.named.is_empty() {
             let named: Vec<&str> = self.named.iter().map(ItemKey::as_str).collect();
             text.push_str(&format!(": {}", named.join(", ")));

@@ -77,12 +77,24 @@ pub(crate) struct Site {
 #[derive(Default)]
 struct SiteState {
     rate: Gcra,
+    /// By which pace turns were taken so far: another one begins anew.
+    paced: Option<Rate>,
     circuit: Circuit,
     requests: u64,
     bytes_received: u64,
     refused: u64,
     waits: u64,
     waited_ms: u64,
+}
+
+impl SiteState {
+    /// Takes the next turn by a pace, and says how long to wait for it. What waits by an older pace is no part of it.
+    fn take_turn(&mut self, rate: Rate, now: Timestamp) -> Duration {
+        if self.paced.replace(rate).is_some_and(|paced| paced != rate) {
+            self.rate = Gcra::default();
+        }
+        self.rate.take(rate, now)
+    }
 }
 
 /// A place at a site: held for the exchange, from the first byte sent until what came of it is understood.
@@ -224,7 +236,7 @@ impl Site {
         self.check(now, by)?;
         let mut slot = Slot { site: self.clone(), turn: spec.rate, is_sent: false, trying: None, _permit: permit };
         if let Some(rate) = spec.rate {
-            let wait = self.state().rate.take(rate, now);
+            let wait = self.state().take_turn(rate, now);
             if wait > TURN_WAIT_MAX {
                 self.state().refused += 1;
                 return Err(Refused::rate_limited(&self.name, "its `rate` in jobs.toml is used up", wait));
@@ -395,6 +407,13 @@ mod tests {
         }
         assert_eq!(next_turn(&site, &spec), interval, "who was dropped holds no turn");
         assert_eq!(site.state().requests, 1);
+    }
+
+    #[tokio::test]
+    async fn another_rate_holds_at_once() {
+        let site = first_sent(&spec(Duration::from_secs(3_600))).await;
+        assert!(site.enter(&spec(Duration::from_secs(3_600)), &Still, 1).await.is_err());
+        assert!(site.enter(&spec(Duration::from_secs(1)), &Still, 1).await.is_ok(), "nobody waits an old hour out");
     }
 
     #[tokio::test]

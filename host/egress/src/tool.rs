@@ -349,6 +349,9 @@ impl Gate {
         let deadline = Instant::now() + run.time;
         let mut tried: Vec<String> = Vec::new();
         for (place, profile) in tool.profiles.iter().enumerate() {
+            if let Some(spent) = acting.filter(|_| place > 0).and_then(|acting| acting.passage.over()) {
+                return Err(NoOutput::Budget(Box::new(spent)));
+            }
             let trouble = match self.run_profile(run, profile, handover, acting, deadline).await? {
                 Ok(output) => return Ok(output),
                 Err(trouble) => trouble,

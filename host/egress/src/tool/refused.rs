@@ -78,6 +78,8 @@ pub(super) enum NoOutput {
     Start(String),
     /// The scratch folder.
     Scratch(io::Error),
+    /// A budget was spent by a profile that gave nothing, so the next one isn't tried.
+    Budget(Box<Refused>),
 }
 
 /// What is said of one address, or of no site at all.
@@ -98,6 +100,7 @@ pub(super) fn without_site(tool: &ToolSpec, time: Duration, no_output: NoOutput)
         NoOutput::Deadline => ToolRefused::new(ToolError::Timeout(deadline_text(tool, time)), None),
         NoOutput::Start(text) => ToolRefused::failed(format!("{} can't be started: {text}", tool.name)),
         NoOutput::Scratch(error) => ToolRefused::scratch(&error),
+        NoOutput::Budget(spent) => ToolRefused::from(*spent),
     }
 }
 

@@ -27,7 +27,8 @@ fn ending(folder: &Path) -> String {
     let of = |name: &str| folder.join(name).display().to_string();
     let env = format!("env = {{ MARK = {:?}, PIPE = {:?}, PATH = {{ env = \"PATH\" }} }}", of("mark"), of("pipe"));
     let more = format!("proxy-env = [\"http_proxy\"]\noutput-max = \"100 kB\"\nunfinished = [\"*.part\"]\n{env}");
-    shell("end", script, &more)
+    let turns = "profiles = [{ name = \"one\", args = [] }, { name = \"two\", args = [] }]\ntry-next-on = [\"failed\"]";
+    shell("end", script, &more) + &shell("turns", script, &format!("{turns}\n{more}"))
 }
 
 async fn world(folder: &Path, budget: &str, page: Step) -> (Sim, World) {
@@ -97,6 +98,15 @@ async fn a03_a_budget_that_a_failed_run_has_spent_runs_no_other() {
     let refused = world.run(request_for("end", &["good"], URL)).await.unwrap_err();
     assert_eq!(refused.refusal.unwrap().kind, RefusalKind::Budget);
     assert_eq!(runs(folder.path()), 1);
+}
+
+#[tokio::test]
+async fn a03_a_profile_that_has_spent_the_budget_is_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_sim, world) = world(folder.path(), "budget = { day = \"4 kB\" }", Step::ok("x")).await;
+    let refused = world.run(request_for("turns", &["bad"], URL)).await.unwrap_err();
+    assert_eq!(refused.refusal.unwrap().kind, RefusalKind::Budget);
+    assert_eq!(runs(folder.path()), 1, "the second profile isn't tried");
 }
 
 #[tokio::test]

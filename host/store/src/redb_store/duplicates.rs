@@ -234,9 +234,12 @@ fn flag(batch: &Batch<'_>, lane: Lane, task: TaskRef) -> Result<Option<String>, 
     let mut others: Vec<ItemId> = Vec::new();
     for signature in read_pages(&batch.tables.pages, task)?.iter().filter_map(|page| page.held) {
         let holders = Holders::read(&batch.tables.holders, lane, &signature)?;
-        // Who shares a request isn't among them, and has the flag of that one.
-        let own = holders.all.iter().any(|holder| holder.item == task.item.0);
-        others.extend(holders.beside(task.item, None).filter(|_| own));
+        if holders.all.iter().any(|holder| holder.item == task.item.0) {
+            others.extend(holders.beside(task.item, None));
+        } else if let Some(asked) = batch.tables.sharers.get(&sharer_key(lane, &signature, task.item))? {
+            // Who made the same request as a holder holds the page as that one does. It is flagged as it settles.
+            others.extend(holders.beside(task.item, Some(&asked.value())));
+        }
     }
     others.sort_unstable();
     others.dedup();
