@@ -31,19 +31,24 @@ impl Watching {
         Self { configuration, changes, _watcher: watcher }
     }
 
-    /// Reads the file again after each change. Never ends.
+    /// Reads the file again after each change, and once for what came while the host started. Never ends.
     pub(crate) async fn run(mut self) {
+        self.look().await;
         while self.changes.recv().await.is_some() {
             let quiet = async { while let Ok(Some(())) = timeout(QUIET_TIME, self.changes.recv()).await {} };
             // Both ends are a reason to look.
             let _waited_long = timeout(QUIET_WAIT_MAX, quiet).await.is_err();
-            let configuration = self.configuration.clone();
-            if let Err(panic) = tokio::task::spawn_blocking(move || configuration.reload()).await {
-                tracing::error!(%panic, "the host panicked while it read jobs.toml again");
-            }
+            self.look().await;
         }
         // Without a watcher there is nothing to wait for.
         std::future::pending().await
+    }
+
+    async fn look(&self) {
+        let configuration = self.configuration.clone();
+        if let Err(panic) = tokio::task::spawn_blocking(move || configuration.reload()).await {
+            tracing::error!(%panic, "the host panicked while it read jobs.toml again");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A store that fails where a test says so: redb behind it, and one fault before it.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     Blobs,
     /// The ledger can't be written.
     Ledger,
+    /// The scratch file of a body is moved away once it is kept, before anybody reads it again; where it is then.
+    HidesBody(Arc<Mutex<Option<PathBuf>>>),
     /// Settling panics.
     SettlePanics,
     /// Nothing is settled before this is notified, once for each settlement.
@@ -104,6 +106,7 @@ impl Store for Faulty {
         pause(job: JobId, pause: Pause) -> ();
         resume(job: JobId) -> Option<Pause>;
         reopen(job: JobId, what: Selection, now: Timestamp) -> Reopened;
+        stage_items(job: JobId, stage: StageIx, query: ItemQuery) -> Page<ItemKey, ItemId>;
         pages(job: JobId, after: Option<ItemId>, limit: usize) -> Page<ItemPages, ItemId>;
         recheck(job: JobId, rechecked: Vec<Rechecked>, now: Timestamp) -> Reopened;
         exclude(job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reopened;
@@ -161,6 +164,15 @@ impl Store for Faulty {
         async move {
             match self.fault() {
                 Some(Fault::Blobs) => Err(StoreError::Io("no space is left".to_owned())),
+                Some(Fault::HidesBody(hidden)) => {
+                    let file = if let BlobSource::File(file) = &body { Some(file.clone()) } else { None };
+                    let kept = self.store.put_blob(body).await;
+                    if let Some(file) = file {
+                        std::fs::rename(&file, file.with_extension("hidden")).unwrap();
+                        *hidden.lock().unwrap() = Some(file);
+                    }
+                    kept
+                }
                 _ => self.store.put_blob(body).await,
             }
         }

@@ -5,12 +5,17 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::json;
 use tollgate_core::{item::ItemStatus, task::TaskState};
+use tollgate_egress::Denial;
 use tollgate_sim::{
     inside,
     sites::scripted::{Scripted, Step},
 };
 
-use crate::world::{SITE, World, detail, first, item, outcomes, run_items, run_one, state, stop};
+use crate::{
+    page,
+    program::ok,
+    world::{SITE, World, detail, first, gate, item, open_items, outcomes, run_items, run_one, state, stop, wait_of},
+};
 
 #[tokio::test]
 async fn trap12_a_page_can_not_send_us_inside() {
@@ -50,6 +55,39 @@ async fn trap17_a_host_that_is_not_granted_is_denied_with_the_line_to_add() {
     };
     assert!(error.message.contains(&format!("add \"http {SITE}\"")), "{error}");
     assert_eq!(world.sim.counts().total, 0);
+    stop(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trap17_what_is_denied_is_counted_by_why_and_shown_whichever_way_it_was_asked_for() {
+    let site = Scripted::new().path("/inside", [Step::redirect(StatusCode::FOUND, "http://127.0.0.1/")]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let jobs = outcomes("breaker = 10\n[job.test.stage.first]\nattempts = 1\n")
+        + "[job.own]\nkind = \"backfill\"\nhandler = \"own-client\"\ngrant = [\"http other.example\"]\n\
+           [job.tools]\nkind = \"backfill\"\nhandler = \"tooled\"\ngrant = [\"tools\", \"http\", \"artifacts\"]\n\
+           [job.tools.stage.run]\nattempts = 1\n";
+    let host = world.start(&world.jobs(&jobs)).await;
+    assert_eq!(gate(&host).await.denials, []);
+    let of = |key: &str, url: &str| item(key, &first(&format!("fetch {url}")));
+    run_items(&host, vec![of("inside", &format!("http://{SITE}/inside")), of("local", "http://10.0.0.1/")]).await;
+    let own = item("one", &json!({"ask": format!("refused http://{SITE}/")}));
+    let tool = item("one", &json!({"tool": "other", "args": [], "url": null, "then": null}));
+    for (job, new) in [("own", own), ("tools", tool)] {
+        let mut progress = host.progress();
+        host.operations().add(job, vec![new]).await.unwrap();
+        wait_of(job, &mut progress, host.operations(), |job| open_items(job) == 0).await;
+    }
+    let counted: Vec<_> = gate(&host).await.denials.into_iter().map(|count| (count.why, count.times)).collect();
+    assert_eq!(counted, [(Denial::NotGranted, 1), (Denial::Local, 1), (Denial::Redirect, 1), (Denial::Tool, 1)]);
+    let said = "denied by policy: 1 not granted, 1 to this machine or its network, 1 redirected to where no page may send us, \
+                1 tools";
+    let listen = host.listen();
+    let page = tokio::task::spawn_blocking(move || page::get(listen, "/")).await.unwrap();
+    assert!(page.contains(said), "{page}");
+    let status = ok(&world, &["status"]).await;
+    assert!(status.contains(&format!("since the start: {said}")), "{status}");
+    let json: serde_json::Value = serde_json::from_str(&ok(&world, &["status", "-o", "json"]).await).unwrap();
+    assert_eq!(json["gate"]["denials"][0], json!({"why": "not-granted", "times": 1}));
     stop(host).await;
 }
 

@@ -20,7 +20,10 @@ mod paying;
 mod program;
 mod program_cost;
 mod program_recheck;
+mod program_retry;
 mod program_sessions;
+#[cfg(feature = "real-proxies")]
+mod real_proxies;
 mod routes;
 mod wasi_http;
 mod world;

@@ -71,7 +71,7 @@ async fn in_a_browser_the_overview_shows_jobs_counts_errors_and_liveness() {
 }
 
 /// What a host answers with at `path`.
-fn get(listen: std::net::SocketAddr, path: &str) -> String {
+pub(crate) fn get(listen: std::net::SocketAddr, path: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(listen).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {listen}\r\nConnection: close\r\n\r\n").unwrap();

@@ -176,6 +176,14 @@ pub(crate) async fn wait_of(
     }
 }
 
+/// Waits until nothing is under way. A clock that is turned before would have what is settled later wait anew, from the
+/// turned clock on, and nobody turns it again.
+pub(crate) async fn quiet(host: &Host) {
+    let mut progress = host.progress();
+    let quiet = tokio::time::timeout(STUCK_TIME, progress.wait_for(|now| now.running == 0)).await;
+    assert!(quiet.is_ok_and(|now| now.is_ok()), "it never came to rest: {:?}", host.progress().borrow());
+}
+
 /// Runs one item whose stages do so, and gives what is known of it.
 pub(crate) async fn run_one(host: &Host, script: Value) -> ItemDetail {
     run_items(host, vec![item("one", &script)]).await;

@@ -34,17 +34,17 @@ const CHECK: &str = "[model.cheap]\nprovider = \"openai\"\nname = \"small\"\nkey
                      model = \"cheap\"\n";
 
 /// Stands in for a model: answers as it is told to, and remembers what it was asked.
-struct Judge {
+pub(super) struct Judge {
     answer: fn(&CheckRequest, usize) -> Result<CheckAnswer, CheckError>,
     asked: Mutex<Vec<CheckRequest>>,
 }
 
 impl Judge {
-    fn new(answer: fn(&CheckRequest, usize) -> Result<CheckAnswer, CheckError>) -> Arc<Self> {
+    pub(super) fn new(answer: fn(&CheckRequest, usize) -> Result<CheckAnswer, CheckError>) -> Arc<Self> {
         Arc::new(Self { answer, asked: Mutex::default() })
     }
 
-    fn asked(&self) -> usize {
+    pub(super) fn asked(&self) -> usize {
         self.asked.lock().unwrap().len()
     }
 }
@@ -218,6 +218,23 @@ async fn r01_each_outcome_of_the_third_layer_is_that_of_any_guard() {
         assert_eq!(matches!(pause, Some(PauseReason::Circuit { .. })), asks_person, "{outcome}: {pause:?}");
         stop(host).await;
     }
+}
+
+#[tokio::test]
+async fn r02_a_check_says_for_how_long_the_site_of_a_rate_limited_page_is_left_alone() {
+    let world = world(&[TEASER]).await;
+    let clock = TestClock::new();
+    let jobs = format!("{CHECK}outcome = \"rate-limited\"\nfor = \"24h\"\n");
+    let host = start(&world, &jobs, &clock, Judge::new(reads)).await;
+    let mut progress = host.progress();
+    add(&host, "one").await;
+    wait(&mut progress, host.operations(), |job| retrying(job) == 1).await;
+    let now = host.operations().overview().await.unwrap().at;
+    let cooling = gate(&host).await.sites.into_iter().find_map(|site| site.cooling_until).unwrap();
+    assert_eq!(cooling, now.after(Duration::from_hours(24)));
+    let TaskState::RetryLater { due, .. } = *state(&detail(&host, "one").await, "first") else { panic!("it waits") };
+    assert!(due >= cooling);
+    stop(host).await;
 }
 
 #[tokio::test]

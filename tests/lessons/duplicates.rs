@@ -1,6 +1,9 @@
 //! S11: one page for several items, once a session has expired, is no content of any of them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tollgate::Host;
@@ -8,10 +11,11 @@ use tollgate_core::{
     item::ItemStatus,
     task::{LaterKind, TaskState},
 };
-use tollgate_sim::sites::scripted::{Scripted, Step};
+use tollgate_sim::sites::scripted::{Release, Scripted, Step};
 
 use crate::{
     clock::TestClock,
+    faulty::{Fault, Faulty},
     world::{SITE, World, detail, gate, item, open_items, outcomes, retrying, state, stop, wait},
 };
 
@@ -154,5 +158,80 @@ async fn s11_a_page_that_stays_is_tried_no_longer_than_anything_else_and_may_be_
         assert_eq!(detail(&host, of).await.item.status, ItemStatus::Done);
         assert!(flags(&host, of).await.is_empty(), "nobody looks");
     }
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn s11_a_page_whose_body_could_not_be_read_once_is_known_all_the_same() {
+    let release = Release::new();
+    // Too large for memory, so that it lies in a file.
+    let large =
+        format!("<html><body><article><p>{}</p></article></body></html>", "a thesis about anvils ".repeat(60_000));
+    let site = Scripted::new().path("/large", [html(&large)]).path("/hangs", [Step::ok("fine").hang_until(&release)]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let store = Faulty::open(&world.path("data"));
+    let file = world.jobs(&jobs("duplicates = 3"));
+    let host = world.host(&file).await.store(store.clone()).start().await.unwrap();
+    let mut progress = host.progress();
+    let hidden = Arc::new(Mutex::new(None));
+    store.set(Some(Fault::HidesBody(hidden.clone())));
+    let script = json!({ "first": format!("save-again http://{SITE}/large http://{SITE}/hangs") });
+    host.operations().add("test", vec![item("one", &script)]).await.unwrap();
+    world.sim.wait_for(|counts| counts.of(SITE, "/hangs") == 1).await;
+    let body: std::path::PathBuf = hidden.lock().unwrap().take().unwrap();
+    std::fs::rename(body.with_extension("hidden"), body).unwrap();
+    store.set(None);
+    release.release();
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    let one = detail(&host, "one").await;
+    let text = &one.item.outputs.values().next().unwrap()["text"];
+    assert_eq!(text, &json!(format!("false {}", large.len())), "its signature could not be made at first: {one:#?}");
+    let looked = host.operations().recheck("test", None, true).await.unwrap();
+    assert_eq!((looked.pages, looked.without_address), (1, 0), "the page is noted: {looked:?}");
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn s11_two_bodies_of_one_attempt_that_are_kept_apart_by_one_rule_are_both_kept() {
+    let mut site = Scripted::new();
+    for nth in 0..4 {
+        site = site.path(&format!("/{nth}"), [teaser(nth)]);
+    }
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let host = world.start_at(&world.jobs(&jobs("duplicates = 1")), TestClock::new()).await;
+    let mut progress = host.progress();
+    let add = async |key: &str, of: [u8; 2]| {
+        let script = json!({ "first": format!("read-all http://{SITE}/{} http://{SITE}/{}", of[0], of[1]) });
+        host.operations().add("test", vec![item(key, &script)]).await.unwrap();
+    };
+    add("one", [0, 1]).await;
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    add("two", [2, 3]).await;
+    wait(&mut progress, host.operations(), |job| retrying(job) == 2).await;
+    for key in ["one", "two"] {
+        let one = detail(&host, key).await;
+        let mut kept: Vec<_> = one.artifacts.iter().map(|kept| &kept.artifact).collect();
+        kept.dedup_by_key(|kept| kept.digest);
+        let names: Vec<&str> = kept.iter().map(|kept| kept.name.as_str()).collect();
+        assert_eq!(names, ["guarded-duplicate", "guarded-duplicate~2"], "{key}");
+    }
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn r01_two_pages_of_one_attempt_that_one_rule_caught_are_both_kept() {
+    let site = Scripted::new().path("/0", [teaser(0)]).path("/1", [teaser(1)]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let rule = "guard = [{ text = \"Members only\", outcome = \"not-content\" }]";
+    let file =
+        world.jobs(&format!("{}[job.test.stage.first]\nattempts = 1\n[site.\"{SITE}\"]\n{rule}\n", outcomes("")));
+    let host = world.start(&file).await;
+    let mut progress = host.progress();
+    let script = json!({ "first": format!("read-all-guarded http://{SITE}/0 http://{SITE}/1") });
+    host.operations().add("test", vec![item("one", &script)]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    let one = detail(&host, "one").await;
+    let names: Vec<&str> = one.artifacts.iter().map(|kept| kept.artifact.name.as_str()).collect();
+    assert!(names.len() == 2 && names[1] == format!("{}~2", names[0]), "{names:?}: {one:#?}");
     stop(host).await;
 }

@@ -13,36 +13,30 @@ use tollgate_sim::sites::ideas::{self, Exchange, Ideas, Limit, Settings, Wall};
 
 use crate::{
     clock::TestClock,
-    world::{World, detail_of, item, keys, open_items, retrying, state, stop, wait_of},
+    world::{World, detail_of, item, keys, open_items, quiet, retrying, state, stop, wait_of},
 };
 
-/// The job as jobs.toml ships it, but for its pace.
-const JOB: &str = r#"
-[site."ideas.example"]
-rate = "1000/s"
-burst = 1000
-concurrency = 8
-session = "ideas"
-guard = [
-  { text = ["access limits", "view count will reset"], outcome = "rate-limited", for = "24h" },
-  { text = ["Please wait 24 hours"], outcome = "rate-limited", for = "24h" },
-  { require = "article.thesis", path = "/idea/", outcome = "not-content" },
-]
+/// The parts of the jobs.toml that ships which the job `ideas` is of.
+const PARTS: [&str; 4] = ["[site.\"ideas.example\"]", "[session.ideas]", "[job.ideas]", "[job.ideas.stage.fetch]"];
 
-[session.ideas]
-file = "cookies/ideas.txt"
-exchange = { url = "https://ideas.example/session", keeps = "ideas_session" }
+/// The job as jobs.toml ships it, but for its pace, as the test's clock stands, and for the browser of this machine.
+fn job() -> String {
+    let shipped = include_str!("../../jobs.toml");
+    let parts = PARTS.map(|part| {
+        let mut lines = shipped.lines().skip_while(|line| !line.starts_with(part));
+        let first = lines.next().unwrap_or_else(|| panic!("jobs.toml has no {part}"));
+        let rest: Vec<&str> = lines.take_while(|line| !line.starts_with('[')).collect();
+        format!("{first}\n{}\n", rest.join("\n"))
+    });
+    let pace = but(parts.concat(), "rate = \"200/s\"\nburst = 20\n", "rate = \"1000/s\"\nburst = 1000\n");
+    but(pace, "browser = { store = \"chrome\", cookie = \"remember_web_*\" }\n", "")
+}
 
-[job.ideas]
-kind = "backfill"
-handler = "ideas"
-grant = ["http ideas.example", "artifacts"]
-discover = "once"
-params = { listing = "https://ideas.example/ideas" }
-
-[job.ideas.stage.fetch]
-concurrency = 8
-"#;
+/// A job with other lines in place of some, which it must have.
+fn but(job: String, lines: &str, others: &str) -> String {
+    assert_eq!(job.matches(lines).count(), 1, "{lines:?} in {job}");
+    job.replace(lines, others)
+}
 
 /// The club, and a world in which a person has left a member's persistent cookie.
 struct Club {
@@ -65,7 +59,7 @@ impl Club {
     }
 
     async fn start(&self, clock: TestClock) -> Host {
-        self.world.start_at(&self.world.jobs(JOB), clock).await
+        self.world.start_at(&self.world.jobs(&job()), clock).await
     }
 }
 
@@ -180,6 +174,8 @@ async fn r01_r02_each_wording_of_the_limit_cools_the_site_down_and_no_idea_is_ma
         let clock = TestClock::new();
         let host = club.start(clock.clone()).await;
         wait(&host, |job| retrying(job) > 0 && done(job) == 30).await;
+        // Others are refused meanwhile: each of them cools the site down from then on.
+        quiet(&host).await;
         let mut waits = 0;
         for key in keys(host.operations(), "ideas").await {
             let idea = detail_of(&host, "ideas", &key).await;
@@ -218,7 +214,7 @@ async fn r02_a_wording_that_nobody_has_heard_is_caught_by_what_the_page_lacks() 
 async fn s11_once_cookies_expire_the_one_page_for_all_ideas_is_seen_and_the_session_renewed() {
     let club = Club::with(Settings { session_views: 40, wall: Wall::Teaser, ..Settings::default() }).await;
     let clock = TestClock::new();
-    let jobs = JOB.replace("session = \"ideas\"\n", "session = \"ideas\"\nduplicates = 3\n");
+    let jobs = but(job(), "session = \"ideas\"\n", "session = \"ideas\"\nduplicates = 3\n");
     let host = club.world.start_at(&club.world.jobs(&jobs), clock.clone()).await;
     while done(&host.operations().job("ideas").await.unwrap()) < all() {
         wait(&host, |job| done(job) + retrying(job) == all() || job.job.pause.is_some()).await;

@@ -2,16 +2,19 @@
 
 use std::{fs, sync::Arc, time::Duration};
 
-use tollgate::Host;
+use tollgate::{CheckAnswer, CheckError, CheckRequest, Host};
 use tollgate_core::{
+    item::ItemStatus,
+    money::NanoUsd,
     pause::{Pause, PauseReason},
     task::{LaterKind, TaskState},
 };
 use tollgate_sim::sites::ideas::{self, Ideas};
 
+use super::checks::Judge;
 use crate::{
     clock::TestClock,
-    world::{World, detail, first, item, open_items, outcomes, retrying, state, stop, wait},
+    world::{World, detail, first, item, open_items, outcomes, quiet, retrying, state, stop, wait},
 };
 
 const CLUB: &str = r#"
@@ -25,6 +28,21 @@ file = "cookies/ideas.txt"
 exchange = { url = "https://ideas.example/session", keeps = "ideas_session" }
 "#;
 
+const CHECK: &str = "[job.test.check.inside]\nof = \"first/page.html\"\nask = \"Is it what members see?\"\n\
+                     outcome = \"login-required\"\n";
+
+/// Takes every page but those of the item `one`.
+fn refuses_one(request: &CheckRequest, _: usize) -> Result<CheckAnswer, CheckError> {
+    let is_content = request.item.as_str() != "one";
+    Ok(CheckAnswer { is_content, reason: "it is what guests see".to_owned(), cost: NanoUsd(7) })
+}
+
+/// Takes the first page alone.
+fn takes_first(request: &CheckRequest, nth: usize) -> Result<CheckAnswer, CheckError> {
+    let answer = refuses_one(request, nth)?;
+    Ok(CheckAnswer { is_content: nth == 0, ..answer })
+}
+
 struct Club {
     world: World,
     site: Arc<Ideas>,
@@ -34,18 +52,40 @@ struct Club {
 
 impl Club {
     async fn new() -> Self {
+        let club = Self::of(CLUB, None).await;
+        // The session is there, and older than what follows.
+        club.add("before", "fetch", 120).await;
+        club.older().await;
+        club
+    }
+
+    /// With a check of each page, which that judge answers.
+    async fn checked(judge: Arc<Judge>) -> Self {
+        let club = Self::of(&format!("{CHECK}{CLUB}"), Some(judge)).await;
+        club.add("before", "save", 120).await;
+        club.older().await;
+        club
+    }
+
+    /// Waits until the first item has been served, and a while.
+    async fn older(&self) {
+        self.waiting(0).await;
+        self.clock.advance(Duration::from_secs(2));
+    }
+
+    async fn of(jobs: &str, judge: Option<Arc<Judge>>) -> Self {
         let site = Arc::new(Ideas::seeded(7));
         let world = World::new(vec![(ideas::HOST, site.clone())]).await;
         fs::create_dir(world.path("cookies")).unwrap();
         fs::write(world.path("cookies/ideas.txt"), site.cookie_file(None, true)).unwrap();
         let clock = TestClock::new();
-        let host = world.start_at(&world.jobs(&outcomes(CLUB)), clock.clone()).await;
-        let club = Self { world, site, clock, host };
-        // The session is there, and older than what follows.
-        club.add("before", "fetch", 120).await;
-        club.waiting(0).await;
-        club.clock.advance(Duration::from_secs(2));
-        club
+        let builder = world.host(&world.jobs(&outcomes(jobs))).await.clock(Arc::new(clock.clone()));
+        let builder = match judge {
+            Some(judge) => builder.content_check(judge),
+            None => builder,
+        };
+        let host = builder.start().await.unwrap();
+        Self { world, site, clock, host }
     }
 
     async fn add(&self, key: &str, action: &str, number: u32) {
@@ -67,11 +107,43 @@ impl Club {
     /// Turns the clock past a wait, and waits until the item has asked once more and what came of it is settled: a clock
     /// that is turned before that turns no wait.
     async fn once_more(&self, number: u32) {
+        // What is in the store may yet have to be counted.
+        quiet(&self.host).await;
         let (before, mut progress) = (self.asked(number).await, self.host.progress());
         let settled = progress.borrow_and_update().settled;
         self.clock.advance(Duration::from_secs(2));
         progress.wait_for(|now| now.settled > settled && now.running == 0).await.unwrap();
         assert!(self.asked(number).await > before, "it asked once more");
+    }
+
+    async fn done(&self, key: &str) {
+        let mut progress = self.host.progress();
+        loop {
+            progress.borrow_and_update();
+            if detail(&self.host, key).await.item.status == ItemStatus::Done {
+                return;
+            }
+            progress.changed().await.unwrap();
+        }
+    }
+
+    /// How often the check has been made of that item.
+    async fn checks(&self, key: &str) -> usize {
+        let one = detail(&self.host, key).await;
+        one.attempts.iter().find(|(stage, _)| stage.as_str() == "inside").map_or(0, |(_, all)| all.len())
+    }
+
+    /// Turns the clock past a wait, and waits until the item `one` was checked so often.
+    async fn checked_again(&self, times: usize) {
+        let mut progress = self.host.progress();
+        self.clock.advance(Duration::from_secs(2));
+        loop {
+            progress.borrow_and_update();
+            if self.checks("one").await >= times {
+                return;
+            }
+            progress.changed().await.unwrap();
+        }
     }
 
     async fn paused(&self) -> Pause {
@@ -118,6 +190,49 @@ async fn r10_a_page_that_wants_a_login_while_others_are_served_is_no_exchange_wi
         if other == 2 {
             club.waiting(1).await;
         }
+    }
+    let pause = club.paused().await;
+    assert!(pause.evidence.contains("it may be for another account"), "{}", pause.evidence);
+    assert_eq!(club.site.sessions_given(), 3);
+    stop(club.host).await;
+}
+
+#[tokio::test]
+async fn r10_a_check_that_wants_a_login_has_the_session_renewed_and_asks_for_a_person_only_when_it_comes_again() {
+    let club = Club::checked(Judge::new(takes_first)).await;
+    club.add("one", "save", 1).await;
+    club.waiting(1).await;
+    let one = detail(&club.host, "one").await;
+    let TaskState::RetryLater { reason, .. } = state(&one, "first") else { panic!("{one:#?}") };
+    assert_eq!(reason.kind, LaterKind::Asked, "{reason}");
+    assert!(reason.message.contains("check.inside") && reason.message.contains("is renewed"), "{reason}");
+    assert_eq!(one.item.tasks.iter().map(|task| task.tally.counted).max(), Some(0), "uncounted");
+    assert_eq!(club.site.sessions_given(), 1);
+    club.checked_again(2).await;
+    assert_eq!(club.site.sessions_given(), 2, "the next request renewed it");
+    club.clock.advance(Duration::from_secs(2));
+    let pause = club.paused().await;
+    assert_eq!(club.site.sessions_given(), 2, "no third one");
+    assert!(pause.evidence.contains("was renewed for it, and it came again"), "{}", pause.evidence);
+    stop(club.host).await;
+}
+
+#[tokio::test]
+async fn r10_a_page_that_a_check_refuses_while_others_pass_is_no_exchange_without_end() {
+    let club = Club::checked(Judge::new(refuses_one)).await;
+    club.add("one", "save", 1).await;
+    club.waiting(1).await;
+    for other in 2..4 {
+        // Passes with a session that is renewed for it, and vouches for that one.
+        club.clock.advance(Duration::from_millis(10));
+        club.add(&format!("renews-{other}"), "save", other).await;
+        club.done(&format!("renews-{other}")).await;
+        assert_eq!(club.site.sessions_given(), u64::from(other));
+        club.clock.advance(Duration::from_millis(10));
+        club.add(&format!("vouches-{other}"), "save", 10 + other).await;
+        club.done(&format!("vouches-{other}")).await;
+        let checks = club.checks("one").await;
+        club.checked_again(checks + 1).await;
     }
     let pause = club.paused().await;
     assert!(pause.evidence.contains("it may be for another account"), "{}", pause.evidence);

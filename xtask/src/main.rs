@@ -18,8 +18,9 @@ const USAGE: &str = "\
 usage: cargo xtask CHORE
 
   demo             builds everything and shows the main job at work on a small internet of its own
-  test [netns]     format, lints, docs, dependency rules and all tests; what CI runs. `netns`, a part of it: the demo, tools
-                   and the gate's tests in a network namespace with no way but to the proxy, all packets captured
+  test [netns]     format, lints, docs, dependency rules and all tests; what CI runs. `netns`, a part of it: the demo, tools,
+                   guests' own clients and the gate's tests in a network namespace with no way but to the proxy, all packets
+                   captured
   build-handlers   compiles the reference and test handlers to components
   bench [WHAT]     figures beside their reference, in one run: figures [NAME…], crawl, small, peers; the first two where
                    nothing is named

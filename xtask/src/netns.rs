@@ -5,6 +5,7 @@
 //! process, however that ends; nothing of the machine's own network is changed.
 
 mod capture;
+mod jobs;
 mod leak;
 mod packet;
 mod runs;

@@ -128,7 +128,7 @@ pub(crate) fn capture() -> Result<()> {
     Ok(())
 }
 
-/// What Debian's packages of proxies install, and the package that does; `tests/real_proxies` of egress looks there too.
+/// What Debian's packages of proxies install, and the package that does; `tests/sim/src/real_proxy.rs` looks there too.
 const PROXIES: [(&str, &str); 3] = [
     ("/usr/sbin/squid", "squid"),
     ("/usr/lib/squid/basic_ncsa_auth", "squid"),

@@ -15,7 +15,7 @@ const IN_A_BROWSER: &str = "in_a_browser_";
 
 /// The features by which tests of real programs are built and run.
 const REAL_TOOLS: &str = "tollgate-egress/real-tools";
-const REAL_PROXIES: &str = "tollgate-egress/real-proxies";
+const REAL_PROXIES: [&str; 2] = ["tollgate-egress/real-proxies", "tollgate-tests/real-proxies"];
 
 /// Runs everything, or the part that is named.
 pub(crate) fn test(args: &[String]) -> Result<()> {
@@ -38,14 +38,14 @@ impl Real {
     /// Finds them, or installs them where that can be done without asking.
     fn set_up() -> Self {
         let mut real = Self { features: Vec::new(), lacking: Vec::new() };
-        real.take(setup::real_tools(), REAL_TOOLS, "the real yt-dlp and ffmpeg");
-        real.take(setup::real_proxies(), REAL_PROXIES, "a real squid and tinyproxy");
+        real.take(setup::real_tools(), &[REAL_TOOLS], "the real yt-dlp and ffmpeg");
+        real.take(setup::real_proxies(), &REAL_PROXIES, "a real squid and tinyproxy");
         real
     }
 
-    fn take(&mut self, found: Result<()>, feature: &'static str, what: &str) {
+    fn take(&mut self, found: Result<()>, features: &[&'static str], what: &str) {
         match found {
-            Ok(()) => self.features.extend(["--features", feature]),
+            Ok(()) => self.features.extend(features.iter().flat_map(|feature| ["--features", feature])),
             Err(error) => {
                 eprintln!("── NOT CHECKED: {what}, and this will fail at its end: {error:#}");
                 self.lacking.push(error.context(format!("all else is well, but {what} were not tested")));

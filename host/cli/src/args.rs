@@ -163,18 +163,7 @@ pub(crate) enum ItemCommand {
     Add(ItemAddArgs),
     /// Opens failed tasks again, and resumes the job. An item that has ended without a failure begins anew; one in
     /// progress is left to it.
-    Retry {
-        job: String,
-        /// Which items; or --failed for every failed one.
-        #[arg(required_unless_present = "failed")]
-        keys: Vec<String>,
-        /// Every failed item of the job.
-        #[arg(long, conflicts_with = "keys")]
-        failed: bool,
-        /// Only this stage of them, done or not: from what is stored, nothing before it runs.
-        #[arg(long, conflicts_with = "failed")]
-        stage: Option<String>,
-    },
+    Retry(ItemRetryArgs),
     /// Leaves items out: what has not ended is skipped.
     Exclude {
         job: String,
@@ -211,6 +200,32 @@ pub(crate) struct ItemListArgs {
     /// At most so many.
     #[arg(long, default_value_t = 50)]
     pub(crate) limit: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ItemRetryArgs {
+    pub(crate) job: String,
+    /// Which items; or --failed for every failed one. With --stage also --status or --all.
+    #[arg(conflicts_with_all = ["failed", "status", "all"])]
+    pub(crate) keys: Vec<String>,
+    /// Every failed item of the job.
+    #[arg(long, conflicts_with_all = ["status", "all"])]
+    pub(crate) failed: bool,
+    /// Only this stage of them, done or not: from what is stored, nothing before it runs.
+    #[arg(long)]
+    pub(crate) stage: Option<String>,
+    /// With --stage: every item of this status, as `item list` has them: queued, retrying, done, failed, skipped.
+    #[arg(long, value_parser = status, requires = "stage", conflicts_with = "all")]
+    pub(crate) status: Option<ItemStatus>,
+    /// With --stage: every item of the job.
+    #[arg(long, requires = "stage")]
+    pub(crate) all: bool,
+    /// With --stage: says how many items --failed, --status or --all come to, and changes nothing.
+    #[arg(long, requires = "stage", conflicts_with_all = ["keys", "yes"])]
+    pub(crate) dry_run: bool,
+    /// With --stage: opens what --failed, --status or --all come to without asking.
+    #[arg(long, requires = "stage", conflicts_with = "keys")]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, ClapArgs)]

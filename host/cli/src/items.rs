@@ -1,12 +1,13 @@
-//! `tollgate item`: list, show, add, retry, exclude.
+//! `tollgate item`: list, show, add, exclude; `retry` opens again.
 
 use std::io::{BufRead, BufReader};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tollgate_core::{ItemKey, item::NewItem, time::Short};
 use tollgate_engine::operations::{Added, Done};
 use tollgate_store::{AttemptEnd, AttemptRecord, ItemDetail, ItemView};
-use tollgate_web::api::{ExcludeBody, ItemsPage, RetryBody};
+use tollgate_web::api::{ExcludeBody, ItemsPage};
 
 use crate::{
     CliError, Program,
@@ -180,8 +181,8 @@ pub(crate) async fn add(program: &dyn Program, global: &Global, args: ItemAddArg
     })
 }
 
-/// Parts of a list, each of at most so many items, and of at most so many bytes as JSON where it has more than one.
-fn parts(mut items: &[NewItem], items_max: usize, bytes_max: usize) -> Result<Vec<&[NewItem]>, CliError> {
+/// Parts of a list, each of at most so many entries, and of at most so many bytes as JSON where it has more than one.
+pub(crate) fn parts<T: Serialize>(mut items: &[T], items_max: usize, bytes_max: usize) -> Result<Vec<&[T]>, CliError> {
     let mut parts = Vec::new();
     let (mut count, mut bytes, mut place) = (0, 0, 0);
     while place < items.len() {
@@ -227,25 +228,8 @@ fn read(lines: impl BufRead, name: &str) -> Result<Vec<NewItem>, CliError> {
     Ok(items)
 }
 
-fn keys(keys: &[String]) -> Result<Vec<ItemKey>, CliError> {
+pub(crate) fn keys(keys: &[String]) -> Result<Vec<ItemKey>, CliError> {
     keys.iter().map(|key| item_key(key)).collect()
-}
-
-pub(crate) async fn retry(
-    program: &dyn Program,
-    global: &Global,
-    job: &str,
-    which: Vec<String>,
-    failed: bool,
-    stage: Option<String>,
-) -> Result<(), CliError> {
-    let body = match stage {
-        Some(stage) => RetryBody::Stage { stage, keys: keys(&which)? },
-        None if failed => RetryBody::Failed,
-        None => RetryBody::Keys(keys(&which)?),
-    };
-    let done: Done = Api::find(program, global).await?.post(&format!("/jobs/{job}/retry"), &body).await?;
-    told(global, job, &done, "opened again")
 }
 
 pub(crate) async fn exclude(
@@ -260,7 +244,7 @@ pub(crate) async fn exclude(
     told(global, job, &done, "left out")
 }
 
-fn told(global: &Global, job: &str, done: &Done, what: &str) -> Result<(), CliError> {
+pub(crate) fn told(global: &Global, job: &str, done: &Done, what: &str) -> Result<(), CliError> {
     output::one(global.output, done, |done| {
         let mut text = format!("{} items, {} tasks {what}\n", done.items, done.tasks);
         for key in &done.in_progress {

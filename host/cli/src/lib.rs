@@ -20,6 +20,7 @@ mod output;
 mod program;
 mod recheck;
 mod reload;
+mod retry;
 mod run;
 mod sessions;
 mod status;
@@ -79,9 +80,7 @@ async fn command(program: &dyn Program, args: Args) -> Result<(), CliError> {
             ItemCommand::List(list) => items::list(program, &global, list).await,
             ItemCommand::Show { job, key } => items::show(program, &global, &job, &key).await,
             ItemCommand::Add(add) => items::add(program, &global, add).await,
-            ItemCommand::Retry { job, keys, failed, stage } => {
-                items::retry(program, &global, &job, keys, failed, stage).await
-            }
+            ItemCommand::Retry(args) => retry::retry(program, &global, args).await,
             ItemCommand::Exclude { job, keys, reason } => items::exclude(program, &global, &job, keys, reason).await,
         },
         Command::Recheck { job, dry_run } => recheck::recheck(program, &global, &job, dry_run).await,

@@ -64,6 +64,9 @@ pub(crate) fn text(overview: &Overview) -> String {
             Short(budget.until.since(overview.at))
         ));
     }
+    for sentence in overview.gate.iter().flat_map(|gate| gate.since_start()) {
+        text.push_str(&format!("since the start: {sentence}\n"));
+    }
     let kinds = TaskKind::ALL;
     let header = ["job", "stage"].into_iter().chain(kinds.iter().map(|kind| kind.as_str())).map(ToOwned::to_owned);
     let rows = overview.jobs.iter().flat_map(|job| {

@@ -9,6 +9,24 @@ use crate::ids::StageName;
 /// Longest name of an artifact, in bytes.
 pub const ARTIFACT_NAME_BYTES_MAX: usize = 200;
 
+/// The name, cut where it is too long, or that with the first number with which it is free: `guarded-wall.login~2`.
+#[must_use]
+pub fn free_name(name: &str, is_free: impl Fn(&str) -> bool) -> String {
+    // Room for a number.
+    let mut end = name.len().min(ARTIFACT_NAME_BYTES_MAX - 8);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    let name = &name[..end];
+    let mut number = 2_u64;
+    let mut free = name.to_owned();
+    while !is_free(&free) {
+        free = format!("{name}~{number}");
+        number += 1;
+    }
+    free
+}
+
 /// A BLAKE3 digest; shown as `blake3:` and 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Digest(pub [u8; 32]);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tollgate_core::spec::{Deployment, Route, SitePattern, SiteSpec};
 use url::{Host, Url};
 
-use crate::{Refused, endpoint, gate::Caller};
+use crate::{Denial, Refused, endpoint, gate::Caller};
 
 /// An address that policy allows.
 #[derive(Debug, Clone)]
@@ -84,34 +84,40 @@ pub(crate) fn decide(
     };
     let name = host.trim_start_matches('[').trim_end_matches(']');
     let Some(site) = deployment.site(name, port) else {
-        return Err(Refused::denied(format!("no site policy covers {name}; add [site.\"{name}\"] to jobs.toml")));
+        return Err(Refused::denied(
+            Denial::NoPolicy,
+            format!("no site policy covers {name}; add [site.\"{name}\"] to jobs.toml"),
+        ));
     };
     let is_asked = !matches!(named, Named::Host);
     if is_asked {
         check_jobs(caller, site, name)?;
     }
     if is_asked && !caller.allowed.is_empty() && !caller.allowed.iter().any(|pattern| pattern.matches(name, port)) {
-        return Err(Refused::denied(format!(
+        let text = format!(
             "job {} is not granted {name}; add \"http {name}\" to `grant` of [job.{}] in jobs.toml",
             caller.job, caller.job
-        )));
+        );
+        return Err(Refused::denied(Denial::NotGranted, text));
     }
     let authority = format!("{name}:{port}");
     let is_own = matches!(&site.pattern, SitePattern::Host { .. });
     let is_local = is_local(&url);
     if is_local && !is_own {
-        return Err(Refused::denied(format!(
-            "{name} is on this machine or its own network; only an entry [site.\"{name}:{port}\"] opens it"
-        )));
+        let why = if matches!(named, Named::Page(_)) { Denial::Redirect } else { Denial::Local };
+        let text =
+            format!("{name} is on this machine or its own network; only an entry [site.\"{name}:{port}\"] opens it");
+        return Err(Refused::denied(why, text));
     }
     if let Named::Page(from) = named
         && (is_local || site.route == Route::Direct)
         && from.authority != authority
     {
-        return Err(Refused::denied(format!(
+        let text = format!(
             "{} redirects to {name}, which no page may send us to: it is local or reached directly",
             from.authority
-        )));
+        );
+        return Err(Refused::denied(Denial::Redirect, text));
     }
     Ok(Address { url, target: None, authority, site: site.clone() })
 }
@@ -123,7 +129,8 @@ pub(crate) fn check_jobs(caller: &Caller, site: &SiteSpec, name: &str) -> Result
     };
     let jobs = jobs.iter().map(|job| job.as_str()).collect::<Vec<_>>().join(", ");
     let section = site.pattern.section();
-    Err(Refused::denied(format!("{name} is for {jobs}; add \"{}\" to `jobs` of {section} in jobs.toml", caller.job)))
+    let text = format!("{name} is for {jobs}; add \"{}\" to `jobs` of {section} in jobs.toml", caller.job);
+    Err(Refused::denied(Denial::OtherJobs, text))
 }
 
 /// Decides where a redirect from an address leads.

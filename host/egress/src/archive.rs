@@ -33,9 +33,12 @@ impl Gate {
     /// # Errors
     /// As for [`Gate::fetch`]; or it is no archive, or its server gives no ranges.
     pub async fn list_zip_members(&self, caller: &Caller, url: &str, told: Told<'_>) -> Result<Listed, Refused> {
-        let mut reading = Reading::new(self, caller, url, told)?;
-        let names = reading.list().await.map_err(|refused| refused.after(reading.received))?;
-        Ok(Listed { names, bytes_received: reading.received })
+        let listed = async {
+            let mut reading = Reading::new(self, caller, url, told)?;
+            let names = reading.list().await.map_err(|refused| refused.after(reading.received))?;
+            Ok(Listed { names, bytes_received: reading.received })
+        };
+        listed.await.inspect_err(|refused: &Refused| self.denials.count(refused.denial))
     }
 
     /// Reads one member of a remote ZIP archive, unpacked, by at most three requests, and by one where its directory is
@@ -51,8 +54,11 @@ impl Gate {
         member: &str,
         told: Told<'_>,
     ) -> Result<Response, Refused> {
-        let mut reading = Reading::new(self, caller, url, told)?;
-        let response = reading.member(member).await.map_err(|refused| refused.after(reading.received))?;
-        Ok(Response { bytes_received: reading.received, ..response })
+        let read = async {
+            let mut reading = Reading::new(self, caller, url, told)?;
+            let response = reading.member(member).await.map_err(|refused| refused.after(reading.received))?;
+            Ok(Response { bytes_received: reading.received, ..response })
+        };
+        read.await.inspect_err(|refused: &Refused| self.denials.count(refused.denial))
     }
 }

@@ -8,7 +8,13 @@ use tollgate_core::{
     spec::GuardOutcome,
 };
 
-use crate::{Gate, error::refusal, gate::COOL_DOWN_MIN, guard::DUPLICATE, session::Doubt};
+use crate::{
+    Gate,
+    error::refusal,
+    gate::COOL_DOWN_MIN,
+    guard::DUPLICATE,
+    session::{Doubt, Doubter},
+};
 
 /// Longest wait of an item whose page is one that others were served.
 const WAIT_MAX: Duration = Duration::from_hours(1);
@@ -33,7 +39,7 @@ impl Gate {
             let after = COOL_DOWN_MIN.saturating_mul(1 << lately.saturating_sub(1).min(31)).min(WAIT_MAX);
             refusal(RefusalKind::Later, &about, &message, Some(after))
         };
-        match self.doubt_session(&about, began).await {
+        match self.doubt_session(&about, began, Doubter::Attempt).await {
             Doubt::NoSession => {
                 let message = says(GuardOutcome::Blocked);
                 let after = self.block(url, &message).await;

@@ -12,7 +12,7 @@ use tollgate_core::{
 use url::Url;
 
 use crate::{
-    Refused, SiteStatus,
+    Denial, Refused, SiteStatus,
     address::{self, Address, Named},
     exchange::{self, ExchangeError, Incoming},
     gate::Caller,
@@ -40,7 +40,7 @@ pub(crate) fn decide(
 ) -> Result<Address, Refused> {
     if let Named::Page(from) = named {
         let text = format!("{} redirects to {url}: no page may send us to an endpoint", from.authority);
-        return Err(Refused::denied(text));
+        return Err(Refused::denied(Denial::Redirect, text));
     }
     url.set_fragment(None);
     let name = url.host_str().unwrap_or_default().to_owned();
@@ -51,7 +51,7 @@ pub(crate) fn decide(
         } else {
             did_you_mean(&name, &known, "the endpoints are")
         };
-        return Err(Refused::denied(format!("no endpoint is named {name:?}; {help}")));
+        return Err(Refused::denied(Denial::NoPolicy, format!("no endpoint is named {name:?}; {help}")));
     };
     if url.port().is_some() {
         return Err(Refused::invalid(format!("{url}: an endpoint has no port; jobs.toml says where it is")));
@@ -60,10 +60,11 @@ pub(crate) fn decide(
         address::check_jobs(caller, &endpoint.policy, &endpoint.policy.pattern.to_string())?;
         let granted = |pattern: &SitePattern| *pattern == endpoint.policy.pattern;
         if !caller.allowed.is_empty() && !caller.allowed.iter().any(granted) {
-            return Err(Refused::denied(format!(
+            let text = format!(
                 "job {} is not granted endpoint {name}; add \"http endpoint:{name}\" to `grant` of [job.{}] in jobs.toml",
                 caller.job, caller.job
-            )));
+            );
+            return Err(Refused::denied(Denial::NotGranted, text));
         }
     }
     let mut target = endpoint.url.clone();
@@ -77,19 +78,20 @@ pub(crate) fn decide(
 /// Where a redirect of an endpoint leads: it stays within its origin and path.
 pub(crate) fn next(deployment: &Deployment, from: &Address, location: &str) -> Result<Address, Refused> {
     let SitePattern::Endpoint(name) = &from.site.pattern else {
-        return Err(Refused::denied(format!("{} is no endpoint", from.authority)));
+        return Err(Refused::denied(Denial::NoPolicy, format!("{} is no endpoint", from.authority)));
     };
-    let endpoint = deployment.endpoint(name).ok_or_else(|| Refused::denied(format!("no endpoint is named {name}")))?;
+    let unknown = || Refused::denied(Denial::NoPolicy, format!("no endpoint is named {name}"));
+    let endpoint = deployment.endpoint(name).ok_or_else(unknown)?;
     let target = from.target().join(location);
     let mut target = target.map_err(|error| Refused::invalid(format!("a redirect to {location:?}: {error}")))?;
     target.set_fragment(None);
     let has_login = !target.username().is_empty() || target.password().is_some();
     match shown(endpoint, &target).filter(|_| target.origin() == endpoint.url.origin() && !has_login) {
         Some(url) => Ok(address_of(endpoint, url, target)),
-        None => Err(Refused::denied(format!(
-            "{} redirects out of what its `url` in jobs.toml opens, where nothing follows it",
-            from.authority
-        ))),
+        None => Err(Refused::denied(
+            Denial::Redirect,
+            format!("{} redirects out of what its `url` in jobs.toml opens, where nothing follows it", from.authority),
+        )),
     }
 }
 

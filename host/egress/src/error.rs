@@ -7,7 +7,7 @@ use tollgate_core::{
     outcome::{Refusal, RefusalKind},
 };
 
-use crate::guard::GuardedPage;
+use crate::{Denial, guard::GuardedPage};
 
 /// Errors in setting the gate up.
 #[derive(Debug, thiserror::Error)]
@@ -33,17 +33,19 @@ pub struct Refused {
     pub disk_full: bool,
     /// The page that guards found to be no content: to be kept apart, and never served.
     pub guarded: Option<Box<GuardedPage>>,
+    /// Policy let it not pass, and why.
+    pub denial: Option<Denial>,
 }
 
 impl Refused {
     fn new(error: HttpError, refusal: Option<Refusal>) -> Self {
         let refusal = refusal.map(Box::new);
-        Self { error, refusal, bytes_received: 0, disk_full: false, guarded: None }
+        Self { error, refusal, bytes_received: 0, disk_full: false, guarded: None, denial: None }
     }
 
     /// No policy lets the job reach that address.
-    pub(crate) fn denied(text: impl Into<String>) -> Self {
-        Self::new(HttpError::Denied(text.into()), None)
+    pub(crate) fn denied(why: Denial, text: impl Into<String>) -> Self {
+        Self { denial: Some(why), ..Self::new(HttpError::Denied(text.into()), None) }
     }
 
     /// The request itself is wrong.
@@ -143,7 +145,7 @@ impl Refused {
     /// The same for another who waited for it: without what was received, and without the page.
     pub(crate) fn repeat(&self) -> Self {
         let refusal = self.refusal.as_deref().cloned();
-        Self { disk_full: self.disk_full, ..Self::new(self.error.clone(), refusal) }
+        Self { disk_full: self.disk_full, denial: self.denial, ..Self::new(self.error.clone(), refusal) }
     }
 
     /// The same login that is required, with what else is to be said of it.

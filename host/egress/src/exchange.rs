@@ -112,7 +112,10 @@ pub(crate) async fn run(
     let form = Form { is_whole, login_bytes: if is_whole { limits.login_bytes } else { 0 } };
     let answer = tokio::time::timeout_at(deadline, wire::send(client, request, form, passage)).await;
     let answer = answer.map_err(|_| (ExchangeError::NoAnswer(late("answer")), 0))?;
-    let mut response = answer.map_err(|error| (classify(&error, address, limits.via), 0))?;
+    let mut response = answer.map_err(|error| {
+        count_handshake(&error, address, limits.via, passage);
+        (classify(&error, address, limits.via), 0)
+    })?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let mut received = 0;
     let is_wanted = receive.begin(status, &headers, limits.body_max).map_err(|error| (error, 0))?;
@@ -193,6 +196,15 @@ fn classify(error: &reqwest::Error, address: &Address, via: Via) -> ExchangeErro
 pub(crate) fn is_proxys(error: &reqwest::Error, address: &Address, via: Via) -> bool {
     let plain = via == Via::Http && !address.is_secure();
     via != Via::Direct && error.is_connect() && (plain || is_of_proxy(&chain(error)))
+}
+
+/// Counts a connection that failed behind its proxy, which was asked for a tunnel: what went through it counts, whatever
+/// became of it. Where the time was up before, it may be the proxy that was never reached.
+pub(crate) fn count_handshake(error: &reqwest::Error, address: &Address, via: Via, passage: &Passage) {
+    let is_made = via != Via::Direct && error.is_connect() && !error.is_timeout();
+    if is_made && !is_proxys(error, address, via) {
+        passage.connected();
+    }
 }
 
 /// What is wrong with a proxy that answers 407, or as tinyproxy does 401.

@@ -23,9 +23,10 @@ use tollgate_core::{
 use url::Url;
 
 use crate::{
-    GateError, GateStatus, Refused,
+    Denial, GateError, GateStatus, Refused,
     address::{self, Address, Named},
     archive::Archives,
+    denial::Denials,
     endpoint::{self, Endpoints},
     error::refusal,
     exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Via},
@@ -152,6 +153,7 @@ pub struct Gate {
     pub(crate) archives: Archives,
     pub(crate) sessions: Sessions,
     pub(crate) meters: Meters,
+    pub(crate) denials: Denials,
 }
 
 /// The last hop of a request.
@@ -193,6 +195,7 @@ impl Gate {
             guarding,
             sessions,
             meters,
+            denials: Denials::default(),
         };
         Ok(Arc::new(gate))
     }
@@ -214,6 +217,11 @@ impl Gate {
     /// # Errors
     /// Policy, the site, the proxy or the request itself stands in the way.
     pub async fn fetch(&self, caller: &Caller, request: HttpRequest, told: Told<'_>) -> Result<Response, Refused> {
+        let answer = self.fetch_page(caller, request, told).await;
+        answer.inspect_err(|refused| self.denials.count(refused.denial))
+    }
+
+    async fn fetch_page(&self, caller: &Caller, request: HttpRequest, told: Told<'_>) -> Result<Response, Refused> {
         let url = address::parse(&request.url)?;
         let method = Method::from_bytes(request.method.as_bytes());
         let method = method.ok().filter(|method| !matches!(*method, Method::CONNECT | Method::TRACE));
@@ -301,7 +309,7 @@ impl Gate {
         let site = self.sites.get(&address.authority, &address.site, clock.now());
         let mut slot = site.enter(&address.site, clock, caller.held.attempt()).await?;
         let standing = self.endpoints.admit(address, clock.now())?;
-        let mut refused = Refused::denied(format!("site {} names no proxy", address.site.pattern));
+        let mut refused = Refused::denied(Denial::NoPolicy, format!("site {} names no proxy", address.site.pattern));
         for way in ways {
             let admitted = match way.proxy.map(|proxy| proxy.admit(clock.now())).transpose() {
                 Ok(admitted) => admitted,
@@ -335,9 +343,9 @@ impl Gate {
                     refused = refused.or_sooner(admitted.failed(&reason, clock.now()));
                 }
                 (answer, admitted) => {
-                    let trying = slot.end();
+                    // Its place is another's only then: else one who waits for it would be let in after a refusal.
                     let incoming = self.answered(address, &site, way.via, admitted, answer).await?;
-                    trying.into_iter().for_each(Trying::answered);
+                    slot.end().into_iter().for_each(Trying::answered);
                     told(Hop::Answered(&address.authority));
                     return Ok(incoming);
                 }
@@ -378,8 +386,14 @@ impl Gate {
         let now = self.options.clock.now();
         let mut sites = self.sites.status(now);
         self.endpoints.tell(&mut sites, now);
-        let proxies = self.proxies.values().map(Proxy::status).collect();
-        GateStatus { proxies, sites, guards: self.guarding.status(), spending: self.meters.status(now) }
+        GateStatus {
+            proxies: self.proxies.values().map(Proxy::status).collect(),
+            sites,
+            guards: self.guarding.status(),
+            spending: self.meters.status(now),
+            denials: self.denials.status(),
+            renewals: self.sessions.renewals(),
+        }
     }
 }
 

@@ -156,15 +156,6 @@ impl Meters {
         Ok(Passage(Arc::new(Mutex::new(Passing { proxy, site, clock, is_secure, is_socks, over: None }))))
     }
 
-    /// Counts what a tool left, which nobody saw on its way.
-    pub(crate) fn estimate(&self, pattern: &str, proxy: Option<&str>, bytes: u64) {
-        let now = self.keeper.clock.now();
-        let cost = proxy.and_then(|name| self.proxy(name)).map(|meter| meter.add(bytes, bytes, None, now));
-        if let Some(meter) = self.site(pattern) {
-            meter.add(bytes, bytes, Some(cost.unwrap_or_default()), now);
-        }
-    }
-
     /// Keeps all that isn't kept yet.
     pub(crate) async fn keep(&self) {
         self.keeper.keep().await;
@@ -209,12 +200,7 @@ impl Meter {
         }
     }
 
-    /// Adds bytes; at `cost`, or at its own price. Answers what they cost.
-    fn add(&self, bytes: u64, estimated: u64, cost: Option<NanoUsd>, now: Timestamp) -> NanoUsd {
-        let mut state = self.state();
-        self.add_to(&mut state, (bytes, estimated), cost, now)
-    }
-
+    /// Adds bytes, of which so many are an estimate; at `cost`, or at its own price. Answers what they cost.
     fn add_to(
         &self,
         state: &mut MeterState,
@@ -269,14 +255,20 @@ impl Meter {
 }
 
 impl Holding {
-    /// Counts bytes; answers what they cost, and the refusal of what comes after them if a budget allows no more.
-    fn count(&mut self, bytes: u64, cost: Option<NanoUsd>, now: Timestamp) -> (NanoUsd, Option<Refused>) {
+    /// Counts bytes, of which so many are an estimate; answers what they cost, and the refusal of what comes after them if a
+    /// budget allows no more.
+    fn count(
+        &mut self,
+        (bytes, estimated): (u64, u64),
+        cost: Option<NanoUsd>,
+        now: Timestamp,
+    ) -> (NanoUsd, Option<Refused>) {
         let meter = self.meter.clone();
         let mut state = meter.state();
         let used = self.left.min(bytes);
         self.left -= used;
         state.held = state.held.saturating_sub(used);
-        let cost = meter.add_to(&mut state, (bytes, 0), cost, now);
+        let cost = meter.add_to(&mut state, (bytes, estimated), cost, now);
         // Past its own part it may take what nobody holds.
         let others = if self.left == 0 { state.held } else { 0 };
         let over = match state.spending.room(&meter.budget, meter.price, others) {
@@ -297,10 +289,15 @@ impl Passage {
     pub(crate) fn count(&self, bytes: u64) {
         let mut passing = self.passing();
         let around = if passing.is_secure { RECORD_BYTES * bytes.div_ceil(RECORD_SIZE) } else { 0 };
-        passing.count(bytes + around);
+        passing.count((bytes + around, 0));
     }
 
-    /// A connection was made for it.
+    /// Counts what a tool left, which nobody saw on its way.
+    pub(crate) fn estimate(&self, bytes: u64) {
+        self.passing().count((bytes, bytes));
+    }
+
+    /// A connection was made for it, or failed after the proxy was reached.
     pub(crate) fn connected(&self) {
         let mut passing = self.passing();
         let bytes = match (passing.is_secure, passing.is_socks) {
@@ -308,7 +305,7 @@ impl Passage {
             (false, true) => SOCKS_BYTES,
             (false, false) => return,
         };
-        passing.count(bytes);
+        passing.count((bytes, 0));
     }
 
     /// What a budget says to going on, once it allows no more.
@@ -318,7 +315,7 @@ impl Passage {
 }
 
 impl Passing {
-    fn count(&mut self, bytes: u64) {
+    fn count(&mut self, bytes: (u64, u64)) {
         let now = self.clock.now();
         let (cost, of_proxy) = match &mut self.proxy {
             Some(proxy) => proxy.count(bytes, None, now),
@@ -394,8 +391,13 @@ impl Keeper {
             state.bytes = 0;
             std::mem::take(&mut state.rows).into_iter().collect()
         };
-        if !rows.is_empty() {
-            self.memory.keep_spending(rows).await;
+        if rows.is_empty() || self.memory.keep_spending(rows.clone()).await.is_ok() {
+            return;
+        }
+        let mut state = self.state();
+        for (name, spending) in rows {
+            // What was counted meanwhile is later.
+            state.rows.entry(name).or_insert(spending);
         }
     }
 }

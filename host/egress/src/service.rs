@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tollgate_core::{JobName, spec::Secret};
 
 use crate::{
-    Caller, Gate, Refused,
+    Caller, Denial, Gate, Refused,
     address::{self, Address, Named},
     exchange::{self, Via},
     headers,
@@ -98,7 +98,7 @@ impl Gate {
         let head = self.head(&request, &address)?;
         let deadline = Instant::now() + request.time;
         let now = || self.options.clock.now();
-        let mut refused = Refused::denied(format!("site {} names no proxy", address.site.pattern));
+        let mut refused = Refused::denied(Denial::NoPolicy, format!("site {} names no proxy", address.site.pattern));
         for way in self.ways(&address)? {
             let admitted = match way.proxy.map(|proxy| proxy.admit(now())).transpose() {
                 Ok(admitted) => admitted,
@@ -134,6 +134,7 @@ impl Gate {
                     refused = refused.or_sooner(admitted.failed(&exchange::chain(&error), now()));
                 }
                 (Err(error), _) if error.is_connect() => {
+                    exchange::count_handshake(&error, &address, way.via, &passage);
                     let text = format!("{host} can't be reached: {}", exchange::chain(&error));
                     return Err(Refused::transport(&address.authority, text).into());
                 }

@@ -36,10 +36,10 @@ use self::{
     kept::{Kept, Origin},
 };
 pub(crate) use self::{
-    doubt::Doubt,
+    doubt::{Doubt, Doubter},
     renewal::{Lease, Stopped},
 };
-use crate::Refused;
+use crate::{Refused, Renewals};
 
 /// How long a chain that gave no session isn't tried again, unless its file or its browser's cookie changes: each try may be an
 /// exchange, and a person has to come.
@@ -69,6 +69,15 @@ impl Sessions {
     pub(crate) fn of_site(&self, site: &SiteSpec) -> Option<&Arc<Session>> {
         self.all.get(site.session.as_ref()?)
     }
+
+    /// How often each chain has run, of those that have.
+    pub(crate) fn renewals(&self) -> Vec<Renewals> {
+        let of = |(name, session): (&String, &Arc<Session>)| {
+            let State { runs, renewed, .. } = *session.state();
+            (runs > 0).then(|| Renewals { session: name.clone(), renewed, failed: runs.saturating_sub(renewed) })
+        };
+        self.all.iter().filter_map(of).collect()
+    }
 }
 
 /// One session.
@@ -93,12 +102,15 @@ struct State {
     failed: Option<Failed>,
     /// It was taken as expired without its site's word (`doubt`), and nothing has ended well since.
     is_doubted: bool,
+    /// The same because of a check, and none has taken a page since that was fetched with another.
+    is_doubted_by_check: bool,
     /// How often it was renewed for an address because of what a stage saw there.
     renewed_for: BTreeMap<String, (u8, Timestamp)>,
     /// How often it was taken as expired without its site's word, lately, and when last.
     doubts: (u32, Timestamp),
-    /// Runs of the chain that came to an end, and what stood in the way of the last one.
+    /// Runs of the chain that came to an end, how many of them gave a session, and what stood in the way of the last one.
     runs: u64,
+    renewed: u64,
     last_refused: Option<Refused>,
     /// Until then it stands, for those too who come later.
     rests_until: Timestamp,

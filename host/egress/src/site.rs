@@ -16,7 +16,7 @@ use tollgate_core::{
     spec::SiteSpec,
 };
 
-use crate::{Refused, SiteStatus};
+use crate::{Denial, Refused, SiteStatus};
 
 /// Keeps what the gate must know after a restart.
 pub trait SiteMemory: Send + Sync {
@@ -24,9 +24,16 @@ pub trait SiteMemory: Send + Sync {
     /// the gate goes on by what it knows.
     fn keep(&self, site: String, circuit: Circuit, now: Timestamp) -> BoxFuture<'_, ()>;
 
-    /// Keeps what was spent, by what spends it, in place of what was kept of it before. Who can't says so itself.
-    fn keep_spending(&self, rows: Vec<(String, Spending)>) -> BoxFuture<'_, ()>;
+    /// Keeps what was spent, by what spends it, in place of what was kept of it before.
+    ///
+    /// # Errors
+    /// It can't, and has said why itself: the gate comes again with the same rows, or later ones.
+    fn keep_spending(&self, rows: Vec<(String, Spending)>) -> BoxFuture<'_, Result<(), NotKept>>;
 }
+
+/// What was to be kept is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotKept;
 
 /// Keeps nothing: for a gate that lives as long as what it is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +44,8 @@ impl SiteMemory for NoMemory {
         Box::pin(std::future::ready(()))
     }
 
-    fn keep_spending(&self, _rows: Vec<(String, Spending)>) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
+    fn keep_spending(&self, _rows: Vec<(String, Spending)>) -> BoxFuture<'_, Result<(), NotKept>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
@@ -70,6 +77,8 @@ pub(crate) struct Site {
 #[derive(Default)]
 struct SiteState {
     rate: Gcra,
+    /// By which pace turns were taken so far: another one begins anew.
+    paced: Option<Rate>,
     circuit: Circuit,
     requests: u64,
     bytes_received: u64,
@@ -78,7 +87,17 @@ struct SiteState {
     waited_ms: u64,
 }
 
-/// A place at a site: held for the exchange, from the first byte sent to the last received.
+impl SiteState {
+    /// Takes the next turn by a pace, and says how long to wait for it. What waits by an older pace is no part of it.
+    fn take_turn(&mut self, rate: Rate, now: Timestamp) -> Duration {
+        if self.paced.replace(rate).is_some_and(|paced| paced != rate) {
+            self.rate = Gcra::default();
+        }
+        self.rate.take(rate, now)
+    }
+}
+
+/// A place at a site: held for the exchange, from the first byte sent until what came of it is understood.
 pub(crate) struct Slot {
     site: Arc<Site>,
     /// The rate's turn, as long as nothing has been sent for it.
@@ -212,12 +231,12 @@ impl Site {
         let began = clock.now();
         self.check(began, by)?;
         let permit = self.slots.clone().acquire_owned().await;
-        let permit = permit.map_err(|_| Refused::denied("the gate is closed"))?;
+        let permit = permit.map_err(|_| Refused::denied(Denial::NoPolicy, "the gate is closed"))?;
         let now = clock.now();
         self.check(now, by)?;
         let mut slot = Slot { site: self.clone(), turn: spec.rate, is_sent: false, trying: None, _permit: permit };
         if let Some(rate) = spec.rate {
-            let wait = self.state().rate.take(rate, now);
+            let wait = self.state().take_turn(rate, now);
             if wait > TURN_WAIT_MAX {
                 self.state().refused += 1;
                 return Err(Refused::rate_limited(&self.name, "its `rate` in jobs.toml is used up", wait));
@@ -388,6 +407,13 @@ mod tests {
         }
         assert_eq!(next_turn(&site, &spec), interval, "who was dropped holds no turn");
         assert_eq!(site.state().requests, 1);
+    }
+
+    #[tokio::test]
+    async fn another_rate_holds_at_once() {
+        let site = first_sent(&spec(Duration::from_secs(3_600))).await;
+        assert!(site.enter(&spec(Duration::from_secs(3_600)), &Still, 1).await.is_err());
+        assert!(site.enter(&spec(Duration::from_secs(1)), &Still, 1).await.is_ok(), "nobody waits an old hour out");
     }
 
     #[tokio::test]

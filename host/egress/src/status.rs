@@ -9,6 +9,8 @@ use tollgate_core::{
     time::Short,
 };
 
+use crate::DenialCount;
+
 /// How the gate stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GateStatus {
@@ -22,6 +24,23 @@ pub struct GateStatus {
     /// What was spent, of each proxy and site that has a price or a budget or was asked this month.
     #[serde(default)]
     pub spending: Vec<MeterStatus>,
+    /// What policy let not pass since the start, by why.
+    #[serde(default)]
+    pub denials: Vec<DenialCount>,
+    /// How often sessions were made anew since the start, of those that were asked for.
+    #[serde(default)]
+    pub renewals: Vec<Renewals>,
+}
+
+/// How often a session's chain has run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewals {
+    /// The session's name in jobs.toml.
+    pub session: String,
+    /// Runs that gave a session, the first one included.
+    pub renewed: u64,
+    /// Runs that gave none: a person has to come, or the way to the exchange was shut for a while.
+    pub failed: u64,
 }
 
 /// How often a guard caught a page.
@@ -145,6 +164,19 @@ pub struct SiteStatus {
 }
 
 impl GateStatus {
+    /// What was denied, and which sessions were renewed, since the start: a sentence each, none of what never happened.
+    #[must_use]
+    pub fn since_start(&self) -> Vec<String> {
+        let denied: Vec<String> =
+            self.denials.iter().map(|DenialCount { why, times }| format!("{times} {why}")).collect();
+        let denied = (!denied.is_empty()).then(|| format!("denied by policy: {}", denied.join(", ")));
+        let renewed = self.renewals.iter().map(|Renewals { session, renewed, failed }| {
+            let failed = if *failed > 0 { format!(", and {failed} times in vain") } else { String::new() };
+            format!("session {session} was made or renewed {renewed} times{failed}")
+        });
+        denied.into_iter().chain(renewed).collect()
+    }
+
     /// What stands in the way, a sentence each: proxies that are down, and sites that are left alone, with what was said
     /// last. `ago` says how a time until then is written.
     pub fn sentences(&self, now: Timestamp, ago: impl Fn(Short) -> String) -> Vec<String> {

@@ -8,9 +8,16 @@ mod handover;
 mod process;
 mod refused;
 pub(crate) mod scratch;
+mod traffic;
 mod verdict;
 
-use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tollgate_core::{
@@ -31,14 +38,16 @@ use self::{
     process::{Program, Ran, RunError},
     refused::{NoOutput, by_its_word, deadline_text, missing, not_accepted, without_site},
     scratch::{Left, Scratch},
+    traffic::Traffic,
     verdict::{Said, Trouble, Verdict},
 };
 use crate::{
-    Caller, Gate, Hop, Refused, Told,
+    Caller, Denial, Gate, Hop, Refused, Told,
     address::{self, Address, Named},
     endpoint,
     error::refusal,
     gate::COOL_DOWN_MIN,
+    meter::Passage,
     proxy::{Admitted, Proxy},
     session::Lease,
     site::{Site, Trying},
@@ -88,6 +97,21 @@ struct Run<'a> {
     time: Duration,
 }
 
+/// The site that a run acts for, by host name and port, and where what it transfers is counted.
+#[derive(Clone, Copy)]
+struct Acting<'a> {
+    site: &'a str,
+    passage: &'a Passage,
+}
+
+/// A way that lets a run through.
+struct Open<'a> {
+    /// Absent: it is direct.
+    proxy: Option<&'a Proxy>,
+    admitted: Option<Admitted<'a>>,
+    passage: Passage,
+}
+
 impl Gate {
     /// Runs a tool for a job, through its site's proxy, within its site's limits.
     ///
@@ -95,6 +119,16 @@ impl Gate {
     /// Policy, the site, the proxy, the tool's own word by the rules of its entry, or its deadline. Dropped before its
     /// end, the program and all that it started are killed.
     pub async fn run_tool(
+        &self,
+        caller: &Caller,
+        request: ToolRequest,
+        told: Told<'_>,
+    ) -> Result<ToolOutput, ToolRefused> {
+        let ended = self.run_granted(caller, request, told).await;
+        ended.inspect_err(|refused| self.denials.count(refused.denial))
+    }
+
+    async fn run_granted(
         &self,
         caller: &Caller,
         request: ToolRequest,
@@ -187,20 +221,18 @@ impl Gate {
         made.map_err(|text| ToolRefused::failed(format!("[tool.{}] env: {text}", tool.name)))
     }
 
-    /// The first way that lets a run through, with its proxy; the last one's refusal if none does.
-    fn first_open<'a>(
-        &self,
-        ways: Vec<ways::Way<'a>>,
-        address: &Address,
-    ) -> Result<(Option<&'a Proxy>, Option<Admitted<'a>>), Refused> {
-        let mut refused = Refused::denied(format!("site {} names no proxy", address.site.pattern));
-        for way in ways {
-            let Some(proxy) = way.proxy else {
-                return Ok((None, None));
-            };
-            match proxy.admit(self.options.clock.now()) {
-                Ok(admitted) => return Ok((Some(proxy), Some(admitted))),
-                Err(down) => refused = down,
+    /// The first way that lets a run through: its proxy is up, and no budget is spent. Else the refusal of the one that is
+    /// open sooner.
+    fn first_open<'a>(&self, ways: Vec<ways::Way<'a>>, address: &Address) -> Result<Open<'a>, Refused> {
+        let pattern = address.site.pattern.to_string();
+        let mut refused = Refused::denied(Denial::NoPolicy, format!("site {pattern} names no proxy"));
+        for ways::Way { proxy, .. } in ways {
+            let admitted = proxy.map(|proxy| proxy.admit(self.options.clock.now())).transpose();
+            // What is counted is an estimate: nothing lies around it.
+            let passage = self.meters.admit(&pattern, proxy.map(Proxy::name), (false, false));
+            match admitted.and_then(|admitted| Ok((admitted, passage?))) {
+                Ok((admitted, passage)) => return Ok(Open { proxy, admitted, passage }),
+                Err(shut) => refused = refused.or_sooner(shut),
             }
         }
         Err(refused)
@@ -287,18 +319,15 @@ impl Gate {
         let ways = self.ways(address)?;
         let site = self.sites.get(&address.authority, &address.site, clock.now());
         let mut slot = site.enter(&address.site, clock, caller.held.attempt()).await?;
-        let (proxy, admitted) = self.first_open(ways, address)?;
+        let Open { proxy, admitted, passage } = self.first_open(ways, address)?;
         let handover = self.hand_over(run.tool, Some((address, proxy, cookies)))?;
         slot.sent();
         told(Hop::Runs);
-        let output = self.run_profiles(run, &handover, Some(&address.authority)).await;
-        let trying = slot.end();
+        let acting = Acting { site: &address.authority, passage: &passage };
+        let output = self.run_profiles(run, &handover, Some(acting)).await;
         match output {
             Ok(output) => {
-                let files: u64 = output.files.iter().map(|file| file.bytes).sum();
-                let left = files.saturating_add(output.stdout.len() as u64);
-                self.meters.estimate(&address.site.pattern.to_string(), proxy.map(Proxy::name), left);
-                trying.into_iter().for_each(Trying::answered);
+                slot.end().into_iter().for_each(Trying::answered);
                 told(Hop::Answered(&address.authority));
                 if let Some(admitted) = &admitted {
                     admitted.up();
@@ -314,13 +343,16 @@ impl Gate {
         &self,
         run: &Run<'_>,
         handover: &Handover<'_>,
-        site: Option<&str>,
+        acting: Option<Acting<'_>>,
     ) -> Result<ToolOutput, NoOutput> {
         let tool = run.tool;
         let deadline = Instant::now() + run.time;
         let mut tried: Vec<String> = Vec::new();
         for (place, profile) in tool.profiles.iter().enumerate() {
-            let trouble = match self.run_profile(run, profile, handover, site, deadline).await? {
+            if let Some(spent) = acting.filter(|_| place > 0).and_then(|acting| acting.passage.over()) {
+                return Err(NoOutput::Budget(Box::new(spent)));
+            }
+            let trouble = match self.run_profile(run, profile, handover, acting, deadline).await? {
                 Ok(output) => return Ok(output),
                 Err(trouble) => trouble,
             };
@@ -348,7 +380,7 @@ impl Gate {
         run: &Run<'_>,
         profile: &ToolProfile,
         handover: &Handover<'_>,
-        site: Option<&str>,
+        acting: Option<Acting<'_>>,
         deadline: Instant,
     ) -> Result<Result<ToolOutput, Trouble>, NoOutput> {
         let (within, inputs) = (self.options.spool.clone(), run.inputs.clone());
@@ -357,7 +389,11 @@ impl Gate {
         let scratch = scratch.await.map_err(NoOutput::Scratch)?;
         let mut hidden = handover.hidden.clone();
         hidden.hide(scratch.path().display().to_string());
-        let folder = scratch.files();
+        let (folder, heard) = (scratch.files(), Arc::new(AtomicU64::new(0)));
+        let count = |acting: Acting<'_>| {
+            Traffic::new(acting.passage.clone(), folder.clone(), run.inputs.clone(), heard.clone())
+        };
+        let traffic = acting.map(count);
         let ran = process::run(Program {
             path: &run.program,
             args: handover.args(run.tool, profile, &run.args, &scratch),
@@ -365,10 +401,13 @@ impl Gate {
             folder: &folder,
             stdin: run.stdin.as_deref(),
             output_max: run.tool.output_max,
+            heard: &heard,
             deadline,
         });
         let failed = |text: String| Trouble { outcome: ToolOutcome::Failed, wait: None, text };
-        let Ran { exit_code, stdout, stderr } = match ran.await {
+        let ran = ran.await;
+        drop(traffic);
+        let Ran { exit_code, stdout, stderr } = match ran {
             Ok(ran) => ran,
             Err(RunError::Deadline) => return Err(NoOutput::Deadline),
             Err(RunError::Start(error)) => return Err(NoOutput::Start(error.to_string())),
@@ -389,7 +428,7 @@ impl Gate {
             Verdict::Not(trouble) => return Ok(Err(trouble)),
         };
         let Left { files, .. } = left;
-        let (profile, site) = (profile.name.clone(), site.map(ToOwned::to_owned));
+        let (profile, site) = (profile.name.clone(), acting.map(|acting| acting.site.to_owned()));
         Ok(Ok(ToolOutput { exit_code, stdout, stderr, warnings, profile, files, site, _scratch: scratch }))
     }
 

@@ -6,7 +6,7 @@ use reqwest::Client;
 use tollgate_core::spec::{Rotation, Route};
 
 use crate::{
-    Gate, Refused,
+    Denial, Gate, Refused,
     address::Address,
     exchange::Via,
     proxy::{Proxy, ProxyClient, UNSET_WAIT},
@@ -56,7 +56,7 @@ impl Gate {
             let name = &names[first.wrapping_add(turn) % names.len()];
             let Some(proxy) = self.proxies.get(name) else {
                 let text = format!("site {} names proxy {name}, which isn't in jobs.toml", address.site.pattern);
-                return Err(Refused::denied(text));
+                return Err(Refused::denied(Denial::NoPolicy, text));
             };
             let open = self.meters.check_proxy(name);
             match open.and_then(|()| proxy.client(&self.options.base, self.options.clock.now())) {

@@ -12,7 +12,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tollgate_core::{ClaimToken, ItemId, StageName, handler::Capability, outcome::Refusal};
+use tollgate_core::{
+    ClaimToken, Digest, ItemId, StageName, artifact::free_name, handler::Capability, outcome::Refusal,
+};
 use tollgate_egress::{Caller, Gate, Held, Hop};
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, Late, ModelGate, StateGate, ToolGate};
 use tollgate_store::{
@@ -328,6 +330,11 @@ impl AttemptLedger {
         if self.pages.len() < ARTIFACTS_PER_ATTEMPT_MAX && !self.pages.contains(&page) {
             self.pages.push(page);
         }
+    }
+
+    /// The name under which a body is kept apart: with a number where another body has it.
+    fn name_apart(&self, name: &str, blob: Digest) -> String {
+        free_name(name, |name| self.artifacts.iter().all(|kept| kept.name != name || kept.blob.digest == blob))
     }
 
     fn keep(&mut self, artifact: NewArtifact) {

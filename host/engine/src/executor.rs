@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tollgate_core::{
-    Clock, ItemKey, JsonObject, Timestamp,
+    Clock, Digest, ItemKey, JsonObject, Timestamp,
+    artifact::free_name,
     outcome::{BreakerEffect, Decision, Outcome, Refusal, RefusalKind, StageError, StageOutput, Verdict, decide},
     pause::{Pause, PauseReason},
     retry::ASKED_WAIT,
@@ -274,8 +275,7 @@ async fn duplicated(
         (blobs, caught.map(|page| page.url.clone()).next().unwrap_or_default())
     };
     let name = format!("{GUARDED_PREFIX}{DUPLICATE}");
-    let is_caught = |artifact: &&mut NewArtifact| blobs.contains(&artifact.blob.digest);
-    kept.artifacts.iter_mut().filter(is_caught).for_each(|artifact| artifact.name.clone_from(&name));
+    name_apart(&mut kept.artifacts, &blobs, &name);
     let others: Vec<&str> = others.iter().map(ItemKey::as_str).collect();
     let others = if others.is_empty() { String::new() } else { format!(", {} among them", others.join(", ")) };
     let what = format!(
@@ -299,6 +299,21 @@ async fn duplicated(
     };
     settlement.take_back = Some(TakeBack { signature, name, due, reason });
     (settlement, in_the_way)
+}
+
+/// Gives those artifacts that are one of these blobs the name, each blob once, and with a number after the first.
+fn name_apart(artifacts: &mut Vec<NewArtifact>, blobs: &[Digest], name: &str) {
+    let (caught, mut kept): (Vec<_>, Vec<_>) =
+        artifacts.drain(..).partition(|artifact| blobs.contains(&artifact.blob.digest));
+    for artifact in caught {
+        let digest = artifact.blob.digest;
+        let is_named = |known: &NewArtifact| known.blob.digest == digest;
+        if !kept.iter().any(is_named) {
+            let name = free_name(name, |name| kept.iter().all(|known| known.name != name));
+            kept.push(NewArtifact { name, ..artifact });
+        }
+    }
+    *artifacts = kept;
 }
 
 /// Evaluates the stage's condition: a reason to skip, if it is false.

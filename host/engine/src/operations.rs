@@ -17,10 +17,10 @@ pub use paid::{BudgetView, CostReport, CostsAsked, LedgerAsked, ProxyCost};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use tollgate_core::{
-    Clock, ItemId, ItemKey, JobId, JobName, Timestamp,
+    Clock, ItemId, ItemKey, JobId, JobName, StageIx, Timestamp,
     item::{ItemStatus, NewItem},
     pause::{Pause, PauseReason},
-    spec::Deployment,
+    spec::{Deployment, diagnostic::did_you_mean},
     task::TaskKind,
     time::Short,
 };
@@ -393,8 +393,36 @@ impl Operations {
     /// # Errors
     /// No job of that name, no stage of it, or the store can't be written.
     pub async fn retry_stage(&self, name: &str, stage: &str, keys: Vec<ItemKey>) -> Result<Done, EngineError> {
-        let ix = self.stage_of(name, stage).await?;
+        let (_, ix) = self.stage_ix(name, stage).await?;
         self.retry(name, Selection::Stage(ix, keys)).await
+    }
+
+    /// Items of which [`Operations::retry_stage`] would open that stage now, a page of those that `query` means. Whoever
+    /// acts on them names them, so that what is done is what was shown (trap 31).
+    ///
+    /// # Errors
+    /// No job of that name, no stage of it, or the store can't be read.
+    pub async fn stage_items(
+        &self,
+        name: &str,
+        stage: &str,
+        query: ItemQuery,
+    ) -> Result<Page<ItemKey, ItemId>, EngineError> {
+        let (job, ix) = self.stage_ix(name, stage).await?;
+        Ok(self.store.stage_items(job, ix, query).await?)
+    }
+
+    async fn stage_ix(&self, name: &str, stage: &str) -> Result<(JobId, StageIx), EngineError> {
+        let job = self.job_id(name).await?;
+        let jobs = self.store.jobs().await?;
+        let stages = jobs.into_iter().find(|known| known.id == job).map(|known| known.stages).unwrap_or_default();
+        let found = stages.iter().find(|known| known.name.as_str() == stage).map(|known| known.ix);
+        let ix = found.ok_or_else(|| {
+            let known: Vec<&str> = stages.iter().map(|known| known.name.as_str()).collect();
+            let help = did_you_mean(stage, &known, "its stages are");
+            EngineError::Invalid(format!("{name} has no stage `{stage}`; {help}"))
+        })?;
+        Ok((job, ix))
     }
 
     /// Leaves items out.

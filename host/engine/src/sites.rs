@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use tollgate_core::{Clock, Timestamp, budget::Spending, circuit::Circuit};
-use tollgate_egress::{GateOptions, SiteMemory};
+use tollgate_egress::{GateOptions, NotKept, SiteMemory};
 use tollgate_store::{Store, StoreError};
 
 use crate::services::is_account;
@@ -52,11 +52,12 @@ impl SiteMemory for StoredSites {
         .boxed()
     }
 
-    fn keep_spending(&self, rows: Vec<(String, Spending)>) -> BoxFuture<'_, ()> {
+    fn keep_spending(&self, rows: Vec<(String, Spending)>) -> BoxFuture<'_, Result<(), NotKept>> {
         async move {
-            if let Err(error) = self.0.keep_spending(rows).await {
-                tracing::error!(%error, "what was spent can't be kept: it is forgotten with this process");
-            }
+            self.0.keep_spending(rows).await.map_err(|error| {
+                tracing::error!(%error, "what was spent can't be kept: until it is, it is forgotten with this process");
+                NotKept
+            })
         }
         .boxed()
     }

@@ -10,7 +10,7 @@ mod types;
 
 use futures::future::BoxFuture;
 use tollgate_core::{
-    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, Timestamp,
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp,
     budget::Spending,
     circuit::Circuit,
     item::NewItem,
@@ -67,7 +67,7 @@ pub trait Store: Send + Sync + 'static {
     fn read_blob<'a>(&'a self, digest: Digest, part: Option<BlobPart>) -> Reply<'a, Vec<u8>>;
 
     /// The artifacts of an item. `own`: the stage whose attempt asks, which sees what its failed attempts left too.
-    fn artifacts<'a>(&'a self, item: ItemId, own: Option<tollgate_core::StageIx>) -> Reply<'a, Vec<StoredArtifact>>;
+    fn artifacts<'a>(&'a self, item: ItemId, own: Option<StageIx>) -> Reply<'a, Vec<StoredArtifact>>;
 
     /// Reads an entry of a job's state.
     fn state_get<'a>(&'a self, job: JobId, key: String) -> Reply<'a, Option<StateEntry>>;
@@ -97,6 +97,10 @@ pub trait Store: Send + Sync + 'static {
     /// Opens tasks again as the [`Selection`] says and resumes the job (R12): with the first of its transactions, of which
     /// each takes some thousands of items.
     fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened>;
+
+    /// Items whose task in `stage` [`Selection::Stage`] would open now, of those that `query` means (its `outputs` apart), by
+    /// rising id. A page may be short, or empty, and still name a next one.
+    fn stage_items<'a>(&'a self, job: JobId, stage: StageIx, query: ItemQuery) -> Reply<'a, Page<ItemKey, ItemId>>;
 
     /// What items of a job after `after` have kept, by rising id, at most `limit` items and [`RECHECK_ITEMS_MAX`].
     fn pages<'a>(&'a self, job: JobId, after: Option<ItemId>, limit: usize) -> Reply<'a, Page<ItemPages, ItemId>>;

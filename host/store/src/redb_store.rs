@@ -27,6 +27,7 @@ mod queue;
 mod recheck;
 mod refused;
 mod reopen;
+mod reopen_stage;
 mod settle;
 mod spending;
 mod submit;

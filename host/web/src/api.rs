@@ -144,6 +144,23 @@ pub enum RetryBody {
     },
 }
 
+/// Query of what a retry of one stage would open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryQuery {
+    /// Which stage.
+    pub stage: String,
+    /// Only of items of this status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<ItemStatus>,
+    /// Only of items after this number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// At most so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
 /// Body of an exclusion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -166,6 +183,9 @@ pub struct RecheckBody {
     pub dry_run: bool,
 }
 
+/// A page of what a retry would open.
+pub type KeysPage = Page<ItemKey, ItemId>;
+
 /// A page of items.
 pub type ItemsPage = Page<ItemView, ItemId>;
 /// A page of the ledger.
@@ -183,7 +203,7 @@ pub fn router(operations: Arc<Operations>) -> Router {
         .route("/jobs/{job}/resume", post(resume))
         .route("/jobs/{job}/items", get(items).post(add).layer(DefaultBodyLimit::max(ITEMS_BYTES_MAX)))
         .route("/jobs/{job}/item", get(item))
-        .route("/jobs/{job}/retry", post(retry))
+        .route("/jobs/{job}/retry", get(retry_shown).post(retry))
         .route("/jobs/{job}/exclude", post(exclude))
         .route("/jobs/{job}/recheck", post(recheck))
         .route("/sessions", get(sessions))
@@ -244,6 +264,17 @@ async fn retry(State(operations): Ops, Path(job): Path<String>, Json(body): Json
         RetryBody::Stage { stage, keys } => return Ok(Json(operations.retry_stage(&job, &stage, keys).await?)),
     };
     Ok(Json(operations.retry(&job, what).await?))
+}
+
+/// What a retry of a stage would open: its answer is the body of the retry, so that it acts on what was shown.
+async fn retry_shown(
+    State(operations): Ops,
+    Path(job): Path<String>,
+    Query(query): Query<RetryQuery>,
+) -> Answer<KeysPage> {
+    let RetryQuery { stage, status, after, limit } = query;
+    let query = ItemQuery { status, after: after.map(ItemId), limit: limit.unwrap_or(ITEMS_PAGE), outputs: false };
+    Ok(Json(operations.stage_items(&job, &stage, query).await?))
 }
 
 async fn exclude(State(operations): Ops, Path(job): Path<String>, Json(body): Json<ExcludeBody>) -> Answer<Done> {

@@ -127,6 +127,20 @@ fn gate(overview: &Overview) -> Markup {
         }
         (budgets(overview))
         (spending(overview))
+        (since_start(overview))
+    }
+}
+
+/// What policy let not pass, and how often sessions were renewed.
+fn since_start(overview: &Overview) -> Markup {
+    let sentences: Vec<String> = overview.gate.iter().flat_map(|gate| gate.since_start()).collect();
+    html! {
+        @if !sentences.is_empty() {
+            section #since-start {
+                h2 { "Since the start" }
+                ul { @for sentence in &sentences { li { (sentence) } } }
+            }
+        }
     }
 }
 

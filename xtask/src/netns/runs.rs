@@ -14,27 +14,24 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
 
 use super::{
     Plan,
     capture::Capture,
+    jobs::{self, TALKS},
     leak::Leaks,
     packet::{Allowed, Kind, Packet},
     world,
 };
 use crate::{
     demo::{self, Sim, Tollgate},
-    run::{root, target},
-    setup,
+    run::root,
 };
 
 /// Variables by which programs are told of a proxy.
 const PROXY_VARIABLES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY"];
 /// Strays that are named one by one; the rest is counted.
 const NAMED_MAX: usize = 10;
-/// The site whose pages tools are given.
-const TALKS: &str = "talks.example";
 /// Its page, whose video nobody downloads: yt-dlp asks what it is.
 const PAGE: &str = "<html><head><title>A talk</title></head><body><video src=\"/talk.mp4\"></video></body></html>";
 
@@ -68,7 +65,12 @@ pub(super) fn all(plan: &Plan, scratch: &Path) -> Result<()> {
         drop(sim);
         let sim = self::sim(&place.join("tools"))?;
         runs.push(run(&mut capture, &format!("tools{name}"), allowed_to(&sim)?, || {
-            tools(plan, &sim, &place.join("tools"), &start)
+            jobs::tools(plan, &sim, &place.join("tools"), &start)
+        })?);
+        drop(sim);
+        let sim = self::sim(&place.join("clients"))?;
+        runs.push(run(&mut capture, &format!("guests' own clients{name}"), allowed_to(&sim)?, || {
+            jobs::own_clients(&sim, &place.join("clients"), &start)
         })?);
         drop(sim);
         let alone = world::allowed(None, true)?;
@@ -164,59 +166,6 @@ fn tests(plan: &Plan, start: &dyn Fn(PathBuf) -> Command) -> Result<()> {
     }
     ensure!(failed.is_empty(), "tests of {} failed; the messages are above", failed.join(", "));
     Ok(())
-}
-
-/// A job whose items run a tool each: the stand-in, a small client by Python's own library, the real yt-dlp if there.
-fn tools(plan: &Plan, sim: &Sim, folder: &Path, start: &dyn Fn(PathBuf) -> Command) -> Result<()> {
-    let shipped = fs::read_to_string(root().join("jobs.toml"))?;
-    let begins = shipped.find("[tool.yt-dlp]").context("jobs.toml ships no yt-dlp")?;
-    let entry = &shipped[begins..];
-    let entry = &entry[..entry.find("\n[tool.ffmpeg]").context("jobs.toml ships no ffmpeg behind it")?];
-    let of = |name: &str, command: &Path| {
-        let named = entry.replace("[tool.yt-dlp]", &format!("[tool.{name}]"));
-        named.replace("command = \"yt-dlp\"", &format!("command = {:?}", command.display().to_string())) + "\n"
-    };
-    let own = root().join("tests/tools");
-    let head = format!(
-        "[host]\nhandlers = {:?}\n[proxy.main]\nurl = {{ env = \"TOLLGATE_PROXY\" }}\nca = {{ env = \"TOLLGATE_PROXY_CA\" }}\n\
-         [job.tools]\nkind = \"backfill\"\nhandler = \"tooled\"\ngrant = [\"tools\", \"http {TALKS}\", \"artifacts\"]\n",
-        target().join("handlers").display().to_string()
-    );
-    let client = format!(
-        "[tool.client]\ncommand = {:?}\noutput = \"text\"\nproxy-env = [\"http_proxy\", \"https_proxy\"]\n\
-         ca-env = [\"SSL_CERT_FILE\"]\nenv = {{ PATH = {{ env = \"PATH\" }} }}\nurl-args = [\"{{url}}\"]\n",
-        own.join("small-client").display().to_string()
-    );
-    let mut jobs = head + &client + &of("stand-in", &own.join("yt-dlp-stand-in"));
-    let mut items =
-        vec![item("small client", "client", &[], "talk.html"), item("stand-in", "stand-in", &["--dump-json"], "good")];
-    if plan.has_real_tools {
-        jobs += &of("yt-dlp", &setup::yt_dlp());
-        items.push(item("yt-dlp", "yt-dlp", &["--dump-json"], "talk.html"));
-    }
-    let (file, list) = (folder.join("jobs.toml"), folder.join("items.jsonl"));
-    fs::write(&file, jobs)?;
-    fs::write(&list, items.iter().map(|item| format!("{item}\n")).collect::<String>())?;
-    let tollgate = Tollgate { sim, folder: folder.to_owned(), start };
-    let host = ["run", "--until-idle", "--listen", "127.0.0.1:0"];
-    // The job is known from its first run.
-    tollgate.show(&host)?;
-    tollgate.show(&["item", "add", "tools", "--from", &list.display().to_string()])?;
-    tollgate.show(&host)?;
-    tollgate.show(&["export", "tools"])?;
-    let overview = tollgate.json(&["status"])?;
-    let done = &overview["jobs"][0]["items"]["done"];
-    ensure!(*done == items.len(), "{done} of {} tools gave something; what they said is above", items.len());
-    let (proxied, direct) = sim.counted()?;
-    // The stand-in asks nobody; every other one its page at least.
-    ensure!(proxied >= items.len() as u64 - 1, "{proxied} requests came through the proxy");
-    ensure!(direct == 0, "{direct} requests went past the proxy");
-    Ok(())
-}
-
-fn item(key: &str, tool: &str, args: &[&str], path: &str) -> Value {
-    let url = format!("https://{TALKS}/{path}");
-    json!({"key": key, "data": {"tool": tool, "args": args, "url": url, "then": null}})
 }
 
 /// Packets by the run in which they were sent.

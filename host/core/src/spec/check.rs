@@ -1,6 +1,6 @@
 //! A check of a stored page: a question that a model answers, in a task of its own (R01's third layer, P07, Q08).
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde_json::{Map, Value};
 
@@ -24,6 +24,8 @@ pub struct CheckSpec {
     pub model: Option<String>,
     /// What a page means that is refused.
     pub outcome: GuardOutcome,
+    /// How long the page's site is left alone; only of [`GuardOutcome::RateLimited`]. Absent: its cool-down.
+    pub after: Option<Duration>,
 }
 
 /// A question about an item: a text in which `{name}` stands for a field of the item's data.

@@ -470,6 +470,7 @@ pub(super) struct RawCheck {
     pub(super) ask: Spanned<String>,
     pub(super) model: Option<Spanned<String>>,
     pub(super) outcome: Option<Spanned<String>>,
+    pub(super) r#for: Option<Spanned<RawAmount>>,
     pub(super) concurrency: Option<Spanned<RawAmount>>,
     pub(super) attempts: Option<Spanned<RawAmount>>,
     pub(super) backoff: Option<Spanned<RawAmount>>,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::{Deployment, SitePattern, SiteSpec};
+use crate::budget::Budget;
 
 /// Keys of a site that each request looks up anew. What the others say is built at the start: clients, places, meters.
 const LIVE_KEYS: [&str; 10] =
@@ -76,8 +77,15 @@ impl ReadSpec {
         for site in &newer.deployment.sites {
             if let Some(started) = self.site(&site.pattern) {
                 let SiteSpec { route, concurrency, budget, session, .. } = started.clone();
-                sites.push(SiteSpec { route, concurrency, budget, session, ..site.clone() });
-            } else if newer.is_live(&site.pattern) && !waiting.contains(&SitePattern::Any.section()) {
+                // Whether anybody looks for duplicates where nothing is said follows from the session.
+                let is_same = session == site.session;
+                let duplicates = if is_same { site.duplicates } else { started.duplicates };
+                sites.push(SiteSpec { route, concurrency, budget, session, duplicates, ..site.clone() });
+            } else if newer.is_live(&site.pattern)
+                && !waiting.contains(&SitePattern::Any.section())
+                // What it inherits of a budget would be counted by no meter.
+                && site.budget == Budget::default()
+            {
                 sites.push(site.clone());
             } else if !waiting.contains(&site.pattern.section()) {
                 waiting.push(site.pattern.section());
@@ -87,8 +95,12 @@ impl ReadSpec {
         sites.extend(self.deployment.sites.iter().filter(gone).cloned());
         sites.sort_by_key(|site| std::cmp::Reverse(site.pattern.specificity()));
         let taken = differs(last, |section| &section.live);
-        let taken = taken.into_iter().filter(|name| sites.iter().any(|site| &site.pattern.section() == name));
-        let taken = taken.collect();
+        let holds = |name: &String| {
+            let is_there = sites.iter().any(|site| &site.pattern.section() == name);
+            // One that is gone and waits goes on; one that is gone and doesn't has gone.
+            if newer.sections.contains_key(name) { is_there } else { !is_there }
+        };
+        let taken = taken.into_iter().filter(holds).collect();
         Reloaded { deployment: Deployment { sites, ..self.deployment.clone() }, taken, waiting }
     }
 
@@ -211,6 +223,26 @@ guard = [{ text = ["sign in"], outcome = "login-required" }]
         let (before, _) = START.split_once("[site.\"b.example\"]").unwrap();
         let reloaded = start.reload(&start, &read(before));
         assert!(texts(&reloaded, "b.example").is_empty() && reloaded.waiting.is_empty(), "{reloaded:?}");
+        assert_eq!(reloaded.taken, ["[site.\"b.example\"]"], "that it has gone is news");
+    }
+
+    #[test]
+    fn a03_a_new_section_that_inherits_a_budget_waits_for_its_meter() {
+        let start = read(&START.replace("[site.\"*\"]", "[site.\"*\"]\nbudget = { day = \"1 GB\" }"));
+        let text = START.replace("[site.\"*\"]", "[site.\"*\"]\nbudget = { day = \"1 GB\" }");
+        let newer = read(&format!("{text}\n[site.\"c.example\"]\nguard-builtin = false\n"));
+        let reloaded = start.reload(&start, &newer);
+        assert_eq!((reloaded.taken.len(), reloaded.waiting), (0, vec!["[site.\"c.example\"]".to_owned()]));
+        assert_eq!(reloaded.deployment.site("c.example", 443).unwrap().pattern, SitePattern::Any, "whose budget holds");
+    }
+
+    #[test]
+    fn s11_a_session_that_waits_turns_nobodys_look_for_duplicates_on_or_off() {
+        let session = "[session.club]\nfile = \"cookies.txt\"\n[site.\"a.example\"]\nsession = \"club\"";
+        let reloaded = changed("[site.\"a.example\"]", session);
+        assert_eq!(reloaded.waiting, ["[session.club]", "[site.\"a.example\"]"]);
+        let site = reloaded.deployment.site("a.example", 443).unwrap();
+        assert_eq!((&site.session, site.duplicates), (&None, None));
     }
 
     #[test]

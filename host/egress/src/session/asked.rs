@@ -9,7 +9,7 @@ use super::{
     Session,
     chain::{asking, shown},
     kept,
-    renewal::signs_out,
+    renewal::Stopped,
 };
 use crate::{
     Caller, Gate, Held, Refused,
@@ -178,22 +178,24 @@ impl Gate {
         let caller = by_hand()?;
         let address = address::decide(&self.deployment(), &caller, address::parse(test)?, Named::Host)?;
         let not_taken = |said| SessionTest { url: shown(test).to_owned(), is_taken: false, said };
-        let cookies = match self.lease(&caller, &address, &|_| {}).await {
-            Ok(lease) => lease.and_then(|lease| lease.cookies),
+        let lease = match self.lease(&caller, &address, &|_| {}).await {
+            Ok(lease) => lease,
             Err(refused) if refused.is_login() => return Ok(not_taken(refused.error.to_string())),
             Err(refused) => return Err(refused.into()),
         };
         let held = Held::default();
         let mut body = Whole::new(&self.options.spool, &held);
+        let cookies = lease.as_ref().and_then(|lease| lease.cookies.clone());
         let answer = self.hop((&caller, &address), asking(), cookies, None, &|_| {}, &mut body).await;
-        let (is_taken, said) = match answer {
+        // As with any request: what the site sets by its answer is the session from now on.
+        let (is_taken, said) = match self.sift(lease, &address, answer).await {
             Ok(incoming) => {
-                let signed_out = signs_out(&address, &incoming);
-                let is_taken = signed_out.is_none() && (200..300).contains(&incoming.status);
-                (is_taken, signed_out.unwrap_or_else(|| format!("{} answered {}", address.authority, incoming.status)))
+                let said = format!("{} answered {}", address.authority, incoming.status);
+                ((200..300).contains(&incoming.status), said)
             }
-            Err(refused) if refused.is_login() => (false, refused.error.to_string()),
-            Err(refused) => return Err(refused.into()),
+            Err(Stopped::SessionOver(_, refused)) => (false, refused.error.to_string()),
+            Err(Stopped::Refused(refused)) if refused.is_login() => (false, refused.error.to_string()),
+            Err(Stopped::Refused(refused)) => return Err(refused.into()),
         };
         Ok(SessionTest { is_taken, ..not_taken(said) })
     }

@@ -95,6 +95,7 @@ impl Gate {
                     let mut state = session.state();
                     state.generation += 1;
                     state.runs += 1;
+                    state.renewed += 1;
                     (state.failed, state.last_refused, state.rests_until) = (None, None, Timestamp(0));
                     state.current = Some(current);
                 }

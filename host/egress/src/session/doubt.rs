@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tollgate_core::Timestamp;
 
-use super::Session;
+use super::{Session, State};
 use crate::Gate;
 
 /// Renewals for one and the same address, after which a person has to look though others are served meanwhile: without
@@ -33,17 +33,36 @@ pub(crate) enum Doubt {
     InVain(String),
 }
 
+/// Who takes a session as expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubter {
+    /// An attempt: the next one that ends well vouches for the session.
+    Attempt,
+    /// A check of a stored page. The attempt that brought the page ended well, and vouches for nothing: only a check that
+    /// takes a page does.
+    Check,
+}
+
+impl State {
+    fn is_doubted(&mut self, by: Doubter) -> &mut bool {
+        match by {
+            Doubter::Attempt => &mut self.is_doubted,
+            Doubter::Check => &mut self.is_doubted_by_check,
+        }
+    }
+}
+
 impl Gate {
     /// A site, by host name and port, served several items one and the same page. `began`: when the request for it was yet
     /// to be sent. A session that is not older may be a newer one than the page was fetched with.
-    pub(crate) async fn doubt_session(&self, site: &str, began: Timestamp) -> Doubt {
+    pub(crate) async fn doubt_session(&self, site: &str, began: Timestamp, by: Doubter) -> Doubt {
         let Some(session) = self.session_of(site) else {
             return Doubt::NoSession;
         };
         let now = self.options.clock.now();
         let lately = {
             let mut state = session.state();
-            let is_doubted = state.is_doubted;
+            let is_doubted = *state.is_doubted(by);
             let Some(current) = state.current.as_mut().filter(|current| current.since < began && !current.is_over)
             else {
                 return Doubt::Newer;
@@ -54,7 +73,7 @@ impl Gate {
                 return Doubt::InVain(format!("session {name} was renewed for it, and it came again; {text}"));
             }
             current.is_over = true;
-            state.is_doubted = true;
+            *state.is_doubted(by) = true;
             let (times, at) = state.doubts;
             let times = if now.since(at) < LATELY { times.saturating_add(1) } else { 1 };
             state.doubts = (times, now);
@@ -66,7 +85,7 @@ impl Gate {
     }
 
     /// The same, where one address says so: not again and again for it, though others are served meanwhile.
-    pub(crate) async fn doubt_session_for(&self, site: &str, url: &str, began: Timestamp) -> Doubt {
+    pub(crate) async fn doubt_session_for(&self, site: &str, url: &str, began: Timestamp, by: Doubter) -> Doubt {
         let now = self.options.clock.now();
         if let Some(session) = self.session_of(site) {
             let mut state = session.state();
@@ -84,7 +103,7 @@ impl Gate {
                 ));
             }
         }
-        let doubt = self.doubt_session(site, began).await;
+        let doubt = self.doubt_session(site, began, by).await;
         if let (Doubt::Expired { .. }, Some(session)) = (&doubt, self.session_of(site)) {
             let mut state = session.state();
             if state.renewed_for.len() >= ADDRESSES_MAX && !state.renewed_for.contains_key(url) {
@@ -101,6 +120,25 @@ impl Gate {
     pub(crate) fn trust_session(&self, site: &str) {
         if let Some(session) = self.session_of(site) {
             session.state().is_doubted = false;
+        }
+    }
+
+    /// Whether the session of the site of `url` was renewed because of a check, and no check has vouched for it since.
+    #[must_use]
+    pub fn awaits_check(&self, url: &str) -> bool {
+        let address = self.address_of(url);
+        let session = address.and_then(|address| self.session_of(&address.authority).cloned());
+        session.is_some_and(|session| session.state().is_doubted_by_check)
+    }
+
+    /// A check took the page of `url` for what it should be. `began`: when the attempt that brought it began. A page that was
+    /// fetched with the session as it is vouches for it.
+    pub fn check_passed(&self, url: &str, began: Timestamp) {
+        let address = self.address_of(url);
+        if let Some(session) = address.and_then(|address| self.session_of(&address.authority).cloned()) {
+            let mut state = session.state();
+            let is_with_it = state.current.as_ref().is_some_and(|current| current.since < began && !current.is_over);
+            state.is_doubted_by_check &= !is_with_it;
         }
     }
 

@@ -9,6 +9,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use rustix::{
@@ -40,6 +41,8 @@ pub(super) struct Program<'a> {
     pub(super) stdin: Option<&'a [u8]>,
     /// Bytes of stdout, and of any file.
     pub(super) output_max: u64,
+    /// Counts the bytes of stdout as they are read.
+    pub(super) heard: &'a AtomicU64,
     pub(super) deadline: Instant,
 }
 
@@ -177,19 +180,24 @@ async fn talk(group: &mut Group, program: &Program<'_>, ended: OwnedFd) -> Resul
         group.kill();
         Ok(())
     };
-    let ((), (), stdout, stderr) =
-        tokio::try_join!(feed, end, read(stdout, Full::Refuse(program.output_max)), read(stderr, Full::KeepLast))?;
+    let ((), (), stdout, stderr) = tokio::try_join!(
+        feed,
+        end,
+        read(stdout, Full::Refuse(program.output_max, program.heard)),
+        read(stderr, Full::KeepLast)
+    )?;
     Ok((stdout, stderr))
 }
 
 /// What to do with more than there is room for.
 #[derive(Clone, Copy)]
-enum Full {
-    Refuse(u64),
+enum Full<'a> {
+    /// It is refused; what is read is counted there.
+    Refuse(u64, &'a AtomicU64),
     KeepLast,
 }
 
-async fn read(pipe: Option<impl AsyncRead + Unpin>, full: Full) -> Result<Vec<u8>, RunError> {
+async fn read(pipe: Option<impl AsyncRead + Unpin>, full: Full<'_>) -> Result<Vec<u8>, RunError> {
     let Some(mut pipe) = pipe else {
         return Ok(Vec::new());
     };
@@ -200,8 +208,11 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, full: Full) -> Result<Vec<u8
             break;
         }
         bytes.extend_from_slice(&chunk[..read]);
+        if let Full::Refuse(_, heard) = full {
+            heard.fetch_add(read as u64, Relaxed);
+        }
         match full {
-            Full::Refuse(most) if bytes.len() as u64 > most => return Err(RunError::TooMuch),
+            Full::Refuse(most, _) if bytes.len() as u64 > most => return Err(RunError::TooMuch),
             Full::KeepLast if bytes.len() > 2 * STDERR_BYTES_MAX => keep_last(&mut bytes),
             _ => {}
         }

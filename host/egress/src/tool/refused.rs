@@ -12,7 +12,7 @@ use tollgate_core::{
 };
 
 use super::verdict::Trouble;
-use crate::{Refused, error::refusal};
+use crate::{Denial, Refused, error::refusal};
 
 /// How long work waits for a program that isn't installed.
 const MISSING_WAIT: Duration = Duration::from_mins(1);
@@ -26,15 +26,17 @@ pub struct ToolRefused {
     pub refusal: Option<Refusal>,
     /// There was no room on the disk for its files: no wait helps, a person does.
     pub disk_full: bool,
+    /// Policy let it not run, and why.
+    pub denial: Option<Denial>,
 }
 
 impl ToolRefused {
     pub(super) fn new(error: ToolError, refusal: Option<Refusal>) -> Self {
-        Self { error, refusal, disk_full: false }
+        Self { error, refusal, disk_full: false, denial: None }
     }
 
     pub(super) fn denied(text: impl Into<String>) -> Self {
-        Self::new(ToolError::Denied(text.into()), None)
+        Self { denial: Some(Denial::Tool), ..Self::new(ToolError::Denied(text.into()), None) }
     }
 
     pub(super) fn failed(text: impl Into<String>) -> Self {
@@ -61,7 +63,8 @@ impl From<Refused> for ToolRefused {
             | HttpError::Storage(_)
             | HttpError::Other(_)) => ToolError::Failed(other.to_string()),
         };
-        Self { error, refusal: refused.refusal.map(|refusal| *refusal), disk_full: refused.disk_full }
+        let refusal = refused.refusal.map(|refusal| *refusal);
+        Self { error, refusal, disk_full: refused.disk_full, denial: refused.denial }
     }
 }
 
@@ -75,6 +78,8 @@ pub(super) enum NoOutput {
     Start(String),
     /// The scratch folder.
     Scratch(io::Error),
+    /// A budget was spent by a profile that gave nothing, so the next one isn't tried.
+    Budget(Box<Refused>),
 }
 
 /// What is said of one address, or of no site at all.
@@ -95,6 +100,7 @@ pub(super) fn without_site(tool: &ToolSpec, time: Duration, no_output: NoOutput)
         NoOutput::Deadline => ToolRefused::new(ToolError::Timeout(deadline_text(tool, time)), None),
         NoOutput::Start(text) => ToolRefused::failed(format!("{} can't be started: {text}", tool.name)),
         NoOutput::Scratch(error) => ToolRefused::scratch(&error),
+        NoOutput::Budget(spent) => ToolRefused::from(*spent),
     }
 }
 

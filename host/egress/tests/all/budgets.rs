@@ -1,23 +1,31 @@
 //! A03 for proxies and sites: what is counted is what goes over the wire, and no budget is passed by more than is said.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering::SeqCst},
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
 };
 
-use futures::future::join_all;
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
-use tollgate_core::{http::HttpRequest, outcome::RefusalKind};
-use tollgate_egress::{MeterStatus, Refused, Response};
-use tollgate_sim::sites::scripted::{Scripted, Step};
+use tollgate_core::{Timestamp, budget::Spending, circuit::Circuit, http::HttpRequest, outcome::RefusalKind};
+use tollgate_egress::{MeterStatus, NotKept, Refused, Response, SiteMemory};
+use tollgate_sim::{
+    Reception, Sim,
+    sites::scripted::{Scripted, Step},
+};
 
-use crate::world::World;
+use crate::world::{Still, World};
 
 const SITE: &str = "a.example";
 
@@ -156,4 +164,86 @@ async fn trap04_a_site_whose_budget_is_nothing_is_never_asked_and_another_proxy_
     let world = World::new(vec![(SITE, site())], &both).await;
     fetch(&world, &format!("http://{SITE}/")).await.unwrap();
     assert_eq!((world.sim.counts().of_host(SITE), other.counts().of_host(SITE)), (0, 1));
+}
+
+/// What a connection counts whose tunnel or TLS fails.
+const HANDSHAKE: u64 = 6 << 10;
+
+#[tokio::test]
+async fn a03_a_handshake_that_fails_behind_a_paid_proxy_is_not_free() {
+    let url = format!("https://{SITE}/");
+    for reception in [Reception::Untrusted, Reception::OtherName, Reception::Expired, Reception::Refused] {
+        let site = Scripted::new().path("/", [Step::ok("x")]);
+        let builder = Sim::builder().site(SITE, Arc::new(site)).reception(SITE, reception);
+        let priced = "price = \"8.00 USD/GB\"\nbudget = { day = \"12 kB\" }\n";
+        let world = World::built(builder, Sim::proxy_url, priced).await;
+        for nth in 1..=2 {
+            assert_eq!(kind(&fetch(&world, &url).await.unwrap_err()), RefusalKind::Transport, "{reception:?}");
+            let counted = meter(&world, "proxy main");
+            assert_eq!(counted.bytes_today, nth * HANDSHAKE, "{reception:?}");
+            assert_eq!(counted.nano_usd_today.unwrap().0, nth * HANDSHAKE * 8);
+            assert_eq!(meter(&world, "site *").bytes_today, nth * HANDSHAKE);
+        }
+        assert_eq!(kind(&fetch(&world, &url).await.unwrap_err()), RefusalKind::Budget, "{reception:?}");
+    }
+    // A proxy that wasn't reached, or didn't take us, has carried nothing.
+    for is_down in [true, false] {
+        let builder = Sim::builder().site(SITE, Arc::new(Scripted::new())).proxy_auth("user", "secret");
+        let world = World::built(builder, Sim::proxy_url, "price = \"8.00 USD/GB\"\n").await;
+        if is_down {
+            world.sim.proxy_down().await.unwrap();
+        }
+        assert_eq!(kind(&fetch(&world, &url).await.unwrap_err()), RefusalKind::Down);
+        assert_eq!(meter(&world, "proxy main").bytes_today, 0);
+    }
+}
+
+/// Keeps what was spent, but for the first time, when it fails once it is told to go on.
+#[derive(Default)]
+struct FailsOnce {
+    kept: Mutex<BTreeMap<String, Spending>>,
+    has_failed: AtomicBool,
+    began: Notify,
+    go_on: Notify,
+}
+
+impl SiteMemory for FailsOnce {
+    fn keep(&self, _site: String, _circuit: Circuit, _now: Timestamp) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
+
+    fn keep_spending(&self, rows: Vec<(String, Spending)>) -> BoxFuture<'_, Result<(), NotKept>> {
+        async move {
+            if !self.has_failed.swap(true, SeqCst) {
+                self.began.notify_one();
+                self.go_on.notified().await;
+                return Err(NotKept);
+            }
+            self.kept.lock().unwrap().extend(rows);
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn a03_what_could_not_be_kept_is_kept_the_next_time() {
+    let memory = Arc::new(FailsOnce::default());
+    let sites = ["a.example", "b.example"];
+    let site = || Arc::new(Scripted::new().path("/", [Step::ok("x")]));
+    let sim = sites.iter().fold(Sim::builder(), |sim, host| sim.site(host, site())).start().await.unwrap();
+    let more = sites.map(|host| format!("[site.\"{host}\"]\nbudget = {{ day = \"1 GB\" }}\n")).concat();
+    let proxy = sim.proxy_url();
+    let world = World::over_with(sim, &proxy, &more, Arc::new(Still), memory.clone());
+    fetch(&world, "http://a.example/").await.unwrap();
+    memory.began.notified().await;
+    // While the first row is being refused, the proxy's becomes another; that of the first site doesn't.
+    fetch(&world, "http://b.example/").await.unwrap();
+    memory.go_on.notify_one();
+    world.gate.keep_spending().await;
+    let kept = memory.kept.lock().unwrap().clone();
+    for name in ["proxy main", "site a.example", "site b.example"] {
+        let kept = kept.get(name).unwrap_or_else(|| panic!("{name} is forgotten"));
+        assert_eq!(kept.day.bytes, meter(&world, name).bytes_today, "{name}: the latest is kept");
+    }
 }

@@ -4,9 +4,11 @@
 mod archive;
 mod bombs;
 mod budgets;
+mod denials;
 mod endpoints;
 mod errors;
 mod lies;
+mod places;
 mod redirects;
 mod sessions;
 mod world;

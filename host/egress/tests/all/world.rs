@@ -9,7 +9,7 @@ use tollgate_core::{
     http::{HttpError, HttpRequest},
     spec,
 };
-use tollgate_egress::{Caller, Gate, GateOptions, NoMemory, Refused, Response};
+use tollgate_egress::{Caller, Gate, GateOptions, NoMemory, Refused, Response, SiteMemory};
 use tollgate_sim::{
     Builder, Sim, Site,
     sites::archive::{Member, ZipFile},
@@ -21,7 +21,7 @@ pub(crate) const HOST: &str = "files.example";
 pub(crate) const URL: &str = "http://files.example/archive.zip";
 
 /// A clock that stands still: nothing here waits.
-struct Still;
+pub(crate) struct Still;
 
 impl Clock for Still {
     fn now(&self) -> Timestamp {
@@ -61,13 +61,24 @@ impl World {
 
     /// The same with a clock of the test's.
     pub(crate) fn over_at(sim: Sim, proxy: &str, more: &str, clock: Arc<dyn Clock>) -> Self {
+        Self::over_with(sim, proxy, more, clock, Arc::new(NoMemory))
+    }
+
+    /// The same with a memory of the test's.
+    pub(crate) fn over_with(
+        sim: Sim,
+        proxy: &str,
+        more: &str,
+        clock: Arc<dyn Clock>,
+        memory: Arc<dyn SiteMemory>,
+    ) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         sim.write_ca(scratch.path().join("ca.pem")).unwrap();
         let text = format!("[proxy.main]\nurl = \"{}\"\nca = \"ca.pem\"\n{more}", proxy);
         let deployment = spec::parse(&text, "jobs.toml").unwrap();
         let (spool, base) = (scratch.path().join("spool"), scratch.path().to_owned());
         let sessions = scratch.path().join("sessions");
-        let (memory, remembered, spent) = (Arc::new(NoMemory), Vec::new(), Vec::new());
+        let (remembered, spent) = (Vec::new(), Vec::new());
         let options = GateOptions { spool, clock, base, memory, sessions, remembered, spent };
         let gate = Gate::new(&deployment, options).unwrap();
         let caller = Caller::of(JobName::new("test").unwrap(), Vec::new());

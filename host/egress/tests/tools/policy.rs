@@ -7,7 +7,7 @@ use tollgate_core::{
     spec::{SitePattern, parse},
     tool::{ToolContent, ToolError, ToolInput, ToolRequest},
 };
-use tollgate_egress::{Caller, ToolRefused};
+use tollgate_egress::{Caller, Denial, ToolRefused};
 use tollgate_sim::{
     Sim,
     sites::scripted::{Scripted, Step},
@@ -58,6 +58,8 @@ async fn trap17_a_tool_acts_for_no_site_and_no_job_that_policy_does_not_allow() 
     let refused = world.run(request_for("mark", &[], "file:///etc/passwd")).await.unwrap_err();
     assert!(matches!(refused.error, ToolError::Failed(_)), "{refused:?}");
     assert!(!folder.path().join("ran").exists(), "nothing has run");
+    let counted: Vec<_> = world.gate.status().denials.iter().map(|count| (count.why, count.times)).collect();
+    assert_eq!(counted, [(Denial::NotGranted, 1), (Denial::Local, 2), (Denial::Tool, 3)]);
 }
 
 #[tokio::test]

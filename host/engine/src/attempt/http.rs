@@ -133,6 +133,10 @@ impl AttemptHttp {
             Ok(blob) => {
                 let content_type = page.content_type.unwrap_or_else(|| TYPE_UNKNOWN.to_owned());
                 let mut ledger = self.attempt.ledger();
+                let name = ledger.name_apart(&name, blob.digest);
+                if ledger.has_room(&name).is_err() {
+                    return;
+                }
                 ledger.keep(NewArtifact { name, content_type, blob });
                 ledger.keep_page(KeptPage { blob: blob.digest, url: page.url, status: page.status, copy: None });
             }
@@ -145,8 +149,8 @@ impl AttemptHttp {
         match answer {
             Answer::Response(response) => {
                 let attempt = self.attempt.clone();
-                let (blob, is_named) = (OnceCell::new(), AtomicBool::new(false));
-                Ok(Arc::new(AttemptResponse { attempt, response, asked, blob, is_named }) as Arc<dyn Fetched>)
+                let (blob, noted, is_named) = (OnceCell::new(), OnceCell::new(), AtomicBool::new(false));
+                Ok(Arc::new(AttemptResponse { attempt, response, asked, blob, noted, is_named }) as Arc<dyn Fetched>)
             }
             Answer::Names(_) => Err(HttpError::Other("a list came in place of a page".to_owned())),
         }
@@ -215,6 +219,8 @@ struct AttemptResponse {
     asked: Option<Digest>,
     /// The body as a blob, once it was written.
     blob: OnceCell<StoredBlob>,
+    /// The page was noted for the attempt.
+    noted: OnceCell<()>,
     /// It is an artifact of the stage, under whatever name.
     is_named: AtomicBool,
 }
@@ -231,11 +237,11 @@ impl AttemptResponse {
                 .await
                 .map_err(|error| HttpError::Storage(error.to_string()))
         };
-        let is_first = !self.blob.initialized();
         let (blob, content_type) = (*self.blob.get_or_try_init(write).await?, self.content_type());
-        if let Some(asked) = self.asked.filter(|_| is_first) {
-            let page = self.page(blob, asked).await?;
-            self.attempt.ledger().keep_page(page);
+        if let Some(asked) = self.asked {
+            // Once; where that fails, with the next name.
+            let note = || async { self.page(blob, asked).await.map(|page| self.attempt.ledger().keep_page(page)) };
+            self.noted.get_or_try_init(note).await?;
         }
         self.attempt.ledger().keep(NewArtifact { name: name.to_owned(), content_type: content_type.clone(), blob });
         self.is_named.store(true, Relaxed);

@@ -76,7 +76,7 @@ impl AttemptTools {
                 ledger.served(&tool, &output.profile);
                 Ok(output)
             }
-            Err(ToolRefused { error, refusal, disk_full }) => {
+            Err(ToolRefused { error, refusal, disk_full, .. }) => {
                 if disk_full {
                     ledger.store_gone.get_or_insert(StoreError::Full(error.to_string()));
                 }

@@ -4,10 +4,11 @@ use serde_json::{Map, Value, json};
 use tollgate_core::{
     Digest, Document, ItemId, Timestamp,
     outcome::{Outcome, Refusal, RefusalKind, StageError, StageOutput, decide},
+    spec::GuardOutcome,
     task::{ErrorKind, TaskError, TaskState},
 };
 use tollgate_egress::guard::{self, CHECK_PREFIX, EXCERPT_CHARS_MAX, GUARDED_BYTES_MAX, GuardLayer, Guarded};
-use tollgate_store::{BlobPart, Claim, RefusedPage, StoreError};
+use tollgate_store::{AttemptEnd, BlobPart, Claim, ItemDetail, RefusedPage, StoreError};
 
 use super::{Judged, Ran, Tools, Verdict, draw, pause_of, settlement_of};
 use crate::{
@@ -64,7 +65,10 @@ pub(super) async fn attempt(
         }
     };
     let (outcome, refusal, refused) = match tokio::time::timeout(stage.spec.timeout, asking).await {
-        Ok(Ok(answer)) if answer.is_content => (output(&answer), None, None),
+        Ok(Ok(answer)) if answer.is_content => {
+            vouch(tools, job, check, claim, &page).await?;
+            (output(&answer), None, None)
+        }
         Ok(Ok(answer)) => {
             let cost = answer.cost.map_or_else(|| "unpriced".to_owned(), |cost| cost.to_string());
             let reason = format!("the page is refused: {} ({cost})", answer.reason);
@@ -133,6 +137,31 @@ async fn page(
     })
 }
 
+/// A check for what a session shows took the page: one that is fetched with a renewed session says that it was of use.
+async fn vouch(
+    tools: &Tools,
+    job: &JobPlan,
+    check: &CheckPlan,
+    claim: &Claim,
+    page: &StoredPage,
+) -> Result<(), StoreError> {
+    let is_about_sessions = check.spec.outcome == GuardOutcome::LoginRequired;
+    let Some(url) = page.url.as_deref().filter(|url| is_about_sessions && tools.gate.awaits_check(url)) else {
+        return Ok(());
+    };
+    if let Some(detail) = tools.store.item(job.declared.id, claim.key.clone()).await? {
+        tools.gate.check_passed(url, began(&detail, check));
+    }
+    Ok(())
+}
+
+/// When the attempt began that brought the page; one that is no longer kept is older than any session.
+fn began(detail: &ItemDetail, check: &CheckPlan) -> Timestamp {
+    let attempts = detail.attempts.get(&check.spec.of);
+    let made_it = attempts.and_then(|all| all.iter().rev().find(|attempt| attempt.ended == AttemptEnd::Done));
+    made_it.map_or(Timestamp(0), |attempt| attempt.started_at)
+}
+
 /// The page is no content: it is kept apart, and the task that brought it goes on as if a guard had caught it, by its own
 /// retry rules and with what is counted of it so far.
 async fn refuse(
@@ -145,8 +174,9 @@ async fn refuse(
     judged: &mut Judged,
 ) -> Result<(), StoreError> {
     let missing = || StoreError::NotFound(format!("item {} with its stage {}", claim.key, check.spec.of));
-    let item = tools.store.item(job.declared.id, claim.key.clone()).await?.ok_or_else(missing)?.item;
-    let tally = item.tasks.iter().find(|task| task.stage == check.spec.of).ok_or_else(missing)?.tally;
+    let detail = tools.store.item(job.declared.id, claim.key.clone()).await?.ok_or_else(missing)?;
+    let tally = detail.item.tasks.iter().find(|task| task.stage == check.spec.of).ok_or_else(missing)?.tally;
+    let began = began(&detail, check);
     let retry = job.stage(check.of).ok_or_else(missing)?.spec.retry;
     let guarded = Guarded {
         layer: GuardLayer::Model,
@@ -154,11 +184,11 @@ async fn refuse(
         builtin: false,
         outcome: check.spec.outcome,
         is_proxys: false,
-        after: None,
+        after: check.spec.after,
         excerpt: answer.reason.chars().take(EXCERPT_CHARS_MAX).collect(),
     };
     tracing::info!(job = %job.spec.name, item = %claim.key, %guarded, "a stored page is no content");
-    let refusal = tools.gate.checked(page.url.as_deref(), &guarded).await;
+    let refusal = tools.gate.checked(page.url.as_deref(), &guarded, began).await;
     let now = judged.settlement.now;
     let decision = decide(Outcome::Contract(refusal.message.clone()), Some(&refusal), tally, &retry, now, draw());
     let pause = pause_of(&decision.verdict, Some(&refusal), page.url.as_deref(), now);

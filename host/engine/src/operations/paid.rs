@@ -11,7 +11,7 @@ use tollgate_core::{
     calendar::{Day, Period, PeriodKind, Zone},
     ledger::{Account, Beside, CallId, Charged, Costs, PaidKind, Periods, Scope},
     money::NanoUsd,
-    spec::{Deployment, diagnostic::did_you_mean},
+    spec::Deployment,
 };
 use tollgate_store::{CostGroup, CostQuery, CostView, EntryView, JobView, LedgerQuery, Page};
 
@@ -233,7 +233,7 @@ impl Operations {
             (name, _) => name.unwrap_or_default(),
         };
         let stage = match stage {
-            Some(stage) => Some(self.stage_of(&name, &stage).await?),
+            Some(stage) => Some(self.stage_ix(&name, &stage).await?.1),
             None => None,
         };
         let item = match key {
@@ -262,22 +262,6 @@ impl Operations {
             Some(name) => Ok(Some(self.job_id(name).await?)),
             None => Ok(None),
         }
-    }
-
-    /// The stage of that name of a job.
-    ///
-    /// # Errors
-    /// No job of that name, no stage of it, or the store can't be read.
-    pub(super) async fn stage_of(&self, name: &str, stage: &str) -> Result<StageIx, EngineError> {
-        let job = self.job_id(name).await?;
-        let jobs = self.store.jobs().await?;
-        let stages = jobs.into_iter().find(|known| known.id == job).map(|known| known.stages).unwrap_or_default();
-        let found = stages.iter().find(|known| known.name.as_str() == stage).map(|known| known.ix);
-        found.ok_or_else(|| {
-            let known: Vec<&str> = stages.iter().map(|known| known.name.as_str()).collect();
-            let help = did_you_mean(stage, &known, "its stages are");
-            EngineError::Invalid(format!("{name} has no stage `{stage}`; {help}"))
-        })
     }
 
     /// What jobs.toml says: of a running host what it goes by, of a stopped one what stands there now; or why it can't be

@@ -3,12 +3,13 @@
 use redb::ReadableTable;
 use tollgate_core::{
     Digest, StageIx, Timestamp,
-    artifact::ARTIFACT_NAME_BYTES_MAX,
+    artifact::free_name,
     graph::GraphStage,
     task::{SkipReason, Tally, TaskState},
 };
 
 use super::{
+    duplicates::let_go,
     fault::Fault,
     jobs::Spec,
     tables::{Tables, artifact_key, task_key},
@@ -58,7 +59,7 @@ pub(crate) fn set_apart(tables: &mut Tables<'_>, task: TaskRef, apart: &[(Digest
         };
         let key = artifact_key(task.item, task.stage, false, &one.name);
         let row = tables.artifacts.remove(key.as_slice())?.map(|row| row.value().to_vec());
-        let name = free_name(name, one.digest, &names);
+        let name = free_name(name, |name| names.iter().all(|(known, of)| known != name || *of == one.digest));
         if let Some(row) = row {
             tables.artifacts.insert(artifact_key(task.item, task.stage, true, &name).as_slice(), row.as_slice())?;
         }
@@ -66,18 +67,6 @@ pub(crate) fn set_apart(tables: &mut Tables<'_>, task: TaskRef, apart: &[(Digest
         count += 1;
     }
     Ok(count)
-}
-
-/// The name, or that with a number where another page has it: `guarded-wall.login~2`.
-fn free_name(name: &str, digest: Digest, taken: &[(String, Digest)]) -> String {
-    let mut end = name.len().min(ARTIFACT_NAME_BYTES_MAX - 8);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    let name = &name[..end];
-    let is_free = |name: &str| taken.iter().all(|(known, of)| known != name || *of == digest);
-    let numbered = (2_u32..).map(|number| format!("{name}~{number}"));
-    std::iter::once(name.to_owned()).chain(numbered).find(|name| is_free(name)).unwrap_or_default()
 }
 
 /// How a task goes on whose page is no content.
@@ -131,6 +120,7 @@ pub(crate) fn queue_again(
         *state = TaskState::Waiting { on: Vec::new() };
     }
     for stage in on_it {
+        let_go(batch, spec, TaskRef { item: task.item, stage: stage.ix })?;
         if before.state(stage.ix).is_some_and(|state| !state.has_ended()) {
             batch.revoke(TaskRef { item: task.item, stage: stage.ix }, spec.id);
         }

@@ -1,7 +1,8 @@
 //! Pages that several items hold (S11): who holds which, the flag on their outputs, and taking a page back from all.
 //!
-//! A holder is a task whose output stands on the page. Each item is written down once for a page, and each address that was
-//! asked for once: the same page at the same address is no copy, however many items need it.
+//! A holder is a task whose output stands on the page. Each item is written down once for a page, and each request that was
+//! made once: the same page by the same request is no copy, however many items need it. The others that made it share it: they
+//! are no copies, and are taken back with the rest.
 
 use redb::ReadableTable;
 use tollgate_core::{Digest, ItemId, Lane, StageIx, Timestamp, outcome::Verdict, task::TaskState};
@@ -10,7 +11,7 @@ use super::{
     apart::{Again, artifacts, queue_again, set_apart},
     fault::Fault,
     jobs::Spec,
-    tables::{Tables, holders_key, task_key},
+    tables::{Tables, holders_key, sharer_key, sharer_place, sharers_range, task_key},
     tasks::read_item,
     writer::Batch,
 };
@@ -99,27 +100,37 @@ pub(crate) fn check(batch: &Batch<'_>, spec: &Spec, settlement: &Settlement) -> 
 pub(crate) fn hold(batch: &mut Batch<'_>, spec: &Spec, settlement: &Settlement) -> Result<Option<String>, Fault> {
     let task = settlement.task;
     let key = task_key(task.item, task.stage);
-    let is_done = match &settlement.verdict {
-        Verdict::Done(_) => true,
-        // Its last good output serves no more.
-        Verdict::Nothing(_) | Verdict::Reject(_) | Verdict::Skipped(_) => false,
+    match &settlement.verdict {
+        Verdict::Done(_) => {}
+        // Its last good output serves no more, but what that stood on is still kept.
+        Verdict::Nothing(_) | Verdict::Reject(_) | Verdict::Skipped(_) => {
+            let_go(batch, spec, task)?;
+            keep_beside(&mut batch.tables, settlement)?;
+            return Ok(None);
+        }
         Verdict::Failed(_) | Verdict::Later { .. } => {
             keep_beside(&mut batch.tables, settlement)?;
             return Ok(None);
         }
-    };
+    }
     let lane = lane(spec, task.stage);
     let mut changed = Vec::new();
     for old in read_pages(&batch.tables.pages, task)?.into_iter().filter_map(|page| page.held) {
         changed.extend(leave(&mut batch.tables, lane, task.item, &old)?);
     }
-    let pages = settlement.pages.iter().map(|page| stored(page, is_done)).collect::<Vec<_>>();
-    for copy in settlement.pages.iter().filter_map(|page| page.copy).filter(|_| is_done) {
+    let pages = settlement.pages.iter().map(|page| stored(page, true)).collect::<Vec<_>>();
+    for copy in settlement.pages.iter().filter_map(|page| page.copy) {
         let (signature, asked) = (half(&copy.signature.0), half(&copy.asked.0));
         let mut holders = Holders::read(&batch.tables.holders, lane, &signature)?;
-        if holders.all.iter().any(|holder| holder.item == task.item.0 || holder.asked == asked) {
+        if holders.all.iter().any(|holder| holder.item == task.item.0) {
             continue;
         }
+        let sharer = sharer_key(lane, &signature, task.item);
+        if holders.all.iter().any(|holder| holder.asked == asked) {
+            batch.tables.sharers.insert(&sharer, asked)?;
+            continue;
+        }
+        batch.tables.sharers.remove(&sharer)?;
         changed.extend(holders.beside(task.item, None));
         holders.all.push(StoredHolder { item: task.item.0, asked });
         holders.write(&mut batch.tables, lane, &signature)?;
@@ -185,13 +196,33 @@ fn write_pages(tables: &mut Tables<'_>, task: TaskRef, pages: Vec<StoredPage>) -
     Ok(())
 }
 
-/// An item holds a page no more. Answers those who still do.
+/// Who shares the request of one of the page's holders, with what was asked for.
+fn sharers<'t>(
+    tables: &'t Tables<'_>,
+    lane: Lane,
+    signature: &[u8; 16],
+) -> Result<impl Iterator<Item = Result<StoredHolder, Fault>> + 't, Fault> {
+    let (first, last) = sharers_range(lane, signature);
+    let rows = tables.sharers.range::<&super::tables::SharerKey>(&first..=&last)?;
+    Ok(rows.map(|row| {
+        let (key, asked) = row?;
+        Ok(StoredHolder { item: sharer_place(key.value()).1.0, asked: asked.value() })
+    }))
+}
+
+/// An item holds a page no more; whoever shares its request holds it in its place. Answers those who hold it now.
 fn leave(tables: &mut Tables<'_>, lane: Lane, item: ItemId, signature: &[u8; 16]) -> Result<Vec<ItemId>, Fault> {
     let mut holders = Holders::read(&tables.holders, lane, signature)?;
-    let before = holders.all.len();
-    holders.all.retain(|holder| holder.item != item.0);
-    if holders.all.len() == before {
+    tables.sharers.remove(&sharer_key(lane, signature, item))?;
+    let Some(place) = holders.all.iter().position(|holder| holder.item == item.0) else {
         return Ok(Vec::new());
+    };
+    let gone = holders.all.remove(place);
+    let is_same = |sharer: &Result<StoredHolder, Fault>| !sharer.as_ref().is_ok_and(|one| one.asked != gone.asked);
+    let next = sharers(tables, lane, signature)?.find(is_same).transpose()?;
+    if let Some(next) = next {
+        tables.sharers.remove(&sharer_key(lane, signature, ItemId(next.item)))?;
+        holders.all.push(next);
     }
     let left = holders.beside(item, None).collect();
     holders.write(tables, lane, signature)?;
@@ -203,9 +234,12 @@ fn flag(batch: &Batch<'_>, lane: Lane, task: TaskRef) -> Result<Option<String>, 
     let mut others: Vec<ItemId> = Vec::new();
     for signature in read_pages(&batch.tables.pages, task)?.iter().filter_map(|page| page.held) {
         let holders = Holders::read(&batch.tables.holders, lane, &signature)?;
-        // Whose address another item has asked for too isn't written down itself, and has the flag of that one.
-        let own = holders.all.iter().any(|holder| holder.item == task.item.0);
-        others.extend(holders.beside(task.item, None).filter(|_| own));
+        if holders.all.iter().any(|holder| holder.item == task.item.0) {
+            others.extend(holders.beside(task.item, None));
+        } else if let Some(asked) = batch.tables.sharers.get(&sharer_key(lane, &signature, task.item))? {
+            // Who made the same request as a holder holds the page as that one does. It is flagged as it settles.
+            others.extend(holders.beside(task.item, Some(&asked.value())));
+        }
     }
     others.sort_unstable();
     others.dedup();
@@ -256,10 +290,13 @@ pub(crate) fn take_back(
 ) -> Result<(), Fault> {
     let (lane, signature) = (lane(spec, task.stage), half(&back.signature.0));
     let mut holders = Holders::read(&batch.tables.holders, lane, &signature)?;
-    let held = std::mem::take(&mut holders.all);
+    let mut held = std::mem::take(&mut holders.all);
     let items = held.iter().filter(|holder| holder.item != task.item.0).count() + 1;
     holders.caught = holders.caught.max(u32::try_from(items).unwrap_or(u32::MAX));
     holders.write(&mut batch.tables, lane, &signature)?;
+    held.extend(sharers(&batch.tables, lane, &signature)?.collect::<Result<Vec<_>, _>>()?);
+    let (first, last) = sharers_range(lane, &signature);
+    batch.tables.sharers.retain_in::<&super::tables::SharerKey, _>(&first..=&last, |_, _| false)?;
     for holder in held {
         let holder = TaskRef { item: ItemId(holder.item), stage: task.stage };
         let caught = read_pages(&batch.tables.pages, holder)?.into_iter().filter(|page| page.held == Some(signature));

@@ -21,6 +21,7 @@ use super::{
     ledger, ledger_views, queue,
     recheck::{self, RECHECK_ITEMS_MAX},
     reopen::{self, REOPEN_ITEMS_PER_TRANSACTION},
+    reopen_stage,
     settle::{self, PreparedSettlement},
     spending,
     submit::{self, Prepared},
@@ -153,7 +154,7 @@ impl RedbStore {
                     part.resumed = reopen::resume(batch, job)?;
                 }
                 match stage {
-                    Some(stage) => reopen::stage(batch, job, stage, &keys, now, &mut part)?,
+                    Some(stage) => reopen_stage::stage(batch, job, stage, &keys, now, &mut part)?,
                     None => reopen::items(batch, job, &keys, now, &mut part)?,
                 }
                 Ok(part)
@@ -317,6 +318,10 @@ impl Store for RedbStore {
             Selection::Stage(stage, keys) => self.reopen_items(job, Some(stage), keys, now).boxed(),
             Selection::Failed => self.reopen_failed(job, now).boxed(),
         }
+    }
+
+    fn stage_items<'a>(&'a self, job: JobId, stage: StageIx, query: ItemQuery) -> Reply<'a, Page<ItemKey, ItemId>> {
+        self.read(move |shared| reopen_stage::stage_items(shared, job, stage, &query)).boxed()
     }
 
     fn pages<'a>(&'a self, job: JobId, after: Option<ItemId>, limit: usize) -> Reply<'a, Page<ItemPages, ItemId>> {

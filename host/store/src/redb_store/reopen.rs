@@ -88,50 +88,6 @@ pub(crate) fn items(
     Ok(())
 }
 
-/// Opens one stage of items by key, where its task has ended or waits to be tried again: it runs from what is stored.
-/// Nothing is held against the stages before it any more, as one of them may come to run again by what it finds.
-pub(crate) fn stage(
-    batch: &mut Batch<'_>,
-    job: JobId,
-    stage: StageIx,
-    keys: &[ItemKey],
-    now: Timestamp,
-    into: &mut Reopened,
-) -> Result<(), Fault> {
-    let spec = batch.jobs.get(job).map_err(Fault::Refused)?.spec.clone();
-    let name = spec.stage_name(stage)?;
-    for key in keys {
-        let Some(head) = find(batch, job, key)? else {
-            into.unknown.push(key.clone());
-            continue;
-        };
-        let before = ItemTasks::read(&batch.tables.tasks, head.id, head.created, &spec.graph)?;
-        let is_open = |state: &TaskState| matches!(state, TaskState::Waiting { .. } | TaskState::Ready { .. });
-        if batch.is_claimed(TaskRef { item: head.id, stage }) || before.state(stage).is_none_or(is_open) {
-            into.in_progress.push(key.clone());
-            continue;
-        }
-        if before.states.iter().any(|(stage, state)| spec.has(*stage) && exclusion(state).is_some()) {
-            continue;
-        }
-        let mut after = before.clone();
-        after.set_state(stage, TaskState::Ready { due: now });
-        after.set_tally(stage, before.tally(stage).reopened());
-        let ahead = spec.graph.before(name.as_str());
-        for one in spec.graph.stages().iter().filter(|one| ahead.contains(&&one.name)) {
-            if matches!(before.state(one.ix), Some(TaskState::Done)) {
-                after.set_tally(one.ix, before.tally(one.ix).reopened());
-            }
-        }
-        spec.graph.resolve(&mut after.states, now);
-        write(batch, &spec, head, head.priority, &before, &after, &mut into.opened)?;
-        let is_opened = matches!(after.state(stage), Some(TaskState::Ready { .. }));
-        into.tasks += u64::from(is_opened);
-        into.items += u64::from(is_opened);
-    }
-    Ok(())
-}
-
 /// Leaves items out: what has not ended is skipped, and what attempts under way bring is refused.
 pub(crate) fn exclude(
     batch: &mut Batch<'_>,
@@ -168,7 +124,7 @@ pub(crate) fn exclude(
 }
 
 /// The reason why a person left the task's item out, if one did.
-fn exclusion(state: &TaskState) -> Option<&SkipReason> {
+pub(crate) fn exclusion(state: &TaskState) -> Option<&SkipReason> {
     match state {
         TaskState::Skipped { reason: reason @ SkipReason::Excluded { .. } } => Some(reason),
         _ => None,
@@ -249,7 +205,7 @@ pub(crate) fn anew(
     Ok(excluded.is_none().then_some(changed as u64))
 }
 
-fn write(
+pub(crate) fn write(
     batch: &mut Batch<'_>,
     spec: &Spec,
     old: Head,
@@ -264,7 +220,7 @@ fn write(
     after.write(&mut batch.tables, old.id)
 }
 
-fn find(batch: &Batch<'_>, job: JobId, key: &ItemKey) -> Result<Option<Head>, Fault> {
+pub(crate) fn find(batch: &Batch<'_>, job: JobId, key: &ItemKey) -> Result<Option<Head>, Fault> {
     let id = batch.tables.keys.get(text_key(job, key.as_str()).as_slice())?.map(|id| ItemId(id.value()));
     id.map(|id| read_item(&batch.tables.items, id, |head, _| Ok(head))).transpose()
 }

@@ -22,6 +22,8 @@ pub(crate) type TaskKey = [u8; 10];
 pub(crate) type AttemptKey = [u8; 14];
 /// A lane and half a page's signature: enough to tell all pages of a lane apart.
 pub(crate) type HoldersKey = [u8; 22];
+/// A lane, half a page's signature, and an item.
+pub(crate) type SharerKey = [u8; 30];
 /// A job and a stage.
 type LaneKey = [u8; 6];
 /// A job, a [`Figure`] and a number.
@@ -59,6 +61,9 @@ pub(crate) const CIRCUITS: Rows<&'static str> = TableDefinition::new("circuits")
 pub(crate) const PAGES: Rows<&'static TaskKey> = TableDefinition::new("pages");
 /// Who holds a page: (lane, signature).
 pub(crate) const HOLDERS: Rows<&'static HoldersKey> = TableDefinition::new("holders");
+/// Who holds a page by a request that one of its [`HOLDERS`] made first: (lane, signature, item) to half of the digest of what
+/// was asked for. They may be as many as a job has items, so that each has a row of its own.
+pub(crate) const SHARERS: TableDefinition<'static, &'static SharerKey, [u8; 16]> = TableDefinition::new("sharers");
 /// What proxies and sites have spent of their days and months, by name.
 pub(crate) const SPENDING: Rows<&'static str> = TableDefinition::new("spending");
 /// State of jobs: (job, key).
@@ -94,6 +99,7 @@ pub(crate) struct Tables<'t> {
     pub(crate) circuits: Table<'t, &'static str, &'static [u8]>,
     pub(crate) pages: Table<'t, &'static TaskKey, &'static [u8]>,
     pub(crate) holders: Table<'t, &'static HoldersKey, &'static [u8]>,
+    pub(crate) sharers: Table<'t, &'static SharerKey, [u8; 16]>,
     pub(crate) spending: Table<'t, &'static str, &'static [u8]>,
 }
 
@@ -120,6 +126,7 @@ impl<'t> Tables<'t> {
             circuits: transaction.open_table(CIRCUITS)?,
             pages: transaction.open_table(PAGES)?,
             holders: transaction.open_table(HOLDERS)?,
+            sharers: transaction.open_table(SHARERS)?,
             spending: transaction.open_table(SPENDING)?,
         })
     }
@@ -216,7 +223,22 @@ pub(crate) fn holders_key(lane: Lane, signature: &[u8; 16]) -> HoldersKey {
     join(&[&lane_key(lane), signature])
 }
 
-/// The lane and the signature in such a key.
+/// Key of [`SHARERS`].
+pub(crate) fn sharer_key(lane: Lane, signature: &[u8; 16], item: ItemId) -> SharerKey {
+    join(&[&holders_key(lane, signature), &item.0.to_be_bytes()])
+}
+
+/// First and last key of a page in [`SHARERS`].
+pub(crate) fn sharers_range(lane: Lane, signature: &[u8; 16]) -> (SharerKey, SharerKey) {
+    (sharer_key(lane, signature, ItemId(0)), sharer_key(lane, signature, ItemId(u64::MAX)))
+}
+
+/// The page, as in [`HOLDERS`], and the item in such a key.
+pub(crate) fn sharer_place(key: &SharerKey) -> (HoldersKey, ItemId) {
+    (join(&[&key[..22]]), ItemId(u64_at(key, 22)))
+}
+
+/// The lane and the signature in a key of [`HOLDERS`].
 pub(crate) fn holders_place(key: &HoldersKey) -> (Lane, [u8; 16]) {
     let (mut job, mut signature) = ([0; 4], [0; 16]);
     job.copy_from_slice(&key[..4]);

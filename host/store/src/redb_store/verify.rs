@@ -18,7 +18,7 @@ use super::{
     ledger_check, spending,
     tables::{
         self, ARTIFACTS, ATTEMPTS, FAILED, FIGURES, HOLDERS, ITEMS, JobKey, KEYS, LATER, OUTPUTS, PAGES, QueueKey,
-        READY, TASKS, TaskKey, holders_place, job_key, later_key, ready_key, task_key, text_key,
+        READY, SHARERS, TASKS, TaskKey, holders_place, job_key, later_key, ready_key, sharer_place, task_key, text_key,
     },
     tasks::{ItemTasks, Side},
 };
@@ -204,16 +204,24 @@ fn belongings(
     for row in pages.iter()? {
         owned("pages", key_item(row?.0.value())?, report)?;
     }
+    let mut holds = |page: &tables::HoldersKey, item: ItemId| -> Result<(), Fault> {
+        let (lane, signature) = holders_place(page);
+        let task = TaskRef { item, stage: lane.stage };
+        if !read_pages(&pages, task)?.iter().any(|page| page.held == Some(signature)) {
+            report.problem(|| format!("item {} is said to hold a page that it doesn't have", item.0));
+        }
+        Ok(())
+    };
     for row in snapshot.open_table(HOLDERS)?.iter()? {
         let (key, row) = row?;
-        let (lane, signature) = holders_place(key.value());
         let StoredHolders::V1 { holders, .. } = decode("holders", row.value())?;
         for holder in holders {
-            let task = TaskRef { item: ItemId(holder.item), stage: lane.stage };
-            if !read_pages(&pages, task)?.iter().any(|page| page.held == Some(signature)) {
-                report.problem(|| format!("item {} is said to hold a page that it doesn't have", holder.item));
-            }
+            holds(key.value(), ItemId(holder.item))?;
         }
+    }
+    for row in snapshot.open_table(SHARERS)?.iter()? {
+        let (page, item) = sharer_place(row?.0.value());
+        holds(&page, item)?;
     }
     let kept = Kept::open(shared)?;
     for row in snapshot.open_table(ARTIFACTS)?.iter()? {

@@ -1,10 +1,13 @@
 //! Pages that several items hold: flagged, refused past their number, and taken back from all (S11).
 
 use tollgate_core::{
-    Digest, Timestamp,
+    Digest, StageIx, Timestamp,
+    outcome::Verdict,
     task::{LaterKind, LaterReason, TaskState},
 };
-use tollgate_store::{KeptPage, POSSIBLE_DUPLICATE, PageCopy, Settled, Settlement, Store, StoreError, TakeBack};
+use tollgate_store::{
+    KeptPage, POSSIBLE_DUPLICATE, PageCopy, Rechecked, Settled, Settlement, Store, StoreError, TakeBack,
+};
 
 use crate::fixture::{EXTRACT, FETCH, Fixture, done, failed, later, name, settlement};
 
@@ -21,8 +24,19 @@ async fn page(fixture: &Fixture, shows: &str, asked: &str) -> (tollgate_store::N
 }
 
 /// An attempt of the item's first stage that was served such a page.
-async fn served(fixture: &Fixture, key: &str, (shows, asked): (&str, &str), now: u64) -> (Settlement, KeptPage) {
-    let claim = fixture.claim(FETCH, 100, now).await;
+async fn served(fixture: &Fixture, key: &str, what: (&str, &str), now: u64) -> (Settlement, KeptPage) {
+    served_in(fixture, FETCH, key, what, now).await
+}
+
+/// The same, of that stage.
+async fn served_in(
+    fixture: &Fixture,
+    stage: StageIx,
+    key: &str,
+    (shows, asked): (&str, &str),
+    now: u64,
+) -> (Settlement, KeptPage) {
+    let claim = fixture.claim(stage, 100, now).await;
     let mut own = None;
     for claim in claim {
         if claim.key.as_str() == key {
@@ -43,9 +57,18 @@ async fn serve(fixture: &Fixture, key: &str, what: (&str, &str), now: u64) -> Re
     fixture.settle(settlement).await
 }
 
+async fn reopen(fixture: &Fixture, key: &str, now: u64) {
+    let what = tollgate_store::Selection::Items(vec![crate::fixture::key(key)]);
+    fixture.store.reopen(fixture.job, what, Timestamp(now)).await.unwrap();
+}
+
 async fn flags(fixture: &Fixture, key: &str) -> Vec<String> {
+    flags_of(fixture, key, "fetch").await
+}
+
+async fn flags_of(fixture: &Fixture, key: &str, stage: &str) -> Vec<String> {
     let detail = fixture.detail(key).await;
-    detail.quality_flags.get(&name("fetch")).cloned().unwrap_or_default()
+    detail.quality_flags.get(&name(stage)).cloned().unwrap_or_default()
 }
 
 #[tokio::test]
@@ -67,11 +90,7 @@ async fn s11_all_who_hold_one_page_are_flagged_until_one_is_left() {
     fixture.sound().await;
     fixture.run(EXTRACT, done("text"), 6).await;
     fixture.run(EXTRACT, done("text"), 6).await;
-    fixture
-        .store
-        .reopen(fixture.job, tollgate_store::Selection::Items(vec![crate::fixture::key("b")]), Timestamp(7))
-        .await
-        .unwrap();
+    reopen(&fixture, "b", 7).await;
     serve(&fixture, "b", ("an idea", "b"), 8).await.unwrap();
     assert!(
         flags(&fixture, "a").await.is_empty(),
@@ -129,15 +148,120 @@ async fn s11_a_holder_goes_on_holding_while_a_later_attempt_fails() {
     fixture.submit(&["a", "b"], 1).await;
     serve(&fixture, "a", ("teaser", "a"), 2).await.unwrap();
     fixture.run(EXTRACT, done("text"), 3).await;
-    fixture
-        .store
-        .reopen(fixture.job, tollgate_store::Selection::Items(vec![crate::fixture::key("a")]), Timestamp(4))
-        .await
-        .unwrap();
+    reopen(&fixture, "a", 4).await;
     let (mut attempt, _) = served(&fixture, "a", ("wall", "a"), 5).await;
     attempt.verdict = failed("no title");
     fixture.settle(attempt).await.unwrap();
     serve(&fixture, "b", ("teaser", "b"), 6).await.unwrap();
     assert_eq!(flags(&fixture, "b").await, [format!("{POSSIBLE_DUPLICATE}: the same page as a")]);
+    fixture.sound().await;
+}
+
+#[tokio::test]
+async fn s11_who_made_the_same_request_is_no_copy_and_is_taken_back_with_the_rest() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a", "b", "c", "d"], 1).await;
+    for key in ["a", "b"] {
+        serve(&fixture, key, ("teaser", "one"), 2).await.unwrap();
+    }
+    serve(&fixture, "c", ("teaser", "c"), 3).await.unwrap();
+    assert_eq!(flags(&fixture, "c").await, [format!("{POSSIBLE_DUPLICATE}: the same page as a")]);
+    fixture.sound().await;
+    let (mut fourth, page) = served(&fixture, "d", ("teaser", "d"), 4).await;
+    let StoreError::Duplicate(found) = fixture.settle(fourth.clone()).await.unwrap_err() else { panic!("it is one") };
+    assert_eq!(found.items, 3, "each request once");
+    let reason = LaterReason { kind: LaterKind::Blocked, message: "guard `duplicate`".into() };
+    (fourth.verdict, fourth.artifacts[0].name) = (later(60, LaterKind::Blocked), "guarded-duplicate".into());
+    let signature = page.copy.unwrap().signature;
+    fourth.take_back = Some(TakeBack { signature, name: "guarded-duplicate".into(), due: Timestamp(60), reason });
+    fixture.settle(fourth).await.unwrap();
+    for key in ["a", "b", "c", "d"] {
+        assert!(matches!(fixture.state(key, "fetch").await, TaskState::RetryLater { .. }), "{key}");
+        assert!(fixture.detail(key).await.item.outputs.is_empty(), "{key}");
+    }
+    fixture.sound().await;
+}
+
+#[tokio::test]
+async fn s11_who_shares_a_request_holds_the_page_once_its_holder_has_another() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a", "b", "c"], 1).await;
+    for key in ["a", "b"] {
+        serve(&fixture, key, ("teaser", "one"), 2).await.unwrap();
+    }
+    fixture.run(EXTRACT, done("text"), 3).await;
+    reopen(&fixture, "a", 4).await;
+    serve(&fixture, "a", ("an idea", "one"), 5).await.unwrap();
+    fixture.sound().await;
+    let fixture = fixture.restart().await;
+    serve(&fixture, "c", ("teaser", "c"), 6).await.unwrap();
+    assert_eq!(flags(&fixture, "c").await, [format!("{POSSIBLE_DUPLICATE}: the same page as b")]);
+    assert_eq!(flags(&fixture, "b").await, [format!("{POSSIBLE_DUPLICATE}: the same page as c")]);
+    fixture.sound().await;
+}
+
+#[tokio::test]
+async fn r02_a_page_of_the_last_good_output_keeps_its_address_over_a_run_that_finds_nothing() {
+    for verdict in [Verdict::Nothing("none".into()), Verdict::Reject("no".into()), failed("no title")] {
+        let fixture = Fixture::new().await;
+        fixture.submit(&["a", "b"], 1).await;
+        serve(&fixture, "a", ("teaser", "a"), 2).await.unwrap();
+        serve(&fixture, "b", ("teaser", "b"), 3).await.unwrap();
+        fixture.run(EXTRACT, done("text"), 4).await;
+        let holds_on = matches!(verdict, Verdict::Failed(_));
+        reopen(&fixture, "a", 5).await;
+        let (mut attempt, _) = served(&fixture, "a", ("empty", "b"), 6).await;
+        (attempt.verdict, attempt.artifacts[0].name) = (verdict, "raw-2".into());
+        fixture.settle(attempt).await.unwrap();
+        let kept = fixture.store.pages(fixture.job, None, 1).await.unwrap().entries.remove(0);
+        let came = kept.pages.iter().map(|page| (page.stored.artifact.name.as_str(), page.came.clone()));
+        let came: Vec<_> = came.map(|(name, came)| (name, came.expect("its address is known").0)).collect();
+        let wanted = [("raw-1", "https://pages.example/a"), ("raw-2", "https://pages.example/b")];
+        assert_eq!(came, wanted.map(|(name, url)| (name, url.to_owned())));
+        assert_eq!(flags(&fixture, "b").await.len(), usize::from(holds_on), "an output that is none holds no page");
+        fixture.sound().await;
+    }
+}
+
+#[tokio::test]
+async fn s11_what_stood_on_a_page_that_is_taken_back_holds_its_own_pages_no_more() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a", "b"], 1).await;
+    let (fetched, page) = served(&fixture, "a", ("a wall", "a"), 2).await;
+    let task = fetched.task;
+    fixture.settle(fetched).await.unwrap();
+    serve(&fixture, "b", ("an idea", "b"), 2).await.unwrap();
+    for key in ["a", "b"] {
+        let (made, _) = served_in(&fixture, EXTRACT, key, ("teaser", key), 3).await;
+        fixture.settle(made).await.unwrap();
+    }
+    assert_eq!(flags_of(&fixture, "b", "extract").await, [format!("{POSSIBLE_DUPLICATE}: the same page as a")]);
+    let caught = Rechecked::Caught { task, pages: vec![(page.blob, "guarded-wall".into())] };
+    let queued = fixture.store.recheck(fixture.job, vec![caught], Timestamp(4)).await.unwrap();
+    assert_eq!(queued.tasks, 1);
+    assert!(fixture.detail("a").await.item.outputs.is_empty());
+    assert!(flags_of(&fixture, "b", "extract").await.is_empty(), "nothing of a's stands on that page any more");
+    fixture.sound().await;
+}
+
+#[tokio::test]
+async fn r02_what_was_made_of_a_page_goes_with_it_though_its_own_stage_found_nothing_since() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a"], 1).await;
+    let (fetched, page) = served(&fixture, "a", ("a wall", "a"), 2).await;
+    let task = fetched.task;
+    fixture.settle(fetched).await.unwrap();
+    fixture.run(EXTRACT, done("made of a wall"), 3).await;
+    let alone = tollgate_store::Selection::Stage(FETCH, vec![crate::fixture::key("a")]);
+    fixture.store.reopen(fixture.job, alone, Timestamp(4)).await.unwrap();
+    fixture.run(FETCH, Verdict::Nothing("none".into()), 5).await;
+    assert_eq!(fixture.state("a", "extract").await, TaskState::Done);
+    let caught = Rechecked::Caught { task, pages: vec![(page.blob, "guarded-wall".into())] };
+    fixture.store.recheck(fixture.job, vec![caught], Timestamp(6)).await.unwrap();
+    let detail = fixture.detail("a").await;
+    assert!(detail.item.outputs.is_empty(), "{detail:#?}");
+    assert!(matches!(fixture.state("a", "extract").await, TaskState::Unreachable { .. }), "{detail:#?}");
+    let names: Vec<_> = detail.artifacts.iter().map(|kept| kept.artifact.name.as_str()).collect();
+    assert_eq!(names, ["guarded-wall"]);
     fixture.sound().await;
 }

@@ -2,12 +2,13 @@
 
 use tollgate_core::{
     StageIx, Timestamp,
+    item::ItemStatus,
     outcome::Verdict,
     task::{ErrorKind, LaterKind, LaterReason, Tally, TaskError, TaskState},
 };
-use tollgate_store::{RefusedPage, Selection, Settlement, Store, StoreError};
+use tollgate_store::{ItemQuery, RefusedPage, Selection, Settlement, Store, StoreError};
 
-use crate::fixture::{FETCH, Fixture, done, key, settlement, stage};
+use crate::fixture::{FETCH, Fixture, done, failed, key, settlement, stage};
 
 const CHECK: StageIx = StageIx(1);
 const EXTRACT: StageIx = StageIx(2);
@@ -102,5 +103,34 @@ async fn p07_one_stage_of_an_item_is_opened_alone() {
         assert_eq!(fixture.state("a", name).await, TaskState::Done);
     }
     assert_eq!(fixture.detail("a").await.item.outputs.len(), 3, "its last answer serves until there is another");
+    fixture.sound().await;
+}
+
+#[tokio::test]
+async fn p07_what_a_retry_of_one_stage_would_open_is_shown_and_is_what_it_opens() {
+    let stages = vec![stage("fetch", &[]), stage("check", &["fetch"]), stage("extract", &["check"])];
+    let fixture = Fixture::with(stages).await;
+    fixture.submit(&["done", "failed", "nothing", "excluded", "fresh"], 1).await;
+    for _ in 0..5 {
+        fixture.run(FETCH, done("x"), 2).await;
+    }
+    for verdict in [done("yes"), failed("no"), Verdict::Nothing("none".into())] {
+        fixture.run(CHECK, verdict, 3).await;
+    }
+    fixture.store.exclude(fixture.job, vec![key("excluded")], "not ours".into(), Timestamp(4)).await.unwrap();
+    let shown = async |status, after, limit| {
+        let query = ItemQuery { status, after, limit, outputs: false };
+        fixture.store.stage_items(fixture.job, CHECK, query).await.unwrap()
+    };
+    let all = shown(None, None, 9).await;
+    assert_eq!((&all.entries, all.next), (&["done", "failed", "nothing"].map(key).to_vec(), None), "{all:?}");
+    assert_eq!(shown(Some(ItemStatus::Failed), None, 9).await.entries, [key("failed")]);
+    assert!(shown(Some(ItemStatus::Skipped), None, 9).await.entries.is_empty(), "a person left it out");
+    let first = shown(None, None, 2).await;
+    let rest = shown(None, first.next, 2).await;
+    assert_eq!([first.entries, rest.entries].concat(), all.entries);
+    let opened = fixture.store.reopen(fixture.job, Selection::Stage(CHECK, all.entries), Timestamp(6)).await.unwrap();
+    assert_eq!((opened.items, opened.tasks, opened.in_progress.len()), (3, 3, 0));
+    assert!(shown(None, None, 9).await.entries.is_empty(), "they run again already");
     fixture.sound().await;
 }

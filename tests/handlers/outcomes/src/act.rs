@@ -30,6 +30,9 @@ static CALLS: AtomicU32 = AtomicU32::new(0);
 /// | `status-then URL ACTION` | asks for a page, and does ACTION whatever the status |
 /// | `save URL`, `bytes URL` | keeps the body as `page.html`, or reads it without keeping it |
 /// | `save-as NAME URL` | tries to keep the body under NAME, whatever the host says to that, and reads it |
+/// | `save-again URL URL` | tries to keep the first body, whatever the host says to that, asks for the second, reads the first |
+/// | `read-all URL …` | reads each body |
+/// | `read-all-guarded URL …` | asks for each, whatever comes, and fails |
 /// | `post URL TEXT` | sends TEXT by POST; `text` is the address that answered |
 /// | `fetch-then WORD URL` | asks for a page, then ends with the error WORD |
 /// | `fetch-swallow URL` | asks, swallows the error and ends with `failed` |
@@ -75,6 +78,24 @@ pub(crate) fn act<T: From<Done> + OutputExt>(action: &str, attempt: u32) -> Resu
             let page = http::get(url)?;
             let saved = page.save(name).is_ok();
             end(format!("{saved} {}", page.bytes()?.len()))
+        }
+        "save-again" => {
+            let (url, other) = rest.split_once(' ').or_permanent("save-again takes two addresses")?;
+            let page = http::get(url)?;
+            let saved = page.save("page.html").is_ok();
+            http::get(other)?;
+            end(format!("{saved} {}", page.bytes()?.len()))
+        }
+        "read-all" => {
+            let mut read = 0;
+            for url in rest.split(' ') {
+                read += http::get(url)?.bytes()?.len();
+            }
+            end(read.to_string())
+        }
+        "read-all-guarded" => {
+            let guarded = rest.split(' ').filter(|url| http::get(url).is_err()).count();
+            Err(StageError::failed(format!("{guarded} were guarded")))
         }
         "post" => {
             let (url, text) = rest.split_once(' ').or_permanent("post takes an address and a text")?;

@@ -29,6 +29,7 @@ impl Reader<'_> {
             Some(word) => self.outcome(word),
             None => Some(GuardOutcome::NotContent),
         };
+        let after = self.left_alone_for(outcome, check.r#for.as_ref());
         let usual = StageSpec::new(name.clone()?, at);
         let concurrency = self.concurrency(check.concurrency.as_ref());
         let retry = self.retry(check.attempts.as_ref(), check.backoff.as_ref(), check.retry_for.as_ref());
@@ -44,6 +45,7 @@ impl Reader<'_> {
             // Which it is, is seen where the models are known.
             model: None,
             outcome: outcome?,
+            after,
         })
     }
 

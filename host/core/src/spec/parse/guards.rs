@@ -1,5 +1,7 @@
 //! `guard = […]` of a site: rules as they are written, to rules that hold.
 
+use std::time::Duration;
+
 use serde_spanned::Spanned;
 
 use super::{Reader, Zero};
@@ -34,13 +36,7 @@ impl Reader<'_> {
         let status = self.statuses(guard.status.as_ref());
         let require = guard.require.as_ref().and_then(|require| self.required(require));
         let below = guard.below.as_ref().map(|_| self.count("below", guard.below.as_ref(), 1..=BELOW_MAX, 1));
-        let after = guard.r#for.as_ref().and_then(|after| {
-            if outcome.is_some_and(|outcome| outcome != GuardOutcome::RateLimited) {
-                let help = "take it out, or write outcome = \"rate-limited\"".to_owned();
-                self.say(after.span(), "only what is rate-limited has a `for`", Some(help));
-            }
-            self.time("for", after, Zero::Refused)
-        });
+        let after = self.left_alone_for(outcome, guard.r#for.as_ref());
         let says_nothing = guard.text.is_none()
             && guard.title.is_none()
             && guard.header.is_none()
@@ -54,6 +50,20 @@ impl Reader<'_> {
         let header = header.iter().map(|header| header_test(header)).collect();
         let at = self.place(raw.span());
         Some(GuardRule { text, title, header, status, path, require, below, outcome: outcome?, after, at })
+    }
+
+    /// `for`: how long the site is left alone over what is rate-limited.
+    pub(super) fn left_alone_for(
+        &mut self,
+        outcome: Option<GuardOutcome>,
+        after: Option<&Spanned<RawAmount>>,
+    ) -> Option<Duration> {
+        let after = after?;
+        if outcome.is_some_and(|outcome| outcome != GuardOutcome::RateLimited) {
+            let help = "take it out, or write outcome = \"rate-limited\"".to_owned();
+            self.say(after.span(), "only what is rate-limited has a `for`", Some(help));
+        }
+        self.time("for", after, Zero::Refused)
     }
 
     pub(super) fn outcome(&mut self, word: &Spanned<String>) -> Option<GuardOutcome> {

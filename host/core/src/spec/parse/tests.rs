@@ -245,7 +245,9 @@ fn q08_a_check_asks_a_question_of_a_stored_page_and_has_a_lane_of_its_own() {
     assert_eq!((check.outcome, check.model.as_deref()), (GuardOutcome::NotContent, Some("cheap")));
     assert_eq!((check.stage.concurrency, check.stage.retry.attempts_max), (2, 3));
     let blocked = parse(&format!("{job}{of}outcome = \"blocked\"\n"), "jobs.toml").unwrap();
-    assert_eq!(blocked.jobs[0].checks[0].outcome, GuardOutcome::Blocked);
+    assert_eq!((blocked.jobs[0].checks[0].outcome, blocked.jobs[0].checks[0].after), (GuardOutcome::Blocked, None));
+    let limited = parse(&format!("{job}{of}outcome = \"rate-limited\"\nfor = \"24h\"\n"), "jobs.toml").unwrap();
+    assert_eq!(limited.jobs[0].checks[0].after, Some(Duration::from_hours(24)));
 }
 
 #[test]
@@ -261,6 +263,8 @@ fn q08_a_check_that_cannot_be_is_refused_with_its_line() {
         (format!("{of}\nask = \"About {{a {{b}}?\""), 6, "names no field"),
         (format!("{of}\nask = \" \""), 6, "it asks nothing"),
         (format!("{of}\n{ask}\noutcome = \"wrong\""), 7, "not-content"),
+        (format!("{of}\n{ask}\nfor = \"1h\""), 7, "only what is rate-limited has a `for`"),
+        (format!("{of}\n{ask}\noutcome = \"rate-limited\"\nfor = \"soon\""), 8, "for"),
         (format!("{of}\n{ask}\nwhen = \"true\""), 7, "unknown key `when`"),
     ] {
         let text = format!("[job.a]\nkind = \"backfill\"\nhandler = \"a\"\n[job.a.check.sane]\n{lines}\n");

@@ -36,6 +36,8 @@ async fn r10_an_expired_session_is_renewed_once_however_many_ask() {
         let (all, ()) = tokio::join!(all, release);
         assert!(all.into_iter().all(|is_idea| is_idea), "{wall:?}");
         assert_eq!((world.site.sessions_given(), world.asked("/session")), (2, 2), "{wall:?}");
+        let [renewals] = &world.gate.status().renewals[..] else { panic!("{wall:?}") };
+        assert_eq!((renewals.session.as_str(), renewals.renewed, renewals.failed), ("ideas", 2, 0), "{wall:?}");
         assert_eq!(world.asked("/idea/001"), 1 + 2 * 30, "{wall:?}: each is repeated once");
         assert_eq!(world.asked("/login"), 0);
     }
@@ -268,4 +270,17 @@ async fn r10_an_exchange_leads_to_no_other_site() {
     let refused = world.get("http://club.example/").await.unwrap_err();
     assert!(refused.error.to_string().contains("leads to other.example:80, which isn't a site"), "{}", refused.error);
     assert!(other.seen("/in").is_empty());
+}
+
+#[tokio::test]
+async fn r10_what_a_site_sets_when_a_session_is_tested_is_the_session_from_then_on() {
+    let session = FIREFOX.replace("/account", "/idea/001");
+    let world = World::new(Ideas::seeded(23), Vec::new(), &session, "").await;
+    let remember = world.site.remember();
+    drop(firefox(&world.folder.path().join("profile"), &[(REMEMBER_COOKIE, &remember, HOST)]));
+    world.site.set(Settings { rotates: true, ..Settings::default() });
+    let tested = world.gate.test_session("ideas").await.unwrap();
+    assert!(tested.is_taken, "{tested:?}");
+    assert!(world.gives_idea().await);
+    assert_eq!(world.asked("/session"), 1, "the session that the test left is taken");
 }

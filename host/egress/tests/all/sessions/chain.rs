@@ -13,6 +13,11 @@ fn status(world: &World) -> SessionStatus {
 }
 
 /// Why a person has to come.
+/// How often it was renewed, and how often in vain.
+fn renewals(world: &World) -> (u64, u64) {
+    world.gate.status().renewals.first().map_or((0, 0), |renewals| (renewals.renewed, renewals.failed))
+}
+
 fn login(refused: &Refused) -> &str {
     assert_eq!(refused.refusal.as_ref().unwrap().kind, RefusalKind::LoginRequired);
     let HttpError::LoginRequired(text) = &refused.error else { panic!("{:?}", refused.error) };
@@ -102,6 +107,7 @@ async fn r10_a_chain_that_fails_says_which_step_and_is_not_run_by_each_task() {
         );
     }
     assert_eq!((world.asked("/session"), world.asked("/idea/001")), (1, 0));
+    assert_eq!(renewals(&world), (0, 1), "those that weren't run count for nothing");
     assert!(status(&world).last_error.unwrap().contains("the exchange"));
     world.turn(Duration::from_mins(5));
     world.get(IDEA).await.unwrap_err();
@@ -116,6 +122,9 @@ async fn r10_a_chain_that_fails_says_which_step_and_is_not_run_by_each_task() {
     drop(firefox(&profile, &[(&remember, "new", HOST)]));
     assert!(world.gives_idea().await);
     assert_eq!((world.asked("/session"), status(&world).last_error), (3, None));
+    assert_eq!(renewals(&world), (1, 2));
+    let said = world.gate.status().since_start();
+    assert_eq!(said, ["session ideas was made or renewed 1 times, and 2 times in vain"]);
 }
 
 #[tokio::test]

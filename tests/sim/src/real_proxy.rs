@@ -1,12 +1,13 @@
-//! squid and tinyproxy as a test starts them: on loopback, with the sim's proxy as their parent, ended by process id.
+//! A real squid and a real tinyproxy as tests start them: on loopback, with the sim's proxy as their parent, ended by
+//! process id.
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
 };
 
 use tokio::{
@@ -15,95 +16,117 @@ use tokio::{
     process::{Child, Command},
     sync::mpsc,
 };
-use tollgate_sim::Sim;
+
+use crate::sim::Sim;
 
 /// Names below this one are no business of the parent: the proxy itself finds that they don't resolve.
-pub(crate) const LOST: &str = "lost.example";
+pub const LOST: &str = "lost.example";
 /// Where Debian has the programs.
 const SQUID: &str = "/usr/sbin/squid";
 const SQUID_AUTH: &str = "/usr/lib/squid/basic_ncsa_auth";
 const TINYPROXY: &str = "/usr/bin/tinyproxy";
-/// The one user, and how squid's helper knows the password: `openssl passwd -apr1`.
-pub(crate) const USER: &str = "me";
-pub(crate) const PASSWORD: &str = "hush-hush";
+/// The one user's name.
+const USER: &str = "me";
+/// The one user's password.
+pub const PASSWORD: &str = "hush-hush";
+/// How squid's helper knows it: `openssl passwd -apr1`.
 const HASHED: &str = "$apr1$tollgate$NOrtZ.OpM38p1UwZCcyti.";
 /// What both say once they take connections.
 const READY: &str = "Accepting";
 
+/// Which program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum RealKind {
+    /// squid, of Debian's package of that name.
     Squid,
+    /// tinyproxy, of Debian's package `tinyproxy-bin`.
     Tinyproxy,
 }
 
-/// A proxy that may be killed and started again, on the same port.
-pub(crate) struct RealProxy {
-    kind: Kind,
+/// A proxy that may be killed and started again, on the same port. Dropped, it is killed.
+pub struct RealProxy {
+    kind: RealKind,
     port: u16,
     config: PathBuf,
     child: Option<Child>,
 }
 
 impl RealProxy {
-    /// Starts one whose parent is the sim's proxy. `asks`: for the user and password.
-    pub(crate) async fn start(kind: Kind, folder: &Path, sim: &Sim, asks: bool) -> Self {
-        // squid gives up being root before it reads anything.
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
-        let port = free_port();
+    /// Starts one whose parent is the sim's proxy. `asks`: for the user and password. Its files lie in `folder`, which
+    /// everybody may look into then: squid gives up being root before it reads anything.
+    ///
+    /// # Errors
+    /// The folder can't be used, or the program isn't there or doesn't start.
+    pub async fn start(kind: RealKind, folder: &Path, sim: &Sim, asks: bool) -> io::Result<Self> {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+        let port = free_port()?;
         let config = folder.join("proxy.conf");
         let text = match kind {
-            Kind::Squid => squid(folder, port, sim.proxy_addr().port(), asks),
-            Kind::Tinyproxy => tinyproxy(port, sim.proxy_addr().port(), asks),
+            RealKind::Squid => squid(folder, port, sim.proxy_addr().port(), asks)?,
+            RealKind::Tinyproxy => tinyproxy(port, sim.proxy_addr().port(), asks),
         };
-        fs::write(&config, text).unwrap();
+        fs::write(&config, text)?;
         let mut proxy = Self { kind, port, config, child: None };
-        proxy.again().await;
-        proxy
+        proxy.again().await?;
+        Ok(proxy)
     }
 
-    pub(crate) fn url(&self, password: Option<&str>) -> String {
+    /// Its URL, with the user and that password if there is one.
+    #[must_use]
+    pub fn url(&self, password: Option<&str>) -> String {
         let user = password.map(|password| format!("{USER}:{password}@")).unwrap_or_default();
         format!("http://{user}127.0.0.1:{}", self.port)
     }
 
     /// Starts it, and returns once it takes connections.
-    pub(crate) async fn again(&mut self) {
+    ///
+    /// # Errors
+    /// The program isn't there, or ends at its start: with what it said.
+    pub async fn again(&mut self) -> io::Result<()> {
         let mut command = match self.kind {
-            Kind::Squid => Command::new(SQUID),
-            Kind::Tinyproxy => Command::new(TINYPROXY),
+            RealKind::Squid => Command::new(SQUID),
+            RealKind::Tinyproxy => Command::new(TINYPROXY),
         };
         match self.kind {
             // In front, one process, its log to the terminal.
-            Kind::Squid => command.args(["-N", "-d", "1", "-f"]),
-            Kind::Tinyproxy => command.args(["-d", "-c"]),
+            RealKind::Squid => command.args(["-N", "-d", "1", "-f"]),
+            RealKind::Tinyproxy => command.args(["-d", "-c"]),
         };
         command.arg(&self.config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap_or_else(|error| {
-            panic!("{:?}: {error}; `apt-get install squid tinyproxy`", self.kind);
-        });
+        let help = "`apt-get install squid tinyproxy-bin`";
+        let started = command.spawn();
+        let mut child = started.map_err(|error| io::Error::other(format!("{:?}: {error}; {help}", self.kind)))?;
         let (said, mut lines) = mpsc::unbounded_channel();
-        listen(child.stdout.take().unwrap(), said.clone());
-        listen(child.stderr.take().unwrap(), said);
+        child.stdout.take().into_iter().for_each(|stdout| listen(stdout, said.clone()));
+        child.stderr.take().into_iter().for_each(|stderr| listen(stderr, said.clone()));
+        drop(said);
         let mut log = Vec::new();
         while let Some(line) = lines.recv().await {
             let is_ready = line.contains(READY);
             log.push(line);
             if is_ready {
                 // squid says so a moment before it is so.
-                while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
-                    assert_eq!(child.try_wait().unwrap(), None, "{log:#?}");
+                while child.try_wait()?.is_none() {
+                    if TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
+                        self.child = Some(child);
+                        return Ok(());
+                    }
                     tokio::task::yield_now().await;
                 }
-                self.child = Some(child);
-                return;
             }
         }
-        panic!("{:?} ended at its start: {log:#?}", self.kind);
+        Err(io::Error::other(format!("{:?} ended at its start: {log:#?}", self.kind)))
     }
 
     /// Kills it, and returns once it is gone.
-    pub(crate) async fn kill(&mut self) {
-        self.child.take().unwrap().kill().await.unwrap();
+    ///
+    /// # Errors
+    /// It can't be killed.
+    pub async fn kill(&mut self) -> io::Result<()> {
+        match self.child.take() {
+            Some(mut child) => child.kill().await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -119,25 +142,25 @@ fn listen(stream: impl AsyncRead + Send + Unpin + 'static, said: mpsc::Unbounded
 }
 
 /// A port that was free just now, and that no other test was given: neither program can be given one that is taken already.
-fn free_port() -> u16 {
+fn free_port() -> io::Result<u16> {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let port = socket.local_addr().unwrap().port();
-        if GIVEN.lock().unwrap().insert(port) {
-            return port;
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(([127, 0, 0, 1], 0).into())?;
+        let port = socket.local_addr()?.port();
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
+            return Ok(port);
         }
     }
 }
 
 /// Nothing is cached, and nothing is written. What isn't the parent's business goes direct, to loopback alone: names are
 /// asked of a name server that isn't there.
-fn squid(folder: &Path, port: u16, parent: u16, asks: bool) -> String {
+fn squid(folder: &Path, port: u16, parent: u16, asks: bool) -> io::Result<String> {
     let access = if asks {
         let passwords = folder.join("passwords");
-        fs::write(&passwords, format!("{USER}:{HASHED}\n")).unwrap();
+        fs::write(&passwords, format!("{USER}:{HASHED}\n"))?;
         format!(
             "auth_param basic program {SQUID_AUTH} {}\nauth_param basic children 1 startup=1\n\
              acl known proxy_auth REQUIRED\nhttp_access allow known\nhttp_access deny all\n",
@@ -146,14 +169,14 @@ fn squid(folder: &Path, port: u16, parent: u16, asks: bool) -> String {
     } else {
         "http_access allow all\n".to_owned()
     };
-    format!(
+    Ok(format!(
         "http_port 127.0.0.1:{port}\npid_filename none\ncache deny all\ncache_mem 8 MB\naccess_log none\n\
          cache_log /dev/null\ncache_store_log none\nnetdb_filename none\npinger_enable off\n\
          visible_hostname proxy.test\nshutdown_lifetime 0 seconds\nmax_filedescriptors 1024\n\
          dns_nameservers 127.0.0.1\ndns_timeout 1 seconds\ndns_retransmit_interval 200 milliseconds\n\
          cache_peer 127.0.0.1 parent {parent} 0 no-query no-digest no-netdb-exchange default\n\
          acl own dstdomain localhost .{LOST}\nalways_direct allow own\nnever_direct allow all\n{access}"
-    )
+    ))
 }
 
 fn tinyproxy(port: u16, parent: u16, asks: bool) -> String {

@@ -1,10 +1,8 @@
 //! A real squid and a real tinyproxy, chained to the proxy of the small internet.
 //!
 //! Behind the feature `real-proxies`, since they must be installed; once asked for, a missing one is a failure. The chore:
-//! `cargo xtask test`, or `apt-get install squid tinyproxy`.
+//! `cargo xtask test`, or `apt-get install squid tinyproxy-bin`.
 #![expect(clippy::unwrap_used, reason = "a test's helpers panic as its own lines do")]
-
-mod proxies;
 
 use std::{
     sync::{
@@ -27,11 +25,10 @@ use tollgate_core::{
 };
 use tollgate_egress::{Caller, Gate, GateOptions, NoMemory, Refused, Response};
 use tollgate_sim::{
-    Release, Sim,
+    RealKind, RealProxy, Release, Sim,
+    real_proxy::{LOST, PASSWORD},
     sites::scripted::{Scripted, Step},
 };
-
-use proxies::{Kind, LOST, PASSWORD, RealProxy};
 
 const SITE: &str = "site.example";
 /// Requests of a run in whose middle the proxy dies.
@@ -60,10 +57,10 @@ struct World {
 }
 
 /// `password`: what jobs.toml says, of a proxy that asks for one.
-async fn world(kind: Kind, site: Scripted, password: Option<&str>, more: &str) -> World {
+async fn world(kind: RealKind, site: Scripted, password: Option<&str>, more: &str) -> World {
     let folder = tempfile::tempdir().unwrap();
     let sim = Sim::builder().site(SITE, Arc::new(site)).start().await.unwrap();
-    let proxy = RealProxy::start(kind, folder.path(), &sim, password.is_some()).await;
+    let proxy = RealProxy::start(kind, folder.path(), &sim, password.is_some()).await.unwrap();
     sim.write_ca(folder.path().join("ca.pem")).unwrap();
     let text = format!("[proxy.main]\nurl = \"{}\"\nca = \"ca.pem\"\n{more}", proxy.url(password));
     let clock = Arc::new(Told(AtomicI64::new(1_000_000)));
@@ -114,7 +111,7 @@ fn is(refused: &Refused, kind: RefusalKind, about: &str, words: &str) {
 }
 
 /// Sites over http and https, and what isn't there behind a proxy that is.
-async fn sites(kind: Kind) {
+async fn sites(kind: RealKind) {
     // Taken, and not listened on.
     let nobody = TcpSocket::new_v4().unwrap();
     nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -126,8 +123,8 @@ async fn sites(kind: Kind) {
     }
     assert_eq!((world.sim.counts().via_proxy, world.sim.counts().connects), (2, 1));
     let name = match kind {
-        Kind::Squid => "squid says ERR_",
-        Kind::Tinyproxy => "tinyproxy answers 500",
+        RealKind::Squid => "squid says ERR_",
+        RealKind::Tinyproxy => "tinyproxy answers 500",
     };
     // Longer than any name may be, so that no name server of the world is asked for it.
     let label = "a".repeat(64);
@@ -145,7 +142,7 @@ async fn sites(kind: Kind) {
 }
 
 /// What a site breaks off, or never begins, behind a proxy.
-async fn broken(kind: Kind) {
+async fn broken(kind: RealKind) {
     let site = Scripted::new()
         .path("/reset", [Step::reset()])
         .path("/closed", [Step::hang_up()])
@@ -173,7 +170,7 @@ async fn broken(kind: Kind) {
     world.is_clean();
 }
 
-async fn passwords(kind: Kind) {
+async fn passwords(kind: RealKind) {
     let right = world(kind, fine(), Some(PASSWORD), "").await;
     let wrong = world(kind, fine(), Some("wrong"), "").await;
     for scheme in ["http", "https"] {
@@ -195,7 +192,7 @@ async fn passwords(kind: Kind) {
 }
 
 /// The proxy dies in the middle of a run, and comes back.
-async fn dies(kind: Kind, scheme: &str) {
+async fn dies(kind: RealKind, scheme: &str) {
     let release = Release::new();
     let site = Scripted::new();
     for number in 0..REQUESTS {
@@ -225,7 +222,7 @@ async fn dies(kind: Kind, scheme: &str) {
         let killing = async {
             let expected = u64::try_from(under_way.len()).unwrap();
             world.sim.wait_for(|counts| counts.in_flight(SITE) == expected).await;
-            world.proxy.kill().await;
+            world.proxy.kill().await.unwrap();
         };
         tokio::join!(join_all(asking), killing).0
     };
@@ -243,7 +240,7 @@ async fn dies(kind: Kind, scheme: &str) {
     // While it is down it is tried now and then.
     world.clock.0.fetch_add(1_000, SeqCst);
     is(&world.fetch(&url(left[0])).await.unwrap_err(), RefusalKind::Down, "main", "proxy main is down");
-    world.proxy.again().await;
+    world.proxy.again().await.unwrap();
     let after = Duration::from_secs(2);
     world.clock.0.fetch_add(i64::try_from(after.as_millis()).unwrap(), SeqCst);
     for number in left {
@@ -256,42 +253,42 @@ async fn dies(kind: Kind, scheme: &str) {
 
 #[tokio::test]
 async fn r06_r09_squid_serves_and_tells_a_site_from_itself() {
-    sites(Kind::Squid).await;
+    sites(RealKind::Squid).await;
 }
 
 #[tokio::test]
 async fn r06_r09_tinyproxy_serves_and_tells_a_site_from_itself() {
-    sites(Kind::Tinyproxy).await;
+    sites(RealKind::Tinyproxy).await;
 }
 
 #[tokio::test]
 async fn r06_what_breaks_behind_squid_is_the_sites() {
-    broken(Kind::Squid).await;
+    broken(RealKind::Squid).await;
 }
 
 #[tokio::test]
 async fn r06_what_breaks_behind_tinyproxy_is_the_sites() {
-    broken(Kind::Tinyproxy).await;
+    broken(RealKind::Tinyproxy).await;
 }
 
 #[tokio::test]
 async fn r09_squid_that_wants_another_password_is_down_and_says_so() {
-    passwords(Kind::Squid).await;
+    passwords(RealKind::Squid).await;
 }
 
 #[tokio::test]
 async fn r09_tinyproxy_that_wants_another_password_is_down_and_says_so() {
-    passwords(Kind::Tinyproxy).await;
+    passwords(RealKind::Tinyproxy).await;
 }
 
 #[tokio::test]
 async fn r06_a_squid_that_dies_costs_no_attempt_and_the_run_goes_on() {
-    dies(Kind::Squid, "http").await;
-    dies(Kind::Squid, "https").await;
+    dies(RealKind::Squid, "http").await;
+    dies(RealKind::Squid, "https").await;
 }
 
 #[tokio::test]
 async fn r06_a_tinyproxy_that_dies_costs_no_attempt_and_the_run_goes_on() {
-    dies(Kind::Tinyproxy, "http").await;
-    dies(Kind::Tinyproxy, "https").await;
+    dies(RealKind::Tinyproxy, "http").await;
+    dies(RealKind::Tinyproxy, "https").await;
 }
