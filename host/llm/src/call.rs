@@ -52,7 +52,7 @@ impl Calls {
 pub(crate) struct Payee {
     pub(crate) service: ServiceSpec,
     pub(crate) paid: Paid,
-    account: Account,
+    pub(super) account: Account,
     tokens: Option<Allowance>,
 }
 
