@@ -14,7 +14,7 @@ use tollgate_core::Clock;
 use tollgate_egress::Gate;
 use tollgate_engine::{
     Configuration, ConfigurationStatus, ContentCheck, Dispatcher, EngineError, Heartbeat, HeartbeatWriter, Operations,
-    Plan, Progress, RunEnded, RunMode, clock::SystemClock, gate_options,
+    Plan, Progress, RunEnded, RunMode, Services, clock::SystemClock, gate_options,
 };
 use tollgate_sandbox::Compiler;
 use tollgate_store::{RedbStore, Store, StoreOptions};
@@ -76,7 +76,7 @@ impl HostBuilder {
         self
     }
 
-    /// Asks this the questions of checks. Without one, a job that has a check is refused.
+    /// Asks this the questions of checks, and not the models that jobs.toml names for them.
     #[must_use]
     pub fn content_check(mut self, judge: Arc<dyn ContentCheck>) -> Self {
         self.content_check = Some(judge);
@@ -125,12 +125,14 @@ impl HostBuilder {
         HostFile::forget(&data).map_err(|error| HostError::Data { folder: data.clone(), error })?;
         let options = gate_options(&store, &clock, &data, &spec.base).await?;
         let gate = Gate::new(spec.deployment(), options)?;
+        let services = Services::new(spec.deployment(), store.clone(), gate.clone(), clock.clone()).await?;
         let handlers = spec.handlers(data.join("compiled"), self.compiler).await?;
         let plan =
             Plan::make(spec.deployment(), &spec.name, &handlers, self.content_check.as_ref(), &*store, clock.now())
                 .await?;
         let grace = spec.deployment().host.grace;
-        let dispatcher = Dispatcher::new(&plan, store.clone(), gate.clone(), clock.clone(), self.mode, grace).await?;
+        let dispatcher =
+            Dispatcher::new(&plan, store.clone(), gate.clone(), services, clock.clone(), self.mode, grace).await?;
         let operations = Operations::new(store.clone(), clock.clone(), data.clone());
         let listen = self.listen.unwrap_or(spec.deployment().host.listen);
         let SpecFile { read, text, base, .. } = spec;

@@ -6,16 +6,21 @@ use std::{
 };
 
 use futures::FutureExt;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tollgate_core::{
-    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp, circuit::Circuit, item::NewItem,
-    outcome::BreakerEffect, pause::Pause,
+    ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp,
+    circuit::Circuit,
+    item::NewItem,
+    ledger::{CallEnd, CallId, Costs, Reservation},
+    outcome::BreakerEffect,
+    pause::Pause,
 };
 use tollgate_store::{
-    BlobPart, BlobSource, Claim, DeclaredJob, DiscoveryClaim, DiscoveryPage, DiscoveryState, ErrorView, ItemDetail,
-    ItemPages, ItemQuery, ItemView, JobDeclaration, JobView, Page, Rechecked, RedbStore, Reopened, Reply, Selection,
-    Settled, Settlement, StateChange, StateEntry, Store, StoreError, StoreOptions, StoredArtifact, StoredBlob,
-    Submitted, TaskRef,
+    AccountView, AnswerKey, BlobPart, BlobSource, CallSettled, Claim, CostQuery, CostView, DeclaredJob, DiscoveryClaim,
+    DiscoveryPage, DiscoveryState, EntryView, ErrorView, ItemDetail, ItemPages, ItemQuery, ItemView, JobDeclaration,
+    JobView, KeptAnswer, LedgerQuery, Page, Rechecked, RedbStore, Reopened, Reply, Reserved, Selection, Settled,
+    Settlement, StateChange, StateEntry, Store, StoreError, StoreOptions, StoredArtifact, StoredBlob, Submitted,
+    TaskRef,
 };
 
 /// What goes wrong.
@@ -27,6 +32,8 @@ pub(crate) enum Fault {
     Disk,
     /// The content's disk is full: no blob can be kept.
     Blobs,
+    /// The ledger can't be written.
+    Ledger,
     /// Settling panics.
     SettlePanics,
     /// Nothing is settled before this is notified, once for each settlement.
@@ -41,13 +48,14 @@ pub(crate) struct Faulty {
     store: Arc<RedbStore>,
     fault: Mutex<Option<Fault>>,
     closed: Notify,
+    calls_settled: watch::Sender<u64>,
 }
 
 impl Faulty {
     pub(crate) fn open(data: &Path) -> Arc<Self> {
         std::fs::create_dir_all(data).unwrap();
         let store = RedbStore::open(data, StoreOptions::default()).unwrap();
-        Arc::new(Self { store, fault: Mutex::default(), closed: Notify::new() })
+        Arc::new(Self { store, fault: Mutex::default(), closed: Notify::new(), calls_settled: watch::Sender::new(0) })
     }
 
     /// From now on this goes wrong, and nothing else.
@@ -58,6 +66,11 @@ impl Faulty {
     /// Waits until it has been closed.
     pub(crate) async fn closed(&self) {
         self.closed.notified().await;
+    }
+
+    /// Waits until so many paid calls have been settled since it was opened.
+    pub(crate) async fn calls_settled(&self, calls: u64) {
+        self.calls_settled.subscribe().wait_for(|settled| *settled >= calls).await.unwrap();
     }
 
     fn fault(&self) -> Option<Fault> {
@@ -98,6 +111,11 @@ impl Store for Faulty {
         circuits(now: Timestamp) -> Vec<(String, Circuit)>;
         keep_spending(rows: Vec<(String, tollgate_core::budget::Spending)>) -> ();
         spending() -> Vec<(String, tollgate_core::budget::Spending)>;
+        kept_answer(key: AnswerKey) -> Option<KeptAnswer>;
+        expire_reservations(now: Timestamp) -> Costs;
+        ledger_entries(query: LedgerQuery) -> Page<EntryView, CallId>;
+        costs(query: CostQuery) -> Page<CostView, (JobId, ItemId)>;
+        accounts() -> Vec<AccountView>;
         end_pause(job: JobId, now: Timestamp) -> Option<Pause>;
         jobs() -> Vec<JobView>;
         job_id(name: JobName) -> Option<JobId>;
@@ -115,6 +133,26 @@ impl Store for Faulty {
                 Some(Fault::Disk) => Err(StoreError::Io("the disk is gone".to_owned())),
                 _ => self.store.claim(lane, limit, now).await,
             }
+        }
+        .boxed()
+    }
+
+    fn reserve_call<'a>(&'a self, reservation: Reservation) -> Reply<'a, Reserved> {
+        async move {
+            match self.fault() {
+                Some(Fault::Ledger) => Err(StoreError::Io("the ledger's disk is gone".to_owned())),
+                _ => self.store.reserve_call(reservation).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn settle_call<'a>(&'a self, call: CallId, end: CallEnd, answer: Option<String>) -> Reply<'a, CallSettled> {
+        let settling = self.store.settle_call(call, end, answer);
+        async move {
+            let settled = settling.await?;
+            self.calls_settled.send_modify(|settled| *settled += 1);
+            Ok(settled)
         }
         .boxed()
     }

@@ -3,6 +3,7 @@
 mod artifacts;
 mod http;
 mod log;
+mod models;
 mod state;
 mod tools;
 
@@ -11,9 +12,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tollgate_core::{ItemId, StageName, handler::Capability, outcome::Refusal};
+use tollgate_core::{ClaimToken, ItemId, StageName, handler::Capability, outcome::Refusal};
 use tollgate_egress::{Caller, Gate, Held, Hop};
-use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, Late, StateGate, ToolGate};
+use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, Late, ModelGate, StateGate, ToolGate};
 use tollgate_store::{
     ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, KeptPage, NewArtifact, Store, StoreError, StoredBlob, TOOLS_PER_ATTEMPT_MAX,
     TaskRef, ToolServed,
@@ -22,6 +23,7 @@ use tollgate_store::{
 use crate::{
     dispatcher::ends_all,
     plan::{JobPlan, StagePlan},
+    services::{Payer, Services},
 };
 
 pub(crate) use log::AttemptLog;
@@ -57,6 +59,27 @@ pub(crate) struct Attempt {
     item: Option<AttemptItem>,
     ledger: Mutex<AttemptLedger>,
     late: Late,
+    paying: Paying,
+}
+
+/// What an attempt may pay for, and by whose money.
+pub(crate) struct Paying {
+    services_of_host: Arc<Services>,
+    payer: Payer,
+    /// Who answers calls that don't say which service they want.
+    services: tollgate_core::spec::Services,
+    /// Aliases of models that its job grants; empty: all. Absent: none.
+    models: Option<Vec<String>>,
+}
+
+impl Paying {
+    fn is_granted(&self, capability: Capability, alias: &str) -> bool {
+        let granted = match capability {
+            Capability::Llm => self.models.as_ref(),
+            _ => None,
+        };
+        granted.is_some_and(|names| names.is_empty() || names.iter().any(|name| name == alias))
+    }
 }
 
 /// What an attempt has asked for so far.
@@ -130,9 +153,15 @@ impl Attempt {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         gate: Arc<Gate>,
+        services: Arc<Services>,
         job: &JobPlan,
         item: Option<(&StagePlan, ItemId)>,
+        (claim, number): (ClaimToken, u32),
     ) -> Arc<Self> {
+        let defaults = item.map_or(&job.spec.services, |(stage, _)| &stage.spec.services);
+        let payer = Payer::of(job, item.map(|(stage, item)| (item, stage.lane.stage)), (claim, number));
+        let models = job.spec.granted(Capability::Llm);
+        let paying = Paying { services_of_host: services, payer, services: defaults.clone(), models };
         let item = item.map(|(stage, item)| AttemptItem {
             task: TaskRef { item, stage: stage.lane.stage },
             stage: stage.spec.name.clone(),
@@ -149,6 +178,7 @@ impl Attempt {
             item,
             ledger: Mutex::default(),
             late: Late::default(),
+            paying,
         })
     }
 
@@ -164,7 +194,10 @@ impl Attempt {
                 .then(|| Arc::new(state::JobState::new(self.store.clone(), self.job)) as Arc<dyn StateGate>),
             tools: granted(Capability::Tools)
                 .then(|| Arc::new(tools::AttemptTools::new(self.clone())) as Arc<dyn ToolGate>),
-            models: None,
+            models: granted(Capability::Llm).then(|| {
+                let purse = self.paying.services_of_host.purse(self.paying.payer.clone());
+                Arc::new(models::AttemptModels::new(self.clone(), purse)) as Arc<dyn ModelGate>
+            }),
             search: None,
             speech: None,
             log: Arc::new(log),
@@ -214,12 +247,15 @@ impl AttemptLedger {
     fn begin_tool(&mut self, url: Option<&str>) -> u64 {
         match url {
             Some(url) => self.begin(url),
-            None => {
-                self.clock += 1;
-                self.under_way.insert(self.clock, CallPhase::Runs);
-                self.clock
-            }
+            None => self.begin_service(),
         }
+    }
+
+    /// A call that says nothing of any site begins; gives its number.
+    fn begin_service(&mut self) -> u64 {
+        self.clock += 1;
+        self.under_way.insert(self.clock, CallPhase::Runs);
+        self.clock
     }
 
     /// A call begins; gives its number.

@@ -27,6 +27,7 @@ use crate::{
     discovery::{self, PageEnded},
     executor::{self, Executed, Tools, Unsettled},
     plan::{JobPlan, StagePlan},
+    services::Services,
     supervise,
 };
 use lanes::JobLanes;
@@ -122,6 +123,7 @@ impl Dispatcher {
         plan: &Plan,
         store: Arc<dyn Store>,
         gate: Arc<Gate>,
+        services: Arc<Services>,
         clock: Arc<dyn Clock>,
         mode: RunMode,
         grace: Duration,
@@ -129,7 +131,7 @@ impl Dispatcher {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         // Bounded by the places of all lanes: each running task sends once.
         let (given, places) = mpsc::unbounded_channel();
-        let tools = Arc::new(Tools { store, gate, clock });
+        let tools = Arc::new(Tools { store, gate, services, clock });
         pause_refused(plan, &tools).await?;
         let mut jobs = BTreeMap::new();
         for job in &plan.jobs {

@@ -22,6 +22,7 @@ use tollgate_store::{
 use crate::{
     attempt::{Answered, Attempt, AttemptEnded, AttemptLog, AttemptName, CallPhase, GUARDED_PREFIX},
     plan::{JobPlan, StagePlan},
+    services::Services,
     supervise,
 };
 
@@ -29,6 +30,7 @@ use crate::{
 pub(crate) struct Tools {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) services: Arc<Services>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -164,7 +166,18 @@ async fn attempt(
             return Ok(Judged { settlement, in_the_way: None, well: None });
         }
         Ok(None) => {
-            let attempt = Attempt::new(tools.store.clone(), tools.gate.clone(), job, Some((stage, claim.task.item)));
+            let attempt = {
+                let number = claim.tally.attempts.saturating_add(1);
+                let item = Some((stage, claim.task.item));
+                Attempt::new(
+                    tools.store.clone(),
+                    tools.gate.clone(),
+                    tools.services.clone(),
+                    job,
+                    item,
+                    (claim.token, number),
+                )
+            };
             let report = match missing_input(tools, stage, claim).await? {
                 Some(missing) => {
                     Report { result: Ok(Err(StageError::Failed(missing))), guest_us: 0, memory_peak_bytes: 0 }

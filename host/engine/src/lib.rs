@@ -14,9 +14,11 @@ mod error;
 mod executor;
 mod explain;
 mod heartbeat;
+mod model_check;
 pub mod operations;
 mod plan;
 mod recheck;
+mod services;
 mod sites;
 mod supervise;
 
@@ -29,5 +31,6 @@ pub use heartbeat::{HEARTBEAT_FILE, Heartbeat, HeartbeatWriter, Liveness};
 pub use operations::{Operations, RunEnded};
 pub use plan::{CheckPlan, CheckedJob, JobPlan, Plan, PlanError, StagePlan, check};
 pub use recheck::RecheckedPart;
+pub use services::Services;
 pub use sites::gate_options;
 pub use tollgate_egress::{SessionError, SessionSource, SessionStatus, SessionTest};

@@ -7,6 +7,8 @@ use tollgate_core::{Clock, Timestamp, budget::Spending, circuit::Circuit};
 use tollgate_egress::{GateOptions, SiteMemory};
 use tollgate_store::{Store, StoreError};
 
+use crate::services::is_account;
+
 /// Keeps circuits and what was spent in the store.
 struct StoredSites(Arc<dyn Store>);
 
@@ -27,13 +29,15 @@ pub async fn gate_options(
     data: &Path,
     base: &Path,
 ) -> Result<GateOptions, StoreError> {
+    let mut remembered = store.circuits(clock.now()).await?;
+    remembered.retain(|(name, _)| !is_account(name));
     Ok(GateOptions {
         spool: data.join("spool"),
         sessions: data.join("sessions"),
         clock: clock.clone(),
         base: base.to_owned(),
         memory: StoredSites::new(store.clone()),
-        remembered: store.circuits(clock.now()).await?,
+        remembered,
         spent: store.spending().await?,
     })
 }

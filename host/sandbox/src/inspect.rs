@@ -19,7 +19,7 @@ pub(crate) const OFFERED: &str = "0.1.0";
 /// The interface that a handler exports.
 const EXPORT: &str = "stages";
 /// Interfaces of the package that are linked.
-const LINKED: [&str; 6] = ["types", "http", "artifacts", "state", "tools", "log"];
+const LINKED: [&str; 7] = ["types", "http", "artifacts", "state", "llm", "tools", "log"];
 /// WASI packages that are linked. Files and sockets are there, and refuse everything.
 const WASI_LINKED: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 /// What a guest with a client of its own asks for: the capability `http` by another name.
@@ -276,7 +276,7 @@ mod tests {
     fn i04_what_is_not_offered_is_refused_by_name() {
         assert!(imports("tollgate:handler/http@0.1.0").unwrap().contains(&Capability::Http));
         assert!(imports("wasi:sockets/tcp@0.2.6").unwrap().is_empty());
-        assert_eq!(imports("tollgate:handler/llm@0.1.0"), Err(LoadError::NotGranted("llm".into())));
+        assert_eq!(imports("tollgate:handler/speech@0.1.0"), Err(LoadError::NotGranted("speech".into())));
         assert!(matches!(imports("wasi:http/incoming-handler@0.2.6"), Err(LoadError::NotGranted(_))));
         assert!(matches!(imports("wasi:http/handler@0.3.0"), Err(LoadError::NotGranted(_))));
         assert!(matches!(imports("wasi:keyvalue/store@0.2.0"), Err(LoadError::UnknownImport(_))));

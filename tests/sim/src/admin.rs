@@ -1,9 +1,10 @@
-//! The sim's own endpoint, for tests and people outside the process: counts, reset, proxy up and down.
+//! The sim's own endpoint, for tests and people outside the process: counts, bill, reset, proxy up and down.
 
 use crate::answer::Answer;
 use crate::body::AnswerBody;
 use crate::proxy::Proxy;
 use crate::serve::{World, ended, respond};
+use crate::sites::bill::sum;
 use crate::wire::{Listening, Wire, reserve};
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -50,6 +51,11 @@ async fn handle(
             let json = serde_json::to_vec(&world.counter.snapshot()).map_err(io::Error::other)?;
             Answer::whole(StatusCode::OK, "application/json", json)
         }
+        (&Method::GET, "/_sim/bill") => {
+            let rows = world.bill();
+            let bill = serde_json::json!({"sum": sum(&rows), "rows": rows});
+            Answer::whole(StatusCode::OK, "application/json", bill.to_string())
+        }
         (&Method::GET, "/_sim/ca.pem") => Answer::whole(StatusCode::OK, "application/x-pem-file", world.ca_pem.clone()),
         (&Method::POST, "/_sim/reset") => {
             world.reset();
@@ -64,7 +70,7 @@ async fn handle(
         }
         _ => Answer::text(
             StatusCode::NOT_FOUND,
-            "GET /_sim/counts, GET /_sim/ca.pem, POST /_sim/reset, POST /_sim/proxy {\"up\": true|false}\n",
+            "GET /_sim/counts, GET /_sim/bill, GET /_sim/ca.pem, POST /_sim/reset, POST /_sim/proxy {\"up\": true|false}\n",
         ),
     };
     respond(answer)

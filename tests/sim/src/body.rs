@@ -18,6 +18,20 @@ pub struct AnswerBody {
     kind: Kind,
     /// Counts bytes as they go, where their number isn't known beforehand.
     meter: Option<Box<Meter>>,
+    /// Told once all of it was handed to the connection.
+    note: Option<Note>,
+}
+
+/// What is done once so many more bytes have gone.
+struct Note {
+    left: usize,
+    act: Box<dyn FnOnce() + Send>,
+}
+
+impl fmt::Debug for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Note").field("left", &self.left).finish_non_exhaustive()
+    }
 }
 
 enum Kind {
@@ -115,6 +129,11 @@ impl AnswerBody {
         Kind::Computed { next: Box::new(next), promised }.into()
     }
 
+    /// The same body, and `act` once `bytes` of it were handed to the connection; never, where it ends before.
+    pub(crate) fn noting(self, bytes: usize, act: impl FnOnce() + Send + 'static) -> Self {
+        Self { note: Some(Note { left: bytes, act: Box::new(act) }), ..self }
+    }
+
     fn broken(bytes: Bytes, promised: Option<u64>, end: End) -> Self {
         Kind::Broken { bytes, promised, end, state: BrokenState::Bytes }.into()
     }
@@ -125,7 +144,18 @@ impl AnswerBody {
             Kind::Whole(bytes) if !bytes.is_empty() => {
                 Self::truncated(bytes.slice(..bytes.len() / 2), bytes.len() as u64)
             }
-            kind => Self { kind, meter: self.meter },
+            kind => Self { kind, ..self },
+        }
+    }
+
+    fn go(&mut self, bytes: usize) {
+        if let Some(mut note) = self.note.take() {
+            note.left = note.left.saturating_sub(bytes);
+            if note.left == 0 {
+                (note.act)();
+            } else {
+                self.note = Some(note);
+            }
         }
     }
 
@@ -138,7 +168,7 @@ impl AnswerBody {
     }
 
     pub(crate) fn metered(self, meter: Meter) -> Self {
-        Self { kind: self.kind, meter: Some(Box::new(meter)) }
+        Self { meter: Some(Box::new(meter)), ..self }
     }
 }
 
@@ -148,7 +178,7 @@ fn never_empty(chunk: Bytes) -> Bytes {
 
 impl From<Kind> for AnswerBody {
     fn from(kind: Kind) -> Self {
-        Self { kind, meter: None }
+        Self { kind, meter: None, note: None }
     }
 }
 
@@ -199,6 +229,9 @@ impl Body for AnswerBody {
         let polled = ready!(self.kind.poll(cx));
         if let (Some(Ok(bytes)), Some(meter)) = (&polled, &mut self.meter) {
             meter.add(bytes.len() as u64);
+        }
+        if let Some(Ok(bytes)) = &polled {
+            self.go(bytes.len());
         }
         Poll::Ready(polled.map(|bytes| bytes.map(Frame::data)))
     }

@@ -54,12 +54,7 @@ impl Faults {
     /// What happens to the `nth` request (from 0) for an address, and how long it waits. The same for the same
     /// seed, host, path with query, and `nth`, whatever else is asked in between.
     pub fn decide(&self, host: &str, path: &str, nth: u64) -> (Fault, Duration) {
-        let mut state = self.seed;
-        for byte in host.bytes().chain([0]).chain(path.bytes()) {
-            // FNV-1a's step: enough to tell addresses apart before the mixing below.
-            state = (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        state ^= nth.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut state = beginning(self.seed, host.bytes().chain([0]).chain(path.bytes()), nth);
         let latency = self.latency_max.mul_f64(fraction(&mut state));
         if nth >= self.heals_after {
             return (Fault::None, latency);
@@ -80,8 +75,15 @@ impl Faults {
     }
 }
 
+/// Where the numbers for the `nth` request of its kind begin.
+pub(crate) fn beginning(seed: u64, kind: impl IntoIterator<Item = u8>, nth: u64) -> u64 {
+    // FNV-1a's step: enough to tell addresses apart before the mixing below.
+    let step = |state: u64, byte| (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    kind.into_iter().fold(seed, step) ^ nth.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// The next number of a splitmix64 sequence, as a fraction of 1.
-fn fraction(state: &mut u64) -> f64 {
+pub(crate) fn fraction(state: &mut u64) -> f64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

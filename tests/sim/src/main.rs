@@ -3,10 +3,17 @@
 use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, builder::PossibleValuesParser};
 use tollgate_sim::{
-    Sim,
-    sites::{catalogue, folder::Folder, ideas},
+    Builder, Sim,
+    sites::{
+        catalogue,
+        folder::Folder,
+        ideas,
+        models::ModelFaults,
+        services::{self, ServiceFacts, Services},
+        video,
+    },
 };
 
 /// A proxy on loopback with a small internet behind it. Runs until it is stopped.
@@ -20,7 +27,7 @@ struct Args {
     /// namespace of its own.
     #[arg(long, requires = "listen")]
     beyond_loopback: bool,
-    /// Where its own endpoint listens: `/_sim/counts`, `/_sim/proxy`, `/_sim/reset`.
+    /// Where its own endpoint listens: `/_sim/counts`, `/_sim/bill`, `/_sim/proxy`, `/_sim/reset`.
     #[arg(long)]
     admin: Option<SocketAddr>,
     /// Writes the certificate of the proxy's authority here.
@@ -35,8 +42,8 @@ struct Args {
     /// Serves a folder under a host name; repeatable.
     #[arg(long, value_name = "HOST=DIR")]
     folder: Vec<String>,
-    /// Serves a site of its own, by its host name; repeatable. Without it, all there are.
-    #[arg(long, value_name = "HOST", value_parser = [catalogue::HOST, ideas::HOST])]
+    /// Serves a site of its own, by its host name; repeatable. Without it, all there are, the paid services included.
+    #[arg(long, value_name = "HOST", value_parser = hosts())]
     site: Vec<String>,
     /// Another seed, other prices and words in the catalogue, other ideas and cookies of the club.
     #[arg(long, default_value_t = 0)]
@@ -47,17 +54,56 @@ struct Args {
     /// How long the catalogue's slow page takes, in milliseconds.
     #[arg(long, default_value_t = 1_500)]
     slow_ms: u64,
+    /// How many videos there are.
+    #[arg(long, default_value_t = 40)]
+    videos: u32,
+    /// What the paid services have and what that costs, as JSON: `models`, `speech`, `serper-credit`, `brave-search`, all
+    /// in billionths of a dollar. Without it, a few models by round prices.
+    #[arg(long, value_name = "FILE")]
+    services: Option<PathBuf>,
+    /// Makes the models fail now and then, by this seed.
+    #[arg(long, value_name = "SEED")]
+    model_faults: Option<u64>,
+}
+
+fn hosts() -> PossibleValuesParser {
+    let own = [catalogue::HOST, ideas::HOST, video::HOST];
+    PossibleValuesParser::new(own.into_iter().chain(services::HOSTS))
+}
+
+impl Args {
+    fn serves(&self, host: &str) -> bool {
+        self.site.is_empty() || self.site.iter().any(|site| site == host)
+    }
+
+    /// The paid services that are asked for.
+    fn services(&self, builder: Builder) -> Result<Builder> {
+        let facts = match &self.services {
+            Some(file) => {
+                let json = fs::read(file).with_context(|| file.display().to_string())?;
+                serde_json::from_slice(&json).with_context(|| file.display().to_string())?
+            }
+            None => ServiceFacts::default(),
+        };
+        let services = Services::new(self.seed, facts);
+        services.set_faults(self.model_faults.map(ModelFaults::seeded));
+        let wanted = services::HOSTS.into_iter().filter(|host| self.serves(host));
+        Ok(wanted.fold(builder, |builder, host| match services.site(host) {
+            Some(site) => builder.site(host, site),
+            None => builder,
+        }))
+    }
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
     let mut builder = Sim::builder();
-    if args.site.is_empty() || args.site.iter().any(|site| site == catalogue::HOST) {
+    if args.serves(catalogue::HOST) {
         let shop = catalogue::Catalogue::seeded(args.seed, Duration::from_millis(args.slow_ms));
         builder = builder.site(catalogue::HOST, Arc::new(shop));
     }
-    if args.site.is_empty() || args.site.iter().any(|site| site == ideas::HOST) {
+    if args.serves(ideas::HOST) {
         let settings = ideas::Settings { session_views: args.session_views, ..ideas::Settings::default() };
         let club = ideas::Ideas::seeded(args.seed).with(settings);
         if let Some(file) = &args.cookies_out {
@@ -65,6 +111,10 @@ async fn main() -> Result<()> {
         }
         builder = builder.site(ideas::HOST, Arc::new(club));
     }
+    if args.serves(video::HOST) {
+        builder = builder.site(video::HOST, Arc::new(video::Videos::seeded(args.seed, args.videos)));
+    }
+    builder = args.services(builder)?;
     for folder in &args.folder {
         let (host, path) = folder.split_once('=').with_context(|| format!("--folder {folder}: write HOST=DIR"))?;
         let site = Folder::new(path).with_context(|| format!("--folder {folder}"))?;

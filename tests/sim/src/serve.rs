@@ -6,6 +6,7 @@ use crate::counts::{Counter, InFlight};
 use crate::handshake::Reception;
 use crate::raw::{RawIo, RawSlot};
 use crate::site::{Request, Scheme, Site, Via};
+use crate::sites::bill::Billed;
 use crate::speech::ProxyKind;
 use crate::wire::{ResetFlag, Wire};
 use bytes::Bytes;
@@ -24,8 +25,9 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
-/// The largest request body a site is given, in bytes; a larger one is answered 413. Bodies are held in memory.
-const REQUEST_BODY_MAX: usize = 16 * 1024 * 1024;
+/// The largest request body a site is given, in bytes; a larger one is answered 413. Bodies are held in memory. Services that
+/// refuse 25 or 32 MiB in their own words get a little more.
+const REQUEST_BODY_MAX: usize = 40 * 1024 * 1024;
 
 /// A host name and what stands behind it.
 pub(crate) struct Entry {
@@ -55,6 +57,19 @@ impl World {
             }
             None => None,
         }
+    }
+
+    /// What all services would have billed, by host name and in the order in which they were asked.
+    pub(crate) fn bill(&self) -> Vec<Billed> {
+        let mut hosts: Vec<_> = self.entries.iter().collect();
+        hosts.sort_by_key(|(host, _)| (*host).clone());
+        // A service that stands under several names has the rows of all of them.
+        let rows = |(host, entry): (&Arc<str>, &Arc<Entry>)| {
+            let mut rows = entry.site.bill();
+            rows.retain(|row| row.host == **host);
+            rows
+        };
+        hosts.into_iter().flat_map(rows).collect()
     }
 
     pub(crate) fn reset(&self) {
@@ -140,7 +155,7 @@ pub(crate) async fn answer(
         match Limited::new(body, REQUEST_BODY_MAX).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
-                let refusal = Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "request body over 16 MiB\n");
+                let refusal = Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "request body over 40 MiB\n");
                 return respond(noted(refusal, is_head, &mut in_flight));
             }
             Err(error) => return Err(io::Error::other(error)),

@@ -7,6 +7,7 @@ use crate::handshake::Reception;
 use crate::proxy::{Proxy, basic};
 use crate::serve::{Entry, World, direct};
 use crate::site::Site;
+use crate::sites::bill::Billed;
 use crate::speech::ProxyKind;
 use crate::wire::{Listening, reserve};
 use std::collections::{BTreeMap, HashMap};
@@ -227,6 +228,11 @@ impl Sim {
     /// What was asked so far.
     pub fn counts(&self) -> Counts {
         self.world.counter.snapshot()
+    }
+
+    /// What all services would have billed so far, by host name and in the order in which they were asked.
+    pub fn bill(&self) -> Vec<Billed> {
+        self.world.bill()
     }
 
     /// Returns once `condition` holds of the counts. The condition must not call the sim: the counts are locked.

@@ -1,6 +1,7 @@
 //! What a site is: something that answers requests for a host name.
 
 use crate::answer::Answer;
+use crate::sites::bill::Billed;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -17,6 +18,11 @@ pub trait Site: Send + Sync + 'static {
 
     /// Forgets what earlier requests did (first tries, scripts), as if the sim had just started.
     fn reset(&self) {}
+
+    /// What it would have billed so far, under any of its names; empty for what costs nothing.
+    fn bill(&self) -> Vec<Billed> {
+        Vec::new()
+    }
 }
 
 /// How a request reached the sim.
@@ -59,7 +65,7 @@ pub struct Request {
     pub via: Via,
     /// Plain or TLS.
     pub scheme: Scheme,
-    /// Method, path, headers and the whole body (at most 16 MiB; larger ones never reach a site).
+    /// Method, path, headers and the whole body (at most 40 MiB; larger ones never reach a site).
     pub http: http::Request<Bytes>,
 }
 

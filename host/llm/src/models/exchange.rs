@@ -72,7 +72,7 @@ impl Exchange for ModelExchange {
     }
 
     fn has_begun(&self) -> bool {
-        self.reader.usage().tokens.is_some()
+        self.reader.has_begun()
     }
 
     /// By the provider's own count, or by what it was held to cost where that can't be told.

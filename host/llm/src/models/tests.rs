@@ -84,7 +84,7 @@ async fn trap06_a_failure_of_the_provider_is_one_request_and_one_row() {
     let host = Host::answers([failed()]);
     let refused = ask(&models(&host, &model("a", PRICED), Vec::new()), &host).await.unwrap_err();
     assert!(matches!(refused.error, ServiceError::Unavailable(_)), "{refused:?}");
-    assert_eq!(kind(&refused), Some(RefusalKind::ServerError));
+    assert_eq!(kind(&refused), Some(RefusalKind::Transport));
     assert_eq!((host.sent().len(), told(&host.rows())), (1, vec![(How::Refused, NOTHING, false)]));
 }
 

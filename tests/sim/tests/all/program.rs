@@ -72,3 +72,32 @@ fn what_it_cannot_serve_it_refuses() {
         assert!(!output.stderr.is_empty());
     }
 }
+
+#[tokio::test]
+async fn it_serves_the_paid_services_and_tells_their_bill() {
+    let folder = tempfile::tempdir().unwrap();
+    let services = folder.path().join("services.json");
+    std::fs::write(&services, "{\"serper-credit\": 7}").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sim"));
+    command
+        .args(["--site", "google.serper.dev", "--site", "video.example", "--videos", "3", "--services"])
+        .arg(&services);
+    let mut sim = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(sim.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let facts: Value = serde_json::from_str(&line).unwrap();
+    let direct = facts["direct"].as_object().unwrap();
+    assert_eq!(direct.keys().collect::<Vec<_>>(), ["google.serper.dev", "video.example"]);
+    let proxy = facts["proxy"].as_str().unwrap().trim_start_matches("http://");
+    let body = "{\"q\": \"kettle\"}";
+    let search = format!(
+        "POST http://google.serper.dev/search HTTP/1.1\r\nHost: google.serper.dev\r\nX-API-KEY: k\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    assert!(ask(proxy, search).await.contains("catalogue.example/item/"));
+    let admin = facts["admin"].as_str().unwrap().trim_start_matches("http://");
+    let bill = ask(admin, "GET /_sim/bill HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned()).await;
+    let bill: Value = serde_json::from_str(bill.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!((&bill["sum"], &bill["rows"][0]["amount"]["credits"]), (&Value::from(7), &Value::from(1)));
+}

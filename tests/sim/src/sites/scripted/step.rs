@@ -163,7 +163,7 @@ impl Step {
         self
     }
 
-    pub(super) async fn play(self) -> Answer {
+    pub(crate) async fn play(self) -> Answer {
         if let Some(release) = &self.release {
             release.released().await;
         }

@@ -1,0 +1,292 @@
+//! Paid services of a host: its models over the gate, its ledger over the store, and the budgets that bound them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
+
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use tollgate_core::{
+    ClaimToken, Clock, Digest, ItemId, JobId, StageIx,
+    budget::Budget,
+    calendar::Zone,
+    circuit::{Circuit, Cooling as SiteCooling, CoolingKind},
+    ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, Paid, PaidKind, Reservation, Scope},
+    outcome::RefusalKind,
+    spec::Deployment,
+};
+use tollgate_egress::{Gate, ServiceAnswer, ServiceFailure, ServiceKey, ServiceRequest};
+use tollgate_llm::{
+    Account, Cooling, Models, PaceMemory, Prices,
+    hosting::{Answering, NotReserved, Purse, SendError, Sending, Transport},
+};
+use tollgate_store::{AnswerKey, Reserved, Store, StoreError};
+
+use crate::{EngineError, plan::JobPlan};
+
+/// How the name of an account's circuit begins in the store, where those of sites are.
+const ACCOUNT: &str = "model ";
+
+/// Paid services of a host.
+pub struct Services {
+    pub(crate) models: Arc<Models>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    zone: Zone,
+    everything: Budget,
+    paid: BTreeMap<(PaidKind, String), Budget>,
+}
+
+impl Services {
+    /// Those of a jobs.toml. What an earlier process left under way is settled at its estimate, before the first call.
+    ///
+    /// # Errors
+    /// The ledger can't be read or written, or the table of prices is broken.
+    pub async fn new(
+        deployment: &Deployment,
+        store: Arc<dyn Store>,
+        gate: Arc<Gate>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, EngineError> {
+        let prices = Prices::pinned().map_err(|error| EngineError::Invalid(error.to_string()))?;
+        let lost = store.expire_reservations(clock.now()).await?;
+        if lost.calls > 0 {
+            tracing::warn!(calls = lost.calls, cost = %lost.cost, "calls that were under way when the host ended are settled at their estimates");
+        }
+        let mut remembered = Vec::new();
+        for (name, circuit) in store.circuits(clock.now()).await? {
+            if let (Some(account), Some(cooling)) = (name.strip_prefix(ACCOUNT), circuit.last()) {
+                let is_terminal = cooling.kind == CoolingKind::Blocked;
+                let cooling = Cooling { until: cooling.until, reason: cooling.reason.clone(), is_terminal };
+                remembered.push((Account(account.to_owned()), cooling));
+            }
+        }
+        let (transport, memory) = (Arc::new(OverGate(gate)), Arc::new(StoredPaces(store.clone(), clock.clone())));
+        let models = Models::new(deployment, &prices, transport, clock.clone(), memory, remembered);
+        let of_models = deployment.models.iter();
+        let of_models = of_models.map(|model| ((PaidKind::Model, model.alias.clone()), model.service.budget));
+        let of_searches = deployment.searches.iter();
+        let of_searches = of_searches.map(|search| ((PaidKind::Search, search.name.clone()), search.service.budget));
+        let of_speeches = deployment.speeches.iter();
+        let of_speeches = of_speeches.map(|speech| ((PaidKind::Speech, speech.alias.clone()), speech.service.budget));
+        let paid = of_models.chain(of_searches).chain(of_speeches).map(|(key, budget)| (key, budget.into()));
+        Ok(Arc::new(Self {
+            models,
+            store,
+            clock,
+            zone: deployment.host.zone.clone(),
+            everything: deployment.budget.into(),
+            paid: paid.collect(),
+        }))
+    }
+
+    /// The money of one attempt.
+    pub(crate) fn purse(self: &Arc<Self>, payer: Payer) -> Arc<dyn Purse> {
+        Arc::new(AttemptPurse { services: self.clone(), payer, calls: AtomicU32::new(0), given: Mutex::default() })
+    }
+}
+
+/// Whether what is kept under that name is an account's, and no site's.
+pub(crate) fn is_account(name: &str) -> bool {
+    name.starts_with(ACCOUNT)
+}
+
+/// Who pays.
+#[derive(Debug, Clone)]
+pub(crate) struct Payer {
+    pub(crate) job: JobId,
+    /// As people know it.
+    pub(crate) name: String,
+    pub(crate) budget: Budget,
+    /// Absent: the job's discovery.
+    pub(crate) task: Option<(ItemId, StageIx)>,
+    /// The attempt's number.
+    pub(crate) attempt: u32,
+    pub(crate) claim: ClaimToken,
+}
+
+impl Payer {
+    /// A task of a job, or its discovery.
+    pub(crate) fn of(job: &JobPlan, task: Option<(ItemId, StageIx)>, (claim, attempt): (ClaimToken, u32)) -> Self {
+        let (name, budget) = (job.spec.name.to_string(), job.spec.budget.into());
+        Self { job: job.declared.id, name, budget, task, attempt, claim }
+    }
+}
+
+struct AttemptPurse {
+    services: Arc<Services>,
+    payer: Payer,
+    calls: AtomicU32,
+    given: Mutex<Given>,
+}
+
+/// What an attempt was answered. Who asks the same again wants another answer, so the second to the same request is kept
+/// beside the first, and a run after the host's end finds each in its turn.
+#[derive(Default)]
+struct Given {
+    times: BTreeMap<Digest, u32>,
+    under_way: BTreeMap<CallId, Digest>,
+}
+
+impl Given {
+    /// By what the next answer to a request is kept.
+    fn next(&self, request: Digest) -> Digest {
+        match self.times.get(&request) {
+            None => request,
+            Some(times) => Digest::of(format!("{request} again, {times}").as_bytes()),
+        }
+    }
+
+    fn give(&mut self, request: Digest) {
+        *self.times.entry(request).or_default() += 1;
+    }
+}
+
+impl Purse for AttemptPurse {
+    fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>> {
+        async move {
+            let Payer { job, task, attempt, .. } = self.payer;
+            let next = self.given().next(request);
+            let kept = self.services.store.kept_answer(AnswerKey { job, task, request: next }).await;
+            let kept = kept.map_err(|error| error.to_string())?;
+            // Of this attempt, when it ran before and the host ended. An earlier one may have failed of its answer.
+            let kept = kept.filter(|kept| kept.attempt == attempt).map(|kept| kept.json);
+            if kept.is_some() {
+                self.given().give(request);
+            }
+            Ok(kept)
+        }
+        .boxed()
+    }
+
+    fn reserve(&self, paid: Paid, request: Digest, estimate: Cost) -> BoxFuture<'_, Result<CallId, NotReserved>> {
+        async move {
+            let Payer { job, task, attempt, claim, budget, .. } = self.payer.clone();
+            let Services { store, clock, zone, everything, paid: budgets, .. } = &*self.services;
+            let of_paid = budgets.get(&(paid.kind, paid.alias.clone())).copied().unwrap_or_default();
+            let number = self.calls.fetch_add(1, Relaxed);
+            let caller = Caller { job, task, attempt, number };
+            let next = self.given().next(request);
+            let call = Call { caller, paid, request: next, at: clock.now(), estimate };
+            let budgets = Budgets { everything: *everything, job: budget, paid: of_paid };
+            let reserved = store.reserve_call(Reservation { call, claim, budgets, zone: zone.clone() }).await;
+            match reserved.map_err(|error| NotReserved::Storage(error.to_string()))? {
+                Reserved::Made { call, warned } => {
+                    for warned in warned {
+                        let of = self.whose(&warned.scope);
+                        tracing::warn!(budget = of, spent = %warned.reached.share(), "a budget is nearly spent");
+                    }
+                    self.given().under_way.insert(call, request);
+                    Ok(call)
+                }
+                Reserved::Refused(why) => {
+                    let message = why.tell(&self.whose(&why.scope), zone);
+                    Err(NotReserved::Budget(message, Box::new(why)))
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn settle(&self, call: CallId, end: CallEnd, answer: Option<String>) -> BoxFuture<'_, Result<(), String>> {
+        let is_answered = answer.is_some();
+        let settled = self.services.store.settle_call(call, end, answer);
+        async move {
+            settled.await.map_err(|error: StoreError| error.to_string())?;
+            let mut given = self.given();
+            if let Some(request) = given.under_way.remove(&call).filter(|_| is_answered) {
+                given.give(request);
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl AttemptPurse {
+    // Nothing that could panic half-way happens under the lock.
+    fn given(&self) -> MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A scope as people know it.
+    fn whose(&self, scope: &Scope) -> String {
+        match scope {
+            Scope::Everything => "everything that is paid".to_owned(),
+            Scope::Job(_) => format!("job {}", self.payer.name),
+            Scope::Paid(kind, alias) => format!("{} {alias}", kind.as_str()),
+        }
+    }
+}
+
+/// Requests to paid services go out by the gate.
+struct OverGate(Arc<Gate>);
+
+impl Transport for OverGate {
+    fn send(&self, request: Sending) -> BoxFuture<'_, Result<Box<dyn Answering>, SendError>> {
+        async move {
+            let Sending { service, path, headers, key, body, time, body_max } = request;
+            let url = service.address(&path).to_string();
+            let key = service.key.map(|secret| ServiceKey { header: key.name.to_owned(), before: key.prefix, secret });
+            let request = ServiceRequest { url, headers, key, body, time, body_max };
+            let answer = self.0.ask_service(request).await.map_err(send_error)?;
+            Ok(Box::new(Coming(answer)) as Box<dyn Answering>)
+        }
+        .boxed()
+    }
+}
+
+struct Coming(ServiceAnswer);
+
+impl Answering for Coming {
+    fn status(&self) -> u16 {
+        self.0.status
+    }
+
+    fn headers(&self) -> &[(String, String)] {
+        &self.0.headers
+    }
+
+    fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, SendError>> {
+        self.0.chunk().map(|chunk| chunk.map_err(send_error)).boxed()
+    }
+}
+
+fn send_error(failure: ServiceFailure) -> SendError {
+    match failure {
+        ServiceFailure::NotSent(refused) => {
+            let message = refused.error.to_string();
+            // A connection that was not made is the service's trouble as a whole, and no item's.
+            let refusal = refused.refusal.map(|mut refusal| {
+                if refusal.kind == RefusalKind::Transport {
+                    refusal.kind = RefusalKind::Down;
+                }
+                *refusal
+            });
+            SendError::NotSent { message, refusal }
+        }
+        ServiceFailure::Lost(text) => SendError::Lost(text),
+        ServiceFailure::Late(text) => SendError::Late(text),
+    }
+}
+
+/// What providers said of waiting is kept where what sites said is.
+struct StoredPaces(Arc<dyn Store>, Arc<dyn Clock>);
+
+impl PaceMemory for StoredPaces {
+    fn keep(&self, account: Account, cooling: Cooling) -> BoxFuture<'_, ()> {
+        async move {
+            let kind = if cooling.is_terminal { CoolingKind::Blocked } else { CoolingKind::RateLimited };
+            let cooling = SiteCooling { until: cooling.until, kind, reason: cooling.reason };
+            let (name, circuit) = (format!("{ACCOUNT}{}", account.0), Circuit::remembered(Some(cooling), 0));
+            if let Err(error) = self.0.keep_circuit(name, circuit, self.1.now()).await {
+                tracing::error!(account = account.0, %error, "a model's cool-down can't be kept: it ends with this process");
+            }
+        }
+        .boxed()
+    }
+}

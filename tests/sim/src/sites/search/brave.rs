@@ -1,0 +1,141 @@
+//! Brave's format: an index of its own, paid by the search.
+
+use super::hits;
+use crate::answer::Answer;
+use crate::site::{Answering, Request, Site};
+use crate::sites::bill::{Amount, Billed, sum};
+use crate::sites::desk::{Desk, Met};
+use crate::sites::models::{ModelFault, Refusal, Trouble, header};
+use http::Method;
+use serde_json::{Value, json};
+use tollgate_core::money::NanoUsd;
+
+/// The most hits of one search.
+const HITS_MAX: usize = 20;
+
+/// The service.
+pub struct Brave {
+    seed: u64,
+    per_search: NanoUsd,
+    desk: Desk,
+}
+
+impl Brave {
+    /// The host name of the real one.
+    pub const HOST: &'static str = "api.search.brave.com";
+
+    /// Over the catalogue of a seed, at this price of a search; it takes any key.
+    pub fn new(seed: u64, per_search: NanoUsd) -> Self {
+        Self { seed, per_search, desk: Desk::default() }
+    }
+
+    /// The same, which takes these keys alone.
+    #[must_use]
+    pub fn keys<'a>(mut self, keys: impl IntoIterator<Item = &'a str>) -> Self {
+        self.desk.set_keys(keys);
+        self
+    }
+
+    /// What goes wrong with the next requests, one after the other. Its answers tell no usage that could be wrong.
+    pub fn next(&self, faults: impl IntoIterator<Item = ModelFault>) {
+        self.desk.next(faults);
+    }
+
+    /// What was billed, a row for each search that was answered.
+    pub fn bill(&self) -> Vec<Billed> {
+        self.desk.bill()
+    }
+
+    /// What all of it costs.
+    pub fn sum(&self) -> NanoUsd {
+        sum(&self.bill())
+    }
+
+    async fn search(&self, request: &Request) -> Answer {
+        if request.http.method() != Method::GET || request.path() != "/res/v1/web/search" {
+            return error(404, "NOT_FOUND", "No such resource").answer();
+        }
+        let key = header(request, "x-subscription-token").unwrap_or_default();
+        if key.is_empty() || !self.desk.takes(key) {
+            let detail = "The provided subscription token is invalid.";
+            return error(422, "SUBSCRIPTION_TOKEN_INVALID", detail).answer();
+        }
+        let query = request.http.uri().query().unwrap_or_default();
+        let of_query = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let words = decoded(of_query("q").unwrap_or_default());
+        let count = of_query("count").map_or(Ok(HITS_MAX), str::parse);
+        let (Ok(count @ 1..=HITS_MAX), false) = (count, words.trim().is_empty()) else {
+            return error(422, "VALIDATION", "Unable to validate request parameter(s)").answer();
+        };
+        let fault = match self.desk.met().await {
+            Met::Trouble(trouble) => return refusal(&trouble).answer(),
+            Met::Answer(answer) => return answer,
+            Met::Fault(fault) => fault,
+        };
+        let found = hits(self.seed, &words, count);
+        let results = found.iter().map(
+            |hit| json!({"type": "search_result", "title": hit.title, "url": hit.url, "description": hit.snippet}),
+        );
+        let answer = json!({
+            "type": "search", "query": {"original": words, "more_results_available": false},
+            "web": {"type": "search", "results": results.collect::<Value>(), "family_friendly": true},
+        });
+        let row = Billed {
+            host: request.host.to_string(),
+            model: "brave".to_owned(),
+            key: key.to_owned(),
+            amount: Amount::Credits(1),
+            cost: self.per_search,
+            is_whole: false,
+        };
+        self.desk.send_json(row, fault, &answer).await
+    }
+}
+
+impl Site for Brave {
+    fn answer(&self, request: Request) -> Answering<'_> {
+        Box::pin(async move { self.search(&request).await })
+    }
+
+    fn reset(&self) {
+        self.desk.reset();
+    }
+
+    fn bill(&self) -> Vec<Billed> {
+        self.desk.bill()
+    }
+}
+
+fn error(status: u16, code: &str, detail: &str) -> Refusal {
+    let error = json!({"id": "sim", "status": status, "code": code, "detail": detail, "meta": {}});
+    Refusal::new(status, json!({"type": "ErrorResponse", "error": error, "time": 1_764_288_000}))
+}
+
+fn refusal(trouble: &Trouble) -> Refusal {
+    let limited = "Request rate limit exceeded for plan";
+    match trouble {
+        Trouble::Busy(after) => error(429, "RATE_LIMITED", limited).retry_after(*after),
+        Trouble::BusyInWords(_) | Trouble::RampingUp => error(429, "RATE_LIMITED", limited),
+        Trouble::Quota | Trouble::Credit => error(402, "USAGE_LIMIT_EXCEEDED", "Usage limit exceeded"),
+        Trouble::Overloaded => error(503, "SERVICE_UNAVAILABLE", "Service unavailable"),
+        _ => error(500, "INTERNAL", "Internal error"),
+    }
+}
+
+/// The text of a query's value.
+fn decoded(value: &str) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escaped = after.get(..2).and_then(|pair| std::str::from_utf8(pair).ok());
+        let escaped = escaped.and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let (byte, after) = match (first, escaped) {
+            (b'+', _) => (b' ', after),
+            (b'%', Some(byte)) => (byte, &after[2..]),
+            _ => (first, after),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
