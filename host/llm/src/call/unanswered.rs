@@ -75,8 +75,8 @@ pub(crate) fn consequence(error: &ProviderError, now: Timestamp) -> Consequence 
         ProviderError::Terminal { until, .. } => (Some(until_reset(*until, now)), true, RefusalKind::Budget),
         // A person has to see to it, and until then nobody asks.
         ProviderError::Auth(_) | ProviderError::ModelUnknown(_) => (Some(TERMINAL_WAIT), true, RefusalKind::Budget),
-        // Counted whatever the handler makes of it: no page has been seen that a handler could judge, and a request that
-        // its provider always fails at would be sent for days.
+        // Counted whatever the handler makes of it: no page has been seen that a handler could judge, and a request that its
+        // provider always fails at would be sent for days.
         ProviderError::Server(_) => (None, false, RefusalKind::Transport),
         ProviderError::Refused(_) | ProviderError::InvalidRequest(_) | ProviderError::TooLarge(_) => {
             return Consequence { cool: None, is_terminal: false, kind: None };
