@@ -1,6 +1,6 @@
 //! A03 and P05: what was paid is summed to the nano-dollar whatever it is summed by, and budgets say how they stand.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use tollgate_core::{
     Clock as _, ItemKey,
@@ -29,7 +29,7 @@ struct Stopped {
     store: Arc<RedbStore>,
 }
 
-fn stopped(world: &World, file: &PathBuf, clock: &TestClock) -> Stopped {
+fn stopped(world: &World, file: &Path, clock: &TestClock) -> Stopped {
     let data = world.path("data");
     let store = RedbStore::open(&data, StoreOptions::default()).unwrap();
     let read = ReadSpec::parse(&std::fs::read_to_string(file).unwrap(), "jobs.toml").unwrap();

@@ -10,7 +10,7 @@ use tollgate_llm::Prices;
 use crate::EngineError;
 
 /// A model that a job may ask.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PricedModel<'d> {
     /// As it stands in jobs.toml.
     pub spec: &'d ModelSpec,
