@@ -76,7 +76,7 @@ impl HostBuilder {
         self
     }
 
-    /// Asks this the questions of checks. Without one, a job that has a check is refused.
+    /// Asks this the questions of checks, and not the models that jobs.toml names for them.
     #[must_use]
     pub fn content_check(mut self, judge: Arc<dyn ContentCheck>) -> Self {
         self.content_check = Some(judge);

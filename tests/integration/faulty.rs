@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tollgate_core::{
     ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp,
     circuit::Circuit,
@@ -48,13 +48,14 @@ pub(crate) struct Faulty {
     store: Arc<RedbStore>,
     fault: Mutex<Option<Fault>>,
     closed: Notify,
+    calls_settled: watch::Sender<u64>,
 }
 
 impl Faulty {
     pub(crate) fn open(data: &Path) -> Arc<Self> {
         std::fs::create_dir_all(data).unwrap();
         let store = RedbStore::open(data, StoreOptions::default()).unwrap();
-        Arc::new(Self { store, fault: Mutex::default(), closed: Notify::new() })
+        Arc::new(Self { store, fault: Mutex::default(), closed: Notify::new(), calls_settled: watch::Sender::new(0) })
     }
 
     /// From now on this goes wrong, and nothing else.
@@ -65,6 +66,11 @@ impl Faulty {
     /// Waits until it has been closed.
     pub(crate) async fn closed(&self) {
         self.closed.notified().await;
+    }
+
+    /// Waits until so many paid calls have been settled since it was opened.
+    pub(crate) async fn calls_settled(&self, calls: u64) {
+        self.calls_settled.subscribe().wait_for(|settled| *settled >= calls).await.unwrap();
     }
 
     fn fault(&self) -> Option<Fault> {
@@ -105,7 +111,6 @@ impl Store for Faulty {
         circuits(now: Timestamp) -> Vec<(String, Circuit)>;
         keep_spending(rows: Vec<(String, tollgate_core::budget::Spending)>) -> ();
         spending() -> Vec<(String, tollgate_core::budget::Spending)>;
-        settle_call(call: CallId, end: CallEnd, answer: Option<String>) -> CallSettled;
         kept_answer(key: AnswerKey) -> Option<KeptAnswer>;
         expire_reservations(now: Timestamp) -> Costs;
         ledger_entries(query: LedgerQuery) -> Page<EntryView, CallId>;
@@ -138,6 +143,16 @@ impl Store for Faulty {
                 Some(Fault::Ledger) => Err(StoreError::Io("the ledger's disk is gone".to_owned())),
                 _ => self.store.reserve_call(reservation).await,
             }
+        }
+        .boxed()
+    }
+
+    fn settle_call<'a>(&'a self, call: CallId, end: CallEnd, answer: Option<String>) -> Reply<'a, CallSettled> {
+        let settling = self.store.settle_call(call, end, answer);
+        async move {
+            let settled = settling.await?;
+            self.calls_settled.send_modify(|settled| *settled += 1);
+            Ok(settled)
         }
         .boxed()
     }

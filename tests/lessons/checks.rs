@@ -62,11 +62,11 @@ impl ContentCheck for Judge {
 fn reads(request: &CheckRequest, _: usize) -> Result<CheckAnswer, CheckError> {
     let is_content = request.document.text.contains("acme");
     let reason = if is_content { "it argues about Acme" } else { "it is an offer to join" };
-    Ok(CheckAnswer { is_content, reason: reason.to_owned(), cost: NanoUsd(1_200_000) })
+    Ok(CheckAnswer { is_content, reason: reason.to_owned(), cost: Some(NanoUsd(1_200_000)) })
 }
 
 fn refuses(_: &CheckRequest, _: usize) -> Result<CheckAnswer, CheckError> {
-    Ok(CheckAnswer { is_content: false, reason: "it is about something else".to_owned(), cost: NanoUsd(7) })
+    Ok(CheckAnswer { is_content: false, reason: "it is about something else".to_owned(), cost: Some(NanoUsd(7)) })
 }
 
 fn html(body: &str) -> Step {
@@ -299,9 +299,10 @@ async fn q08_a_check_that_cannot_be_asked_is_refused_at_load_with_its_place() {
     let world = world(&[THESIS]).await;
     let (of_left, ask) = ("of = \"left/page.html\"", "ask = \"Is it one?\"");
     let alone = format!("[job.test.check.sane]\n{of_left}\n{ask}\n");
+    let without_model = format!("[job.test.check.sane]\nof = \"first/page.html\"\n{ask}\n");
     let told = format!("{alone}[job.test.stage.last]\nneeds = [\"left|right\"]\n");
     for (jobs, with_judge, wanted) in [
-        (CHECK.to_owned(), false, Some("check `sane` asks a model, and this version has none")),
+        (without_model, false, Some("check `sane` asks a model, and jobs.toml names none")),
         (CHECK.replace("first/", "fist/"), true, Some("which is no stage that runs")),
         (format!("stages = [\"left\", \"right\", \"last\"]\n{CHECK}"), true, Some("which is no stage that runs")),
         (CHECK.replace("sane", "second"), true, Some("has the name of a stage")),

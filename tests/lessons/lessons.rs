@@ -10,6 +10,7 @@ mod guarded;
 mod ideas;
 mod integrity;
 mod logins;
+mod money;
 mod network;
 mod pipelines;
 mod policies;

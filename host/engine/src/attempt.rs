@@ -159,14 +159,7 @@ impl Attempt {
         (claim, number): (ClaimToken, u32),
     ) -> Arc<Self> {
         let defaults = item.map_or(&job.spec.services, |(stage, _)| &stage.spec.services);
-        let payer = Payer {
-            job: job.declared.id,
-            name: job.spec.name.to_string(),
-            budget: job.spec.budget.into(),
-            task: item.map(|(stage, item)| (item, stage.lane.stage)),
-            attempt: number,
-            claim,
-        };
+        let payer = Payer::of(job, item.map(|(stage, item)| (item, stage.lane.stage)), (claim, number));
         let models = job.spec.granted(Capability::Llm);
         let paying = Paying { services_of_host: services, payer, services: defaults.clone(), models };
         let item = item.map(|(stage, item)| AttemptItem {

@@ -1,4 +1,4 @@
-//! Who answers a check's question about a page: the seam that models fill.
+//! Who answers a check's question about a page, where it isn't a model of jobs.toml (`model_check.rs`).
 
 use std::time::Duration;
 
@@ -37,8 +37,8 @@ pub struct CheckAnswer {
     pub is_content: bool,
     /// Why, in a sentence.
     pub reason: String,
-    /// What the answer cost.
-    pub cost: NanoUsd,
+    /// What the answer cost; absent: nobody knows, which isn't 0.
+    pub cost: Option<NanoUsd>,
 }
 
 /// Why there is no answer.

@@ -14,6 +14,7 @@ mod error;
 mod executor;
 mod explain;
 mod heartbeat;
+mod model_check;
 pub mod operations;
 mod plan;
 mod recheck;

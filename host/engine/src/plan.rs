@@ -104,15 +104,16 @@ pub struct CheckPlan {
     pub spec: CheckSpec,
     /// The number of the stage that keeps its page.
     pub of: StageIx,
-    /// Who answers.
-    pub judge: Arc<dyn ContentCheck>,
+    /// Who answers; absent: the model that it names.
+    pub judge: Option<Arc<dyn ContentCheck>>,
 }
 
 /// What the outputs of checks stand on, beside what jobs.toml says of them: another figure where they are made otherwise.
 const CHECK_SOURCE: &str = "check 1";
 
 impl Plan {
-    /// Holds each job against its handler, and declares those that fit. `judge`: who answers the questions of checks.
+    /// Holds each job against its handler, and declares those that fit. `judge`: who answers the questions of checks in
+    /// place of models.
     ///
     /// # Errors
     /// The store can't be written. What is wrong with a job is in [`Plan::refused`].
@@ -175,12 +176,12 @@ struct ChosenStage {
     /// The handler's, then jobs.toml's.
     contracts: Vec<Contract>,
     source: String,
-    check: Option<(CheckSpec, Arc<dyn ContentCheck>)>,
+    check: Option<(CheckSpec, Option<Arc<dyn ContentCheck>>)>,
 }
 
 /// Holds every job against its handler, in the file's order, and all their lanes against the places for guests: each
 /// finds one whenever its own concurrency allows, whatever the others do (trap 30). `judge`: who answers the questions of
-/// checks; without one, a job that has a check can't run.
+/// checks in place of models; without one, a check whose model jobs.toml doesn't name can't run.
 pub fn check<'a>(
     deployment: &'a Deployment,
     file: &str,
@@ -245,8 +246,10 @@ fn check_job(
         stages.push(match work {
             StageWork::Guest(info) => chosen(&handler, stage, info, needs).map_err(|wrong| refuse(&wrong))?,
             StageWork::Check(check) => {
-                let judge = judge.ok_or_else(|| PlanError::Mismatch(vec![unanswered(check, spec, file)]))?;
-                let check = Some((check.clone(), judge.clone()));
+                if judge.is_none() && check.model.is_none() {
+                    return Err(PlanError::Mismatch(vec![unanswered(check, spec, file)]));
+                }
+                let check = Some((check.clone(), judge.cloned()));
                 let source = CHECK_SOURCE.to_owned();
                 ChosenStage { spec: stage, needs, reads: Vec::new(), contracts: Vec::new(), source, check }
             }
@@ -261,8 +264,8 @@ fn unanswered(check: &CheckSpec, job: &JobSpec, file: &str) -> Diagnostic {
     Diagnostic {
         file: file.to_owned(),
         at: check.stage.at,
-        message: format!("check `{name}` asks a model, and this version has none: they come with a later one"),
-        help: Some(format!("take [job.{}.check.{name}] out; a site's `guard` looks at its pages until then", job.name)),
+        message: format!("check `{name}` asks a model, and jobs.toml names none"),
+        help: Some(format!("add a [model.ALIAS], or take [job.{}.check.{name}] out", job.name)),
     }
 }
 

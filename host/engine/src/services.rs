@@ -1,7 +1,7 @@
 //! Paid services of a host: its models over the gate, its ledger over the store, and the budgets that bound them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -26,7 +26,7 @@ use tollgate_llm::{
 };
 use tollgate_store::{AnswerKey, Reserved, Store, StoreError};
 
-use crate::EngineError;
+use crate::{EngineError, plan::JobPlan};
 
 /// How the name of an account's circuit begins in the store, where those of sites are.
 const ACCOUNT: &str = "model ";
@@ -86,7 +86,7 @@ impl Services {
 
     /// The money of one attempt.
     pub(crate) fn purse(self: &Arc<Self>, payer: Payer) -> Arc<dyn Purse> {
-        Arc::new(AttemptPurse { services: self.clone(), payer, calls: AtomicU32::new(0), asked: Mutex::default() })
+        Arc::new(AttemptPurse { services: self.clone(), payer, calls: AtomicU32::new(0), given: Mutex::default() })
     }
 }
 
@@ -109,25 +109,56 @@ pub(crate) struct Payer {
     pub(crate) claim: ClaimToken,
 }
 
+impl Payer {
+    /// A task of a job, or its discovery.
+    pub(crate) fn of(job: &JobPlan, task: Option<(ItemId, StageIx)>, (claim, attempt): (ClaimToken, u32)) -> Self {
+        let (name, budget) = (job.spec.name.to_string(), job.spec.budget.into());
+        Self { job: job.declared.id, name, budget, task, attempt, claim }
+    }
+}
+
 struct AttemptPurse {
     services: Arc<Services>,
     payer: Payer,
     calls: AtomicU32,
-    /// What it was asked for. Who asks the same again wants another answer.
-    asked: Mutex<BTreeSet<Digest>>,
+    given: Mutex<Given>,
+}
+
+/// What an attempt was answered. Who asks the same again wants another answer, so the second to the same request is kept
+/// beside the first, and a run after the host's end finds each in its turn.
+#[derive(Default)]
+struct Given {
+    times: BTreeMap<Digest, u32>,
+    under_way: BTreeMap<CallId, Digest>,
+}
+
+impl Given {
+    /// By what the next answer to a request is kept.
+    fn next(&self, request: Digest) -> Digest {
+        match self.times.get(&request) {
+            None => request,
+            Some(times) => Digest::of(format!("{request} again, {times}").as_bytes()),
+        }
+    }
+
+    fn give(&mut self, request: Digest) {
+        *self.times.entry(request).or_default() += 1;
+    }
 }
 
 impl Purse for AttemptPurse {
     fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>> {
         async move {
             let Payer { job, task, attempt, .. } = self.payer;
-            if !self.asked().insert(request) {
-                return Ok(None);
-            }
-            let kept = self.services.store.kept_answer(AnswerKey { job, task, request }).await;
+            let next = self.given().next(request);
+            let kept = self.services.store.kept_answer(AnswerKey { job, task, request: next }).await;
             let kept = kept.map_err(|error| error.to_string())?;
             // Of this attempt, when it ran before and the host ended. An earlier one may have failed of its answer.
-            Ok(kept.filter(|kept| kept.attempt == attempt).map(|kept| kept.json))
+            let kept = kept.filter(|kept| kept.attempt == attempt).map(|kept| kept.json);
+            if kept.is_some() {
+                self.given().give(request);
+            }
+            Ok(kept)
         }
         .boxed()
     }
@@ -139,7 +170,8 @@ impl Purse for AttemptPurse {
             let of_paid = budgets.get(&(paid.kind, paid.alias.clone())).copied().unwrap_or_default();
             let number = self.calls.fetch_add(1, Relaxed);
             let caller = Caller { job, task, attempt, number };
-            let call = Call { caller, paid, request, at: clock.now(), estimate };
+            let next = self.given().next(request);
+            let call = Call { caller, paid, request: next, at: clock.now(), estimate };
             let budgets = Budgets { everything: *everything, job: budget, paid: of_paid };
             let reserved = store.reserve_call(Reservation { call, claim, budgets, zone: zone.clone() }).await;
             match reserved.map_err(|error| NotReserved::Storage(error.to_string()))? {
@@ -148,6 +180,7 @@ impl Purse for AttemptPurse {
                         let of = self.whose(&warned.scope);
                         tracing::warn!(budget = of, spent = %warned.reached.share(), "a budget is nearly spent");
                     }
+                    self.given().under_way.insert(call, request);
                     Ok(call)
                 }
                 Reserved::Refused(why) => {
@@ -160,15 +193,24 @@ impl Purse for AttemptPurse {
     }
 
     fn settle(&self, call: CallId, end: CallEnd, answer: Option<String>) -> BoxFuture<'_, Result<(), String>> {
+        let is_answered = answer.is_some();
         let settled = self.services.store.settle_call(call, end, answer);
-        async move { settled.await.map(drop).map_err(|error: StoreError| error.to_string()) }.boxed()
+        async move {
+            settled.await.map_err(|error: StoreError| error.to_string())?;
+            let mut given = self.given();
+            if let Some(request) = given.under_way.remove(&call).filter(|_| is_answered) {
+                given.give(request);
+            }
+            Ok(())
+        }
+        .boxed()
     }
 }
 
 impl AttemptPurse {
     // Nothing that could panic half-way happens under the lock.
-    fn asked(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn given(&self) -> MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A scope as people know it.

@@ -168,7 +168,7 @@ impl Reserving {
         match wrong {
             // Refused at once, it made nothing; in the middle of an answer, what it made so far may be billed.
             WireError::Provider(error) => {
-                let is_first = reader.usage().tokens.is_none();
+                let is_first = !reader.has_begun();
                 let unanswered = self.refused(error, is_first).await;
                 Err(if is_first { Came::Nothing(unanswered) } else { Came::Part(unanswered) })
             }
@@ -204,8 +204,10 @@ impl Reserving {
                 let after = self.cool(&message, TERMINAL_WAIT, true).await;
                 unanswered(ServiceError::Denied(message.clone()), refusal(RefusalKind::Budget, Some(after)))
             }
+            // Counted whatever the handler makes of it: no page has been seen that a handler could judge, and a request
+            // that its provider always fails at would be sent for days.
             ProviderError::Server(_) => {
-                unanswered(ServiceError::Unavailable(message.clone()), refusal(RefusalKind::ServerError, None))
+                unanswered(ServiceError::Unavailable(message.clone()), refusal(RefusalKind::Transport, None))
             }
             ProviderError::Refused(why) => unanswered(ServiceError::Refused(why), None),
             ProviderError::InvalidRequest(why) | ProviderError::TooLarge(why) => {

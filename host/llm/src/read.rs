@@ -44,6 +44,7 @@ pub enum WireError {
 pub struct Reader {
     body: Body,
     format: Format,
+    has_begun: bool,
 }
 
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Reader {
             Dialect::Anthropic => Format::Anthropic(anthropic::State::default()),
             Dialect::Gemini => Format::Gemini(gemini::State::default()),
         };
-        Self { body: Body::Unknown, format }
+        Self { body: Body::Unknown, format, has_begun: false }
     }
 
     /// Takes the next bytes of the body, unpacked.
@@ -96,7 +97,11 @@ impl Reader {
             }
             Body::Stream(parser) => {
                 let events = parser.feed(bytes).map_err(|sse::TooLarge| WireError::TooLarge)?;
-                events.iter().try_for_each(|data| self.format.event(data))
+                for data in &events {
+                    self.format.event(data)?;
+                    self.has_begun |= !data.is_empty();
+                }
+                Ok(())
             }
             Body::Unknown => Ok(()),
         }
@@ -139,6 +144,12 @@ impl Reader {
             Format::Anthropic(state) => state.usage(),
             Format::Gemini(state) => state.usage(),
         }
+    }
+
+    /// Whether any of an answer came: what is refused then may be billed, though nobody has said yet what was used.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// Bytes that the model has made so far, thoughts included where they are shown: what a call that was cut short is

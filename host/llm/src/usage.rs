@@ -33,6 +33,10 @@ impl Usage {
             Dialect::Anthropic => count.anthropic(),
             Dialect::Gemini => count.gemini(),
         };
+        // Each request has a prompt.
+        if tokens.sent() == 0 && count.doubts.is_empty() {
+            count.doubts.push("no token was sent, by its count".to_owned());
+        }
         Self { tokens: Some(tokens), doubts: count.doubts }
     }
 }
@@ -197,6 +201,8 @@ mod tests {
             assert!(!Usage::read(dialect, &Value::Null).is_whole());
             assert!(!Usage::read(dialect, &json!({})).is_whole(), "an empty count is none");
         }
+        let (_, doubts_of) = doubts(Dialect::OpenAi, &json!({"prompt_tokens": 0, "completion_tokens": 0}));
+        assert_eq!(doubts_of, ["no token was sent, by its count"], "there was a prompt");
         let (tokens, doubts_of) = doubts(Dialect::OpenAi, &json!({"prompt_tokens": 7}));
         assert_eq!((tokens.input, doubts_of), (7, vec!["completion_tokens is missing".to_owned()]));
         let (_, doubts_of) = doubts(Dialect::Anthropic, &json!({"output_tokens": 7}));

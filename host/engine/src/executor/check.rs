@@ -11,9 +11,11 @@ use tollgate_store::{BlobPart, Claim, RefusedPage, StoreError};
 
 use super::{Judged, Ran, Tools, Verdict, draw, pause_of, settlement_of};
 use crate::{
-    CheckAnswer, CheckRequest, EngineError,
+    CheckAnswer, CheckError, CheckRequest, EngineError,
     attempt::{AttemptEnded, GUARDED_PREFIX},
+    model_check,
     plan::{CheckPlan, JobPlan, StagePlan},
+    services::Payer,
 };
 
 /// A stored page, as a check has it judged.
@@ -50,17 +52,25 @@ pub(super) async fn attempt(
         document: page.document.clone(),
         model: check.spec.model.clone(),
     };
-    let asked = tokio::time::timeout(stage.spec.timeout, check.judge.judge(request)).await;
-    let (outcome, refusal, refused) = match asked {
+    let asking = async {
+        match &check.judge {
+            Some(judge) => judge.judge(request).await.map_err(CheckError::judged),
+            None => {
+                let number = claim.tally.attempts.saturating_add(1);
+                let task = (claim.task.item, stage.lane.stage);
+                let payer = Payer::of(job, Some(task), (claim.token, number));
+                model_check::judge(&tools.services, payer, request, stage.spec.timeout).await
+            }
+        }
+    };
+    let (outcome, refusal, refused) = match tokio::time::timeout(stage.spec.timeout, asking).await {
         Ok(Ok(answer)) if answer.is_content => (output(&answer), None, None),
         Ok(Ok(answer)) => {
-            let reason = format!("the page is refused: {} ({})", answer.reason, answer.cost);
+            let cost = answer.cost.map_or_else(|| "unpriced".to_owned(), |cost| cost.to_string());
+            let reason = format!("the page is refused: {} ({cost})", answer.reason);
             (Outcome::Stage(StageError::Reject(reason)), None, Some(answer))
         }
-        Ok(Err(error)) => {
-            let (outcome, refusal) = error.judged();
-            (outcome, refusal, None)
-        }
+        Ok(Err((outcome, refusal))) => (outcome, refusal, None),
         // That question hung, and is bounded like any address that does.
         Err(_) => {
             let message = format!("no answer within {:?}", stage.spec.timeout);
@@ -81,7 +91,7 @@ fn output(answer: &CheckAnswer) -> Outcome {
     let fields = [
         ("is_content", json!(answer.is_content)),
         ("reason", json!(answer.reason)),
-        // In billionths of a dollar.
+        // In billionths of a dollar; null: nobody knows.
         ("cost", json!(answer.cost)),
     ];
     let fields: Map<String, Value> = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

@@ -294,3 +294,14 @@ fn what_is_no_answer_is_told_and_what_is_too_large_is_not_held() {
     assert!(reader.feed(&half).is_ok());
     assert_eq!(reader.feed(&half), Err(WireError::TooLarge));
 }
+
+#[test]
+fn trap07_a_refusal_in_the_middle_of_an_answer_is_told_from_one_before_it_though_no_usage_came_yet() {
+    let error = json!({ "error": { "message": "The server had an error", "type": "server_error" } });
+    let begun = openai_stream().into_iter().take(1).chain([error.clone()]).collect::<Vec<_>>();
+    for (events, has_begun) in [(vec![error], false), (begun, true)] {
+        let (answer, reader) = read_in(Dialect::OpenAi, [stream(&events).as_bytes()]);
+        assert!(matches!(answer, Err(WireError::Provider(_))), "{answer:?}");
+        assert_eq!((reader.has_begun(), reader.usage().tokens), (has_begun, None));
+    }
+}

@@ -1,0 +1,70 @@
+//! Trap 2 and P02: what was paid for is kept, and a task that runs again pays for nothing twice.
+
+use serde_json::json;
+use tollgate_core::{item::ItemStatus, ledger::How, pause::PauseReason};
+use tollgate_sim::{Release, sites::models::ModelFault};
+
+use super::{Shop, answers, asks, end, entries, model, paid, sum};
+use crate::{
+    faulty::Fault,
+    world::{detail, open_items, stop, wait},
+};
+
+#[tokio::test]
+async fn trap02_a_task_that_could_not_be_settled_runs_again_without_asking_again() {
+    let shop = Shop::new().await;
+    let (host, store) = shop.start(&shop.file(&model("gpt", ""), "")).await;
+    let mut progress = host.progress();
+    store.set(Some(Fault::SettlePanics));
+    let calls = [
+        json!({ "ask": "Is it one?", "extract": true }),
+        json!({ "ask": "Sum it up." }),
+        // Who asks the same again wants another answer.
+        json!({ "ask": "Sum it up." }),
+    ];
+    host.operations().add("test", vec![asks("one", &calls)]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| job.job.pause.is_some()).await;
+    assert_eq!(host.operations().job("test").await.unwrap().job.pause.unwrap().reason, PauseReason::Host);
+    assert_eq!(shop.models.asked().len(), 3);
+    store.set(None);
+    host.operations().resume("test").await.unwrap();
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    let one = detail(&host, "one").await;
+    assert_eq!((one.item.status, answers(&one, "first").len()), (ItemStatus::Done, 3), "{one:#?}");
+    shop.is_the_bill(&store).await;
+    assert_eq!(shop.models.asked().len(), 3, "nothing was asked again");
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn trap02_a_host_that_ends_between_two_calls_of_a_task_pays_for_the_first_once() {
+    let shop = Shop::new().await;
+    let release = Release::new();
+    shop.models.next_for("Who makes it?", [ModelFault::Hold(release.clone())]);
+    let proxy = format!("[proxy.main]\nurl = {:?}\nca = \"ca.pem\"\n", shop.world.sim.proxy_url());
+    let file = shop.world.file(&format!("grace = \"0s\"\n{proxy}{}{}", model("gpt", ""), paid("")));
+    let (host, store) = shop.start(&file).await;
+    let calls = [json!({ "ask": "What is made?" }), json!({ "ask": "Who makes it?" })];
+    host.operations().add("test", vec![asks("one", &calls)]).await.unwrap();
+    shop.world.sim.wait_for(|counts| counts.of_host("api.openai.com") == 2).await;
+    drop(store);
+    stop(host).await;
+    release.release();
+
+    let (host, store) = shop.start(&file).await;
+    let mut progress = host.progress();
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    let one = detail(&host, "one").await;
+    assert_eq!(one.item.status, ItemStatus::Done, "{one:#?}");
+    assert_eq!(answers(&one, "first").len(), 2);
+    let asked = shop.models.asked();
+    assert_eq!(asked.iter().filter(|asked| asked.says("What is made?")).count(), 1, "it was paid for");
+    let rows = entries(&store).await;
+    let ends: Vec<_> = rows.iter().map(|row| (end(row).0, end(row).1)).collect();
+    assert_eq!(ends, [(How::Answered, false), (How::Lost, true), (How::Answered, false)], "{rows:#?}");
+    assert!(sum(&rows) >= shop.models.sum());
+    let told: Vec<_> = rows.iter().filter(|row| !end(row).1).map(|row| end(row).2.known().unwrap()).collect();
+    let bill = shop.models.bill();
+    assert_eq!(told, [bill[0].cost, bill[2].cost], "what isn't marked is the bill");
+    stop(host).await;
+}
