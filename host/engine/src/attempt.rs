@@ -3,11 +3,12 @@
 mod artifacts;
 mod http;
 mod log;
-mod models;
+mod services;
 mod state;
 mod tools;
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -16,7 +17,9 @@ use tollgate_core::{
     ClaimToken, Digest, ItemId, StageName, artifact::free_name, handler::Capability, outcome::Refusal,
 };
 use tollgate_egress::{Caller, Gate, Held, Hop};
-use tollgate_sandbox::gates::{ArtifactError, ArtifactGate, Gates, HttpGate, Late, ModelGate, StateGate, ToolGate};
+use tollgate_sandbox::gates::{
+    ArtifactError, ArtifactGate, Gates, HttpGate, Late, ModelGate, SearchGate, SpeechGate, StateGate, ToolGate,
+};
 use tollgate_store::{
     ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, KeptPage, NewArtifact, Store, StoreError, StoredBlob, TOOLS_PER_ATTEMPT_MAX,
     TaskRef, ToolServed,
@@ -70,17 +73,14 @@ pub(crate) struct Paying {
     payer: Payer,
     /// Who answers calls that don't say which service they want.
     services: tollgate_core::spec::Services,
-    /// Aliases of models that its job grants; empty: all. Absent: none.
-    models: Option<Vec<String>>,
+    /// Names that its job grants of each capability; empty: all.
+    granted: Vec<(Capability, Vec<String>)>,
 }
 
 impl Paying {
     fn is_granted(&self, capability: Capability, alias: &str) -> bool {
-        let granted = match capability {
-            Capability::Llm => self.models.as_ref(),
-            _ => None,
-        };
-        granted.is_some_and(|names| names.is_empty() || names.iter().any(|name| name == alias))
+        let granted = self.granted.iter().find(|(known, _)| *known == capability);
+        granted.is_some_and(|(_, names)| names.is_empty() || names.iter().any(|name| name == alias))
     }
 }
 
@@ -162,8 +162,9 @@ impl Attempt {
     ) -> Arc<Self> {
         let defaults = item.map_or(&job.spec.services, |(stage, _)| &stage.spec.services);
         let payer = Payer::of(job, item.map(|(stage, item)| (item, stage.lane.stage)), (claim, number));
-        let models = job.spec.granted(Capability::Llm);
-        let paying = Paying { services_of_host: services, payer, services: defaults.clone(), models };
+        let paid = [Capability::Llm, Capability::Search, Capability::Speech].into_iter();
+        let granted = paid.filter_map(|capability| Some((capability, job.spec.granted(capability)?))).collect();
+        let paying = Paying { services_of_host: services, payer, services: defaults.clone(), granted };
         let item = item.map(|(stage, item)| AttemptItem {
             task: TaskRef { item, stage: stage.lane.stage },
             stage: stage.spec.name.clone(),
@@ -187,6 +188,15 @@ impl Attempt {
     /// The gates that the job grants.
     pub(crate) fn gates(self: &Arc<Self>, job: &JobPlan, log: AttemptLog) -> Gates {
         let granted = |capability| job.grants(capability);
+        let services_of = OnceCell::new();
+        // One purse for all of them: it numbers the attempt's calls.
+        let services = || {
+            let make = || {
+                let purse = self.paying.services_of_host.purse(self.paying.payer.clone());
+                Arc::new(services::AttemptServices::new(self.clone(), purse))
+            };
+            services_of.get_or_init(make).clone()
+        };
         Gates {
             http: granted(Capability::Http)
                 .then(|| Arc::new(http::AttemptHttp::new(self.clone())) as Arc<dyn HttpGate>),
@@ -196,12 +206,9 @@ impl Attempt {
                 .then(|| Arc::new(state::JobState::new(self.store.clone(), self.job)) as Arc<dyn StateGate>),
             tools: granted(Capability::Tools)
                 .then(|| Arc::new(tools::AttemptTools::new(self.clone())) as Arc<dyn ToolGate>),
-            models: granted(Capability::Llm).then(|| {
-                let purse = self.paying.services_of_host.purse(self.paying.payer.clone());
-                Arc::new(models::AttemptModels::new(self.clone(), purse)) as Arc<dyn ModelGate>
-            }),
-            search: None,
-            speech: None,
+            models: granted(Capability::Llm).then(|| services() as Arc<dyn ModelGate>),
+            search: granted(Capability::Search).then(|| services() as Arc<dyn SearchGate>),
+            speech: granted(Capability::Speech).then(|| services() as Arc<dyn SpeechGate>),
             log: Arc::new(log),
             late: self.late.clone(),
         }

@@ -18,12 +18,12 @@ use tollgate_core::{
     circuit::{Circuit, Cooling as SiteCooling, CoolingKind},
     ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, Paid, PaidKind, Reservation, Scope},
     outcome::RefusalKind,
-    spec::Deployment,
+    spec::{Deployment, SearchSpec, SpeechSpec},
     time::Short,
 };
 use tollgate_egress::{Gate, ServiceAnswer, ServiceFailure, ServiceKey, ServiceRequest};
 use tollgate_llm::{
-    Account, Cooling, CoolingModel, Models, PaceMemory, Prices,
+    Account, Cooling, CoolingModel, Models, PaceMemory, Prices, Search, Speech,
     hosting::{Answering, NotReserved, Purse, SendError, Sending, Transport},
 };
 use tollgate_store::{AnswerKey, Reserved, Store, StoreError};
@@ -58,6 +58,10 @@ impl ModelCooling {
 /// Paid services of a host.
 pub struct Services {
     pub(crate) models: Arc<Models>,
+    /// By name.
+    pub(crate) searches: BTreeMap<String, Arc<Search>>,
+    /// By alias.
+    pub(crate) speeches: BTreeMap<String, Arc<Speech>>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     zone: Zone,
@@ -91,6 +95,10 @@ impl Services {
         }
         let (transport, memory) = (Arc::new(OverGate(gate)), Arc::new(StoredPaces(store.clone(), clock.clone())));
         let models = Models::new(deployment, &prices, transport, clock.clone(), memory, remembered);
+        let search = |spec: &SearchSpec| (spec.name.clone(), Search::new(spec, &prices, models.calls()));
+        let searches = deployment.searches.iter().map(search).collect();
+        let speech = |spec: &SpeechSpec| (spec.alias.clone(), Speech::new(spec, &prices, models.calls()));
+        let speeches = deployment.speeches.iter().map(speech).collect();
         let of_models = deployment.models.iter();
         let of_models = of_models.map(|model| ((PaidKind::Model, model.alias.clone()), model.service.budget));
         let of_searches = deployment.searches.iter();
@@ -100,6 +108,8 @@ impl Services {
         let paid = of_models.chain(of_searches).chain(of_speeches).map(|(key, budget)| (key, budget.into()));
         Ok(Arc::new(Self {
             models,
+            searches,
+            speeches,
             store,
             clock,
             zone: deployment.host.zone.clone(),

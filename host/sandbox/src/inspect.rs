@@ -19,7 +19,7 @@ pub(crate) const OFFERED: &str = "0.1.0";
 /// The interface that a handler exports.
 const EXPORT: &str = "stages";
 /// Interfaces of the package that are linked.
-const LINKED: [&str; 7] = ["types", "http", "artifacts", "state", "llm", "tools", "log"];
+const LINKED: [&str; 9] = ["types", "http", "artifacts", "state", "llm", "search", "speech", "tools", "log"];
 /// WASI packages that are linked. Files and sockets are there, and refuse everything.
 const WASI_LINKED: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 /// What a guest with a client of its own asks for: the capability `http` by another name.

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use tollgate_core::{
-    ItemId, JobId, JobName, StageIx, Timestamp,
+    ItemId, JobId, JobName, Timestamp,
     budget::{MoneyBudget, Spending, WARNED_AT},
     calendar::{Day, Period, PeriodKind, Zone},
     ledger::{Account, Beside, CallId, Charged, Costs, PaidKind, Periods, Scope},

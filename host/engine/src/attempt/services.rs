@@ -1,0 +1,166 @@
+//! Models, search and speech for one attempt: its artifacts are read, its aliases are held against its job's grants, and
+//! refusals are remembered as those of requests are.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use tollgate_core::{
+    StageName,
+    handler::Capability,
+    service::{CallContent, CallDocument, Completion, ModelCall, SearchHit, ServiceError, SpeechCall, Transcript},
+};
+use tollgate_llm::{
+    Document, Prompt, Search,
+    hosting::{Purse, Refused, SpeechInput},
+};
+use tollgate_sandbox::gates::{ArtifactError, ArtifactGate as _, ModelGate, SearchGate, SpeechGate};
+
+use super::{Attempt, artifacts::AttemptArtifacts};
+
+pub(super) struct AttemptServices {
+    attempt: Arc<Attempt>,
+    purse: Arc<dyn Purse>,
+}
+
+impl AttemptServices {
+    pub(super) fn new(attempt: Arc<Attempt>, purse: Arc<dyn Purse>) -> Self {
+        Self { attempt, purse }
+    }
+
+    /// The alias that a call of a capability is for: as asked, or the stage's or the job's own.
+    fn alias(&self, capability: Capability, asked: Option<&str>) -> Result<String, ServiceError> {
+        let (job, paying) = (&self.attempt.caller.job, &self.attempt.paying);
+        let (of, own) = match capability {
+            Capability::Speech => ("speech", &paying.services.speech),
+            _ => ("model", &paying.services.model),
+        };
+        let alias = asked.or(own.as_deref()).ok_or_else(|| {
+            ServiceError::Denied(format!(
+                "the call names no {of}, and several may be meant; set `{of}` of [job.{job}] or of the stage in jobs.toml"
+            ))
+        })?;
+        if paying.is_granted(capability, alias) {
+            return Ok(alias.to_owned());
+        }
+        let line = format!("add \"{} {alias}\" to `grant` of [job.{job}] in jobs.toml", capability.as_str());
+        Err(ServiceError::Denied(format!("{of} {alias} is not granted; {line}")))
+    }
+
+    /// The search of the stage or the job.
+    fn search(&self) -> Result<&Arc<Search>, ServiceError> {
+        let (job, paying) = (&self.attempt.caller.job, &self.attempt.paying);
+        let denied = |what: &str| ServiceError::Denied(format!("{what} of [job.{job}] in jobs.toml"));
+        if !paying.is_granted(Capability::Search, "") {
+            return Err(denied("web search is not granted; add \"search\" to `grant`"));
+        }
+        let search = paying.services.search.as_ref().and_then(|name| paying.services_of_host.searches.get(name));
+        search.ok_or_else(|| denied("no search is named; set `search`"))
+    }
+
+    async fn document(&self, document: CallDocument) -> Result<Document, ServiceError> {
+        let CallDocument { name, content, shared } = document;
+        let (stage, artifact) = match content {
+            CallContent::Text(text) => return Ok(Document::text(name, &text, shared)),
+            CallContent::Artifact { stage, name } => (stage, name),
+        };
+        let (content_type, bytes) = self.artifact(&stage, &artifact).await?;
+        if content_type.starts_with("text/") || content_type.starts_with("application/json") {
+            let text = String::from_utf8_lossy(&bytes);
+            return Ok(Document::text(name, &text, shared));
+        }
+        let blob = Document::blob(name, &content_type, bytes, shared);
+        blob.map_err(|error| ServiceError::InvalidRequest(error.to_string()))
+    }
+
+    /// An artifact of the item, with its media type.
+    async fn artifact(&self, stage: &str, artifact: &str) -> Result<(String, Bytes), ServiceError> {
+        let missing = || ServiceError::InvalidRequest(format!("artifact {stage}/{artifact} is missing"));
+        let artifacts = AttemptArtifacts::new(self.attempt.clone());
+        let storage = |error: ArtifactError| match error {
+            ArtifactError::Missing(_) => missing(),
+            error => ServiceError::Storage(error.to_string()),
+        };
+        let known = artifacts.list().await.map_err(storage)?;
+        let known = known.iter().find(|known| known.stage.as_str() == stage && known.name == artifact);
+        let content_type = known.ok_or_else(missing)?.content_type.clone();
+        let stage_name = StageName::new(stage).map_err(|_| missing())?;
+        let bytes = artifacts.get(stage_name, artifact.to_owned(), None).await.map_err(storage)?;
+        Ok((content_type, bytes))
+    }
+
+    /// Takes what came of a call into the attempt's account.
+    fn came<T>(&self, began: u64, answered: Result<T, Refused>) -> Result<T, ServiceError> {
+        let mut ledger = self.attempt.ledger();
+        ledger.under_way.remove(&began);
+        match answered {
+            Ok(answer) => {
+                ledger.succeeded(began);
+                Ok(answer)
+            }
+            Err(refused) => {
+                if let Some(refusal) = refused.refusal {
+                    ledger.refused(refusal);
+                }
+                Err(refused.error)
+            }
+        }
+    }
+
+    async fn ask(&self, call: ModelCall) -> Result<Completion, ServiceError> {
+        let alias = self.alias(Capability::Llm, call.model.as_deref())?;
+        // A model that may search pays for it as its handler would.
+        let searches = call.web_search.then(|| self.search()).transpose()?;
+        let mut prompt = Prompt {
+            instruction: call.instruction,
+            schema: call.schema,
+            temperature: call.temperature,
+            can_search: searches.is_some(),
+            ..Prompt::default()
+        };
+        for document in call.documents {
+            prompt.documents.push(self.document(document).await?);
+        }
+        let began = self.attempt.ledger().begin_service();
+        let models = &self.attempt.paying.services_of_host.models;
+        let searches = searches.map(|search| search.of_models(self.purse.clone()));
+        let answered = models.complete(&alias, prompt, call.timeout, self.purse.clone(), searches).await;
+        self.came(began, answered)
+    }
+
+    async fn look_up(&self, query: String, limit: u32) -> Result<Vec<SearchHit>, ServiceError> {
+        let search = self.search()?;
+        let began = self.attempt.ledger().begin_service();
+        let found = search.web(&query, limit, &self.purse).await;
+        self.came(began, found)
+    }
+
+    async fn hear(&self, call: SpeechCall) -> Result<Transcript, ServiceError> {
+        let alias = self.alias(Capability::Speech, call.model.as_deref())?;
+        let missing = || ServiceError::Denied(format!("jobs.toml has no [speech.{alias}]"));
+        let speech = self.attempt.paying.services_of_host.speeches.get(&alias).ok_or_else(missing)?;
+        let (content_type, bytes) = self.artifact(&call.stage, &call.artifact).await?;
+        let input = SpeechInput { bytes, content_type, name: call.artifact, length: None };
+        let began = self.attempt.ledger().begin_service();
+        let heard = speech.transcribe(&input, call.language.as_deref(), call.speakers, &self.purse, None).await;
+        self.came(began, heard)
+    }
+}
+
+impl ModelGate for AttemptServices {
+    fn complete(&self, call: ModelCall) -> BoxFuture<'_, Result<Completion, ServiceError>> {
+        self.ask(call).boxed()
+    }
+}
+
+impl SearchGate for AttemptServices {
+    fn web(&self, query: String, limit: u32) -> BoxFuture<'_, Result<Vec<SearchHit>, ServiceError>> {
+        self.look_up(query, limit).boxed()
+    }
+}
+
+impl SpeechGate for AttemptServices {
+    fn transcribe(&self, call: SpeechCall) -> BoxFuture<'_, Result<Transcript, ServiceError>> {
+        self.hear(call).boxed()
+    }
+}
