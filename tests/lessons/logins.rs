@@ -34,7 +34,7 @@ const CHECK: &str = "[job.test.check.inside]\nof = \"first/page.html\"\nask = \"
 /// Takes every page but those of the item `one`.
 fn refuses_one(request: &CheckRequest, _: usize) -> Result<CheckAnswer, CheckError> {
     let is_content = request.item.as_str() != "one";
-    Ok(CheckAnswer { is_content, reason: "it is what guests see".to_owned(), cost: NanoUsd(7) })
+    Ok(CheckAnswer { is_content, reason: "it is what guests see".to_owned(), cost: Some(NanoUsd(7)) })
 }
 
 /// Takes the first page alone.

@@ -23,6 +23,10 @@ const DONE_MIN: u64 = 290;
 const IDEAS_DONE: u64 = 120;
 /// Ideas after which the club's session expires: it has to be made anew on the way.
 const SESSION_VIEWS: &str = "25";
+/// What jobs.toml has of the providers of models and speech, which the demo reaches through the proxy like everything else.
+const DIRECT: &str = "direct = true\n";
+/// Names of the variables that jobs.toml reads keys from. The small internet takes any.
+const KEYS: [&str; 2] = ["GEMINI_API_KEY", "GROQ_API_KEY"];
 /// Time for the small internet to begin.
 const START_TIME: Duration = Duration::from_secs(20);
 
@@ -49,7 +53,8 @@ pub(crate) fn crawl(tollgate: &Tollgate<'_>) -> Result<()> {
     let status = tollgate.command(&["run", "--until-idle", "--listen", "127.0.0.1:0"]).status()?;
     println!("\nSome of what was extracted:");
     tollgate.show(&["export", "catalogue", "--stage", "extract", "--status", "done", "--limit", "12"])?;
-    tollgate.show(&["export", "ideas", "--stage", "extract", "--status", "done", "--limit", "2"])?;
+    tollgate.show(&["export", "ideas", "--stage", "enrich", "--status", "done", "--limit", "2"])?;
+    tollgate.show(&["export", "youtube", "--stage", "figures", "--status", "done", "--limit", "2"])?;
     println!("\nWhat failed or was skipped, and why:");
     tollgate.show(&["item", "list", "catalogue", "--status", "failed"])?;
     tollgate.show(&["item", "list", "catalogue", "--status", "skipped"])?;
@@ -58,12 +63,22 @@ pub(crate) fn crawl(tollgate: &Tollgate<'_>) -> Result<()> {
     judge(tollgate)
 }
 
-/// Lays jobs.toml out as it ships, beside the handlers and the member's cookies that a small internet left there.
+/// Lays jobs.toml out as it ships but for the way to the providers, beside the handlers, the stand-in for yt-dlp and the
+/// member's cookies that a small internet left there.
 pub(crate) fn lay_out(scratch: &Path) -> Result<PathBuf> {
     let folder = deployment(scratch);
-    fs::copy(root().join("jobs.toml"), folder.join("jobs.toml"))?;
+    let shipped = fs::read_to_string(root().join("jobs.toml"))?;
+    ensure!(shipped.matches(DIRECT).count() == 2, "jobs.toml names other sites direct than the two providers");
+    fs::write(folder.join("jobs.toml"), shipped.replace(DIRECT, ""))?;
+    fs::create_dir_all(programs(&folder))?;
+    std::os::unix::fs::symlink(root().join("tests/tools/yt-dlp-stand-in"), programs(&folder).join("yt-dlp"))?;
     std::os::unix::fs::symlink(root().join("handlers"), folder.join("handlers"))?;
     Ok(folder)
+}
+
+/// Programs that stand in for real ones.
+fn programs(folder: &Path) -> PathBuf {
+    folder.join("programs")
 }
 
 /// What is deployed.
@@ -81,6 +96,8 @@ fn judge(tollgate: &Tollgate<'_>) -> Result<()> {
     };
     let ideas = done("ideas")?;
     ensure!(ideas == IDEAS_DONE, "{ideas} ideas are done, {IDEAS_DONE} should be");
+    let videos = done("youtube")?;
+    ensure!(videos > 0, "no video is done");
     let done = done("catalogue")?;
     ensure!(done >= DONE_MIN, "{done} pages are done, {DONE_MIN} should be");
     for path in ["busy", "healing"] {
@@ -90,7 +107,22 @@ fn judge(tollgate: &Tollgate<'_>) -> Result<()> {
     }
     println!("\n{done} pages are done, those that answered 429 and 503 at first among them.");
     println!("{ideas} ideas are done, though the session that shows them expired after each {SESSION_VIEWS}.");
+    println!("{videos} videos are done: found by their titles, scored, and read where that promised much.");
     println!("{}", tollgate.sim.counts()?);
+    account(tollgate)
+}
+
+/// Shows what each job has cost, and holds the sum against what the small internet would have billed.
+fn account(tollgate: &Tollgate<'_>) -> Result<()> {
+    println!("\nWhat it cost:");
+    tollgate.show(&["cost", "--by", "job"])?;
+    tollgate.show(&["cost", "--by", "stage"])?;
+    let costs = tollgate.json(&["cost", "--by", "job"])?;
+    let bill: Value = serde_json::from_str(&http_get(&tollgate.sim.admin, "/_sim/bill")?)?;
+    let (ours, theirs) = (&costs["total"]["cost"], &bill["sum"]);
+    ensure!(ours.as_u64().is_some_and(|cost| cost > 0), "nothing was paid: {costs}");
+    ensure!(ours == theirs, "the ledger has {ours} billionths of a dollar, and the small internet billed {theirs}");
+    println!("The ledger and what the small internet billed agree to the billionth of a dollar.");
     Ok(())
 }
 
@@ -107,6 +139,11 @@ impl Tollgate<'_> {
         let mut command = (self.start)(target().join("debug/tollgate"));
         command.current_dir(&self.folder).args(args);
         command.env("TOLLGATE_PROXY", &self.sim.proxy).env("TOLLGATE_PROXY_CA", &self.sim.ca);
+        command.envs(KEYS.map(|key| (key, "no key, but one for the small internet")));
+        let found = std::env::var_os("PATH").unwrap_or_default();
+        let all = std::iter::once(programs(&self.folder)).chain(std::env::split_paths(&found));
+        // Only a name with a colon can't stand there, which no folder of ours has.
+        command.env("PATH", std::env::join_paths(all).unwrap_or(found));
         command
     }
 
