@@ -51,7 +51,7 @@ struct Target {
 }
 
 async fn declare(store: &RedbStore, name: &str, stages: &[&str], keys: &[&str]) -> JobId {
-    let stage = |name: &&str| DeclaredStage { name: StageName::new(*name).unwrap(), needs: vec![], brings: vec![] };
+    let stage = |name: &&str| DeclaredStage { name: StageName::new(name).unwrap(), needs: vec![], brings: vec![] };
     let declaration = JobDeclaration {
         name: JobName::new(name).unwrap(),
         kind: JobKind::Backfill,
@@ -62,7 +62,7 @@ async fn declare(store: &RedbStore, name: &str, stages: &[&str], keys: &[&str]) 
     };
     let job = store.declare(declaration, Timestamp(0)).await.unwrap().id;
     let item = |key: &&str| NewItem {
-        key: ItemKey::new(*key).unwrap(),
+        key: ItemKey::new(key).unwrap(),
         data: serde_json::Map::new(),
         priority: 0,
         revision: None,

@@ -13,9 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tollgate_core::{
-    ClaimToken, Digest, ItemId, StageName, artifact::free_name, handler::Capability, outcome::Refusal,
-};
+use tollgate_core::{Digest, ItemId, StageName, artifact::free_name, handler::Capability, outcome::Refusal};
 use tollgate_egress::{Caller, Gate, Held, Hop};
 use tollgate_sandbox::gates::{
     ArtifactError, ArtifactGate, Gates, HttpGate, Late, ModelGate, SearchGate, SpeechGate, StateGate, ToolGate,
@@ -28,7 +26,7 @@ use tollgate_store::{
 use crate::{
     dispatcher::ends_all,
     plan::{JobPlan, StagePlan},
-    services::{Payer, Services},
+    services::{Payer, PayingAttempt, Services},
 };
 
 pub(crate) use log::AttemptLog;
@@ -158,10 +156,10 @@ impl Attempt {
         services: Arc<Services>,
         job: &JobPlan,
         item: Option<(&StagePlan, ItemId)>,
-        (claim, number): (ClaimToken, u32),
+        by: PayingAttempt,
     ) -> Arc<Self> {
         let defaults = item.map_or(&job.spec.services, |(stage, _)| &stage.spec.services);
-        let payer = Payer::of(job, item.map(|(stage, item)| (item, stage.lane.stage)), (claim, number));
+        let payer = Payer::of(job, item.map(|(stage, item)| (item, stage.lane.stage)), by);
         let paid = [Capability::Llm, Capability::Search, Capability::Speech].into_iter();
         let granted = paid.filter_map(|capability| Some((capability, job.spec.granted(capability)?))).collect();
         let paying = Paying { services_of_host: services, payer, services: defaults.clone(), granted };

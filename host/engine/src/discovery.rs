@@ -22,6 +22,7 @@ use crate::{
     attempt::{Attempt, AttemptLog, AttemptName},
     executor::{Ran, Tools, deciding_refusal, draw, failed_call, pause_of, tell_gate},
     plan::{DISCOVERY_TIMEOUT, JobPlan},
+    services::PayingAttempt,
     supervise,
 };
 
@@ -40,7 +41,14 @@ pub(crate) struct PageEnded {
 pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, StoreError> {
     let DiscoveryClaim { token, state: before } = tools.store.claim_discovery(job.declared.id).await?;
     let started_at = tools.clock.now();
-    let attempt = Attempt::new(tools.store.clone(), tools.gate.clone(), tools.services.clone(), job, None, (token, 0));
+    let attempt = Attempt::new(
+        tools.store.clone(),
+        tools.gate.clone(),
+        tools.services.clone(),
+        job,
+        None,
+        PayingAttempt::discovery(token),
+    );
     let log = AttemptLog::new(AttemptName {
         job: job.spec.name.to_string(),
         item: String::new(),

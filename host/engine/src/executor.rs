@@ -23,7 +23,7 @@ use tollgate_store::{
 use crate::{
     attempt::{Answered, Attempt, AttemptEnded, AttemptLog, AttemptName, CallPhase, GUARDED_PREFIX},
     plan::{JobPlan, StagePlan},
-    services::Services,
+    services::{PayingAttempt, Services},
     supervise,
 };
 
@@ -168,7 +168,6 @@ async fn attempt(
         }
         Ok(None) => {
             let attempt = {
-                let number = claim.tally.attempts.saturating_add(1);
                 let item = Some((stage, claim.task.item));
                 Attempt::new(
                     tools.store.clone(),
@@ -176,7 +175,7 @@ async fn attempt(
                     tools.services.clone(),
                     job,
                     item,
-                    (claim.token, number),
+                    PayingAttempt::task(claim.token, claim.tally, stage.spec.timeout),
                 )
             };
             let report = match missing_input(tools, stage, claim).await? {

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use tollgate_core::{
     ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, Paid, PaidKind, Reservation, Scope},
     outcome::RefusalKind,
     spec::{Deployment, SearchSpec, SpeechSpec},
+    task::Tally,
     time::Short,
 };
 use tollgate_egress::{Gate, ServiceAnswer, ServiceFailure, ServiceKey, ServiceRequest};
@@ -26,7 +28,7 @@ use tollgate_llm::{
     Account, Cooling, CoolingModel, Models, PaceMemory, Prices, Search, Speech,
     hosting::{Answering, NotReserved, Purse, SendError, Sending, Transport},
 };
-use tollgate_store::{AnswerKey, Reserved, Store, StoreError};
+use tollgate_store::{AnswerKey, KeptAnswer, Reserved, Store};
 
 use crate::{EngineError, plan::JobPlan};
 
@@ -161,14 +163,42 @@ pub(crate) struct Payer {
     pub(crate) task: Option<(ItemId, StageIx)>,
     /// The attempt's number.
     pub(crate) attempt: u32,
+    /// Answers since then are those of attempts that only had to wait: they are taken again. Absent: there are none.
+    pub(crate) since: Option<Timestamp>,
     pub(crate) claim: ClaimToken,
+}
+
+/// Which attempt pays.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PayingAttempt {
+    claim: ClaimToken,
+    attempt: u32,
+    since: Option<Timestamp>,
+}
+
+impl PayingAttempt {
+    /// A page of discovery.
+    pub(crate) fn discovery(claim: ClaimToken) -> Self {
+        Self { claim, attempt: 0, since: None }
+    }
+
+    /// The next attempt of a task, whose attempts take `timeout` at the most. What those before it have paid for is not paid
+    /// for again, where each of them only had to wait: for a site, a limit, a budget.
+    pub(crate) fn task(claim: ClaimToken, tally: Tally, timeout: Duration) -> Self {
+        let has_only_waited = tally.counted == 0 && tally.crashes == 0;
+        let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let begin = |ended: Timestamp| Timestamp(ended.0.saturating_sub(millis));
+        let since = tally.first_at.filter(|_| has_only_waited).map(begin);
+        Self { claim, attempt: tally.attempts.saturating_add(1), since }
+    }
 }
 
 impl Payer {
     /// A task of a job, or its discovery.
-    pub(crate) fn of(job: &JobPlan, task: Option<(ItemId, StageIx)>, (claim, attempt): (ClaimToken, u32)) -> Self {
+    pub(crate) fn of(job: &JobPlan, task: Option<(ItemId, StageIx)>, paying: PayingAttempt) -> Self {
+        let PayingAttempt { claim, attempt, since } = paying;
         let (name, budget) = (job.spec.name.to_string(), job.spec.budget.into());
-        Self { job: job.declared.id, name, budget, task, attempt, claim }
+        Self { job: job.declared.id, name, budget, task, attempt, since, claim }
     }
 }
 
@@ -204,12 +234,15 @@ impl Given {
 impl Purse for AttemptPurse {
     fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>> {
         async move {
-            let Payer { job, task, attempt, .. } = self.payer;
+            let Payer { job, task, attempt, since, .. } = self.payer;
             let next = self.given().next(request);
             let kept = self.services.store.kept_answer(AnswerKey { job, task, request: next }).await;
             let kept = kept.map_err(|error| error.to_string())?;
-            // Of this attempt, when it ran before and the host ended. An earlier one may have failed of its answer.
-            let kept = kept.filter(|kept| kept.attempt == attempt).map(|kept| kept.json);
+            // Of this attempt, when it ran before and the host ended; or of those that had to wait before it. Any other one
+            // may have failed of its answer, or is what somebody wants to have made anew.
+            let is_own = |kept: &KeptAnswer| kept.attempt == attempt || since.is_some_and(|since| kept.at >= since);
+            // Discovery asks the same each time that it wants to know what is new.
+            let kept = kept.filter(|kept| task.is_some() && is_own(kept)).map(|kept| kept.json);
             if kept.is_some() {
                 self.given().give(request);
             }
@@ -249,9 +282,15 @@ impl Purse for AttemptPurse {
 
     fn settle(&self, call: CallId, end: CallEnd, answer: Option<String>) -> BoxFuture<'_, Result<(), String>> {
         let is_answered = answer.is_some();
-        let settled = self.services.store.settle_call(call, end, answer);
         async move {
-            settled.await.map_err(|error: StoreError| error.to_string())?;
+            let store = &self.services.store;
+            if let Err(error) = store.settle_call(call, end.clone(), answer).await {
+                // What it cost is known, though its answer can't be kept.
+                if is_answered && let Err(and) = store.settle_call(call, end, None).await {
+                    tracing::error!(call = call.0, error = %and, "a call can't be settled: it holds its estimate until the next start");
+                }
+                return Err(error.to_string());
+            }
             let mut given = self.given();
             if let Some(request) = given.under_way.remove(&call).filter(|_| is_answered) {
                 given.give(request);

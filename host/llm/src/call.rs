@@ -163,6 +163,13 @@ impl<E: Exchange> Making<E> {
         let Request { sending, digest, estimate, .. } = request;
         let reserved = self.purse.reserve(self.payee.paid.clone(), digest, estimate).await;
         let call = reserved.map_err(|refused| not_reserved(refused, self.calls.clock.now()))?;
+        // Who was refused while this one waited for the ledger was refused for all (trap 9).
+        if let Err(stands) = self.calls.paces.check(&self.payee.account) {
+            let now = self.calls.clock.now();
+            let settled = self.purse.settle(call, nothing(now), None).await;
+            settled.map_err(|error| Unanswered::free(ServiceError::Storage(error), None))?;
+            return Err(waits(&self.payee.about(), &self.payee.section(), stands, now));
+        }
         let came = self.exchange(sending).await;
         let at = self.calls.clock.now();
         let (end, kept, result) = match came {

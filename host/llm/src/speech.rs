@@ -117,7 +117,7 @@ impl Speech {
             return Err(wrong(format!("{} is empty", audio.name)));
         }
         let format = ending(&audio.content_type).or_else(|| form::known_ending(&audio.name));
-        let fits = audio.length.filter(|length| *length <= self.spec.part);
+        let fits = audio.length.or_else(|| wav::length(&audio.bytes)).filter(|length| *length <= self.spec.part);
         if let (Some(length), Some(format), true) = (fits, format, audio.bytes.len() <= AUDIO_BYTES_MAX) {
             let content_type = form::content_type(format).to_owned();
             return Ok(vec![AudioPiece { bytes: audio.bytes.clone(), content_type, begin: Duration::ZERO, length }]);
@@ -230,3 +230,4 @@ impl Exchange for SpeechExchange {
 
 #[cfg(test)]
 mod tests;
+mod wav;

@@ -1,10 +1,10 @@
 //! Trap 2 and P02: what was paid for is kept, and a task that runs again pays for nothing twice.
 
 use serde_json::json;
-use tollgate_core::{item::ItemStatus, ledger::How, pause::PauseReason};
+use tollgate_core::{ItemKey, item::ItemStatus, ledger::How, pause::PauseReason};
 use tollgate_sim::{Release, sites::models::ModelFault};
 
-use super::{Shop, answers, asks, end, entries, model, paid, sum};
+use super::{Shop, answers, asks, end, entries, finish, model, paid, sum};
 use crate::{
     faulty::Fault,
     world::{detail, open_items, stop, wait},
@@ -66,5 +66,27 @@ async fn trap02_a_host_that_ends_between_two_calls_of_a_task_pays_for_the_first_
     let told: Vec<_> = rows.iter().filter(|row| !end(row).1).map(|row| end(row).2.known().unwrap()).collect();
     let bill = shop.models.bill();
     assert_eq!(told, [bill[0].cost, bill[2].cost], "what isn't marked is the bill");
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn p02_a_task_that_waits_for_its_second_call_has_its_first_from_before() {
+    let shop = Shop::new().await;
+    shop.models.next_for("Who makes it?", [ModelFault::busy_s(5), ModelFault::busy_s(5)]);
+    let (host, store) = shop.start(&shop.file(&model("gpt", ""), "")).await;
+    let mut progress = host.progress();
+    let calls = [json!({ "ask": "What is made?" }), json!({ "ask": "Who makes it?" })];
+    host.operations().add("test", vec![asks("one", &calls)]).await.unwrap();
+    finish(&host, &mut progress, &shop.clock).await;
+    let one = detail(&host, "one").await;
+    assert_eq!((one.item.status, answers(&one, "first").len()), (ItemStatus::Done, 2), "{one:#?}");
+    let asked = shop.models.asked();
+    assert_eq!(asked.iter().filter(|asked| asked.says("What is made?")).count(), 1, "it was paid for");
+    shop.is_the_bill(&store).await;
+    // Who wants the stage run again wants its answers made anew.
+    host.operations().retry_stage("test", "first", vec![ItemKey::new("one").unwrap()]).await.unwrap();
+    finish(&host, &mut progress, &shop.clock).await;
+    assert_eq!(shop.models.asked().iter().filter(|asked| asked.says("What is made?")).count(), 2);
+    shop.is_the_bill(&store).await;
     stop(host).await;
 }

@@ -16,7 +16,7 @@ use crate::{
     attempt::{AttemptEnded, GUARDED_PREFIX},
     model_check,
     plan::{CheckPlan, JobPlan, StagePlan},
-    services::Payer,
+    services::{Payer, PayingAttempt},
 };
 
 /// A stored page, as a check has it judged.
@@ -57,9 +57,9 @@ pub(super) async fn attempt(
         match &check.judge {
             Some(judge) => judge.judge(request).await.map_err(CheckError::judged),
             None => {
-                let number = claim.tally.attempts.saturating_add(1);
                 let task = (claim.task.item, stage.lane.stage);
-                let payer = Payer::of(job, Some(task), (claim.token, number));
+                let payer =
+                    Payer::of(job, Some(task), PayingAttempt::task(claim.token, claim.tally, stage.spec.timeout));
                 model_check::judge(&tools.services, payer, request, stage.spec.timeout).await
             }
         }

@@ -18,7 +18,7 @@ use crate::{
 
 /// How long an account is left alone that was refused without a word of how long.
 const COOL_DOWN: Duration = Duration::from_secs(30);
-/// How long a refusal holds that only a person can end, unless the host is started again: then it is asked once more.
+/// How long a refusal holds of which nobody knows when it ends, over a restart too: one request a day asks again.
 const TERMINAL_WAIT: Duration = Duration::from_hours(24);
 /// How long who finds no room waits for what calls under way hold.
 const HELD_WAIT: Duration = Duration::from_secs(5);

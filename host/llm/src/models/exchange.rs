@@ -67,7 +67,10 @@ impl Exchange for ModelExchange {
         if !answer.usage.is_whole() {
             tracing::warn!(model = self.model.spec.alias, doubts = ?answer.usage.doubts, "the tokens of an answer can't be told");
         }
-        self.model.made(answer.usage.tokens.unwrap_or_default().output);
+        // What nobody has counted tells nothing of how long answers are.
+        if let Some(tokens) = answer.usage.tokens.filter(|_| answer.usage.is_whole()) {
+            self.model.made(tokens.output);
+        }
         Ok(answer)
     }
 
