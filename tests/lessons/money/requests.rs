@@ -151,7 +151,7 @@ async fn m06_a_document_is_an_artifact_of_the_item_a_text_or_a_picture() {
     host.operations().add("test", wrong.into()).await.unwrap();
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     let why = state(&detail(&host, "missing").await, "first").why();
-    assert!(why.contains("artifact first/nobody-made-it, a document, is missing"), "{why}");
+    assert!(why.contains("artifact first/nobody-made-it is missing"), "{why}");
     let why = state(&detail(&host, "film").await, "first").why();
     assert!(why.contains("video/mp4"), "{why}");
     assert_eq!(shop.models.asked().len(), 2);
