@@ -232,6 +232,11 @@ impl Given {
 }
 
 impl Purse for AttemptPurse {
+    fn asker(&self) -> String {
+        let stage = self.payer.task.map(|(_, stage)| stage.0);
+        format!("{} {stage:?}", self.payer.job.0)
+    }
+
     fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>> {
         async move {
             let Payer { job, task, attempt, since, .. } = self.payer;

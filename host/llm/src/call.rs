@@ -116,6 +116,8 @@ pub(crate) trait Exchange: Send + Sync + 'static {
     fn end(&mut self) -> Result<Self::Answer, WireError>;
     /// Whether what came so far may be billed, though a refusal follows it.
     fn has_begun(&self) -> bool;
+    /// What came so far costs at the least, where it broke off.
+    fn cost_of_part(&self) -> Cost;
     /// What it came to, where it was held to cost `estimate`.
     fn bill(&self, answer: &Self::Answer, estimate: Cost) -> Bill;
 }
@@ -184,7 +186,13 @@ impl<E: Exchange> Making<E> {
                 }
             }
             Err(Came::Nothing(unanswered)) => (nothing(at), None, Err(unanswered)),
-            Err(Came::Part(unanswered)) => (CallEnd::lost(estimate, at), None, Err(unanswered)),
+            Err(Came::Part(unanswered)) => {
+                let most = match (estimate, self.exchange.cost_of_part()) {
+                    (Cost::Known(held), Cost::Known(came)) => Cost::Known(held.max(came)),
+                    (held, _) => held,
+                };
+                (CallEnd::lost(most, at), None, Err(unanswered))
+            }
         };
         // An answer that can't be kept isn't given out: the task would pay for it again.
         let settled = self.purse.settle(call, end, kept).await;

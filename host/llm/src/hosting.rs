@@ -82,6 +82,8 @@ pub enum NotReserved {
 
 /// The money of one attempt: what it is held to cost before a call, what it cost after, and what it has paid for already.
 pub trait Purse: Send + Sync {
+    /// Who asks, such as `job ideas, stage enrich`: answers to one stage are of like length.
+    fn asker(&self) -> String;
     /// An answer to this request that the task has paid for.
     fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>>;
     /// Takes room for a call. Durable once answered.

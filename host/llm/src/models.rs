@@ -3,7 +3,7 @@
 mod exchange;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -44,7 +44,8 @@ pub(crate) struct Model {
     pub(crate) prices: Option<ModelPrices>,
     payee: Arc<Payee>,
     image_tokens: u64,
-    lengths: Mutex<Vec<u64>>,
+    /// Tokens of answers of late, by who asked.
+    lengths: Mutex<BTreeMap<String, VecDeque<u64>>>,
 }
 
 /// All models of a jobs.toml.
@@ -91,8 +92,9 @@ impl Model {
     }
 
     /// Tokens that an answer is held to make: nearly all of those of late made no more, or the most that it can.
-    fn output_tokens(&self) -> u64 {
-        let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    fn output_tokens(&self, asker: &str) -> u64 {
+        let lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lengths: Vec<u64> = lengths.get(asker).into_iter().flatten().copied().collect();
         if lengths.len() < LENGTHS_NEEDED {
             return self.wire.output_max.unwrap_or(OUTPUT_UNKNOWN);
         }
@@ -101,12 +103,13 @@ impl Model {
         self.wire.output_max.map_or(most, |max| most.min(max))
     }
 
-    pub(crate) fn made(&self, tokens: u64) {
+    pub(crate) fn made(&self, asker: &str, tokens: u64) {
         let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
+        let lengths = lengths.entry(asker.to_owned()).or_default();
         if lengths.len() >= LENGTHS_KEPT {
-            lengths.remove(0);
+            lengths.pop_front();
         }
-        lengths.push(tokens);
+        lengths.push_back(tokens);
     }
 
     /// What tokens cost here.
@@ -116,8 +119,8 @@ impl Model {
 
     /// What a prompt is held to take. Writing it to the cache may cost more than reading it, so it is held to be the dearest
     /// of what it may be.
-    pub(crate) fn estimate(&self, prompt: &Prompt) -> (Tokens, Cost) {
-        let (sent, output) = (input_tokens(prompt, self.image_tokens), self.output_tokens());
+    pub(crate) fn estimate(&self, prompt: &Prompt, asker: &str) -> (Tokens, Cost) {
+        let (sent, output) = (input_tokens(prompt, self.image_tokens), self.output_tokens(asker));
         let anew = Tokens { input: sent, output, ..Tokens::default() };
         let written = Tokens { cache_write: sent, output, ..Tokens::default() };
         let costs = [self.cost(&anew), self.cost(&written)];
@@ -225,8 +228,8 @@ impl Asking<'_> {
         let time =
             timeout.map_or(self.model.spec.service.timeout, |timeout| timeout.min(self.model.spec.service.timeout));
         for _ in 0..ROUNDS_MAX {
-            let request = exchange::request(self.model, &prompt, time)?;
-            let exchange = ModelExchange::new(self.model);
+            let request = exchange::request(self.model, &prompt, time, &self.purse.asker())?;
+            let exchange = ModelExchange::new(self.model, self.purse.asker());
             let Ended { answer, cost } =
                 call::run(&self.models.calls, &self.model.payee, request, exchange, self.purse).await?;
             self.spent.requests += 1;

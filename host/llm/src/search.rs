@@ -166,6 +166,11 @@ impl Exchange for SearchExchange {
         false
     }
 
+    /// It comes in one piece: nothing is known of a part.
+    fn cost_of_part(&self) -> Cost {
+        Cost::Unpriced
+    }
+
     fn bill(&self, found: &Found, estimate: Cost) -> Bill {
         let held = self.price.map_or(1, |price| price.credits(self.limit));
         let (credits, is_estimate) = match (self.provider, found.credits) {

@@ -212,6 +212,11 @@ impl Exchange for SpeechExchange {
         false
     }
 
+    /// It comes in one piece: nothing is known of a part.
+    fn cost_of_part(&self) -> Cost {
+        Cost::Unpriced
+    }
+
     /// By the provider's own count of seconds, or by the audio's own length where it has none that can be (trap 4).
     fn bill(&self, heard: &Heard, _estimate: Cost) -> Bill {
         let billed = heard.billed.or(heard.length).filter(|billed| !billed.is_zero());

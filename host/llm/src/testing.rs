@@ -190,6 +190,10 @@ impl Transport for Host {
 }
 
 impl Purse for Host {
+    fn asker(&self) -> String {
+        "a stage".to_owned()
+    }
+
     fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>> {
         let kept = lock(&self.rows).iter().find(|row| row.request == request && row.answer.is_some()).cloned();
         Box::pin(async { Ok(kept.and_then(|row| row.answer)) })

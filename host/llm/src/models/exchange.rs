@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tollgate_core::{
     Timestamp,
     ledger::{Cost, Units},
+    model::Tokens,
     service::ServiceError,
 };
 
@@ -12,6 +13,7 @@ use super::Model;
 use crate::{
     Answer, Prompt, ProviderError, Reader, WireError,
     call::{self, Bill, Exchange, Request, unanswered::Unanswered},
+    estimate,
     hosting::Sending,
     read::ANSWER_BYTES_MAX,
     refusal, wire,
@@ -21,10 +23,10 @@ use crate::{
 const WIRE_SHARE: u64 = 16;
 
 /// The request of a prompt, as the model's provider takes it.
-pub(super) fn request(model: &Model, prompt: &Prompt, time: Duration) -> Result<Request, Unanswered> {
+pub(super) fn request(model: &Model, prompt: &Prompt, time: Duration, asker: &str) -> Result<Request, Unanswered> {
     let wire = wire::request(&model.wire, prompt);
     let wire = wire.map_err(|error| Unanswered::free(ServiceError::InvalidRequest(error.to_string()), None))?;
-    let (tokens, estimate) = model.estimate(prompt);
+    let (tokens, estimate) = model.estimate(prompt, asker);
     let headers = wire.headers.iter().filter(|(name, _)| *name != "content-type");
     let digest = call::digest(&model.spec.service, &wire.path, wire.body.as_str());
     let sending = Sending {
@@ -43,11 +45,12 @@ pub(super) fn request(model: &Model, prompt: &Prompt, time: Duration) -> Result<
 pub(super) struct ModelExchange {
     model: Arc<Model>,
     reader: Reader,
+    asker: String,
 }
 
 impl ModelExchange {
-    pub(super) fn new(model: &Arc<Model>) -> Self {
-        Self { model: model.clone(), reader: Reader::new(model.spec.dialect) }
+    pub(super) fn new(model: &Arc<Model>, asker: String) -> Self {
+        Self { model: model.clone(), reader: Reader::new(model.spec.dialect), asker }
     }
 }
 
@@ -69,13 +72,20 @@ impl Exchange for ModelExchange {
         }
         // What nobody has counted tells nothing of how long answers are.
         if let Some(tokens) = answer.usage.tokens.filter(|_| answer.usage.is_whole()) {
-            self.model.made(tokens.output);
+            self.model.made(&self.asker, tokens.output);
         }
         Ok(answer)
     }
 
     fn has_begun(&self) -> bool {
         self.reader.has_begun()
+    }
+
+    /// By what its provider has counted so far, and by the bytes that came where those are more.
+    fn cost_of_part(&self) -> Cost {
+        let counted = self.reader.usage().tokens.unwrap_or_default();
+        let output = counted.output.max(estimate::output_tokens(self.reader.output_bytes()));
+        self.model.cost(&Tokens { output, ..counted })
     }
 
     /// By the provider's own count, or by what it was held to cost where that can't be told.
