@@ -324,3 +324,17 @@ async fn a_search_that_is_refused_ends_the_answer_and_no_other_model_begins_anew
     assert_eq!(told(&host.rows()), [(How::Answered, usual(), false), (How::Refused, NOTHING, false)]);
     assert_eq!(models.cooling().len(), 1, "those of searches are among them");
 }
+
+#[test]
+fn a03_the_length_of_an_answer_is_told_from_those_of_the_stage_that_asks() {
+    let deployment = deployment(&model("a", PRICED));
+    let model = Model::new(&deployment.models[0], &Prices::pinned().unwrap());
+    let output = |asker: &str| model.estimate(&Prompt::default(), asker).0.output;
+    assert_eq!((output("score"), output("digest")), (1_000, 1_000), "the most that it can make");
+    for _ in 0..LENGTHS_NEEDED {
+        model.made("score", 20);
+    }
+    assert_eq!((output("score"), output("digest")), (20, 1_000), "a digest is no score");
+    (0..LENGTHS_KEPT).for_each(|_| model.made("score", 4_000));
+    assert_eq!(output("score"), 1_000, "no more than it can make");
+}
