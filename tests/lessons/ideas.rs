@@ -17,9 +17,11 @@ use crate::{
 };
 
 /// The parts of the jobs.toml that ships which the job `ideas` is of.
-const PARTS: [&str; 4] = ["[site.\"ideas.example\"]", "[session.ideas]", "[job.ideas]", "[job.ideas.stage.fetch]"];
+const PARTS: [&str; 5] =
+    ["[site.\"ideas.example\"]", "[model.cheap]", "[session.ideas]", "[job.ideas]", "[job.ideas.stage.fetch]"];
 
-/// The job as jobs.toml ships it, but for its pace, as the test's clock stands, and for the browser of this machine.
+/// The job as jobs.toml ships it, but for its pace, as the test's clock stands, for the browser of this machine, and for what
+/// a model makes of an idea: these are tests of how it is got.
 fn job() -> String {
     let shipped = include_str!("../../jobs.toml");
     let parts = PARTS.map(|part| {
@@ -29,7 +31,9 @@ fn job() -> String {
         format!("{first}\n{}\n", rest.join("\n"))
     });
     let pace = but(parts.concat(), "rate = \"200/s\"\nburst = 20\n", "rate = \"1000/s\"\nburst = 1000\n");
-    but(pace, "browser = { store = \"chrome\", cookie = \"remember_web_*\" }\n", "")
+    let stages = "discover = { every = \"6h\" }\nstages = [\"fetch\", \"extract\"]\n";
+    let unasked = but(pace, "discover = { every = \"6h\" }\n", stages);
+    but(unasked, "browser = { store = \"chrome\", cookie = \"remember_web_*\" }\n", "")
 }
 
 /// A job with other lines in place of some, which it must have.
