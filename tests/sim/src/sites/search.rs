@@ -5,7 +5,7 @@
 //! | [`Serper`] | `google.serper.dev` | POST `/search`, `X-API-KEY`, `{"q", "num"}` | `{"organic": [{"title", "link", "snippet", "position"}], "credits"}` |
 //! | [`Brave`] | `api.search.brave.com` | GET `/res/v1/web/search?q=&count=`, `X-Subscription-Token` | `{"web": {"results": [{"title", "url", "description"}]}}` |
 //!
-//! Hits are items of [`catalogue`](super::catalogue), the best first, always the same for a query; there are always some. A
+//! Hits are items of [`catalogue`], the best first, always the same for a query; there are always some. A
 //! search that is answered is billed, whether the answer arrives or not; a refusal costs nothing.
 
 mod brave;
