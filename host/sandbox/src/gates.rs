@@ -205,9 +205,6 @@ pub struct StateWrite {
 /// An entry's value and version.
 pub type StateEntry = (Vec<u8>, u64);
 
-/// An entry's value and version.
-pub type StateValue = (Vec<u8>, u64);
-
 /// A page of keys, and the cursor of the next.
 pub type StateKeys = (Vec<String>, Option<String>);
 
