@@ -153,9 +153,10 @@ async fn check_says_everything_and_wrong_files_are_named_with_their_place() {
 async fn check_explains_which_policy_an_address_gets_and_who_may_ask_for_it() {
     let world = World::new(vec![]).await;
     let sites = "[site.\"*.shop.example\"]\nconcurrency = 2\njobs = [\"shop\"]\n\
-                 headers = { Authorization = { env = \"NOT_SET\" } }\n\
+                 headers = { Authorization = { env = \"NOT_SET\" } }\nbudget = { day = \"2 GB\" }\n\
+                 [tool.fetcher]\ncommand = \"true\"\noutput = \"text\"\nproxy-env = [\"http_proxy\"]\n\
                  [job.other]\nkind = \"backfill\"\nhandler = \"outcomes\"\ngrant = [\"http docs.example\", \"artifacts\", \"state\"]\n";
-    let shop = shop_jobs().replace("concurrency = 8", "rate = \"30/min\"").replace("grant = [", "grant = [\"http\", ");
+    let shop = shop_jobs().replace("concurrency = 8", "rate = \"30/min\"").replace("grant = [", "grant = [\"http\", \"tools\", ");
     world.jobs(&(shop + sites));
     let text = ok(&world, &["check", "--url", "https://api.shop.example/v1"]).await;
     for says in [
@@ -165,7 +166,9 @@ async fn check_explains_which_policy_an_address_gets_and_who_may_ask_for_it() {
         "through proxy main",
         "one in 2s, burst 1, 2 at a time",
         "each request bears authorization",
-        "job shop may ask for it",
+        "proxy main: nobody said what its bytes cost",
+        "all under *.shop.example together, at most 2.00 GB a day",
+        "job shop may ask for it, by fetcher as well",
         "job other may not: denied: api.shop.example is for shop",
     ] {
         assert!(text.contains(says), "{says} isn't in {text}");
