@@ -17,7 +17,7 @@ use tollgate_core::{
     budget::Budget,
     calendar::Zone,
     circuit::{Circuit, Cooling as SiteCooling, CoolingKind},
-    ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, Paid, PaidKind, Reservation, Scope},
+    ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, Paid, PaidKind, Reservation},
     outcome::RefusalKind,
     spec::{Deployment, SearchSpec, SpeechSpec},
     task::Tally,
@@ -143,15 +143,6 @@ pub(crate) fn is_account(name: &str) -> bool {
     name.starts_with(ACCOUNT)
 }
 
-/// A scope as people know it. `job`: the name of its job, if it is one's.
-pub(crate) fn scope_name(scope: &Scope, job: &str) -> String {
-    match scope {
-        Scope::Everything => "everything that is paid".to_owned(),
-        Scope::Job(_) => format!("job {job}"),
-        Scope::Paid(kind, alias) => format!("{} {alias}", kind.as_str()),
-    }
-}
-
 /// Who pays.
 #[derive(Debug, Clone)]
 pub(crate) struct Payer {
@@ -270,14 +261,14 @@ impl Purse for AttemptPurse {
             match reserved.map_err(|error| NotReserved::Storage(error.to_string()))? {
                 Reserved::Made { call, warned } => {
                     for warned in warned {
-                        let of = scope_name(&warned.scope, &self.payer.name);
+                        let of = warned.scope.called(&self.payer.name);
                         tracing::warn!(budget = of, spent = %warned.reached.share(), "a budget is nearly spent");
                     }
                     self.given().under_way.insert(call, request);
                     Ok(call)
                 }
                 Reserved::Refused(why) => {
-                    let message = why.tell(&scope_name(&why.scope, &self.payer.name), zone);
+                    let message = why.tell(&self.payer.name, zone);
                     Err(NotReserved::Budget(message, Box::new(why)))
                 }
             }
