@@ -250,7 +250,7 @@ impl NoBudget {
     pub fn until(&self) -> Option<Timestamp> {
         match self.why {
             NoRoom::Spent(reached) => Some(reached.spent.period.ends),
-            NoRoom::Held(_) | NoRoom::TooDear(..) | NoRoom::Unpriced | NoRoom::Bytes(_) => None,
+            NoRoom::Held(_) | NoRoom::TooDear { .. } | NoRoom::Unpriced | NoRoom::Bytes(_) => None,
         }
     }
 
@@ -258,7 +258,7 @@ impl NoBudget {
     #[must_use]
     pub(crate) fn weight(&self) -> (u8, Timestamp) {
         match self.why {
-            NoRoom::TooDear(..) | NoRoom::Unpriced | NoRoom::Bytes(_) => (2, Timestamp(0)),
+            NoRoom::TooDear { .. } | NoRoom::Unpriced | NoRoom::Bytes(_) => (2, Timestamp(0)),
             NoRoom::Spent(reached) => (1, reached.spent.period.ends),
             NoRoom::Held(_) => (0, Timestamp(0)),
         }
@@ -281,8 +281,7 @@ impl NoBudget {
                 reached.kind.as_str(),
                 reached.share()
             ),
-            NoRoom::TooDear(kind, most) => {
-                let asked = self.asked.known().unwrap_or_default();
+            NoRoom::TooDear { kind, most, asked } => {
                 format!(
                     "this one call may cost {asked}, and the budget of {of} is {most} for a whole {kind}, so it is never sent; \
                      raise {section} in jobs.toml, or choose a cheaper model, a smaller `output-max` or a shorter document",

@@ -33,9 +33,10 @@ const ROUNDS_MAX: usize = 12;
 const SEARCHES_MAX: usize = 20;
 /// Tokens that an answer is held to make whose model's maximum isn't known, until it has made some.
 const OUTPUT_UNKNOWN: u64 = 16_384;
-/// Answers of a model from which the next ones' length is told, and how many are needed for that.
+/// Answers of a model from which the next ones' length is told at the most.
 const LENGTHS_KEPT: usize = 200;
-const LENGTHS_NEEDED: usize = 20;
+/// Answers of a stage that have to be known before the next ones' length is told from them.
+pub const LENGTHS_NEEDED: usize = 20;
 
 /// One model of jobs.toml, with what is known of it by its name.
 pub(crate) struct Model {
@@ -127,6 +128,13 @@ impl Model {
         let dearest = costs.into_iter().map(Cost::known).max().flatten();
         (anew, dearest.map_or(Cost::Unpriced, Cost::Known))
     }
+}
+
+/// What a call of a model that says next to nothing is held to take and to cost, as long as nobody knows how long its answers
+/// are: no call is held to less before [`LENGTHS_NEEDED`] of them are known.
+#[must_use]
+pub fn first_call(spec: &ModelSpec, prices: &Prices) -> (Tokens, Cost) {
+    Model::new(spec, prices).estimate(&Prompt::default(), "")
 }
 
 impl Models {

@@ -111,7 +111,14 @@ pub enum NoRoom {
     Held(Reached),
     /// The call alone may cost more than the whole of that limit: no wait makes room for it. A limit of 0 has no call that
     /// it could be too dear for: it lets nothing go, whatever that costs, and is [`NoRoom::Spent`].
-    TooDear(PeriodKind, NanoUsd),
+    TooDear {
+        /// Of a day or a month.
+        kind: PeriodKind,
+        /// That limit.
+        most: NanoUsd,
+        /// What the call is held to cost.
+        asked: NanoUsd,
+    },
     /// What the call costs isn't known, so nobody could hold it to a budget.
     Unpriced,
     /// The budget bounds bytes, which a call isn't paid by. Refused at load; were one to get here, nothing is sent.
@@ -155,7 +162,7 @@ impl Account {
                 return Err(NoRoom::Unpriced);
             };
             if asked > most && most > NanoUsd::ZERO {
-                return Err(NoRoom::TooDear(kind, most));
+                return Err(NoRoom::TooDear { kind, most, asked });
             }
             let charged = self.of(kind);
             let settled = charged.settled.saturating_add(beside.of(kind));

@@ -100,7 +100,7 @@ fn a03_a_call_that_may_cost_more_than_a_whole_budget_is_too_dear_whatever_is_spe
     let refused = first(known(4), budgets).unwrap_err();
     assert_eq!(
         (refused.scope.clone(), refused.why),
-        (Scope::Job(JobId(1)), NoRoom::TooDear(PeriodKind::Month, NanoUsd(3)))
+        (Scope::Job(JobId(1)), NoRoom::TooDear { kind: PeriodKind::Month, most: NanoUsd(3), asked: NanoUsd(4) })
     );
     assert_eq!(refused.until(), None, "no wait makes room for it");
     assert_eq!(
@@ -110,7 +110,11 @@ fn a03_a_call_that_may_cost_more_than_a_whole_budget_is_too_dear_whatever_is_spe
          shorter document"
     );
     let refused = first(known(3), budgets).unwrap_err();
-    assert_eq!(refused.why, NoRoom::TooDear(PeriodKind::Day, NanoUsd(2)), "all of a budget is not more than it");
+    assert_eq!(
+        refused.why,
+        NoRoom::TooDear { kind: PeriodKind::Day, most: NanoUsd(2), asked: NanoUsd(3) },
+        "all of a budget is not more than it"
+    );
     assert!(refused.tell("news", &Zone::default()).contains("raise `budget` of [model.fast] in jobs.toml"));
     let refused = first(known(2), budgets).unwrap_err();
     assert_eq!(refused.scope, Scope::Everything);

@@ -139,7 +139,7 @@ pub(crate) fn not_reserved(refused: NotReserved, now: Timestamp) -> Unanswered {
                 NoRoom::Spent(_) => (RefusalKind::Budget, NoBudget::until(&why).map(|until| until.since(now))),
                 // One long document is no reason to hold up the other items, and a pause would come again with each `resume`: the
                 // item fails with what to do, and is there for `retry`. Where no call fits, the breaker pauses the job.
-                NoRoom::TooDear(..) => (RefusalKind::TooDear, None),
+                NoRoom::TooDear { .. } => (RefusalKind::TooDear, None),
                 NoRoom::Unpriced | NoRoom::Bytes(_) => (RefusalKind::Budget, Some(TERMINAL_WAIT)),
             };
             let about = "the budget".to_owned();
