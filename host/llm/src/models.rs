@@ -11,7 +11,7 @@ use std::{
 use tollgate_core::{
     Clock,
     contract::Contract,
-    ledger::{Cost, PaidKind},
+    ledger::{Cost, Paid, PaidKind},
     model::{ModelPrices, Tokens},
     money::NanoUsd,
     service::{Completion, ServiceError},
@@ -154,6 +154,14 @@ impl Models {
             models: deployment.models.iter().map(model).collect(),
             calls: Calls::new(transport, clock, memory, remembered),
         })
+    }
+
+    /// Counts an answer that an earlier process was given, `output` tokens long, so that the next ones' length is told from it.
+    /// Told from the oldest to the newest. What `paid` names isn't asked any more, or as another model: it says nothing.
+    pub fn remember(&self, asker: &str, paid: &Paid, output: u64) {
+        if let Some(model) = self.models.get(&paid.alias).filter(|model| model.payee.paid == *paid) {
+            model.made(asker, output);
+        }
     }
 
     /// What searches and speech share with the models: the way out, and what providers said of waiting.

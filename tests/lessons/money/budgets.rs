@@ -6,12 +6,13 @@ use serde_json::json;
 use tollgate_core::{
     Clock,
     item::ItemStatus,
-    ledger::{Cost, How, Scope},
+    ledger::{Cost, Entry, How, Scope},
     model::Dialect,
     money::NanoUsd,
     pause::PauseReason,
     task::TaskState,
 };
+use tollgate_llm::LENGTHS_NEEDED;
 use tollgate_sim::{
     Release,
     sites::models::{ModelFacts, ModelFault, UsageLie},
@@ -226,6 +227,30 @@ async fn a03_one_call_dearer_than_a_whole_budget_fails_its_item_and_holds_up_no_
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     assert_eq!(detail(&host, "dear").await.item.status, ItemStatus::Done);
     assert_eq!(shop.is_the_bill(&store).await.len(), 3);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn a03_how_long_answers_are_is_told_from_the_ledger_after_a_restart() {
+    let shop = Shop::new().await;
+    let file = shop.file(&model("gpt", ""), "[job.test.stage.first]\nconcurrency = 1");
+    let (host, store) = shop.start(&file).await;
+    let mut progress = host.progress();
+    let keys = (0..LENGTHS_NEEDED).map(|number| asks_one(&number.to_string())).collect();
+    host.operations().add("test", keys).await.unwrap();
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    let before = entries(&store).await;
+    drop(store);
+    stop(host).await;
+
+    let (host, store) = shop.start(&file).await;
+    let mut progress = host.progress();
+    host.operations().add("test", vec![asks_one("after")]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    let held = |entry: &Entry| entry.call.estimate.known().unwrap();
+    let (first, after) = (held(&before[0]), held(entries(&store).await.last().unwrap()));
+    assert!(after.0 < first.0 / 10, "{after} of {first}, the most that it can make");
+    shop.is_the_bill(&store).await;
     stop(host).await;
 }
 

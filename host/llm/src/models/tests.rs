@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tollgate_core::{
-    ledger::{How, NoRoom},
+    ledger::{How, NoRoom, Paid},
     outcome::RefusalKind,
 };
 
@@ -337,4 +337,18 @@ fn a03_the_length_of_an_answer_is_told_from_those_of_the_stage_that_asks() {
     assert_eq!((output("score"), output("digest")), (20, 1_000), "a digest is no score");
     (0..LENGTHS_KEPT).for_each(|_| model.made("score", 4_000));
     assert_eq!(output("score"), 1_000, "no more than it can make");
+}
+
+#[tokio::test]
+async fn a03_answers_of_an_earlier_process_tell_how_long_the_next_ones_are() {
+    let host = Host::answers([]);
+    let models = models(&host, &model("a", PRICED), Vec::new());
+    let known = models.models["a"].clone();
+    let other = Paid { model: "b".to_owned(), ..known.payee.paid.clone() };
+    for _ in 0..LENGTHS_NEEDED {
+        models.remember("score", &known.payee.paid, 20);
+        models.remember("digest", &other, 20);
+    }
+    let output = |asker: &str| known.estimate(&Prompt::default(), asker).0.output;
+    assert_eq!((output("score"), output("digest")), (20, 1_000), "what another model made says nothing");
 }
