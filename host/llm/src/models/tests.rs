@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tollgate_core::{
+    calendar::PeriodKind,
     ledger::{How, NoRoom, Paid},
     outcome::RefusalKind,
 };
@@ -247,11 +248,40 @@ async fn another_model_is_asked_only_where_it_is_certain_that_nothing_was_paid()
 }
 
 #[tokio::test]
+async fn a03_a_call_too_dear_for_a_whole_budget_is_refused_for_good_and_asked_nowhere_else() {
+    let host = Host::answers([]);
+    let (most, asked) = (NanoUsd(1), NanoUsd(2));
+    *lock(&host.no_room) = Some(NoRoom::TooDear { kind: PeriodKind::Day, most, asked });
+    let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
+    let refused = ask(&models(&host, &text, Vec::new()), &host).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::Budget(_)), "{refused:?}");
+    let refusal = refused.refusal.unwrap();
+    assert_eq!((refusal.kind, refusal.after, host.log()), (RefusalKind::TooDear, None, vec!["reserve"]));
+}
+
+#[tokio::test]
 async fn an_answer_that_was_paid_for_is_not_asked_for_again() {
     let host = Host::answers([said("3")]);
     let models = models(&host, &model("a", PRICED), Vec::new());
     let (first, second) = (ask(&models, &host).await.unwrap(), ask(&models, &host).await.unwrap());
     assert_eq!((first, host.sent().len(), host.rows().len()), (second, 1, 1));
+}
+
+#[tokio::test]
+async fn who_asks_the_same_again_or_in_another_attempt_gets_another_answer() {
+    let host = Host::answers(["1", "2", "3"].map(said));
+    let models = models(&host, &model("a", PRICED), Vec::new());
+    let ask = async |purse: &Arc<dyn Purse>| {
+        models.complete("a", Prompt::default(), None, purse.clone(), None).await.unwrap().text
+    };
+    let (first, again, next) = (host.purse(), host.purse(), host.purse_of(2));
+    assert_eq!([ask(&first).await, ask(&first).await], ["1", "2"]);
+    assert_eq!([ask(&again).await, ask(&again).await], ["1", "2"], "after a crash each is found in its turn");
+    assert_eq!(
+        (ask(&next).await.as_str(), host.sent().len()),
+        ("3", 3),
+        "what was answered before may have been of no use"
+    );
 }
 
 #[tokio::test]
