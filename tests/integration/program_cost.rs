@@ -103,3 +103,38 @@ async fn trap04_check_says_what_models_cost_and_warns_of_one_without_a_price_und
     let checked = run(&world, &["check"]).await;
     assert!(checked.status.success() && checked.stderr.is_empty(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a03_check_warns_of_a_budget_that_no_call_of_a_model_ever_has_room_in() {
+    let world = World::new(vec![]).await;
+    let grant = "grant = [\"http\", \"artifacts\", \"state\"";
+    let said = async |budget: &str, more: &str| {
+        let job = outcomes(budget).replace(grant, &format!("{grant}, \"llm fast\""));
+        let models = MODELS.replace("[model.bare]", &format!("{more}\n[model.bare]"));
+        world.jobs(&format!("{models}{job}"));
+        let checked = run(&world, &["check"]).await;
+        let said = String::from_utf8(checked.stderr).unwrap();
+        assert!(checked.status.success(), "{said}");
+        let models = json(&world, &["check"]).await[0]["models"].clone();
+        assert_eq!(models[0]["is_refused"], !said.is_empty(), "{models}");
+        said
+    };
+    let small = "budget = { day = \"5 USD\", month = \"0.005 USD\" }\n";
+    let warned = said(small, "").await;
+    let line = std::fs::read_to_string(world.path("jobs.toml")).unwrap();
+    let line = line.lines().position(|line| line == "[model.fast]").unwrap() + 1;
+    let held = format!("jobs.toml:{line}: a call of model fast is held to cost 0.006");
+    assert!(warned.contains(&held), "{warned}");
+    for part in
+        ["the budget of [job.test] is 0.005 USD a month", "raise `budget` of [job.test]", "16384 tokens are held"]
+    {
+        assert!(warned.contains(part), "{part}: {warned}");
+    }
+    assert_eq!(said(small, "output-max = 1000").await, "", "it has room for that");
+    let own = said("", "budget = { day = \"0.001 USD\" }").await;
+    assert!(
+        own.contains("its own budget is 0.001 USD a day") && own.contains("raise `budget` of [model.fast]"),
+        "{own}"
+    );
+    assert_eq!(said("budget = { day = \"0 USD\" }\n", "").await, "", "who writes 0 wants nothing to be asked");
+}

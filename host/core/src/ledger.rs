@@ -120,6 +120,28 @@ impl fmt::Display for Scope {
     }
 }
 
+impl Scope {
+    /// As people know it. `job`: the name of its job, if it is one's.
+    #[must_use]
+    pub fn called(&self, job: &str) -> String {
+        match self {
+            Self::Everything => "everything that is paid".to_owned(),
+            Self::Job(_) => format!("job {job}"),
+            Self::Paid(kind, alias) => format!("{} {alias}", kind.as_str()),
+        }
+    }
+
+    /// Where its budget stands in jobs.toml. `job`: as above.
+    #[must_use]
+    pub fn section(&self, job: &str) -> String {
+        match self {
+            Self::Everything => "[budget]".to_owned(),
+            Self::Job(_) => format!("`budget` of [job.{job}]"),
+            Self::Paid(kind, alias) => format!("`budget` of [{}.{alias}]", kind.as_str()),
+        }
+    }
+}
+
 /// A text that [`Scope`] doesn't show.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is the scope of no budget")]
@@ -228,7 +250,7 @@ impl NoBudget {
     pub fn until(&self) -> Option<Timestamp> {
         match self.why {
             NoRoom::Spent(reached) => Some(reached.spent.period.ends),
-            NoRoom::Held(_) | NoRoom::Unpriced | NoRoom::Bytes(_) => None,
+            NoRoom::Held(_) | NoRoom::TooDear { .. } | NoRoom::Unpriced | NoRoom::Bytes(_) => None,
         }
     }
 
@@ -236,15 +258,16 @@ impl NoBudget {
     #[must_use]
     pub(crate) fn weight(&self) -> (u8, Timestamp) {
         match self.why {
-            NoRoom::Unpriced | NoRoom::Bytes(_) => (2, Timestamp(0)),
+            NoRoom::TooDear { .. } | NoRoom::Unpriced | NoRoom::Bytes(_) => (2, Timestamp(0)),
             NoRoom::Spent(reached) => (1, reached.spent.period.ends),
             NoRoom::Held(_) => (0, Timestamp(0)),
         }
     }
 
-    /// A sentence for people. `of`: whose budget it is, such as `job news`.
+    /// A sentence for people. `job`: the name of the job that asks.
     #[must_use]
-    pub fn tell(&self, of: &str, zone: &Zone) -> String {
+    pub fn tell(&self, job: &str, zone: &Zone) -> String {
+        let of = self.scope.called(job);
         let asked = self.asked.known().map_or_else(String::new, |asked| format!("; the call may cost {asked}"));
         match &self.why {
             NoRoom::Spent(reached) => format!(
@@ -258,6 +281,14 @@ impl NoBudget {
                 reached.kind.as_str(),
                 reached.share()
             ),
+            NoRoom::TooDear { kind, most, asked } => {
+                format!(
+                    "this one call may cost {asked}, and the budget of {of} is {most} for a whole {kind}, so it is never sent; \
+                     raise {section} in jobs.toml, or choose a cheaper model, a smaller `output-max` or a shorter document",
+                    kind = kind.as_str(),
+                    section = self.scope.section(job)
+                )
+            }
             NoRoom::Unpriced => format!("{of} has a budget, and the call has no price; write one into jobs.toml"),
             NoRoom::Bytes(limit) => format!("the budget of {of} is {limit}, which bounds no money; write it in USD"),
         }
@@ -289,7 +320,7 @@ pub struct Granted {
 /// and isn't in the ledger.
 ///
 /// # Errors
-/// A budget has no room; of several, the one that is to be waited for longest. Or the accounts can hold no more.
+/// A budget has no room; of several, one that no wait helps, then the one that is to be waited for longest. Or the accounts can hold no more.
 pub fn reserve(
     reservation: &Reservation,
     accounts: [Account; 3],

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::money::NanoUsd;
+use crate::money::{self, NanoUsd};
 
 /// Tokens for which prices are given.
 const PRICED_TOKENS: u64 = 1_000_000;
 
 /// The format that a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// Chat completions, as OpenAI, Groq, OpenRouter and local servers speak them.
     OpenAi,
@@ -114,6 +114,48 @@ impl TokenPrices {
     }
 }
 
+/// What a million tokens cost, as a person or the table of prices says it: a cache's prices may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SaidPrices {
+    /// Read anew.
+    #[serde(deserialize_with = "money::said")]
+    pub input: NanoUsd,
+    /// Made.
+    #[serde(deserialize_with = "money::said")]
+    pub output: NanoUsd,
+    /// Read from the cache.
+    #[serde(default, deserialize_with = "money::perhaps_said")]
+    pub cache_read: Option<NanoUsd>,
+    /// Written to the cache for minutes.
+    #[serde(default, deserialize_with = "money::perhaps_said")]
+    pub cache_write: Option<NanoUsd>,
+    /// Written to the cache for an hour.
+    #[serde(default, deserialize_with = "money::perhaps_said")]
+    pub cache_write_hour: Option<NanoUsd>,
+}
+
+impl SaidPrices {
+    /// With what isn't said, by one rule, which never takes a call for cheaper than it may be: who counts tokens that were
+    /// written to a cache bills a quarter more than for reading them anew, and for an hour twice as much (Anthropic, OpenAI's
+    /// models that count them, and who hands on either); older models of OpenAI count none, so that nothing is billed by it.
+    /// Gemini never counts any: to write is to read anew. What is read from a cache costs a tenth at Anthropic; at others
+    /// that is each model's own, so who doesn't say it pays as if there were no cache.
+    #[must_use]
+    pub fn whole(self, dialect: Dialect) -> TokenPrices {
+        let Self { input, output, cache_read, cache_write, cache_write_hour } = self;
+        let read = if dialect == Dialect::Anthropic { input.for_part(1, 10) } else { input };
+        let (minutes, hour) = match dialect {
+            Dialect::OpenAi | Dialect::Anthropic => (input.for_part(5, 4), input.for_part(2, 1)),
+            Dialect::Gemini => (input, input),
+        };
+        let cache_write = cache_write.unwrap_or(minutes);
+        // Whoever keeps something for an hour has it for minutes too.
+        let cache_write_long = cache_write_hour.unwrap_or(hour.max(cache_write));
+        TokenPrices { input, cache_read: cache_read.unwrap_or(read), cache_write, cache_write_long, output }
+    }
+}
+
 /// A model's prices, by how much was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ModelPrices {
@@ -124,6 +166,15 @@ pub struct ModelPrices {
 }
 
 impl ModelPrices {
+    /// Those of a model that costs nothing.
+    pub const FREE: Self = {
+        let no = NanoUsd::ZERO;
+        Self {
+            usual: TokenPrices { input: no, cache_read: no, cache_write: no, cache_write_long: no, output: no },
+            long: None,
+        }
+    };
+
     /// What a call cost. All of its tokens are of one tier, that of what was sent.
     #[must_use]
     pub fn of(&self, tokens: &Tokens) -> NanoUsd {
@@ -154,6 +205,30 @@ mod tests {
         assert_eq!(tokens.sent(), 1_111);
         assert_eq!(prices.of(&tokens), NanoUsd(300_000 + 300_000 + 37_500 + 6_000 + 105_000));
         assert_eq!(prices.of(&Tokens::default()), NanoUsd::ZERO);
+    }
+
+    #[test]
+    fn trap04_a_cache_whose_prices_nobody_says_is_never_taken_for_cheaper_than_it_may_be() {
+        let [dollar, tenth, quarter_more, two] = [10, 1, 12, 20].map(|tenths| NanoUsd(tenths * 100_000_000));
+        let quarter_more = NanoUsd(quarter_more.0 + 50_000_000);
+        let said =
+            SaidPrices { input: dollar, output: two, cache_read: None, cache_write: None, cache_write_hour: None };
+        let of = |said: SaidPrices, dialect| {
+            let TokenPrices { cache_read, cache_write, cache_write_long, .. } = said.whole(dialect);
+            (cache_read, cache_write, cache_write_long)
+        };
+        assert_eq!(of(said, Dialect::Anthropic), (tenth, quarter_more, two));
+        assert_eq!(of(said, Dialect::OpenAi), (dollar, quarter_more, two));
+        assert_eq!(of(said, Dialect::Gemini), (dollar, dollar, dollar));
+        let dear = SaidPrices { cache_read: Some(tenth), cache_write: Some(NanoUsd(3 * dollar.0)), ..said };
+        assert_eq!(of(dear, Dialect::OpenAi), (tenth, NanoUsd(3 * dollar.0), NanoUsd(3 * dollar.0)));
+    }
+
+    #[test]
+    fn a_dialect_has_one_word() {
+        for dialect in Dialect::ALL {
+            assert_eq!(serde_json::to_value(dialect).unwrap(), dialect.as_str());
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 /// Billionths in a dollar.
 const NANO: u64 = 1_000_000_000;
@@ -98,6 +98,19 @@ impl FromStr for NanoUsd {
         let amount = whole.checked_mul(NANO).and_then(|whole| whole.checked_add(part));
         amount.map(Self).ok_or_else(refuse)
     }
+}
+
+/// Reads an amount as a person writes it, `2.50 USD`; for serde's `deserialize_with`.
+///
+/// # Errors
+/// It is no amount.
+pub fn said<'de, D: Deserializer<'de>>(from: D) -> Result<NanoUsd, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
+/// The same of one that may be left out.
+pub(crate) fn perhaps_said<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NanoUsd>, D::Error> {
+    said(from).map(Some)
 }
 
 #[cfg(test)]

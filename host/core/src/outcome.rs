@@ -84,6 +84,9 @@ pub enum RefusalKind {
     ServerError,
     /// A budget is spent: nothing is sent until its next day. Uncounted, and no word about a site.
     Budget,
+    /// One call may cost more than a whole budget: this item fails, as no wait helps it, and the others go on. Where it is so
+    /// of each, the breaker pauses the job with this for its reason.
+    TooDear,
     /// The address has nothing yet, by its own word. Uncounted, and no word about its site.
     Later,
     /// The address will never have anything, by its own word: no more tries, and no breaker's business.
@@ -256,6 +259,8 @@ fn refused(refusal: &Refusal, asked: Option<Duration>) -> Obstacle {
         RefusalKind::Later => LaterKind::Asked,
         RefusalKind::Budget => LaterKind::Budget,
         RefusalKind::Permanent => return Obstacle::Final(TaskError::new(ErrorKind::Permanent, &refusal.message)),
+        // Tried again, it would pay once more for the calls before it, and come to the same end.
+        RefusalKind::TooDear => return Obstacle::Final(TaskError::new(ErrorKind::Failed, &refusal.message)),
         RefusalKind::Transport | RefusalKind::ServerError => {
             return counted(LaterKind::Transport, ErrorKind::Transport, &refusal.message);
         }

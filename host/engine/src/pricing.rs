@@ -2,10 +2,11 @@
 
 use tollgate_core::{
     handler::Capability,
-    model::ModelPrices,
+    ledger::{Account, Beside, NoRoom},
+    model::{ModelPrices, Tokens},
     spec::{Deployment, JobSpec, ModelSpec},
 };
-use tollgate_llm::Prices;
+use tollgate_llm::{Prices, first_call};
 
 use crate::EngineError;
 
@@ -16,8 +17,20 @@ pub struct PricedModel<'d> {
     pub spec: &'d ModelSpec,
     /// What it costs; absent: nobody has said, which is not free.
     pub prices: Option<ModelPrices>,
-    /// Whose budget keeps it from being asked, since it has no price: the budget of everything, its own, or the job's.
-    pub bounded_by: Option<BoundedBy>,
+    /// The budget that keeps it from being asked at all, if one does.
+    pub refused: Option<Refused>,
+}
+
+/// A budget that no call of a model ever has room in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Whose it is: that of everything, the model's own, or the job's.
+    pub by: BoundedBy,
+    /// The model has no price, or its least call is held to cost more than the whole budget. A budget of 0 is none of them:
+    /// who writes it wants nothing to be asked.
+    pub why: NoRoom,
+    /// What that least call is held to take, as long as nobody knows how long the model's answers are.
+    pub tokens: Tokens,
 }
 
 /// A budget by its section in jobs.toml.
@@ -44,16 +57,19 @@ pub fn priced_models<'d>(deployment: &'d Deployment, job: &JobSpec) -> Result<Ve
     let mut all: Vec<&ModelSpec> = asked.flat_map(|alias| deployment.model_chain(alias)).collect();
     all.sort_by(|one, other| one.alias.cmp(&other.alias));
     all.dedup_by(|one, other| one.alias == other.alias);
-    let has = |budget: tollgate_core::budget::MoneyBudget| budget.limits().next().is_some();
     let priced = all.into_iter().map(|spec| {
-        let prices = prices.of(spec);
+        let (tokens, cost) = first_call(spec, &prices);
         let budgets = [
             (BoundedBy::Everything, deployment.budget),
             (BoundedBy::Model, spec.service.budget),
             (BoundedBy::Job, job.budget),
         ];
-        let bound = budgets.into_iter().find(|(_, budget)| has(*budget)).map(|(by, _)| by);
-        PricedModel { spec, prices, bounded_by: bound.filter(|_| prices.is_none()) }
+        // By the ledger's own rule, of accounts in which nothing was spent yet.
+        let refused = budgets.into_iter().find_map(|(by, budget)| {
+            let why = Account::default().room(&budget.into(), Beside::default(), cost).err()?;
+            matches!(why, NoRoom::Unpriced | NoRoom::TooDear { .. }).then_some(Refused { by, why, tokens })
+        });
+        PricedModel { spec, prices: prices.of(spec), refused }
     });
     Ok(priced.collect())
 }

@@ -17,7 +17,7 @@ use tollgate_core::{
     budget::Budget,
     calendar::Zone,
     circuit::{Circuit, Cooling as SiteCooling, CoolingKind},
-    ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, Paid, PaidKind, Reservation, Scope},
+    ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, Entry, How, Paid, PaidKind, Reservation},
     outcome::RefusalKind,
     spec::{Deployment, SearchSpec, SpeechSpec},
     task::Tally,
@@ -28,12 +28,15 @@ use tollgate_llm::{
     Account, Cooling, CoolingModel, Models, PaceMemory, Prices, Search, Speech,
     hosting::{Answering, NotReserved, Purse, SendError, Sending, Transport},
 };
-use tollgate_store::{AnswerKey, KeptAnswer, Reserved, Store};
+use tollgate_store::{AnswerKey, ENTRIES_PAGE_MAX, KeptAnswer, LedgerQuery, Reserved, Store};
 
 use crate::{EngineError, plan::JobPlan};
 
 /// How the name of an account's circuit begins in the store, where those of sites are.
 const ACCOUNT: &str = "model ";
+
+/// Newest rows of the ledger that are looked at when the host starts, for how long answers are: hundreds of each of some stages.
+const LENGTHS_LOOKED_AT: usize = 5_000;
 
 /// A model that is left alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +100,9 @@ impl Services {
         }
         let (transport, memory) = (Arc::new(OverGate(gate)), Arc::new(StoredPaces(store.clone(), clock.clone())));
         let models = Models::new(deployment, &prices, transport, clock.clone(), memory, remembered);
+        if !deployment.models.is_empty() {
+            remember_lengths(&models, &*store).await;
+        }
         let search = |spec: &SearchSpec| (spec.name.clone(), Search::new(spec, &prices, models.calls()));
         let searches = deployment.searches.iter().map(search).collect();
         let speech = |spec: &SpeechSpec| (spec.alias.clone(), Speech::new(spec, &prices, models.calls()));
@@ -138,18 +144,45 @@ impl Services {
     }
 }
 
+/// How long answers were of late, by the ledger. Where it can't be read, each is held to be as long as it can be, as at the
+/// first start.
+async fn remember_lengths(models: &Models, store: &dyn Store) {
+    let (mut answers, mut looked_at, mut after) = (Vec::new(), 0, None);
+    while looked_at < LENGTHS_LOOKED_AT {
+        let query = LedgerQuery { after, limit: ENTRIES_PAGE_MAX, ..LedgerQuery::default() };
+        let page = match store.ledger_entries(query).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(%error, "how long answers are can't be told from the ledger: until more are known, the most is held for each");
+                break;
+            }
+        };
+        looked_at += page.entries.len();
+        let entries = page.entries.into_iter().map(|view| view.entry);
+        answers.extend(entries.filter_map(|Entry { call, end, .. }| {
+            // What nobody has counted tells nothing of how long answers are.
+            let end = end.filter(|end| end.how == How::Answered && !end.is_estimate)?;
+            (call.paid.kind == PaidKind::Model).then_some((call.caller, call.paid, end.tokens.output))
+        }));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    for (caller, paid, output) in answers.into_iter().rev() {
+        models.remember(&asker(caller.job, caller.task), &paid, output);
+    }
+}
+
+/// Whose answers are of one length: a job's stage, or its discovery.
+fn asker(job: JobId, task: Option<(ItemId, StageIx)>) -> String {
+    let stage = task.map(|(_, stage)| stage.0);
+    format!("{} {stage:?}", job.0)
+}
+
 /// Whether what is kept under that name is an account's, and no site's.
 pub(crate) fn is_account(name: &str) -> bool {
     name.starts_with(ACCOUNT)
-}
-
-/// A scope as people know it. `job`: the name of its job, if it is one's.
-pub(crate) fn scope_name(scope: &Scope, job: &str) -> String {
-    match scope {
-        Scope::Everything => "everything that is paid".to_owned(),
-        Scope::Job(_) => format!("job {job}"),
-        Scope::Paid(kind, alias) => format!("{} {alias}", kind.as_str()),
-    }
 }
 
 /// Who pays.
@@ -233,8 +266,7 @@ impl Given {
 
 impl Purse for AttemptPurse {
     fn asker(&self) -> String {
-        let stage = self.payer.task.map(|(_, stage)| stage.0);
-        format!("{} {stage:?}", self.payer.job.0)
+        asker(self.payer.job, self.payer.task)
     }
 
     fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>> {
@@ -270,14 +302,14 @@ impl Purse for AttemptPurse {
             match reserved.map_err(|error| NotReserved::Storage(error.to_string()))? {
                 Reserved::Made { call, warned } => {
                     for warned in warned {
-                        let of = scope_name(&warned.scope, &self.payer.name);
+                        let of = warned.scope.called(&self.payer.name);
                         tracing::warn!(budget = of, spent = %warned.reached.share(), "a budget is nearly spent");
                     }
                     self.given().under_way.insert(call, request);
                     Ok(call)
                 }
                 Reserved::Refused(why) => {
-                    let message = why.tell(&scope_name(&why.scope, &self.payer.name), zone);
+                    let message = why.tell(&self.payer.name, zone);
                     Err(NotReserved::Budget(message, Box::new(why)))
                 }
             }

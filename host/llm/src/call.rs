@@ -59,7 +59,7 @@ pub(crate) struct Payee {
 impl Payee {
     pub(crate) fn new(paid: Paid, service: &ServiceSpec, tokens: Option<Allowance>) -> Self {
         let key = service.key.as_ref().map_or_else(String::new, |key| format!("{key:?}"));
-        let account = Account(format!("{} {key} {}", service.url, paid.model));
+        let account = Account::named(format!("{} {key} {}", service.url, paid.model));
         Self { service: service.clone(), paid, account, tokens }
     }
 

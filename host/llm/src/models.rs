@@ -11,7 +11,7 @@ use std::{
 use tollgate_core::{
     Clock,
     contract::Contract,
-    ledger::{Cost, PaidKind},
+    ledger::{Cost, Paid, PaidKind},
     model::{ModelPrices, Tokens},
     money::NanoUsd,
     service::{Completion, ServiceError},
@@ -33,9 +33,10 @@ const ROUNDS_MAX: usize = 12;
 const SEARCHES_MAX: usize = 20;
 /// Tokens that an answer is held to make whose model's maximum isn't known, until it has made some.
 const OUTPUT_UNKNOWN: u64 = 16_384;
-/// Answers of a model from which the next ones' length is told, and how many are needed for that.
+/// Answers of a model from which the next ones' length is told at the most.
 const LENGTHS_KEPT: usize = 200;
-const LENGTHS_NEEDED: usize = 20;
+/// Answers of a stage that have to be known before the next ones' length is told from them.
+pub const LENGTHS_NEEDED: usize = 20;
 
 /// One model of jobs.toml, with what is known of it by its name.
 pub(crate) struct Model {
@@ -129,6 +130,13 @@ impl Model {
     }
 }
 
+/// What a call of a model that says next to nothing is held to take and to cost, as long as nobody knows how long its answers
+/// are: no call is held to less before [`LENGTHS_NEEDED`] of them are known.
+#[must_use]
+pub fn first_call(spec: &ModelSpec, prices: &Prices) -> (Tokens, Cost) {
+    Model::new(spec, prices).estimate(&Prompt::default(), "")
+}
+
 impl Models {
     /// Those of a jobs.toml. `remembered`: who was left alone before the start.
     #[must_use]
@@ -146,6 +154,14 @@ impl Models {
             models: deployment.models.iter().map(model).collect(),
             calls: Calls::new(transport, clock, memory, remembered),
         })
+    }
+
+    /// Counts an answer that an earlier process was given, `output` tokens long, so that the next ones' length is told from it.
+    /// Told from the oldest to the newest. What `paid` names isn't asked any more, or as another model: it says nothing.
+    pub fn remember(&self, asker: &str, paid: &Paid, output: u64) {
+        if let Some(model) = self.models.get(&paid.alias).filter(|model| model.payee.paid == *paid) {
+            model.made(asker, output);
+        }
     }
 
     /// What searches and speech share with the models: the way out, and what providers said of waiting.

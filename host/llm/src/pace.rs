@@ -7,16 +7,32 @@ use std::{
     time::Duration,
 };
 
-use tollgate_core::{Clock, Timestamp, spec::Allowance};
+use tollgate_core::{Clock, Digest, Timestamp, spec::Allowance};
 
 /// Longest wait for a turn within a call. Who waits holds a guest with its memory; a task in the store holds nothing.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Shortest time for which an account is left alone that was refused.
 pub(crate) const COOL_DOWN_MIN: Duration = Duration::from_secs(1);
 
+/// Longest name of an account, in bytes: over a restart it is kept where sites are, whose names end at 300.
+pub const ACCOUNT_BYTES_MAX: usize = 256;
+/// Bytes of a longer name that are left to be read, before its digest.
+const CUT_AT: usize = 160;
+
 /// Who is limited together: a service's address, its key's place, and the model's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Account(pub String);
+
+impl Account {
+    /// The account of that name. One too long to be kept is cut, and told from others by the digest of the whole.
+    #[must_use]
+    pub fn named(name: String) -> Self {
+        if name.len() <= ACCOUNT_BYTES_MAX {
+            return Self(name);
+        }
+        Self(format!("{} … {}", &name[..name.floor_char_boundary(CUT_AT)], Digest::of(name.as_bytes())))
+    }
+}
 
 /// Why an account is left alone, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,5 +220,15 @@ mod tests {
         assert_eq!(paces.check(&account()), Err(Waits::Cools(cooling(5))));
         assert_eq!(paces.cooling(), [(account(), cooling(5))]);
         assert_eq!(paces.check(&Account("b".to_owned())), Ok(()));
+    }
+
+    #[test]
+    fn trap09_an_account_of_a_long_name_is_one_of_its_own_and_short_enough_to_be_kept() {
+        let named = |name: &str| Account::named(name.to_owned());
+        assert_eq!(named("https://a.test  m").0, "https://a.test  m");
+        let long = format!("https://a.test/{} m", "ä".repeat(ACCOUNT_BYTES_MAX));
+        let (one, other) = (named(&long), named(&format!("{long}2")));
+        assert!(one.0.len() <= ACCOUNT_BYTES_MAX && one.0.starts_with("https://a.test/ä"), "{one:?}");
+        assert_eq!((one == named(&long), one == other), (true, false));
     }
 }

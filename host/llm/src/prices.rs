@@ -1,13 +1,13 @@
 //! The pinned table of prices (`prices.toml`), and what else is known of models. A name is found as it is written or not
 //! at all: a typo is unpriced, and never priced like what it resembles (trap 4).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::Deserialize;
 use tollgate_core::{
-    model::{Dialect, ModelPrices, TemperatureRule, TokenPrices},
-    money::NanoUsd,
-    spec::ModelSpec,
+    model::{Dialect, ModelPrices, SaidPrices, TemperatureRule},
+    money::{self, NanoUsd},
+    spec::{AudioPrice, ModelSpec},
 };
 
 use crate::{estimate::IMAGE_TOKENS, wire::WireModel};
@@ -25,7 +25,7 @@ pub struct Prices {
     providers: Vec<Provider>,
     /// By provider and name; a model of several dates stands under each.
     models: BTreeMap<(String, String), ModelFacts>,
-    speech: BTreeMap<(String, String), SpeechPrice>,
+    speech: BTreeMap<(String, String), AudioPrice>,
     search: BTreeMap<String, SearchPrice>,
 }
 
@@ -66,33 +66,12 @@ impl ModelFacts {
     }
 }
 
-/// What speech costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct SpeechPrice {
-    /// An hour of it.
-    #[serde(deserialize_with = "usd")]
-    pub hour: NanoUsd,
-    /// Billed at least, in seconds.
-    #[serde(default)]
-    pub seconds_min: u64,
-}
-
-impl SpeechPrice {
-    /// What a piece of audio costs, begun seconds being whole ones.
-    #[must_use]
-    pub fn of(&self, audio: Duration) -> NanoUsd {
-        let seconds = audio.as_secs().saturating_add(u64::from(audio.subsec_nanos() > 0));
-        self.hour.for_part(seconds.max(self.seconds_min), 3_600)
-    }
-}
-
 /// What search costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SearchPrice {
     /// A credit.
-    #[serde(deserialize_with = "usd")]
+    #[serde(deserialize_with = "money::said")]
     pub credit: NanoUsd,
     /// Results that a query gives for one; absent: however many.
     pub results_a_credit: Option<u32>,
@@ -142,16 +121,17 @@ impl Prices {
             search: BTreeMap::new(),
         };
         for model in table.model {
-            if !prices.providers.iter().any(|provider| provider.name == model.provider) {
+            let Some(dialect) = prices.dialect(&model.provider) else {
                 return Err(PricesError::Provider(model.provider));
-            }
-            let facts = model.facts();
+            };
+            let facts = model.facts(dialect)?;
             let dated = model.dates.iter().map(|date| format!("{}-{date}", model.name));
             for name in std::iter::once(model.name.clone()).chain(dated) {
                 put(&mut prices.models, (model.provider.clone(), name.clone()), facts, &name)?;
             }
         }
-        for Named { provider, name, price } in table.speech {
+        for Named { provider, name, hour, seconds_min } in table.speech {
+            let price = AudioPrice { money: hour, seconds: 3_600, seconds_min };
             put(&mut prices.speech, (provider, name.clone()), price, &name)?;
         }
         for Searched { provider, price } in table.search {
@@ -217,7 +197,7 @@ impl Prices {
 
     /// A model of speech.
     #[must_use]
-    pub fn speech(&self, provider: &str, name: &str) -> Option<&SpeechPrice> {
+    pub fn speech(&self, provider: &str, name: &str) -> Option<&AudioPrice> {
         self.speech.get(&(provider.to_owned(), name.to_owned()))
     }
 
@@ -262,8 +242,10 @@ struct Model {
     /// Its versions that cost the same; one that costs another price is a model of its own.
     #[serde(default)]
     dates: Vec<String>,
-    usual: Usual,
-    long: Option<Long>,
+    usual: SaidPrices,
+    /// What a call costs that sends more than `above`: the two go together.
+    above: Option<u64>,
+    long: Option<SaidPrices>,
     output_max: Option<u64>,
     #[serde(default)]
     temperature: TemperatureRule,
@@ -272,74 +254,31 @@ struct Model {
 }
 
 impl Model {
-    fn facts(&self) -> ModelFacts {
-        let long = self.long.as_ref().map(|long| {
-            let Long { above, input, cache_read, cache_write, cache_write_long, output } = *long;
-            (above, Usual { input, cache_read, cache_write, cache_write_long, output }.prices())
-        });
-        ModelFacts {
-            prices: ModelPrices { usual: self.usual.prices(), long },
+    fn facts(&self, dialect: Dialect) -> Result<ModelFacts, PricesError> {
+        if self.above.is_some() != self.long.is_some() {
+            return Err(PricesError::Form(format!("`above` and `long` of {} go together", self.name)));
+        }
+        let long = self.above.zip(self.long).map(|(above, long)| (above, long.whole(dialect)));
+        Ok(ModelFacts {
+            prices: ModelPrices { usual: self.usual.whole(dialect), long },
             output_max: self.output_max,
             temperature: self.temperature,
             cached_min: self.cached_min,
             image_tokens: self.image_tokens.unwrap_or(IMAGE_TOKENS),
-        }
+        })
     }
 }
 
-/// What a model costs.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Usual {
-    #[serde(deserialize_with = "usd")]
-    input: NanoUsd,
-    #[serde(default, deserialize_with = "some_usd")]
-    cache_read: Option<NanoUsd>,
-    #[serde(default, deserialize_with = "some_usd")]
-    cache_write: Option<NanoUsd>,
-    #[serde(default, deserialize_with = "some_usd")]
-    cache_write_long: Option<NanoUsd>,
-    #[serde(deserialize_with = "usd")]
-    output: NanoUsd,
-}
-
-impl Usual {
-    /// What has no price of its own costs what reading anew does.
-    fn prices(&self) -> TokenPrices {
-        let cache_write = self.cache_write.unwrap_or(self.input);
-        TokenPrices {
-            input: self.input,
-            cache_read: self.cache_read.unwrap_or(self.input),
-            cache_write,
-            cache_write_long: self.cache_write_long.unwrap_or(cache_write),
-            output: self.output,
-        }
-    }
-}
-
-/// What it costs where more is sent. (A flattened struct would let unknown keys pass.)
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Long {
-    above: u64,
-    #[serde(deserialize_with = "usd")]
-    input: NanoUsd,
-    #[serde(default, deserialize_with = "some_usd")]
-    cache_read: Option<NanoUsd>,
-    #[serde(default, deserialize_with = "some_usd")]
-    cache_write: Option<NanoUsd>,
-    #[serde(default, deserialize_with = "some_usd")]
-    cache_write_long: Option<NanoUsd>,
-    #[serde(deserialize_with = "usd")]
-    output: NanoUsd,
-}
-
-#[derive(Deserialize)]
 struct Named {
     provider: String,
     name: String,
-    #[serde(flatten)]
-    price: SpeechPrice,
+    /// What an hour of it costs.
+    #[serde(deserialize_with = "money::said")]
+    hour: NanoUsd,
+    #[serde(default)]
+    seconds_min: u64,
 }
 
 #[derive(Deserialize)]
@@ -347,15 +286,6 @@ struct Searched {
     provider: String,
     #[serde(flatten)]
     price: SearchPrice,
-}
-
-/// An amount as it is written, `2.50 USD`.
-fn usd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NanoUsd, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-}
-
-fn some_usd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NanoUsd>, D::Error> {
-    usd(deserializer).map(Some)
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ use crate::{
     Prices, ProviderError, WireError,
     call::{self, Bill, Calls, Ended, Exchange, Payee, Request, Whole},
     hosting::{AudioCutter, AudioPiece, CutError, Purse, Refused, Sending, SpeechInput},
-    prices::SpeechPrice,
     refusal,
     wire::KeyHeader,
 };
@@ -37,25 +36,14 @@ const PATH: &str = "audio/transcriptions";
 /// One speech of jobs.toml.
 pub struct Speech {
     spec: SpeechSpec,
-    price: Price,
+    /// Absent: it is unpriced.
+    price: Option<AudioPrice>,
     payee: Arc<Payee>,
     calls: Arc<Calls>,
 }
 
-/// What audio costs here.
-#[derive(Debug, Clone, Copy)]
-struct Price {
-    own: Option<AudioPrice>,
-    known: Option<SpeechPrice>,
-}
-
-impl Price {
-    /// The shortest audio that is billed holds for a price of jobs.toml too: it is the provider's rule.
-    fn of(self, audio: Duration) -> Cost {
-        let least = Duration::from_secs(self.known.map_or(0, |known| known.seconds_min));
-        let own = self.own.map(|own| own.of(audio.max(least)));
-        own.or(self.known.map(|known| known.of(audio))).map_or(Cost::Unpriced, Cost::Known)
-    }
+fn cost_of(price: Option<AudioPrice>, audio: Duration) -> Cost {
+    price.map_or(Cost::Unpriced, |price| Cost::Known(price.of(audio)))
 }
 
 impl Speech {
@@ -66,8 +54,11 @@ impl Speech {
         let provider = prices.provider_at(Dialect::OpenAi, host);
         let known = provider.and_then(|provider| prices.speech(provider, &spec.name)).copied();
         let paid = call::paid(PaidKind::Speech, provider.unwrap_or(host), &spec.alias, &spec.name);
+        // The shortest audio that is billed holds for a price of jobs.toml too: it is the provider's rule.
+        let seconds_min = known.map_or(0, |known| known.seconds_min);
+        let own = spec.price.map(|own| AudioPrice { seconds_min, ..own });
         Arc::new(Self {
-            price: Price { own: spec.price, known },
+            price: own.or(known),
             payee: Arc::new(Payee::new(paid, &spec.service, None)),
             calls: calls.clone(),
             spec: spec.clone(),
@@ -165,7 +156,7 @@ impl Speech {
             time: service.timeout,
             body_max: ANSWER_BYTES_MAX as u64,
         };
-        Ok(Request { sending, digest, estimate: self.price.of(length), tokens: 0 })
+        Ok(Request { sending, digest, estimate: cost_of(self.price, length), tokens: 0 })
     }
 }
 
@@ -182,7 +173,7 @@ fn shifted(segment: Segment, begin: Duration, speakers: bool, piece: Option<usiz
 }
 
 struct SpeechExchange {
-    price: Price,
+    price: Option<AudioPrice>,
     /// By the audio itself.
     length: Duration,
     body: Whole,
@@ -224,7 +215,7 @@ impl Exchange for SpeechExchange {
         let audio = if heard.is_doubtful { billed.max(Some(self.length)) } else { billed }.unwrap_or(self.length);
         let audio_ms = u64::try_from(audio.as_millis()).unwrap_or(u64::MAX);
         Bill {
-            cost: self.price.of(audio),
+            cost: cost_of(self.price, audio),
             is_estimate,
             tokens: Tokens::default(),
             units: Units { audio_ms, ..Units::default() },

@@ -1,7 +1,7 @@
 //! A host for tests: a way out that answers as it is told, a purse in memory, a clock that a test sets.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -102,6 +102,7 @@ impl Answering for Coming {
 /// A row of the ledger.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
+    pub(crate) attempt: u32,
     pub(crate) paid: Paid,
     pub(crate) request: Digest,
     pub(crate) estimate: Cost,
@@ -168,8 +169,14 @@ impl Host {
         lock(&self.log).clone()
     }
 
+    /// The money of the task's first attempt; once more: of the same one, which runs again after the host's end.
     pub(crate) fn purse(self: &Arc<Self>) -> Arc<dyn Purse> {
-        self.clone()
+        self.purse_of(1)
+    }
+
+    /// The money of an attempt of the task.
+    pub(crate) fn purse_of(self: &Arc<Self>, attempt: u32) -> Arc<dyn Purse> {
+        Arc::new(AttemptPurse { host: self.clone(), attempt, given: Mutex::default(), under_way: Mutex::default() })
     }
 
     /// The text of a request's body.
@@ -189,45 +196,78 @@ impl Transport for Host {
     }
 }
 
-impl Purse for Host {
+/// Finds what the host's purse does: answers of its own attempt, and to who asks the same again each in its turn.
+struct AttemptPurse {
+    host: Arc<Host>,
+    attempt: u32,
+    /// How often a request was answered.
+    given: Mutex<BTreeMap<Digest, u32>>,
+    under_way: Mutex<BTreeMap<CallId, Digest>>,
+}
+
+impl AttemptPurse {
+    /// By what the next answer to a request is kept.
+    fn next(&self, request: Digest) -> Digest {
+        let again = |times| Digest::of(format!("{request} again, {times}").as_bytes());
+        lock(&self.given).get(&request).map_or(request, again)
+    }
+
+    fn give(&self, request: Digest) {
+        *lock(&self.given).entry(request).or_default() += 1;
+    }
+}
+
+impl Purse for AttemptPurse {
     fn asker(&self) -> String {
         "a stage".to_owned()
     }
 
     fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>> {
-        let kept = lock(&self.rows).iter().find(|row| row.request == request && row.answer.is_some()).cloned();
-        Box::pin(async { Ok(kept.and_then(|row| row.answer)) })
+        let next = self.next(request);
+        let is_it = |row: &&Row| (row.attempt, row.request) == (self.attempt, next) && row.answer.is_some();
+        let kept = lock(&self.host.rows).iter().rev().find(is_it).and_then(|row| row.answer.clone());
+        if kept.is_some() {
+            self.give(request);
+        }
+        Box::pin(async { Ok(kept) })
     }
 
     fn reserve(&self, paid: Paid, request: Digest, estimate: Cost) -> BoxFuture<'_, Result<CallId, NotReserved>> {
         Box::pin(async move {
-            lock(&self.log).push("reserve");
-            if lock(&self.is_blind).0 {
+            let Host { log, is_blind, no_room, rows, .. } = &*self.host;
+            lock(log).push("reserve");
+            if lock(is_blind).0 {
                 return Err(NotReserved::Storage("the disk is full".to_owned()));
             }
-            let no_room = *lock(&self.no_room);
-            let no_room = no_room.filter(|why| *why != NoRoom::Unpriced || estimate == Cost::Unpriced);
+            let no_room = lock(no_room).filter(|why| *why != NoRoom::Unpriced || estimate == Cost::Unpriced);
             if let Some(why) = no_room {
                 let why = NoBudget { scope: Scope::Everything, why, asked: estimate };
                 return Err(NotReserved::Budget("no room".to_owned(), Box::new(why)));
             }
-            let mut rows = lock(&self.rows);
-            rows.push(Row { paid, request, estimate, end: None, answer: None });
-            Ok(CallId(rows.len() as u64 - 1))
+            let mut rows = lock(rows);
+            let call = CallId(rows.len() as u64);
+            let (attempt, next) = (self.attempt, self.next(request));
+            rows.push(Row { attempt, paid, request: next, estimate, end: None, answer: None });
+            lock(&self.under_way).insert(call, request);
+            Ok(call)
         })
     }
 
     fn settle(&self, call: CallId, end: CallEnd, answer: Option<String>) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
-            lock(&self.log).push("settle");
-            if lock(&self.is_blind).1 {
+            lock(&self.host.log).push("settle");
+            if lock(&self.host.is_blind).1 {
                 return Err("the disk is full".to_owned());
             }
-            let mut rows = lock(&self.rows);
+            let mut rows = lock(&self.host.rows);
             let row = &mut rows[usize::try_from(call.0).unwrap()];
             assert_eq!(row.end, None, "a call is settled once");
+            let request = lock(&self.under_way).remove(&call).expect("the purse that has reserved a call settles it");
+            if answer.is_some() {
+                self.give(request);
+            }
             (row.end, row.answer) = (Some(end), answer);
-            self.settled.add_permits(1);
+            self.host.settled.add_permits(1);
             Ok(())
         })
     }

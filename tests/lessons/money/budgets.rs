@@ -5,21 +5,24 @@ use std::time::Duration;
 use serde_json::json;
 use tollgate_core::{
     Clock,
-    ledger::{Cost, How, Scope},
+    item::ItemStatus,
+    ledger::{Cost, Entry, How, Scope},
     model::Dialect,
     money::NanoUsd,
     pause::PauseReason,
+    task::TaskState,
 };
+use tollgate_llm::LENGTHS_NEEDED;
 use tollgate_sim::{
     Release,
     sites::models::{ModelFacts, ModelFault, UsageLie},
 };
-use tollgate_store::Store;
+use tollgate_store::{Selection, Store};
 
 use super::{Shop, answers, asks, asks_one, end, entries, model, model_named, rest, sum};
 use crate::{
     faulty::Fault,
-    world::{detail, open_items, retrying, stop, wait},
+    world::{detail, open_items, retrying, state, stop, wait},
 };
 
 const CALLS: u64 = 1_000;
@@ -190,6 +193,82 @@ async fn trap04_an_answer_without_its_usage_is_settled_at_a_marked_estimate() {
         }
         stop(host).await;
     }
+}
+
+#[tokio::test]
+async fn a03_one_call_dearer_than_a_whole_budget_fails_its_item_and_holds_up_no_other() {
+    let shop = Shop::new().await;
+    let of = |dollars: &str| {
+        let job = format!("budget = {{ day = \"{dollars} USD\" }}\n[job.test.stage.first]\nconcurrency = 1");
+        shop.file(&model("gpt", "output-max = 100"), &job)
+    };
+    let (host, store) = shop.start(&of("0.002")).await;
+    let mut progress = host.progress();
+    let thesis = json!([{ "name": "thesis", "text": "Acme makes anvils. ", "times": 2_000 }]);
+    let dear = asks("dear", &[json!({ "ask": "Is it one?", "documents": thesis })]);
+    host.operations().add("test", vec![dear, asks_one("one"), asks_one("two")]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    assert!(host.operations().job("test").await.unwrap().job.pause.is_none(), "one is no reason for a pause");
+    for key in ["one", "two"] {
+        assert_eq!(detail(&host, key).await.item.status, ItemStatus::Done);
+    }
+    let one = detail(&host, "dear").await;
+    let TaskState::Failed { error } = state(&one, "first") else { panic!("{one:#?}") };
+    for part in ["budget of job test is 0.002 USD for a whole day", "raise `budget` of [job.test]", "may cost 0.00"] {
+        assert!(error.message.contains(part), "{part}: {error}");
+    }
+    assert_eq!(shop.is_the_bill(&store).await.len(), 2, "it isn't sent");
+    drop(store);
+    stop(host).await;
+
+    let (host, store) = shop.start(&of("1")).await;
+    let mut progress = host.progress();
+    host.operations().retry("test", Selection::Failed).await.unwrap();
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    assert_eq!(detail(&host, "dear").await.item.status, ItemStatus::Done);
+    assert_eq!(shop.is_the_bill(&store).await.len(), 3);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn a03_how_long_answers_are_is_told_from_the_ledger_after_a_restart() {
+    let shop = Shop::new().await;
+    let file = shop.file(&model("gpt", ""), "[job.test.stage.first]\nconcurrency = 1");
+    let (host, store) = shop.start(&file).await;
+    let mut progress = host.progress();
+    let keys = (0..LENGTHS_NEEDED).map(|number| asks_one(&number.to_string())).collect();
+    host.operations().add("test", keys).await.unwrap();
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    let before = entries(&store).await;
+    drop(store);
+    stop(host).await;
+
+    let (host, store) = shop.start(&file).await;
+    let mut progress = host.progress();
+    host.operations().add("test", vec![asks_one("after")]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    let held = |entry: &Entry| entry.call.estimate.known().unwrap();
+    let (first, after) = (held(&before[0]), held(entries(&store).await.last().unwrap()));
+    assert!(after.0 < first.0 / 10, "{after} of {first}, the most that it can make");
+    shop.is_the_bill(&store).await;
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn a03_a_budget_that_no_call_fits_pauses_its_job_until_a_person_raises_it() {
+    let shop = Shop::new().await;
+    let of_model = "output-max = 100\nbudget = { month = \"0.0001 USD\" }";
+    let file = shop.file(&model("gpt", of_model), "[job.test.stage.first]\nconcurrency = 1");
+    let (host, store) = shop.start(&file).await;
+    let mut progress = host.progress();
+    let keys = ["one", "two", "three", "four"];
+    host.operations().add("test", keys.map(asks_one).into()).await.unwrap();
+    wait(&mut progress, host.operations(), |job| job.job.pause.is_some()).await;
+    let pause = host.operations().job("test").await.unwrap().job.pause.unwrap();
+    assert!(matches!(pause.reason, PauseReason::Breaker { failures: 3, .. }) && pause.until.is_none(), "{pause:?}");
+    assert!(pause.evidence.contains("raise `budget` of [model.gpt] in jobs.toml"), "{pause:?}");
+    assert_eq!((shop.hits(Dialect::OpenAi), entries(&store).await.len()), (0, 0));
+    stop(host).await;
 }
 
 #[tokio::test]

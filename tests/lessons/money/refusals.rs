@@ -12,9 +12,9 @@ use tollgate_core::{
     pause::PauseReason,
 };
 use tollgate_engine::operations::JobDetail;
-use tollgate_sim::sites::models::{ModelFault, Say};
+use tollgate_sim::sites::models::{ModelFacts, ModelFault, Say};
 
-use super::{EACH, Shop, answers, asks_one, end, entries, finish, model};
+use super::{EACH, Shop, answers, asks_one, end, entries, finish, model, model_named};
 use crate::world::{detail, open_items, retrying, stop, wait};
 
 const WORKERS: u64 = 32;
@@ -92,6 +92,28 @@ async fn trap08_a_quota_that_is_used_up_is_not_asked_again_before_it_begins_anew
         assert_eq!(rows.iter().filter(|row| end(row) == FREE).count(), 1);
         stop(host).await;
     }
+}
+
+#[tokio::test]
+async fn trap09_a_model_with_a_long_name_is_left_alone_over_a_restart_too() {
+    let name = "long".repeat(60);
+    let odd = ModelFacts::usual(Dialect::OpenAi, &name, [NanoUsd(1_000_000_000); 3]);
+    let shop = Shop::with(vec![odd], |builder| builder).await;
+    shop.models.next([ModelFault::Quota]);
+    let price = "price = { input = \"1 USD\", output = \"1 USD\" }";
+    let file = shop.file(&model_named("odd", Dialect::OpenAi, &name, price), "");
+    let (host, store) = shop.start(&file).await;
+    let mut progress = host.progress();
+    host.operations().add("test", vec![asks_one("one")]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| job.job.pause.is_some()).await;
+    drop(store);
+    stop(host).await;
+    let (host, _store) = shop.start(&file).await;
+    let mut progress = host.progress();
+    host.operations().resume("test").await.unwrap();
+    wait(&mut progress, host.operations(), |job| job.job.pause.is_some() || open_items(job) == 0).await;
+    assert_eq!(shop.hits(Dialect::OpenAi), 1, "its quota is used up, and that is known");
+    stop(host).await;
 }
 
 #[tokio::test]

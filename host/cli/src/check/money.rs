@@ -6,10 +6,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tollgate_core::{
     budget::MoneyBudget,
+    ledger::NoRoom,
     model::{ModelPrices, TokenPrices},
     spec::{Deployment, JobSpec},
 };
-use tollgate_engine::{BoundedBy, PricedModel, priced_models};
+use tollgate_engine::{BoundedBy, LENGTHS_NEEDED, PricedModel, Refused, priced_models};
 
 use crate::CliError;
 
@@ -37,22 +38,32 @@ pub(super) fn everything(deployment: &Deployment) -> String {
     budget(&deployment.budget).map_or_else(String::new, |budget| format!("all that is paid: at most {budget}\n"))
 }
 
-/// Warns of models that are never asked: a budget bounds them, and nobody has said what they cost.
+/// Warns of models that are never asked: a budget bounds them, and nobody has said what they cost, or the least that a call is
+/// held to is more than all of it.
 pub(super) fn warn(file: &Path, job: &JobSpec, models: &[PricedModel<'_>]) {
-    for PricedModel { spec, bounded_by, .. } in models {
-        if let Some(by) = bounded_by {
-            let by = match by {
-                BoundedBy::Everything => "[budget]".to_owned(),
-                BoundedBy::Model => "its own budget".to_owned(),
-                BoundedBy::Job => format!("the budget of [job.{}]", job.name),
-            };
-            let (file, line, alias) = (file.display(), spec.at.line, &spec.alias);
-            eprintln!(
-                "warning: {file}:{line}: model {alias} has no price, and {by} bounds it: job {} gets no answer of it\n  \
+    for PricedModel { spec, refused, .. } in models {
+        let Some(Refused { by, why, tokens }) = refused else {
+            continue;
+        };
+        let (section, by) = match by {
+            BoundedBy::Everything => ("[budget]".to_owned(), "[budget]".to_owned()),
+            BoundedBy::Model => (format!("`budget` of [model.{}]", spec.alias), "its own budget".to_owned()),
+            BoundedBy::Job => (format!("`budget` of [job.{}]", job.name), format!("the budget of [job.{}]", job.name)),
+        };
+        let (file, line, alias, job) = (file.display(), spec.at.line, &spec.alias, &job.name);
+        match why {
+            NoRoom::TooDear { kind, most, asked } => eprintln!(
+                "warning: {file}:{line}: a call of model {alias} is held to cost {asked} at the least, and {by} is {most} a \
+                 {}: job {job} gets no answer of it\n  raise {section}, or write a smaller output-max into [model.{alias}]: \
+                 {} tokens are held for an answer until {LENGTHS_NEEDED} of a stage are known",
+                kind.as_str(),
+                tokens.output
+            ),
+            _ => eprintln!(
+                "warning: {file}:{line}: model {alias} has no price, and {by} bounds it: job {job} gets no answer of it\n  \
                  write what a million tokens cost into [model.{alias}], such as price = {{ input = \"0.10 USD\", output = \
-                 \"0.40 USD\" }}, or price = \"free\"",
-                job.name
-            );
+                 \"0.40 USD\" }}, or price = \"free\""
+            ),
         }
     }
 }
@@ -76,8 +87,8 @@ fn budget(budget: &MoneyBudget) -> Option<String> {
 /// The same as JSON: prices of a million tokens and budgets in billionths of a dollar; no prices: unpriced.
 pub(super) fn documents(models: &[PricedModel<'_>]) -> Vec<Value> {
     let document = |model: &PricedModel<'_>| {
-        let PricedModel { spec, prices, bounded_by } = model;
-        json!({"alias": spec.alias, "name": spec.name, "nano_usd_a_million": prices, "is_refused": bounded_by.is_some(),
+        let PricedModel { spec, prices, refused } = model;
+        json!({"alias": spec.alias, "name": spec.name, "nano_usd_a_million": prices, "is_refused": refused.is_some(),
             "budget": budget_document(&spec.service.budget)})
     };
     models.iter().map(document).collect()

@@ -109,6 +109,16 @@ pub enum NoRoom {
     Spent(Reached),
     /// Calls under way hold what is left: once they are settled there may be room.
     Held(Reached),
+    /// The call alone may cost more than the whole of that limit: no wait makes room for it. A limit of 0 has no call that
+    /// it could be too dear for: it lets nothing go, whatever that costs, and is [`NoRoom::Spent`].
+    TooDear {
+        /// Of a day or a month.
+        kind: PeriodKind,
+        /// That limit.
+        most: NanoUsd,
+        /// What the call is held to cost.
+        asked: NanoUsd,
+    },
     /// What the call costs isn't known, so nobody could hold it to a budget.
     Unpriced,
     /// The budget bounds bytes, which a call isn't paid by. Refused at load; were one to get here, nothing is sent.
@@ -141,7 +151,7 @@ impl Account {
     /// limit is reached before. So a limit of 0 lets nothing go, not even what costs nothing.
     ///
     /// # Errors
-    /// It has none; of a day and a month, the one that is to be waited for longest.
+    /// It has none; of a day and a month, the one that no wait helps, then the one that is to be waited for longest.
     pub fn room(&self, budget: &Budget, beside: Beside, estimate: Cost) -> Result<(), NoRoom> {
         let mut found: Option<NoRoom> = None;
         for (kind, limit) in budget.limits() {
@@ -151,6 +161,9 @@ impl Account {
             let Some(asked) = estimate.known() else {
                 return Err(NoRoom::Unpriced);
             };
+            if asked > most && most > NanoUsd::ZERO {
+                return Err(NoRoom::TooDear { kind, most, asked });
+            }
             let charged = self.of(kind);
             let settled = charged.settled.saturating_add(beside.of(kind));
             let held = settled.saturating_add(charged.reserved);

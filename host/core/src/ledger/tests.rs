@@ -43,7 +43,7 @@ fn trap01_what_is_settled_and_reserved_is_never_more_than_the_limit() {
     assert_eq!((two.accounts[1].day.settled, two.accounts[1].day.reserved), (NanoUsd(100), NanoUsd::ZERO));
     let refused = ask(two.accounts, 1).unwrap_err();
     assert_eq!(refused.until(), Some(Timestamp(2 * DAY)));
-    let said = refused.tell("job news", &Zone::default());
+    let said = refused.tell("news", &Zone::default());
     assert_eq!(
         said,
         "the budget of job news for this day is spent (0.0000001 USD of 0.0000001 USD; the call may cost 0.000000001 \
@@ -75,14 +75,50 @@ fn trap04_a_budget_of_nothing_lets_nothing_go_and_no_price_is_not_zero() {
 fn a03_the_budget_that_is_waited_for_longest_says_when_it_goes_on() {
     let month = Budget { day: None, month: Some(Limit::Money(NanoUsd(3))) };
     let budgets = Budgets { everything: month, job: money(2), paid: Budget::default() };
-    let refused = first(known(4), budgets).unwrap_err();
+    // Two are spent before, so that none of the limits has room for two more.
+    let second = |budgets| {
+        let mut before = first(known(2), Budgets::default()).unwrap();
+        for account in &mut before.accounts {
+            account.settle(before.periods, known(2), known(2)).unwrap();
+        }
+        reserve(&reservation(DAY, known(2), budgets), before.accounts, Beside::default()).unwrap().unwrap_err()
+    };
+    let refused = second(budgets);
     assert_eq!((refused.scope.clone(), refused.until()), (Scope::Everything, Some(Timestamp(31 * DAY))));
     let both = Budget { day: Some(Limit::Money(NanoUsd(2))), month: Some(Limit::Money(NanoUsd(3))) };
-    let refused = first(known(4), Budgets { job: both, ..Budgets::default() }).unwrap_err();
+    let refused = second(Budgets { job: both, ..Budgets::default() });
     let NoRoom::Spent(reached) = refused.why else { panic!("{refused:?}") };
     assert_eq!(reached.kind, PeriodKind::Month);
     let refused = first(Cost::Unpriced, budgets).unwrap_err();
     assert_eq!(refused.until(), None, "no wait gives it a price");
+}
+
+#[test]
+fn a03_a_call_that_may_cost_more_than_a_whole_budget_is_too_dear_whatever_is_spent() {
+    let month = Budget { day: None, month: Some(Limit::Money(NanoUsd(3))) };
+    let budgets = Budgets { everything: money(0), job: month, paid: money(2) };
+    let refused = first(known(4), budgets).unwrap_err();
+    assert_eq!(
+        (refused.scope.clone(), refused.why),
+        (Scope::Job(JobId(1)), NoRoom::TooDear { kind: PeriodKind::Month, most: NanoUsd(3), asked: NanoUsd(4) })
+    );
+    assert_eq!(refused.until(), None, "no wait makes room for it");
+    assert_eq!(
+        refused.tell("news", &Zone::default()),
+        "this one call may cost 0.000000004 USD, and the budget of job news is 0.000000003 USD for a whole month, so it is \
+         never sent; raise `budget` of [job.news] in jobs.toml, or choose a cheaper model, a smaller `output-max` or a \
+         shorter document"
+    );
+    let refused = first(known(3), budgets).unwrap_err();
+    assert_eq!(
+        refused.why,
+        NoRoom::TooDear { kind: PeriodKind::Day, most: NanoUsd(2), asked: NanoUsd(3) },
+        "all of a budget is not more than it"
+    );
+    assert!(refused.tell("news", &Zone::default()).contains("raise `budget` of [model.fast] in jobs.toml"));
+    let refused = first(known(2), budgets).unwrap_err();
+    assert_eq!(refused.scope, Scope::Everything);
+    assert!(matches!(refused.why, NoRoom::Spent(_)), "a budget of 0 is spent, and no call is too dear for it");
 }
 
 #[test]

@@ -187,3 +187,11 @@ fn r11_an_address_s_own_word_outweighs_a_stage_s_failure_and_no_more() {
     let decision = decided(later(None), Some(RefusalKind::Permanent), Tally::default());
     assert_eq!(word(&decision.verdict), "not yet", "a stage that knows better has the last word");
 }
+
+#[test]
+fn a03_a_call_too_dear_for_a_whole_budget_fails_its_item_at_once_and_moves_the_breaker() {
+    for outcome in [failed(), later(None), Outcome::Trap("unwrapped it".to_owned())] {
+        let decision = decided(outcome, Some(RefusalKind::TooDear), Tally::default());
+        assert_eq!((word(&decision.verdict).as_str(), decision.breaker), ("failed failed", BreakerEffect::Failure));
+    }
+}

@@ -130,6 +130,8 @@ pub struct AudioPrice {
     pub money: NanoUsd,
     /// for so many seconds of it: 1, 60 or 3,600.
     pub seconds: u64,
+    /// Seconds that are billed at the least; jobs.toml has no word for them, as they are the provider's rule.
+    pub seconds_min: u64,
 }
 
 impl AudioPrice {
@@ -137,7 +139,7 @@ impl AudioPrice {
     #[must_use]
     pub fn of(self, audio: Duration) -> NanoUsd {
         let begun = audio.as_secs().saturating_add(u64::from(audio.subsec_nanos() > 0));
-        self.money.for_part(begun, self.seconds)
+        self.money.for_part(begun.max(self.seconds_min), self.seconds)
     }
 }
 

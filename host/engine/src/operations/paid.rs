@@ -16,7 +16,7 @@ use tollgate_core::{
 use tollgate_store::{CostGroup, CostQuery, CostView, EntryView, JobView, LedgerQuery, Page};
 
 use super::{Attention, Operations};
-use crate::{EngineError, services::scope_name};
+use crate::EngineError;
 
 /// How the spending of a proxy is named in the store.
 const PROXY: &str = "proxy ";
@@ -154,7 +154,7 @@ impl BudgetView {
 
 /// The budgets of money in a jobs.toml, with what they are of.
 fn budgets(deployment: &Deployment, jobs: &[JobView]) -> Vec<(Option<Scope>, String, Option<JobName>, MoneyBudget)> {
-    let everything = (Some(Scope::Everything), scope_name(&Scope::Everything, ""), None, deployment.budget);
+    let everything = (Some(Scope::Everything), Scope::Everything.called(""), None, deployment.budget);
     let of_jobs = deployment.jobs.iter().map(|spec| {
         // A job that has never run has no number yet, and has spent nothing.
         let scope = jobs.iter().find(|job| job.name == spec.name).map(|job| Scope::Job(job.id));
@@ -165,7 +165,7 @@ fn budgets(deployment: &Deployment, jobs: &[JobView]) -> Vec<(Option<Scope>, Str
     let speeches = deployment.speeches.iter().map(|speech| (PaidKind::Speech, &speech.alias, speech.service.budget));
     let paid = models.chain(searches).chain(speeches).map(|(kind, alias, budget)| {
         let scope = Scope::Paid(kind, alias.clone());
-        (Some(scope.clone()), scope_name(&scope, ""), None, budget)
+        (Some(scope.clone()), scope.called(""), None, budget)
     });
     std::iter::once(everything).chain(of_jobs).chain(paid).collect()
 }

@@ -137,6 +137,9 @@ pub(crate) fn not_reserved(refused: NotReserved, now: Timestamp) -> Unanswered {
             let (kind, after) = match &why.why {
                 NoRoom::Held(_) => (RefusalKind::RateLimited, Some(HELD_WAIT)),
                 NoRoom::Spent(_) => (RefusalKind::Budget, NoBudget::until(&why).map(|until| until.since(now))),
+                // One long document is no reason to hold up the other items, and a pause would come again with each `resume`: the
+                // item fails with what to do, and is there for `retry`. Where no call fits, the breaker pauses the job.
+                NoRoom::TooDear { .. } => (RefusalKind::TooDear, None),
                 NoRoom::Unpriced | NoRoom::Bytes(_) => (RefusalKind::Budget, Some(TERMINAL_WAIT)),
             };
             let about = "the budget".to_owned();

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use tollgate_core::{
-    ledger::{How, NoRoom},
+    calendar::PeriodKind,
+    ledger::{How, NoRoom, Paid},
     outcome::RefusalKind,
 };
 
@@ -247,11 +248,40 @@ async fn another_model_is_asked_only_where_it_is_certain_that_nothing_was_paid()
 }
 
 #[tokio::test]
+async fn a03_a_call_too_dear_for_a_whole_budget_is_refused_for_good_and_asked_nowhere_else() {
+    let host = Host::answers([]);
+    let (most, asked) = (NanoUsd(1), NanoUsd(2));
+    *lock(&host.no_room) = Some(NoRoom::TooDear { kind: PeriodKind::Day, most, asked });
+    let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
+    let refused = ask(&models(&host, &text, Vec::new()), &host).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::Budget(_)), "{refused:?}");
+    let refusal = refused.refusal.unwrap();
+    assert_eq!((refusal.kind, refusal.after, host.log()), (RefusalKind::TooDear, None, vec!["reserve"]));
+}
+
+#[tokio::test]
 async fn an_answer_that_was_paid_for_is_not_asked_for_again() {
     let host = Host::answers([said("3")]);
     let models = models(&host, &model("a", PRICED), Vec::new());
     let (first, second) = (ask(&models, &host).await.unwrap(), ask(&models, &host).await.unwrap());
     assert_eq!((first, host.sent().len(), host.rows().len()), (second, 1, 1));
+}
+
+#[tokio::test]
+async fn who_asks_the_same_again_or_in_another_attempt_gets_another_answer() {
+    let host = Host::answers(["1", "2", "3"].map(said));
+    let models = models(&host, &model("a", PRICED), Vec::new());
+    let ask = async |purse: &Arc<dyn Purse>| {
+        models.complete("a", Prompt::default(), None, purse.clone(), None).await.unwrap().text
+    };
+    let (first, again, next) = (host.purse(), host.purse(), host.purse_of(2));
+    assert_eq!([ask(&first).await, ask(&first).await], ["1", "2"]);
+    assert_eq!([ask(&again).await, ask(&again).await], ["1", "2"], "after a crash each is found in its turn");
+    assert_eq!(
+        (ask(&next).await.as_str(), host.sent().len()),
+        ("3", 3),
+        "what was answered before may have been of no use"
+    );
 }
 
 #[tokio::test]
@@ -337,4 +367,18 @@ fn a03_the_length_of_an_answer_is_told_from_those_of_the_stage_that_asks() {
     assert_eq!((output("score"), output("digest")), (20, 1_000), "a digest is no score");
     (0..LENGTHS_KEPT).for_each(|_| model.made("score", 4_000));
     assert_eq!(output("score"), 1_000, "no more than it can make");
+}
+
+#[tokio::test]
+async fn a03_answers_of_an_earlier_process_tell_how_long_the_next_ones_are() {
+    let host = Host::answers([]);
+    let models = models(&host, &model("a", PRICED), Vec::new());
+    let known = models.models["a"].clone();
+    let other = Paid { model: "b".to_owned(), ..known.payee.paid.clone() };
+    for _ in 0..LENGTHS_NEEDED {
+        models.remember("score", &known.payee.paid, 20);
+        models.remember("digest", &other, 20);
+    }
+    let output = |asker: &str| known.estimate(&Prompt::default(), asker).0.output;
+    assert_eq!((output("score"), output("digest")), (20, 1_000), "what another model made says nothing");
 }

@@ -1,5 +1,7 @@
 //! The pinned table, and how names are found in it.
 
+use std::time::Duration;
+
 use tollgate_core::model::Tokens;
 
 use super::*;
@@ -117,6 +119,8 @@ fn trap04_a_table_with_a_slip_is_refused() {
     assert_eq!(with(&model(&format!("name = \"gpt-4o\"\n{usual}"))), Err(PricesError::Twice("gpt-4o".to_owned())));
     let dated = model(&format!("name = \"gpt-4o-2024-08-06\"\n{usual}"));
     assert_eq!(with(&dated), Err(PricesError::Twice("gpt-4o-2024-08-06".to_owned())));
+    let half = with(&model(&format!("name = \"new\"\n{usual}\nabove = 1")));
+    assert!(matches!(half, Err(PricesError::Form(said)) if said.contains("go together")));
     for bad in ["name = \"new\"\nusual = { input = \"1\", output = \"1 USD\" }", "name = \"new\"\nprice = 1"] {
         assert!(matches!(with(&model(bad)), Err(PricesError::Form(_))), "{bad}");
     }

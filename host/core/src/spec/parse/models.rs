@@ -13,8 +13,7 @@ use super::{
 };
 use crate::{
     ids::JobName,
-    model::{Dialect, ModelPrices, TemperatureRule, TokenPrices},
-    money::NanoUsd,
+    model::{Dialect, ModelPrices, SaidPrices, TemperatureRule, TokenPrices},
     spec::{
         ModelSpec,
         raw::{RawAmount, RawEndpoint, RawModel, RawModelPrice, RawPrices},
@@ -106,7 +105,7 @@ impl Reader<'_> {
         let prices = match raw.as_ref() {
             RawModelPrice::Table(prices) => prices,
             RawModelPrice::Word(word) if word == "free" => {
-                return Some(ModelPrices { usual: of_each(NanoUsd::ZERO, NanoUsd::ZERO, dialect), long: None });
+                return Some(ModelPrices::FREE);
             }
             RawModelPrice::Word(word) => {
                 let help = "write { input = \"0.10 USD\", output = \"0.40 USD\" } for a million tokens, or \"free\"";
@@ -155,13 +154,9 @@ impl Reader<'_> {
         let read = dollars("cache-read", &raw.cache_read);
         let write = dollars("cache-write", &raw.cache_write);
         let hour = dollars("cache-write-hour", &raw.cache_write_hour);
-        let usual = of_each(input??, output??, dialect);
-        Some(TokenPrices {
-            cache_read: read?.unwrap_or(usual.cache_read),
-            cache_write: write?.unwrap_or(usual.cache_write),
-            cache_write_long: hour?.unwrap_or(usual.cache_write_long),
-            ..usual
-        })
+        let (input, output, cache_read) = (input??, output??, read?);
+        let said = SaidPrices { input, output, cache_read, cache_write: write?, cache_write_hour: hour? };
+        Some(said.whole(dialect))
     }
 
     /// Models to ask in its place, which there are.
@@ -198,16 +193,6 @@ impl Reader<'_> {
         let message = format!("fall-back goes round: {}, {first}", round.join(", "));
         self.say(closing.unwrap_or_default(), message, Some(format!("take {first} out of it")));
     }
-}
-
-/// What tokens cost by the prices of what is read anew and made. What a cache does to them is known of Anthropic; of others
-/// that don't say, what is read from it costs as if it weren't.
-fn of_each(input: NanoUsd, output: NanoUsd, dialect: Dialect) -> TokenPrices {
-    let cache_read = match dialect {
-        Dialect::Anthropic => input.for_part(1, 10),
-        Dialect::OpenAi | Dialect::Gemini => input,
-    };
-    TokenPrices { input, cache_read, cache_write: input.for_part(5, 4), cache_write_long: input.for_part(2, 1), output }
 }
 
 /// Names that lead from one to the next, and from the last to the first, if there are such. Every edge's end is a key.

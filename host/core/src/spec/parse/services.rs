@@ -213,7 +213,7 @@ impl Reader<'_> {
     fn audio_price(&mut self, value: &Spanned<RawAmount>) -> Option<AudioPrice> {
         let text = value.as_ref().text();
         if text == FREE {
-            return Some(AudioPrice { money: NanoUsd::ZERO, seconds: 1 });
+            return Some(AudioPrice { money: NanoUsd::ZERO, seconds: 1, seconds_min: 0 });
         }
         let found = text.split_once('/').and_then(|(money, unit)| {
             let seconds = match unit.trim() {
@@ -222,7 +222,7 @@ impl Reader<'_> {
                 "s" => 1,
                 _ => return None,
             };
-            Some(AudioPrice { money: money.parse().ok()?, seconds })
+            Some(AudioPrice { money: money.parse().ok()?, seconds, seconds_min: 0 })
         });
         if found.is_none() {
             let help = "write what an hour of audio costs, such as \"0.04 USD/h\", or \"free\"; h, min and s are known";

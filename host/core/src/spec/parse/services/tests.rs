@@ -41,7 +41,7 @@ fn every_key_of_a_speech_is_read_and_each_second_that_began_is_paid() {
     assert_eq!(whisper.service.timeout, Duration::from_mins(1));
     assert_eq!(whisper.service.budget, MoneyBudget { day: None, month: Some(NanoUsd::ZERO) });
     let price = whisper.price.unwrap();
-    assert_eq!(price, AudioPrice { money: NanoUsd(36_000_000), seconds: 3_600 });
+    assert_eq!(price, AudioPrice { money: NanoUsd(36_000_000), seconds: 3_600, seconds_min: 0 });
     assert_eq!(price.of(Duration::from_hours(2)), NanoUsd(72_000_000));
     assert_eq!(price.of(Duration::from_millis(1_001)), NanoUsd(20_000));
     let own = deployment.speech("own").unwrap();
