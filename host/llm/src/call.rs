@@ -7,6 +7,7 @@ pub(crate) mod unanswered;
 use std::{sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::watch;
 use tollgate_core::{
     Clock, Digest, Timestamp,
     ledger::{CallEnd, Cost, How, Paid, PaidKind, Units},
@@ -33,6 +34,17 @@ pub struct Calls {
     transport: Arc<dyn Transport>,
     pub(crate) clock: Arc<dyn Clock>,
     memory: Arc<dyn PaceMemory>,
+    /// How many are under way.
+    under_way: watch::Sender<usize>,
+}
+
+/// A call that is under way, until it is dropped.
+struct UnderWay(Arc<Calls>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|calls| *calls -= 1);
+    }
 }
 
 impl Calls {
@@ -43,7 +55,26 @@ impl Calls {
         memory: Arc<dyn PaceMemory>,
         remembered: Vec<(Account, Cooling)>,
     ) -> Arc<Self> {
-        Arc::new(Self { paces: Paces::new(clock.clone(), remembered), transport, clock, memory })
+        let (paces, under_way) = (Paces::new(clock.clone(), remembered), watch::Sender::default());
+        Arc::new(Self { paces, transport, clock, memory, under_way })
+    }
+
+    /// Waits until no call is under way: each is settled, those too that nobody waits for any more. Who stops a host waits for
+    /// it, since what isn't settled then is settled at an estimate by the next one (trap 2).
+    pub async fn all_settled(&self) {
+        let mut under_way = self.under_way.subscribe();
+        while *under_way.borrow_and_update() > 0 && under_way.changed().await.is_ok() {}
+    }
+
+    /// How many calls are under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        *self.under_way.borrow()
+    }
+
+    fn begin(self: &Arc<Self>) -> UnderWay {
+        self.under_way.send_modify(|calls| *calls += 1);
+        UnderWay(self.clone())
     }
 }
 
@@ -146,7 +177,13 @@ pub(crate) async fn run<E: Exchange>(
     let entered = calls.paces.enter(&payee.account, payee.allowed(), request.tokens).await;
     entered.map_err(|stands| waits(&payee.about(), &payee.section(), stands, calls.clock.now()))?;
     let making = Making { calls: calls.clone(), payee: payee.clone(), purse: purse.clone(), exchange };
-    match tokio::spawn(making.make(request)).await {
+    let under_way = calls.begin();
+    let made = async move {
+        let made = making.make(request).await;
+        drop(under_way);
+        made
+    };
+    match tokio::spawn(made).await {
         Ok(made) => made,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(error) => Err(Unanswered::maybe_paid(ServiceError::Other(error.to_string()), None)),
