@@ -20,8 +20,9 @@ use tollgate_core::{
 
 use crate::{
     ProviderError, WireError,
-    hosting::{Answering, PaceMemory, Purse, Refused, Sending, Transport},
+    hosting::{Answering, PaceMemory, Purse, Sending, Transport},
     pace::{Account, Allowed, COOL_DOWN_MIN, Cooling, Paces, Waits},
+    refusal::Billing,
 };
 use unanswered::{Came, Unanswered, consequence, not_reserved, not_sent, transport, waits};
 
@@ -249,12 +250,13 @@ impl<E: Exchange> Making<E> {
     async fn exchange(&mut self, sending: Sending) -> Result<E::Answer, Came> {
         let about = self.payee.about();
         let mut coming = self.calls.transport.send(sending).await.map_err(|error| not_sent(error, &about))?;
-        if coming.status() != 200 {
+        let status = coming.status();
+        if status != 200 {
             let said = read_refusal(&mut *coming).await;
             let headers: Vec<(&str, &str)> =
                 coming.headers().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            let error = self.exchange.refusal(coming.status(), &headers, &said, self.calls.clock.now());
-            return Err(Came::Nothing(self.refused(error, true).await));
+            let error = self.exchange.refusal(status, &headers, &said, self.calls.clock.now());
+            return Err(self.refused(error, Billing::of_status(status)).await);
         }
         let wrong = loop {
             match coming.chunk().await {
@@ -271,18 +273,17 @@ impl<E: Exchange> Making<E> {
             }
         };
         match wrong {
-            // Refused at once, it made nothing; in the middle of an answer, what it made so far may be billed.
+            // In the middle of an answer, what it made so far may be billed.
             WireError::Provider(error) => {
-                let is_first = !self.exchange.has_begun();
-                let unanswered = self.refused(error, is_first).await;
-                Err(if is_first { Came::Nothing(unanswered) } else { Came::Part(unanswered) })
+                let billing = if self.exchange.has_begun() { Billing::Perhaps } else { Billing::of_error(&error) };
+                Err(self.refused(error, billing).await)
             }
             wrong => Err(Came::Part(transport(&about, format!("{about}: {wrong}")))),
         }
     }
 
     /// What follows from a provider's refusal.
-    async fn refused(&self, error: ProviderError, is_free: bool) -> Unanswered {
+    async fn refused(&self, error: ProviderError, billing: Billing) -> Came {
         let (now, about) = (self.calls.clock.now(), self.payee.about());
         let message = format!("{about}: {error}");
         let follows = consequence(&error, now);
@@ -299,7 +300,10 @@ impl<E: Exchange> Making<E> {
             ProviderError::Refused(why) => ServiceError::Refused(why),
             ProviderError::InvalidRequest(why) | ProviderError::TooLarge(why) => ServiceError::InvalidRequest(why),
         };
-        Unanswered { refused: Refused { error, refusal }, is_free }
+        match billing {
+            Billing::Nothing => Came::Nothing(Unanswered::free(error, refusal)),
+            Billing::Perhaps => Came::Part(Unanswered::maybe_paid(error, refusal)),
+        }
     }
 
     /// Leaves the account alone, for everyone. Answers for how long.

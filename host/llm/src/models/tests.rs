@@ -219,6 +219,23 @@ async fn a_refusal_in_the_middle_of_an_answer_may_be_billed_and_one_at_its_begin
 }
 
 #[tokio::test]
+async fn trap07_what_may_have_been_worked_on_is_settled_at_a_marked_estimate_and_no_other_model_is_asked() {
+    let inside = |code: u16| Reply::of(200, json!({"error": {"message": "Provider returned error", "code": code}}));
+    let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
+    for reply in [Reply::of(504, "<html>"), Reply::of(524, ""), Reply::of(408, ""), Reply::of(202, ""), inside(502)] {
+        let host = Host::answers([reply]);
+        let refused = ask(&models(&host, &text, Vec::new()), &host).await.unwrap_err();
+        let row = &host.rows()[0];
+        assert_eq!((row.told(), host.sent().len()), ((How::Lost, row.estimate, true), 1), "{refused:?}");
+    }
+    for reply in [inside(429), inside(400), Reply::of(529, ""), Reply::of(503, "")] {
+        let host = Host::answers([reply, said("4")]);
+        ask(&models(&host, &text, Vec::new()), &host).await.unwrap();
+        assert_eq!(host.rows()[0].told(), (How::Refused, NOTHING, false));
+    }
+}
+
+#[tokio::test]
 async fn another_model_is_asked_only_where_it_is_certain_that_nothing_was_paid() {
     let unsent = SendError::NotSent { message: "no route".to_owned(), refusal: None };
     let lost = SendError::Lost("reset".to_owned());
