@@ -21,7 +21,7 @@ use tollgate_core::{
 use crate::{
     ProviderError, WireError,
     hosting::{Answering, PaceMemory, Purse, Sending, Transport},
-    pace::{Account, Allowed, COOL_DOWN_MIN, Cooling, Paces, Waits},
+    pace::{Account, Allowed, COOL_DOWN_MIN, Cooling, Paces, Turn, Waits},
     refusal::Billing,
 };
 use unanswered::{Came, Unanswered, consequence, not_reserved, not_sent, transport, waits};
@@ -176,11 +176,11 @@ pub(crate) async fn run<E: Exchange>(
         return Ok(Ended { answer, cost });
     }
     let entered = calls.paces.enter(&payee.account, payee.allowed(), request.tokens).await;
-    entered.map_err(|stands| waits(&payee.about(), &payee.section(), stands, calls.clock.now()))?;
+    let turn = entered.map_err(|stands| waits(&payee.about(), &payee.section(), stands, calls.clock.now()))?;
     let making = Making { calls: calls.clone(), payee: payee.clone(), purse: purse.clone(), exchange };
     let under_way = calls.begin();
     let made = async move {
-        let made = making.make(request).await;
+        let made = making.make(request, turn).await;
         drop(under_way);
         made
     };
@@ -199,7 +199,7 @@ struct Making<E> {
 }
 
 impl<E: Exchange> Making<E> {
-    async fn make(mut self, request: Request) -> Result<Ended<E::Answer>, Unanswered> {
+    async fn make(mut self, request: Request, mut turn: Turn) -> Result<Ended<E::Answer>, Unanswered> {
         let Request { sending, digest, estimate, .. } = request;
         let reserved = self.purse.reserve(self.payee.paid.clone(), digest, estimate).await;
         let call = reserved.map_err(|refused| not_reserved(refused, self.calls.clock.now()))?;
@@ -210,11 +210,15 @@ impl<E: Exchange> Making<E> {
             settled.map_err(|error| Unanswered::free(ServiceError::Storage(error), None))?;
             return Err(waits(&self.payee.about(), &self.payee.section(), stands, now));
         }
+        turn.sent();
         let came = self.exchange(sending).await;
         let at = self.calls.clock.now();
         let (end, kept, result) = match came {
             Ok(answer) => {
                 let (end, kept) = (self.end_of(&answer, estimate, at), serde_json::to_string(&answer));
+                if !end.is_estimate {
+                    turn.used(end.tokens.sent().saturating_add(end.tokens.output));
+                }
                 let cost = end.cost;
                 match kept {
                     Ok(kept) => (end, Some(kept), Ok(Ended { answer, cost })),
@@ -223,7 +227,10 @@ impl<E: Exchange> Making<E> {
                     }
                 }
             }
-            Err(Came::Nothing(unanswered)) => (nothing(at), None, Err(unanswered)),
+            Err(Came::Nothing(unanswered)) => {
+                turn.used(0);
+                (nothing(at), None, Err(unanswered))
+            }
             Err(Came::Part(unanswered)) => {
                 let most = match (estimate, self.exchange.cost_of_part()) {
                     (Cost::Known(held), Cost::Known(came)) => Cost::Known(held.max(came)),
@@ -232,6 +239,7 @@ impl<E: Exchange> Making<E> {
                 (CallEnd::lost(most, at), None, Err(unanswered))
             }
         };
+        drop(turn);
         // An answer that can't be kept isn't given out: the task would pay for it again.
         let settled = self.purse.settle(call, end, kept).await;
         settled.map_err(|error| Unanswered::maybe_paid(ServiceError::Storage(error), None))?;

@@ -291,6 +291,19 @@ async fn trap07_a_call_whose_caller_is_gone_is_settled_and_its_answer_kept() {
     assert_eq!(host.sent().len(), 1, "what it paid for is there for the next one");
 }
 
+#[tokio::test]
+async fn r07_a_small_limit_of_tokens_serves_more_than_one_call_and_is_given_back_by_what_is_refused() {
+    let host = Host::answers([said("3"), failed(), said("4"), said("5")]);
+    // Each is held to take some 2,000 tokens, and takes 110.
+    let models = models(&host, &model("a", &format!("{PRICED}tokens = \"3000/min\"\n")), Vec::new());
+    for (number, is_answered) in [(1, true), (2, false), (3, true), (4, true)] {
+        let prompt = Prompt { instruction: format!("Count to {number}."), ..Prompt::default() };
+        let result = models.complete("a", prompt, None, host.purse(), None).await;
+        assert_eq!(result.is_ok(), is_answered, "{number}: {result:?}");
+        assert_eq!(host.sent().len(), number, "{result:?}");
+    }
+}
+
 fn searches(query: &str) -> Reply {
     let arguments = json!({ "query": query }).to_string();
     let call = json!({"id": "call_1", "type": "function", "function": {"name": "web_search", "arguments": arguments}});
