@@ -4,8 +4,13 @@
 
 pub(crate) mod unanswered;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
+use futures::FutureExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 use tollgate_core::{
@@ -186,7 +191,7 @@ pub(crate) async fn run<E: Exchange>(
     };
     match tokio::spawn(made).await {
         Ok(made) => made,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
         Err(error) => Err(Unanswered::maybe_paid(ServiceError::Other(error.to_string()), None)),
     }
 }
@@ -196,6 +201,13 @@ struct Making<E> {
     payee: Arc<Payee>,
     purse: Arc<dyn Purse>,
     exchange: E,
+}
+
+/// What a request came to: for the ledger, to be kept, and for who asked.
+struct Made<A> {
+    end: CallEnd,
+    kept: Option<String>,
+    result: Result<Ended<A>, Unanswered>,
 }
 
 impl<E: Exchange> Making<E> {
@@ -211,39 +223,52 @@ impl<E: Exchange> Making<E> {
             return Err(waits(&self.payee.about(), &self.payee.section(), stands, now));
         }
         turn.sent();
-        let came = self.exchange(sending).await;
-        let at = self.calls.clock.now();
-        let (end, kept, result) = match came {
-            Ok(answer) => {
-                let (end, kept) = (self.end_of(&answer, estimate, at), serde_json::to_string(&answer));
-                if !end.is_estimate {
-                    turn.used(end.tokens.sent().saturating_add(end.tokens.output));
+        // What panics while an answer is read has been paid for: else it would hold its room until the next start (trap 2).
+        let Made { end, kept, result } = match AssertUnwindSafe(self.send(sending, estimate)).catch_unwind().await {
+            Ok(made) => made,
+            Err(panic) => {
+                let lost = CallEnd::lost(estimate, self.calls.clock.now());
+                if let Err(error) = self.purse.settle(call, lost, None).await {
+                    tracing::error!(call = call.0, error, "a call whose answer can't be read can't be settled either");
                 }
-                let cost = end.cost;
-                match kept {
-                    Ok(kept) => (end, Some(kept), Ok(Ended { answer, cost })),
-                    Err(error) => {
-                        (end, None, Err(Unanswered::maybe_paid(ServiceError::Other(error.to_string()), None)))
-                    }
-                }
-            }
-            Err(Came::Nothing(unanswered)) => {
-                turn.used(0);
-                (nothing(at), None, Err(unanswered))
-            }
-            Err(Came::Part(unanswered)) => {
-                let most = match (estimate, self.exchange.cost_of_part()) {
-                    (Cost::Known(held), Cost::Known(came)) => Cost::Known(held.max(came)),
-                    (held, _) => held,
-                };
-                (CallEnd::lost(most, at), None, Err(unanswered))
+                resume_unwind(panic)
             }
         };
+        match end.how {
+            How::Refused => turn.used(0),
+            How::Answered if !end.is_estimate => turn.used(end.tokens.sent().saturating_add(end.tokens.output)),
+            How::Answered | How::Lost | How::Cancelled => {}
+        }
         drop(turn);
         // An answer that can't be kept isn't given out: the task would pay for it again.
         let settled = self.purse.settle(call, end, kept).await;
         settled.map_err(|error| Unanswered::maybe_paid(ServiceError::Storage(error), None))?;
         result
+    }
+
+    /// Sends the request, and reads and bills what comes of it.
+    async fn send(&mut self, sending: Sending, estimate: Cost) -> Made<E::Answer> {
+        let came = self.exchange(sending).await;
+        let at = self.calls.clock.now();
+        let none = |end, unanswered| Made { end, kept: None, result: Err(unanswered) };
+        match came {
+            Ok(answer) => {
+                let (end, kept) = (self.end_of(&answer, estimate, at), serde_json::to_string(&answer));
+                let cost = end.cost;
+                match kept {
+                    Ok(kept) => Made { end, kept: Some(kept), result: Ok(Ended { answer, cost }) },
+                    Err(error) => none(end, Unanswered::maybe_paid(ServiceError::Other(error.to_string()), None)),
+                }
+            }
+            Err(Came::Nothing(unanswered)) => none(nothing(at), unanswered),
+            Err(Came::Part(unanswered)) => {
+                let most = match (estimate, self.exchange.cost_of_part()) {
+                    (Cost::Known(held), Cost::Known(came)) => Cost::Known(held.max(came)),
+                    (held, _) => held,
+                };
+                none(CallEnd::lost(most, at), unanswered)
+            }
+        }
     }
 
     fn end_of(&self, answer: &E::Answer, estimate: Cost, at: Timestamp) -> CallEnd {

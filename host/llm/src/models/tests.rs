@@ -304,6 +304,20 @@ async fn r07_a_small_limit_of_tokens_serves_more_than_one_call_and_is_given_back
     }
 }
 
+#[tokio::test]
+async fn trap02_a_call_whose_reading_panics_is_settled_at_its_estimate() {
+    let host = Host::answers([Reply { panics: true, ..said("3") }]);
+    let models = models(&host, &model("a", PRICED), Vec::new());
+    let asking = tokio::spawn({
+        let (models, host) = (models.clone(), host.clone());
+        async move { ask(&models, &host).await.map(drop) }
+    });
+    assert!(asking.await.unwrap_err().is_panic(), "who asked is told");
+    let row = &host.rows()[0];
+    assert_eq!(row.told(), (How::Lost, row.estimate, true));
+    assert_eq!(models.calls().under_way(), 0);
+}
+
 fn searches(query: &str) -> Reply {
     let arguments = json!({ "query": query }).to_string();
     let call = json!({"id": "call_1", "type": "function", "function": {"name": "web_search", "arguments": arguments}});
