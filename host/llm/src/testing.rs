@@ -159,6 +159,13 @@ impl Host {
         Self::new(replies.into_iter().map(Ok))
     }
 
+    /// The body of that reply, of those to come, never comes.
+    pub(crate) fn hold_reply(&self, at: usize) {
+        if let Ok(reply) = &mut lock(&self.replies)[at] {
+            reply.gate = Some(Arc::new(Semaphore::new(0)));
+        }
+    }
+
     pub(crate) fn rows(&self) -> Vec<Row> {
         lock(&self.rows).clone()
     }

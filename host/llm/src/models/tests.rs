@@ -352,6 +352,48 @@ async fn a_models_searches_are_answered_by_the_host_and_each_is_a_row() {
     assert_eq!(host.sent().len(), 3);
 }
 
+/// A host whose model searches in `rounds` turns and then answers, and what it may ask.
+fn searching(rounds: usize) -> (Arc<Host>, Arc<Models>, Arc<dyn Searches>) {
+    let found = json!({"searchParameters": {"q": "x"}, "credits": 1, "organic": []});
+    let of_round = |round: usize| [searches(&format!("orders {round}")), Reply::of(200, &found)];
+    let host = Host::answers((0..rounds).flat_map(of_round).chain([said("They grew.")]));
+    let search = "[search.web]\nprovider = \"serper\"\nurl = \"http://127.0.0.1:9/s\"\n";
+    let models = models(&host, &(model("a", PRICED) + search), Vec::new());
+    let search = Search::new(models.deployment.search("web").unwrap(), &Prices::pinned().unwrap(), models.calls());
+    let searches = search.of_models(host.purse());
+    (host, models, searches)
+}
+
+#[tokio::test]
+async fn m02_a_model_that_goes_on_searching_is_made_to_answer_in_its_last_round() {
+    let (host, models, searches) = searching(ROUNDS_MAX - 1);
+    let prompt = Prompt { can_search: true, ..Prompt::default() };
+    let completion = models.complete("a", prompt, None, host.purse(), Some(searches)).await.unwrap();
+    assert_eq!(completion.text, "They grew.");
+    let bodies = (0..host.sent().len()).map(|at| host.body(at));
+    let asked: Vec<String> = bodies.filter(|body| body.contains("\"messages\"")).collect();
+    let has_to: Vec<bool> = asked.iter().map(|body| body.contains("\"tool_choice\":\"none\"")).collect();
+    assert_eq!(has_to, (1..=ROUNDS_MAX).map(|round| round == ROUNDS_MAX).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn m02_all_rounds_of_an_answer_and_its_searches_have_one_deadline() {
+    let (host, models, searches) = searching(2);
+    let prompt = Prompt { can_search: true, ..Prompt::default() };
+    let time = Some(HOUR);
+    models.complete("a", prompt.clone(), time, host.purse(), Some(searches)).await.unwrap();
+    let of_model = host.sent().iter().step_by(2).map(|sent| sent.time).collect::<Vec<_>>();
+    assert!(of_model.len() == 3 && of_model.is_sorted_by(|one, next| one > next), "what is left: {of_model:?}");
+
+    let (host, models, searches) = searching(1);
+    host.hold_reply(1);
+    let time = Some(Duration::from_millis(50));
+    let refused = models.complete("a", prompt, time, host.purse(), Some(searches)).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::Timeout(_)), "{refused:?}");
+    assert_eq!(kind(&refused), Some(RefusalKind::Transport));
+    assert_eq!(host.sent().len(), 2, "the model is asked no more");
+}
+
 #[tokio::test]
 async fn a_search_that_is_refused_ends_the_answer_and_no_other_model_begins_anew() {
     let broke = Reply::of(400, json!({"message": "Not enough credits", "statusCode": 400}));
