@@ -25,7 +25,7 @@ use tollgate_core::{
 };
 use tollgate_egress::{Gate, ServiceAnswer, ServiceFailure, ServiceKey, ServiceRequest};
 use tollgate_llm::{
-    Account, Cooling, CoolingModel, Models, PaceMemory, Prices, Search, Speech,
+    Account, Cooling, Models, PaceMemory, Prices, Search, Speech,
     hosting::{Answering, NotReserved, Purse, SendError, Sending, Transport},
 };
 use tollgate_store::{AnswerKey, KeptAnswer, Reserved, Store};
@@ -35,11 +35,13 @@ use crate::{EngineError, plan::JobPlan};
 /// How the name of an account's circuit begins in the store, where those of sites are.
 const ACCOUNT: &str = "model ";
 
-/// A model that is left alone.
+/// A paid service that is left alone: a model, a search, a speech.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelCooling {
-    /// Its alias.
-    pub model: String,
+pub struct ServiceCooling {
+    /// What it is.
+    pub kind: PaidKind,
+    /// Its name in jobs.toml.
+    pub name: String,
     /// It isn't asked before then.
     pub until: Timestamp,
     /// What its provider said.
@@ -48,12 +50,12 @@ pub struct ModelCooling {
     pub is_terminal: bool,
 }
 
-impl ModelCooling {
+impl ServiceCooling {
     /// A sentence for people. `ago` says how a time until then is written.
     #[must_use]
     pub fn sentence(&self, now: Timestamp, ago: impl Fn(Short) -> String) -> String {
         let left = ago(Short(self.until.since(now)));
-        format!("model {} is left alone for another {left}: {}", self.model, self.reason)
+        format!("{} {} is left alone for another {left}: {}", self.kind.as_str(), self.name, self.reason)
     }
 }
 
@@ -120,16 +122,19 @@ impl Services {
         }))
     }
 
-    /// Models that are left alone now, by alias.
-    pub(crate) fn cooling(&self) -> Vec<ModelCooling> {
-        let mut all: Vec<ModelCooling> = Vec::new();
-        for CoolingModel { aliases, cooling, .. } in self.models.cooling() {
+    /// Services that are left alone now: models, searches, speech, each by name.
+    pub(crate) fn cooling(&self) -> Vec<ServiceCooling> {
+        let of = |kind, name: &String, cooling| {
             let Cooling { until, reason, is_terminal } = cooling;
-            let of = |model| ModelCooling { model, until, reason: reason.clone(), is_terminal };
-            all.extend(aliases.into_iter().map(of));
-        }
-        all.sort_by(|one, other| one.model.cmp(&other.model));
-        all
+            ServiceCooling { kind, name: name.clone(), until, reason, is_terminal }
+        };
+        let models = self.models.left_alone().into_iter();
+        let models = models.map(|(alias, cooling)| of(PaidKind::Model, &alias, cooling));
+        let searches = self.searches.iter();
+        let searches = searches.filter_map(|(name, one)| Some(of(PaidKind::Search, name, one.left_alone()?)));
+        let speeches = self.speeches.iter();
+        let speeches = speeches.filter_map(|(alias, one)| Some(of(PaidKind::Speech, alias, one.left_alone()?)));
+        models.chain(searches).chain(speeches).collect()
     }
 
     /// The money of one attempt.

@@ -78,6 +78,11 @@ impl Calls {
         *self.under_way.borrow()
     }
 
+    /// Until when a payee is left alone, and why; absent: it may be asked.
+    pub(crate) fn left_alone(&self, payee: &Payee) -> Option<Cooling> {
+        self.paces.cooling(&payee.account)
+    }
+
     fn begin(self: &Arc<Self>) -> UnderWay {
         self.under_way.send_modify(|calls| *calls += 1);
         UnderWay(self.clone())

@@ -60,17 +60,6 @@ pub struct Models {
     calls: Arc<Calls>,
 }
 
-/// A model's account that is left alone, as people see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CoolingModel {
-    /// Its account: where it is asked, and as what.
-    pub account: Account,
-    /// The aliases that jobs.toml has for it; none, if it was there before the start and isn't any more.
-    pub aliases: Vec<String>,
-    /// Until when, and why.
-    pub cooling: Cooling,
-}
-
 impl Model {
     fn new(spec: &ModelSpec, prices: &Prices) -> Self {
         let host = spec.service.url.host_str().unwrap_or_default();
@@ -159,15 +148,11 @@ impl Models {
         &self.calls
     }
 
-    /// Accounts that are left alone, and why: those of searches and speech too.
+    /// Models that are left alone now, by alias: until when, and why.
     #[must_use]
-    pub fn cooling(&self) -> Vec<CoolingModel> {
-        let cooling = self.calls.paces.cooling().into_iter();
-        let of = |(account, cooling)| {
-            let models = self.models.iter().filter(|(_, model)| model.payee.account == account);
-            CoolingModel { aliases: models.map(|(alias, _)| alias.clone()).collect(), account, cooling }
-        };
-        cooling.map(of).collect()
+    pub fn left_alone(&self) -> Vec<(String, Cooling)> {
+        let of = |(alias, model): (&String, &Arc<Model>)| Some((alias.clone(), self.calls.left_alone(&model.payee)?));
+        self.models.iter().filter_map(of).collect()
     }
 
     /// Asks the model of that alias, or those in its place, until one has answered: the next one only where it is certain that

@@ -179,11 +179,16 @@ impl Paces {
         lock(&self.accounts)
     }
 
-    /// Whether an account is left alone.
-    pub(crate) fn check(&self, account: &Account) -> Result<(), Waits> {
+    /// Until when an account is left alone, and why; absent: it isn't.
+    pub(crate) fn cooling(&self, account: &Account) -> Option<Cooling> {
         let now = self.clock.now();
         let cooling = self.accounts().get(account).and_then(|pace| pace.cooling.clone());
-        cooling.filter(|cooling| cooling.until > now).map_or(Ok(()), |cooling| Err(Waits::Cools(cooling)))
+        cooling.filter(|cooling| cooling.until > now)
+    }
+
+    /// Whether an account is left alone.
+    pub(crate) fn check(&self, account: &Account) -> Result<(), Waits> {
+        self.cooling(account).map_or(Ok(()), |cooling| Err(Waits::Cools(cooling)))
     }
 
     /// Waits for the turn of a call that is held to take `tokens`. One that is far off is refused, and takes none.
@@ -223,16 +228,6 @@ impl Paces {
         }
         pace.cooling = Some(cooling.clone());
         Some(cooling)
-    }
-
-    /// All accounts that are left alone.
-    pub(crate) fn cooling(&self) -> Vec<(Account, Cooling)> {
-        let now = self.clock.now();
-        let accounts = self.accounts();
-        let cooling = |(account, pace): (&Account, &Pace)| {
-            Some((account.clone(), pace.cooling.clone().filter(|cooling| cooling.until > now)?))
-        };
-        accounts.iter().filter_map(cooling).collect()
     }
 }
 
@@ -342,7 +337,7 @@ mod tests {
         assert_eq!(paces.cool(&account(), cooling(5)), Some(cooling(5)));
         assert_eq!(paces.cool(&account(), cooling(3)), None, "a longer one stands");
         assert_eq!(paces.check(&account()), Err(Waits::Cools(cooling(5))));
-        assert_eq!(paces.cooling(), [(account(), cooling(5))]);
+        assert_eq!(paces.cooling(&account()), Some(cooling(5)));
         assert_eq!(paces.check(&Account("b".to_owned())), Ok(()));
     }
 }

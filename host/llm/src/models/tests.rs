@@ -151,7 +151,7 @@ async fn trap08_a_spent_quota_is_asked_once_until_it_may_have_ended() {
     let again = models(&host, &text, kept);
     host.clock.move_by(23 * HOUR);
     assert_eq!(kind(&ask(&again, &host).await.unwrap_err()), Some(RefusalKind::Budget));
-    assert_eq!((host.sent().len(), again.cooling().len()), (1, 1));
+    assert_eq!((host.sent().len(), again.left_alone().len()), (1, 1));
     host.clock.move_by(HOUR);
     assert_eq!(ask(&again, &host).await.unwrap().text, "3");
 }
@@ -408,7 +408,7 @@ async fn a_search_that_is_refused_ends_the_answer_and_no_other_model_begins_anew
     assert!(matches!(refused.error, ServiceError::Budget(_)), "{refused:?}");
     assert_eq!(refused.refusal.unwrap().about, "search web");
     assert_eq!(told(&host.rows()), [(How::Answered, usual(), false), (How::Refused, NOTHING, false)]);
-    assert_eq!(models.cooling().len(), 1, "those of searches are among them");
+    assert!(search.left_alone().is_some_and(|cooling| cooling.is_terminal) && models.left_alone().is_empty());
 }
 
 #[test]
