@@ -26,6 +26,7 @@ mod outage;
 mod own_word;
 mod proxy;
 mod receive;
+mod redact;
 mod resolve;
 mod retry_after;
 mod route;
