@@ -26,6 +26,9 @@ use crate::{
 /// The most that one call may be held to cost: a million dollars. No call costs as much, and their sum can't overflow.
 pub const ESTIMATE_MAX: NanoUsd = NanoUsd(1_000_000_000_000_000);
 
+/// The scope of all calls, as people know it.
+pub const EVERYTHING: &str = "everything that is paid";
+
 /// Number of a call in one store; given when it is reserved, rising, never given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CallId(pub u64);

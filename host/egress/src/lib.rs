@@ -13,6 +13,7 @@ mod copies;
 mod denial;
 mod endpoint;
 mod error;
+mod everything;
 mod exchange;
 mod explain;
 mod gate;

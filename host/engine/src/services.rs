@@ -17,7 +17,7 @@ use tollgate_core::{
     budget::Budget,
     calendar::Zone,
     circuit::{Circuit, Cooling as SiteCooling, CoolingKind},
-    ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, Paid, PaidKind, Reservation, Scope},
+    ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, EVERYTHING, Paid, PaidKind, Reservation, Scope},
     outcome::RefusalKind,
     spec::{Deployment, SearchSpec, SpeechSpec},
     task::Tally,
@@ -28,7 +28,7 @@ use tollgate_llm::{
     Account, Cooling, Models, PaceMemory, Prices, Search, Speech,
     hosting::{Answering, NotReserved, Purse, SendError, Sending, Transport},
 };
-use tollgate_store::{AnswerKey, KeptAnswer, Reserved, Store};
+use tollgate_store::{AnswerKey, KeptAnswer, Reserved, Store, StoreError};
 
 use crate::{EngineError, plan::JobPlan};
 
@@ -71,6 +71,15 @@ pub struct Services {
     zone: Zone,
     everything: Budget,
     paid: BTreeMap<(PaidKind, String), Budget>,
+    /// What holds requests by proxies against the budget of everything; absent: none costs money, or there is no budget.
+    told: Option<Told>,
+}
+
+/// The gate, which is told what calls are charged.
+struct Told {
+    gate: Arc<Gate>,
+    /// Held while it is told, so that it hears the latest last.
+    in_turn: tokio::sync::Mutex<()>,
 }
 
 impl Services {
@@ -97,6 +106,9 @@ impl Services {
                 remembered.push((Account(account.to_owned()), cooling));
             }
         }
+        let has_paid_proxy = deployment.proxies.iter().any(|proxy| proxy.price.is_some());
+        let is_told = has_paid_proxy && Budget::from(deployment.budget) != Budget::default();
+        let told = is_told.then(|| Told { gate: gate.clone(), in_turn: tokio::sync::Mutex::default() });
         let (transport, memory) = (Arc::new(OverGate(gate)), Arc::new(StoredPaces(store.clone(), clock.clone())));
         let models = Models::new(deployment, &prices, transport, clock.clone(), memory, remembered);
         let search = |spec: &SearchSpec| (spec.name.clone(), Search::new(spec, &prices, models.calls()));
@@ -110,7 +122,7 @@ impl Services {
         let of_speeches = deployment.speeches.iter();
         let of_speeches = of_speeches.map(|speech| ((PaidKind::Speech, speech.alias.clone()), speech.service.budget));
         let paid = of_models.chain(of_searches).chain(of_speeches).map(|(key, budget)| (key, budget.into()));
-        Ok(Arc::new(Self {
+        let services = Self {
             models,
             searches,
             speeches,
@@ -119,7 +131,27 @@ impl Services {
             zone: deployment.host.zone.clone(),
             everything: deployment.budget.into(),
             paid: paid.collect(),
-        }))
+            told,
+        };
+        services.tell_gate().await?;
+        Ok(Arc::new(services))
+    }
+
+    /// Tells the gate what calls are charged by now.
+    async fn tell_gate(&self) -> Result<(), StoreError> {
+        let Some(told) = &self.told else { return Ok(()) };
+        let _in_turn = told.in_turn.lock().await;
+        let accounts = self.store.accounts().await?;
+        let everything = accounts.into_iter().find(|view| view.scope == Scope::Everything);
+        told.gate.calls_are_charged(everything.map(|view| view.account).unwrap_or_default());
+        Ok(())
+    }
+
+    /// The same after a call was settled, which stands whatever becomes of this.
+    async fn keep_gate_told(&self) {
+        if let Err(error) = self.tell_gate().await {
+            tracing::error!(%error, "requests by proxies are held against an older state of the budget of everything");
+        }
     }
 
     /// Services that are left alone now: models, searches, speech, each by name.
@@ -151,7 +183,7 @@ pub(crate) fn is_account(name: &str) -> bool {
 /// A scope as people know it. `job`: the name of its job, if it is one's.
 pub(crate) fn scope_name(scope: &Scope, job: &str) -> String {
     match scope {
-        Scope::Everything => "everything that is paid".to_owned(),
+        Scope::Everything => EVERYTHING.to_owned(),
         Scope::Job(_) => format!("job {job}"),
         Scope::Paid(kind, alias) => format!("{} {alias}", kind.as_str()),
     }
@@ -299,8 +331,10 @@ impl Purse for AttemptPurse {
                 if is_answered && let Err(and) = store.settle_call(call, end, None).await {
                     tracing::error!(call = call.0, error = %and, "a call can't be settled: it holds its estimate until the next start");
                 }
+                self.services.keep_gate_told().await;
                 return Err(error.to_string());
             }
+            self.services.keep_gate_told().await;
             let mut given = self.given();
             if let Some(request) = given.under_way.remove(&call).filter(|_| is_answered) {
                 given.give(request);
