@@ -13,7 +13,7 @@ use tollgate_sim::sites::scripted::{Scripted, Step};
 
 use crate::{
     clock::TestClock,
-    paying::{MODELS, leave_alone},
+    paying::{MODELS, SERVICES, leave_alone},
     world::{SITE, World, first, item, outcomes, run_items, stop},
 };
 
@@ -49,7 +49,8 @@ fn dump(url: &str, profile: &Path, more: &[String]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_browser_the_overview_shows_jobs_counts_errors_and_liveness() {
     let world = World::new(vec![]).await;
-    let jobs = format!("[budget]\nday = \"0 USD\"\n{MODELS}{}", outcomes("[job.test.stage.first]\nattempts = 1\n"));
+    let jobs =
+        format!("[budget]\nday = \"0 USD\"\n{MODELS}{SERVICES}{}", outcomes("[job.test.stage.first]\nattempts = 1\n"));
     leave_alone(&world.path("data"), TestClock::new().now()).await;
     let host = world.start(&world.jobs(&jobs)).await;
     let evil = "permanent"; // The item's key below is what a hostile site might have for an address.
@@ -65,7 +66,9 @@ async fn in_a_browser_the_overview_shows_jobs_counts_errors_and_liveness() {
         "{page}"
     );
     assert!(page.contains("everything that is paid for this day is spent (0.00 USD of 0.00 USD)"), "{page}");
-    assert!(page.contains("model bare is left alone for another "), "{page}");
+    for name in ["model bare", "search web", "speech ear"] {
+        assert!(page.contains(&format!("{name} is left alone for another ")), "{page}");
+    }
     assert!(page.contains("&lt;script&gt;alert(1)") && !page.contains("<script>alert(1)"), "texts are escaped: {page}");
     stop(host).await;
 }

@@ -24,6 +24,10 @@ pub(crate) const MODELS: &str = "[model.fast]\nprovider = \"openai\"\nname = \"f
      price = { input = \"0.10 USD\", output = \"0.40 USD\" }\n\
      [model.bare]\nprovider = \"openai\"\nname = \"bare-1\"\nurl = \"http://127.0.0.1:9/v1\"\n";
 
+/// A search and a speech of a jobs.toml, which are left alone.
+pub(crate) const SERVICES: &str = "[search.web]\nprovider = \"serper\"\nurl = \"http://127.0.0.1:9/v1\"\n\
+     [speech.ear]\nprovider = \"openai\"\nname = \"ear-1\"\nurl = \"http://127.0.0.1:9/v1\"\n";
+
 /// A call that [`fill`] made.
 #[derive(Debug, Clone)]
 pub(crate) struct Made {
@@ -133,14 +137,17 @@ pub(crate) async fn fill(data: &Path, now: Timestamp) -> Vec<Made> {
     all
 }
 
-/// Has the model `bare` of [`MODELS`] left alone for an hour, as an earlier host would have kept it.
+/// Has the model `bare` of [`MODELS`] and those of [`SERVICES`] left alone for an hour, as an earlier host would have kept
+/// it.
 pub(crate) async fn leave_alone(data: &Path, now: Timestamp) {
     std::fs::create_dir_all(data).unwrap();
     let store = RedbStore::open(data, StoreOptions::default()).unwrap();
     let cooling =
         Cooling { until: Timestamp(now.0 + 3_600_000), kind: CoolingKind::Blocked, reason: "no credit".into() };
-    let account = "model http://127.0.0.1:9/v1  bare-1".to_owned();
-    store.keep_circuit(account, Circuit::remembered(Some(cooling), 0), now).await.unwrap();
+    for name in ["bare-1", "serper", "ear-1"] {
+        let account = format!("model http://127.0.0.1:9/v1  {name}");
+        store.keep_circuit(account, Circuit::remembered(Some(cooling.clone()), 0), now).await.unwrap();
+    }
     store.close().await.unwrap();
 }
 

@@ -156,7 +156,9 @@ async fn check_explains_which_policy_an_address_gets_and_who_may_ask_for_it() {
                  headers = { Authorization = { env = \"NOT_SET\" } }\nbudget = { day = \"2 GB\" }\n\
                  [tool.fetcher]\ncommand = \"true\"\noutput = \"text\"\nproxy-env = [\"http_proxy\"]\n\
                  [job.other]\nkind = \"backfill\"\nhandler = \"outcomes\"\ngrant = [\"http docs.example\", \"artifacts\", \"state\"]\n";
-    let shop = shop_jobs().replace("concurrency = 8", "rate = \"30/min\"").replace("grant = [", "grant = [\"http\", \"tools\", ");
+    let shop = shop_jobs()
+        .replace("concurrency = 8", "rate = \"30/min\"")
+        .replace("grant = [", "grant = [\"http\", \"tools\", ");
     world.jobs(&(shop + sites));
     let text = ok(&world, &["check", "--url", "https://api.shop.example/v1"]).await;
     for says in [

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use tollgate_core::{
     Clock as _, ItemKey,
     calendar::Day,
-    ledger::{CallId, Costs},
+    ledger::{CallId, Costs, PaidKind},
     money::NanoUsd,
     spec::ReadSpec,
 };
@@ -17,7 +17,7 @@ use tollgate_store::{CostGroup, CostKey, RedbStore, Store as _, StoreOptions};
 
 use crate::{
     clock::TestClock,
-    paying::{self, MODELS, Made, fill, leave_alone, spend_by_proxy},
+    paying::{self, MODELS, Made, SERVICES, fill, leave_alone, spend_by_proxy},
     world::{World, outcomes, stop},
 };
 
@@ -161,7 +161,7 @@ async fn a03_budgets_show_what_is_spent_and_held_and_say_so_when_they_are_nearly
     let usd = |nano: u64| NanoUsd(nano).to_string();
     let (tight, wide) = (usd(of_test), usd(all * 100 / 85));
     let file = world.jobs(&format!(
-        "[budget]\nday = \"{wide}\"\n{MODELS}budget = {{ month = \"1000 USD\" }}\n{}budget = {{ day = \"{tight}\" }}\n",
+        "[budget]\nday = \"{wide}\"\n{MODELS}budget = {{ month = \"1000 USD\" }}\n{SERVICES}{}budget = {{ day = \"{tight}\" }}\n",
         outcomes("")
     ));
     leave_alone(&world.path("data"), clock.now()).await;
@@ -196,12 +196,13 @@ async fn a03_budgets_show_what_is_spent_and_held_and_say_so_when_they_are_nearly
         (NanoUsd(all + held), NanoUsd::ZERO),
         "what was under way is settled"
     );
-    let [left_alone] = &overview.models[..] else { panic!("{:?}", overview.models) };
-    assert_eq!((left_alone.model.as_str(), left_alone.reason.as_str()), ("bare", "no credit"));
+    let left_alone = overview.services.iter().map(|one| (one.kind, one.name.as_str(), one.reason.as_str()));
+    let wanted = [(PaidKind::Model, "bare"), (PaidKind::Search, "web"), (PaidKind::Speech, "ear")];
+    assert_eq!(left_alone.collect::<Vec<_>>(), wanted.map(|(kind, name)| (kind, name, "no credit")));
     let sentences = overview.left_alone(|left| left.to_string());
-    assert!(
-        sentences.iter().any(|said| said.contains("model bare is left alone for another 60 min: no credit")),
-        "{sentences:?}"
-    );
+    for name in ["model bare", "search web", "speech ear"] {
+        let sentence = format!("{name} is left alone for another 60 min: no credit");
+        assert!(sentences.iter().any(|said| said.contains(&sentence)), "{sentences:?}");
+    }
     stop(host).await;
 }

@@ -26,6 +26,9 @@ use crate::{
 /// The most that one call may be held to cost: a million dollars. No call costs as much, and their sum can't overflow.
 pub const ESTIMATE_MAX: NanoUsd = NanoUsd(1_000_000_000_000_000);
 
+/// The scope of all calls, as people know it.
+pub const EVERYTHING: &str = "everything that is paid";
+
 /// Number of a call in one store; given when it is reserved, rising, never given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CallId(pub u64);
@@ -125,7 +128,7 @@ impl Scope {
     #[must_use]
     pub fn called(&self, job: &str) -> String {
         match self {
-            Self::Everything => "everything that is paid".to_owned(),
+            Self::Everything => EVERYTHING.to_owned(),
             Self::Job(_) => format!("job {job}"),
             Self::Paid(kind, alias) => format!("{} {alias}", kind.as_str()),
         }

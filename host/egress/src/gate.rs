@@ -17,6 +17,7 @@ use tollgate_core::{
     budget::Spending,
     circuit::Circuit,
     http::{HttpError, HttpRequest},
+    ledger::Account,
     outcome::{Refusal, RefusalKind},
     spec::{Deployment, SitePattern},
 };
@@ -210,6 +211,12 @@ impl Gate {
     /// of the first one, such as clients, places and meters, stays.
     pub fn reload(&self, deployment: Deployment) {
         self.deployment.store(Arc::new(deployment));
+    }
+
+    /// What paid calls are charged by now, as the ledger has it. It counts towards the budget of everything, and once that is
+    /// spent, nothing is sent by a proxy that costs money either.
+    pub fn calls_are_charged(&self, calls: Account) {
+        self.meters.calls_are_charged(calls);
     }
 
     /// Sends a request by the policy of its site, following redirects as far as policy allows each.

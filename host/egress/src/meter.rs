@@ -14,11 +14,12 @@ use tollgate_core::{
     Clock, Timestamp,
     budget::{Budget, Price, Reached, Room, Spending},
     calendar::Zone,
+    ledger::Account,
     money::NanoUsd,
     spec::Deployment,
 };
 
-use crate::{MeterStatus, Refused, site::SiteMemory};
+use crate::{MeterStatus, Refused, everything::Everything, site::SiteMemory};
 
 /// Bytes of a budget that a request holds until it has used them: most pages are smaller.
 const HELD_BYTES: u64 = 64 << 10;
@@ -41,6 +42,7 @@ const RECORD_SIZE: u64 = 4 << 10;
 pub(crate) struct Meters {
     /// By `proxy NAME`, `site PATTERN` and `endpoint NAME`: what is kept is found by it.
     all: BTreeMap<String, Arc<Meter>>,
+    everything: Arc<Everything>,
     keeper: Arc<Keeper>,
 }
 
@@ -52,6 +54,8 @@ struct Meter {
     zone: Zone,
     state: Mutex<MeterState>,
     keeper: Arc<Keeper>,
+    /// The budget of everything, of a proxy that costs money.
+    everything: Option<Arc<Everything>>,
 }
 
 #[derive(Default)]
@@ -103,16 +107,24 @@ impl Meters {
             keeping: tokio::sync::Mutex::default(),
         });
         let mut spent: BTreeMap<String, Spending> = spent.into_iter().collect();
+        let everything = Arc::new(Everything::new(deployment, &spent, keeper.clock.now()));
         let proxies = deployment.proxies.iter().map(|proxy| (proxy_key(&proxy.name), proxy.price, proxy.budget));
         let sites = deployment.sites.iter().chain(deployment.endpoints.iter().map(|endpoint| &endpoint.policy));
         let sites = sites.map(|site| (site_key(&site.pattern.to_string()), None, site.budget));
         let meters = proxies.chain(sites).map(|(name, price, budget)| {
             let spending = spent.remove(&name).unwrap_or_default();
             let state = Mutex::new(MeterState { spending, held: 0 });
-            let zone = deployment.host.zone.clone();
-            (name.clone(), Arc::new(Meter { name, price, budget, zone, state, keeper: keeper.clone() }))
+            let (zone, keeper) = (deployment.host.zone.clone(), keeper.clone());
+            let costs = price.is_some_and(|price| price.money > NanoUsd::ZERO);
+            let everything = costs.then(|| everything.clone());
+            (name.clone(), Arc::new(Meter { name, price, budget, zone, state, keeper, everything }))
         });
-        Self { all: meters.collect(), keeper }
+        Self { all: meters.collect(), everything, keeper }
+    }
+
+    /// What paid calls are charged by now: it counts towards the budget of everything, as what proxies cost does.
+    pub(crate) fn calls_are_charged(&self, calls: Account) {
+        self.everything.charged(calls);
     }
 
     fn proxy(&self, name: &str) -> Option<&Arc<Meter>> {
@@ -180,13 +192,20 @@ impl Meter {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the budget of everything lets it cost more.
+    fn check_everything(&self, now: Timestamp) -> Result<(), Refused> {
+        self.everything.as_ref().map_or(Ok(()), |everything| everything.check(now))
+    }
+
     fn check(&self, now: Timestamp) -> Result<(), Refused> {
+        self.check_everything(now)?;
         let mut state = self.state();
         state.spending.turn(&self.zone, now);
         state.spending.room(&self.budget, self.price, 0).map(drop).map_err(|reached| self.spent(reached, now))
     }
 
     fn admit(self: &Arc<Self>, now: Timestamp) -> Result<Holding, Refused> {
+        self.check_everything(now)?;
         let mut state = self.state();
         state.spending.turn(&self.zone, now);
         match state.spending.room(&self.budget, self.price, state.held) {
@@ -216,6 +235,9 @@ impl Meter {
             }
             None => state.spending.add(bytes, estimated, self.price),
         };
+        if let Some(everything) = &self.everything {
+            everything.add(cost, now);
+        }
         if let Some(reached) = state.spending.warning(&self.budget) {
             tracing::warn!(
                 of = self.name,

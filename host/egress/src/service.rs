@@ -18,6 +18,7 @@ use crate::{
     headers,
     meter::Passage,
     proxy::{Proxy, UNSET_WAIT},
+    redact::Redactor,
     secret,
     wire::{self, Form},
 };
@@ -39,7 +40,7 @@ pub struct ServiceRequest {
     pub body_max: u64,
 }
 
-/// The key of a paid service: read where it lives when it is used, shown nowhere.
+/// The key of a paid service: read where it lives when it is used, shown nowhere, not even where the service says it again.
 #[derive(Debug, Clone)]
 pub struct ServiceKey {
     /// The header's name.
@@ -62,6 +63,8 @@ pub struct ServiceAnswer {
     deadline: Instant,
     time: Duration,
     left: u64,
+    redactor: Redactor,
+    is_whole: bool,
 }
 
 /// Why there is no whole answer.
@@ -96,6 +99,7 @@ impl Gate {
         let url = address::parse(&request.url)?;
         let address = address::decide(&self.deployment(), &caller, url, Named::Host)?;
         let head = self.head(&request, &address)?;
+        let secrets = secrets(&head, request.key.as_ref());
         let deadline = Instant::now() + request.time;
         let now = || self.options.clock.now();
         let mut refused = Refused::denied(Denial::NoPolicy, format!("site {} names no proxy", address.site.pattern));
@@ -126,9 +130,22 @@ impl Gate {
             match (sent, admitted) {
                 (Ok(response), admitted) => {
                     admitted.iter().for_each(|admitted| admitted.up());
-                    let (status, headers) = (response.status().as_u16(), headers::for_guest(response.headers()));
-                    let left = request.body_max;
-                    return Ok(ServiceAnswer { status, headers, response, passage, host, deadline, time, left });
+                    let (status, mut headers) = (response.status().as_u16(), headers::for_guest(response.headers()));
+                    let mut redactor = Redactor::new(&secrets, status);
+                    headers.iter_mut().for_each(|(_, value)| *value = redactor.text(value));
+                    let (left, is_whole) = (request.body_max, false);
+                    return Ok(ServiceAnswer {
+                        status,
+                        headers,
+                        response,
+                        passage,
+                        host,
+                        deadline,
+                        time,
+                        left,
+                        redactor,
+                        is_whole,
+                    });
                 }
                 (Err(error), Some(admitted)) if exchange::is_proxys(&error, &address, way.via) => {
                     refused = refused.or_sooner(admitted.failed(&exchange::chain(&error), now()));
@@ -174,6 +191,13 @@ impl Gate {
     }
 }
 
+/// What no answer may say again: the values of its headers that are secret, and the key alone.
+fn secrets(head: &HeaderMap, key: Option<&ServiceKey>) -> Vec<String> {
+    let values = head.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok());
+    let before = key.map_or("", |key| key.before);
+    values.flat_map(|value| [Some(value), value.strip_prefix(before)]).flatten().map(str::to_owned).collect()
+}
+
 fn form(address: &Address, via: Via, login_bytes: u64) -> Form {
     let is_whole = via == Via::Http && !address.is_secure();
     Form { is_whole, login_bytes: if is_whole { login_bytes } else { 0 } }
@@ -194,11 +218,34 @@ fn build(
 }
 
 impl ServiceAnswer {
-    /// The next bytes of the body; absent: it is whole.
+    /// The next bytes of the body, without what it says of the secrets that it was sent; absent: it is whole.
     ///
     /// # Errors
     /// It broke off, took too long, or is more than was allowed.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ServiceFailure> {
+        let had_found = self.redactor.has_found();
+        let mut told = Bytes::new();
+        while told.is_empty() && !self.is_whole {
+            told = match self.received().await? {
+                Some(bytes) => self.redactor.pass(bytes),
+                None => {
+                    self.is_whole = true;
+                    self.redactor.end()
+                }
+            };
+        }
+        if self.redactor.has_found() && !had_found {
+            tracing::warn!(
+                host = self.host,
+                status = self.status,
+                "a service says the key again that it was sent: it is left out"
+            );
+        }
+        Ok(Some(told).filter(|told| !told.is_empty()))
+    }
+
+    /// The next bytes of the body as they come.
+    async fn received(&mut self) -> Result<Option<Bytes>, ServiceFailure> {
         if let Some(over) = self.passage.over() {
             return Err(ServiceFailure::Lost(format!("{}: {}", self.host, over.error)));
         }

@@ -492,7 +492,8 @@ impl Dispatcher {
         });
     }
 
-    /// Lets what runs finish for the grace time, then drops it. What is dropped runs again at the next start.
+    /// Lets what runs finish for the grace time, then drops it. What is dropped runs again at the next start. Paid calls whose
+    /// tasks have ended before them are waited for as long.
     async fn wind_up(mut self) -> Result<Progress, EngineError> {
         self.stopping = true;
         let deadline = Instant::now() + self.grace;
@@ -511,6 +512,13 @@ impl Dispatcher {
             }
         }
         self.publish();
+        let calls = self.tools.services.models.calls();
+        if tokio::time::timeout_at(deadline.into(), calls.all_settled()).await.is_err() {
+            tracing::warn!(
+                calls = calls.under_way(),
+                "grace is over; paid calls that are under way are settled at their estimates at the next start"
+            );
+        }
         Ok(self.so_far)
     }
 }

@@ -33,7 +33,7 @@ pub use operations::{Operations, RunEnded};
 pub use plan::{CheckPlan, CheckedJob, JobPlan, Plan, PlanError, StagePlan, check};
 pub use pricing::{BoundedBy, PricedModel, Refused, priced_models};
 pub use recheck::RecheckedPart;
-pub use services::{ModelCooling, Services};
+pub use services::{ServiceCooling, Services};
 pub use sites::gate_options;
 pub use tollgate_egress::{SessionError, SessionSource, SessionStatus, SessionTest};
 pub use tollgate_llm::LENGTHS_NEEDED;

@@ -30,7 +30,8 @@ use tollgate_store::{
 };
 
 use crate::{
-    Configuration, ConfigurationStatus, Dispatcher, EngineError, Heartbeat, Liveness, ModelCooling, Progress, Services,
+    Configuration, ConfigurationStatus, Dispatcher, EngineError, Heartbeat, Liveness, Progress, ServiceCooling,
+    Services,
     dispatcher::{Event, Notifier},
     recheck::{self, RecheckedPart},
     supervise,
@@ -88,17 +89,17 @@ pub struct Overview {
     /// Budgets of money, each with what is spent and held of it.
     #[serde(default)]
     pub budgets: Vec<BudgetView>,
-    /// Models that are left alone; none while the host is stopped.
+    /// Paid services that are left alone; none while the host is stopped.
     #[serde(default)]
-    pub models: Vec<ModelCooling>,
+    pub services: Vec<ServiceCooling>,
 }
 
 impl Overview {
-    /// What of sites, proxies and models stands in the way, a sentence each. `ago` says how a time until then is written.
+    /// What of sites, proxies and paid services stands in the way, a sentence each. `ago` says how a time until then is written.
     #[must_use]
     pub fn left_alone(&self, ago: impl Fn(Short) -> String) -> Vec<String> {
         let gate = self.gate.iter().flat_map(|gate| gate.sentences(self.at, &ago));
-        gate.chain(self.models.iter().map(|model| model.sentence(self.at, &ago))).collect()
+        gate.chain(self.services.iter().map(|service| service.sentence(self.at, &ago))).collect()
     }
 }
 
@@ -259,12 +260,12 @@ impl Operations {
         attention.extend(changed.chain(lacking).map(|message| Attention { job: None, message }));
         let (budgets, of_budgets) = self.money(&jobs).await?;
         attention.extend(of_budgets);
-        let models = self.services.as_ref().map(|services| services.cooling()).unwrap_or_default();
+        let services = self.services.as_ref().map(|services| services.cooling()).unwrap_or_default();
         let liveness = Heartbeat::liveness(&self.data, at)?;
         let gate = self.gate.as_ref().map(|gate| gate.status());
         let is_unnamed = |name: &JobName| self.named.as_ref().is_some_and(|named| !named.contains(name));
         let unnamed = jobs.iter().map(|job| job.name.clone()).filter(is_unnamed).collect();
-        Ok(Overview { at, liveness, attention, jobs, errors, unnamed, gate, configuration, budgets, models })
+        Ok(Overview { at, liveness, attention, jobs, errors, unnamed, gate, configuration, budgets, services })
     }
 
     /// One job with its latest errors.

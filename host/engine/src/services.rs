@@ -25,10 +25,10 @@ use tollgate_core::{
 };
 use tollgate_egress::{Gate, ServiceAnswer, ServiceFailure, ServiceKey, ServiceRequest};
 use tollgate_llm::{
-    Account, Cooling, CoolingModel, Models, PaceMemory, Prices, Search, Speech,
+    Account, Cooling, Models, PaceMemory, Prices, Search, Speech,
     hosting::{Answering, NotReserved, Purse, SendError, Sending, Transport},
 };
-use tollgate_store::{AnswerKey, ENTRIES_PAGE_MAX, KeptAnswer, LedgerQuery, Reserved, Store};
+use tollgate_store::{AnswerKey, ENTRIES_PAGE_MAX, KeptAnswer, LedgerQuery, Reserved, Store, StoreError};
 
 use crate::{EngineError, plan::JobPlan};
 
@@ -38,11 +38,13 @@ const ACCOUNT: &str = "model ";
 /// Newest rows of the ledger that are looked at when the host starts, for how long answers are: hundreds of each of some stages.
 const LENGTHS_LOOKED_AT: usize = 5_000;
 
-/// A model that is left alone.
+/// A paid service that is left alone: a model, a search, a speech.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelCooling {
-    /// Its alias.
-    pub model: String,
+pub struct ServiceCooling {
+    /// What it is.
+    pub kind: PaidKind,
+    /// Its name in jobs.toml.
+    pub name: String,
     /// It isn't asked before then.
     pub until: Timestamp,
     /// What its provider said.
@@ -51,12 +53,12 @@ pub struct ModelCooling {
     pub is_terminal: bool,
 }
 
-impl ModelCooling {
+impl ServiceCooling {
     /// A sentence for people. `ago` says how a time until then is written.
     #[must_use]
     pub fn sentence(&self, now: Timestamp, ago: impl Fn(Short) -> String) -> String {
         let left = ago(Short(self.until.since(now)));
-        format!("model {} is left alone for another {left}: {}", self.model, self.reason)
+        format!("{} {} is left alone for another {left}: {}", self.kind.as_str(), self.name, self.reason)
     }
 }
 
@@ -72,6 +74,15 @@ pub struct Services {
     zone: Zone,
     everything: Budget,
     paid: BTreeMap<(PaidKind, String), Budget>,
+    /// What holds requests by proxies against the budget of everything; absent: none costs money, or there is no budget.
+    told: Option<Told>,
+}
+
+/// The gate, which is told what calls are charged.
+struct Told {
+    gate: Arc<Gate>,
+    /// Held while it is told, so that it hears the latest last.
+    in_turn: tokio::sync::Mutex<()>,
 }
 
 impl Services {
@@ -98,6 +109,9 @@ impl Services {
                 remembered.push((Account(account.to_owned()), cooling));
             }
         }
+        let has_paid_proxy = deployment.proxies.iter().any(|proxy| proxy.price.is_some());
+        let is_told = has_paid_proxy && Budget::from(deployment.budget) != Budget::default();
+        let told = is_told.then(|| Told { gate: gate.clone(), in_turn: tokio::sync::Mutex::default() });
         let (transport, memory) = (Arc::new(OverGate(gate)), Arc::new(StoredPaces(store.clone(), clock.clone())));
         let models = Models::new(deployment, &prices, transport, clock.clone(), memory, remembered);
         if !deployment.models.is_empty() {
@@ -114,7 +128,7 @@ impl Services {
         let of_speeches = deployment.speeches.iter();
         let of_speeches = of_speeches.map(|speech| ((PaidKind::Speech, speech.alias.clone()), speech.service.budget));
         let paid = of_models.chain(of_searches).chain(of_speeches).map(|(key, budget)| (key, budget.into()));
-        Ok(Arc::new(Self {
+        let services = Self {
             models,
             searches,
             speeches,
@@ -123,19 +137,42 @@ impl Services {
             zone: deployment.host.zone.clone(),
             everything: deployment.budget.into(),
             paid: paid.collect(),
-        }))
+            told,
+        };
+        services.tell_gate().await?;
+        Ok(Arc::new(services))
     }
 
-    /// Models that are left alone now, by alias.
-    pub(crate) fn cooling(&self) -> Vec<ModelCooling> {
-        let mut all: Vec<ModelCooling> = Vec::new();
-        for CoolingModel { aliases, cooling, .. } in self.models.cooling() {
-            let Cooling { until, reason, is_terminal } = cooling;
-            let of = |model| ModelCooling { model, until, reason: reason.clone(), is_terminal };
-            all.extend(aliases.into_iter().map(of));
+    /// Tells the gate what calls are charged by now.
+    async fn tell_gate(&self) -> Result<(), StoreError> {
+        let Some(told) = &self.told else { return Ok(()) };
+        let _in_turn = told.in_turn.lock().await;
+        let accounts = self.store.accounts().await?;
+        let everything = accounts.into_iter().find(|view| view.scope == Scope::Everything);
+        told.gate.calls_are_charged(everything.map(|view| view.account).unwrap_or_default());
+        Ok(())
+    }
+
+    /// The same after a call was settled, which stands whatever becomes of this.
+    async fn keep_gate_told(&self) {
+        if let Err(error) = self.tell_gate().await {
+            tracing::error!(%error, "requests by proxies are held against an older state of the budget of everything");
         }
-        all.sort_by(|one, other| one.model.cmp(&other.model));
-        all
+    }
+
+    /// Services that are left alone now: models, searches, speech, each by name.
+    pub(crate) fn cooling(&self) -> Vec<ServiceCooling> {
+        let of = |kind, name: &String, cooling| {
+            let Cooling { until, reason, is_terminal } = cooling;
+            ServiceCooling { kind, name: name.clone(), until, reason, is_terminal }
+        };
+        let models = self.models.left_alone().into_iter();
+        let models = models.map(|(alias, cooling)| of(PaidKind::Model, &alias, cooling));
+        let searches = self.searches.iter();
+        let searches = searches.filter_map(|(name, one)| Some(of(PaidKind::Search, name, one.left_alone()?)));
+        let speeches = self.speeches.iter();
+        let speeches = speeches.filter_map(|(alias, one)| Some(of(PaidKind::Speech, alias, one.left_alone()?)));
+        models.chain(searches).chain(speeches).collect()
     }
 
     /// The money of one attempt.
@@ -326,8 +363,10 @@ impl Purse for AttemptPurse {
                 if is_answered && let Err(and) = store.settle_call(call, end, None).await {
                     tracing::error!(call = call.0, error = %and, "a call can't be settled: it holds its estimate until the next start");
                 }
+                self.services.keep_gate_told().await;
                 return Err(error.to_string());
             }
+            self.services.keep_gate_told().await;
             let mut given = self.given();
             if let Some(request) = given.under_way.remove(&call).filter(|_| is_answered) {
                 given.give(request);

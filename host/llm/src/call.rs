@@ -4,9 +4,15 @@
 
 pub(crate) mod unanswered;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
+use futures::FutureExt as _;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::watch;
 use tollgate_core::{
     Clock, Digest, Timestamp,
     ledger::{CallEnd, Cost, How, Paid, PaidKind, Units},
@@ -19,8 +25,9 @@ use tollgate_core::{
 
 use crate::{
     ProviderError, WireError,
-    hosting::{Answering, PaceMemory, Purse, Refused, Sending, Transport},
-    pace::{Account, Allowed, COOL_DOWN_MIN, Cooling, Paces, Waits},
+    hosting::{Answering, PaceMemory, Purse, Sending, Transport},
+    pace::{Account, Allowed, COOL_DOWN_MIN, Cooling, Paces, Turn, Waits},
+    refusal::Billing,
 };
 use unanswered::{Came, Unanswered, consequence, not_reserved, not_sent, transport, waits};
 
@@ -33,6 +40,17 @@ pub struct Calls {
     transport: Arc<dyn Transport>,
     pub(crate) clock: Arc<dyn Clock>,
     memory: Arc<dyn PaceMemory>,
+    /// How many are under way.
+    under_way: watch::Sender<usize>,
+}
+
+/// A call that is under way, until it is dropped.
+struct UnderWay(Arc<Calls>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|calls| *calls -= 1);
+    }
 }
 
 impl Calls {
@@ -43,7 +61,31 @@ impl Calls {
         memory: Arc<dyn PaceMemory>,
         remembered: Vec<(Account, Cooling)>,
     ) -> Arc<Self> {
-        Arc::new(Self { paces: Paces::new(clock.clone(), remembered), transport, clock, memory })
+        let (paces, under_way) = (Paces::new(clock.clone(), remembered), watch::Sender::default());
+        Arc::new(Self { paces, transport, clock, memory, under_way })
+    }
+
+    /// Waits until no call is under way: each is settled, those too that nobody waits for any more. Who stops a host waits for
+    /// it, since what isn't settled then is settled at an estimate by the next one (trap 2).
+    pub async fn all_settled(&self) {
+        let mut under_way = self.under_way.subscribe();
+        while *under_way.borrow_and_update() > 0 && under_way.changed().await.is_ok() {}
+    }
+
+    /// How many calls are under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        *self.under_way.borrow()
+    }
+
+    /// Until when a payee is left alone, and why; absent: it may be asked.
+    pub(crate) fn left_alone(&self, payee: &Payee) -> Option<Cooling> {
+        self.paces.cooling(&payee.account)
+    }
+
+    fn begin(self: &Arc<Self>) -> UnderWay {
+        self.under_way.send_modify(|calls| *calls += 1);
+        UnderWay(self.clone())
     }
 }
 
@@ -144,11 +186,17 @@ pub(crate) async fn run<E: Exchange>(
         return Ok(Ended { answer, cost });
     }
     let entered = calls.paces.enter(&payee.account, payee.allowed(), request.tokens).await;
-    entered.map_err(|stands| waits(&payee.about(), &payee.section(), stands, calls.clock.now()))?;
+    let turn = entered.map_err(|stands| waits(&payee.about(), &payee.section(), stands, calls.clock.now()))?;
     let making = Making { calls: calls.clone(), payee: payee.clone(), purse: purse.clone(), exchange };
-    match tokio::spawn(making.make(request)).await {
+    let under_way = calls.begin();
+    let made = async move {
+        let made = making.make(request, turn).await;
+        drop(under_way);
+        made
+    };
+    match tokio::spawn(made).await {
         Ok(made) => made,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
         Err(error) => Err(Unanswered::maybe_paid(ServiceError::Other(error.to_string()), None)),
     }
 }
@@ -160,8 +208,15 @@ struct Making<E> {
     exchange: E,
 }
 
+/// What a request came to: for the ledger, to be kept, and for who asked.
+struct Made<A> {
+    end: CallEnd,
+    kept: Option<String>,
+    result: Result<Ended<A>, Unanswered>,
+}
+
 impl<E: Exchange> Making<E> {
-    async fn make(mut self, request: Request) -> Result<Ended<E::Answer>, Unanswered> {
+    async fn make(mut self, request: Request, mut turn: Turn) -> Result<Ended<E::Answer>, Unanswered> {
         let Request { sending, digest, estimate, .. } = request;
         let reserved = self.purse.reserve(self.payee.paid.clone(), digest, estimate).await;
         let call = reserved.map_err(|refused| not_reserved(refused, self.calls.clock.now()))?;
@@ -172,32 +227,53 @@ impl<E: Exchange> Making<E> {
             settled.map_err(|error| Unanswered::free(ServiceError::Storage(error), None))?;
             return Err(waits(&self.payee.about(), &self.payee.section(), stands, now));
         }
+        turn.sent();
+        // What panics while an answer is read has been paid for: else it would hold its room until the next start (trap 2).
+        let Made { end, kept, result } = match AssertUnwindSafe(self.send(sending, estimate)).catch_unwind().await {
+            Ok(made) => made,
+            Err(panic) => {
+                let lost = CallEnd::lost(estimate, self.calls.clock.now());
+                if let Err(error) = self.purse.settle(call, lost, None).await {
+                    tracing::error!(call = call.0, error, "a call whose answer can't be read can't be settled either");
+                }
+                resume_unwind(panic)
+            }
+        };
+        match end.how {
+            How::Refused => turn.used(0),
+            How::Answered if !end.is_estimate => turn.used(end.tokens.sent().saturating_add(end.tokens.output)),
+            How::Answered | How::Lost | How::Cancelled => {}
+        }
+        drop(turn);
+        // An answer that can't be kept isn't given out: the task would pay for it again.
+        let settled = self.purse.settle(call, end, kept).await;
+        settled.map_err(|error| Unanswered::maybe_paid(ServiceError::Storage(error), None))?;
+        result
+    }
+
+    /// Sends the request, and reads and bills what comes of it.
+    async fn send(&mut self, sending: Sending, estimate: Cost) -> Made<E::Answer> {
         let came = self.exchange(sending).await;
         let at = self.calls.clock.now();
-        let (end, kept, result) = match came {
+        let none = |end, unanswered| Made { end, kept: None, result: Err(unanswered) };
+        match came {
             Ok(answer) => {
                 let (end, kept) = (self.end_of(&answer, estimate, at), serde_json::to_string(&answer));
                 let cost = end.cost;
                 match kept {
-                    Ok(kept) => (end, Some(kept), Ok(Ended { answer, cost })),
-                    Err(error) => {
-                        (end, None, Err(Unanswered::maybe_paid(ServiceError::Other(error.to_string()), None)))
-                    }
+                    Ok(kept) => Made { end, kept: Some(kept), result: Ok(Ended { answer, cost }) },
+                    Err(error) => none(end, Unanswered::maybe_paid(ServiceError::Other(error.to_string()), None)),
                 }
             }
-            Err(Came::Nothing(unanswered)) => (nothing(at), None, Err(unanswered)),
+            Err(Came::Nothing(unanswered)) => none(nothing(at), unanswered),
             Err(Came::Part(unanswered)) => {
                 let most = match (estimate, self.exchange.cost_of_part()) {
                     (Cost::Known(held), Cost::Known(came)) => Cost::Known(held.max(came)),
                     (held, _) => held,
                 };
-                (CallEnd::lost(most, at), None, Err(unanswered))
+                none(CallEnd::lost(most, at), unanswered)
             }
-        };
-        // An answer that can't be kept isn't given out: the task would pay for it again.
-        let settled = self.purse.settle(call, end, kept).await;
-        settled.map_err(|error| Unanswered::maybe_paid(ServiceError::Storage(error), None))?;
-        result
+        }
     }
 
     fn end_of(&self, answer: &E::Answer, estimate: Cost, at: Timestamp) -> CallEnd {
@@ -212,12 +288,13 @@ impl<E: Exchange> Making<E> {
     async fn exchange(&mut self, sending: Sending) -> Result<E::Answer, Came> {
         let about = self.payee.about();
         let mut coming = self.calls.transport.send(sending).await.map_err(|error| not_sent(error, &about))?;
-        if coming.status() != 200 {
+        let status = coming.status();
+        if status != 200 {
             let said = read_refusal(&mut *coming).await;
             let headers: Vec<(&str, &str)> =
                 coming.headers().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            let error = self.exchange.refusal(coming.status(), &headers, &said, self.calls.clock.now());
-            return Err(Came::Nothing(self.refused(error, true).await));
+            let error = self.exchange.refusal(status, &headers, &said, self.calls.clock.now());
+            return Err(self.refused(error, Billing::of_status(status)).await);
         }
         let wrong = loop {
             match coming.chunk().await {
@@ -234,18 +311,17 @@ impl<E: Exchange> Making<E> {
             }
         };
         match wrong {
-            // Refused at once, it made nothing; in the middle of an answer, what it made so far may be billed.
+            // In the middle of an answer, what it made so far may be billed.
             WireError::Provider(error) => {
-                let is_first = !self.exchange.has_begun();
-                let unanswered = self.refused(error, is_first).await;
-                Err(if is_first { Came::Nothing(unanswered) } else { Came::Part(unanswered) })
+                let billing = if self.exchange.has_begun() { Billing::Perhaps } else { Billing::of_error(&error) };
+                Err(self.refused(error, billing).await)
             }
             wrong => Err(Came::Part(transport(&about, format!("{about}: {wrong}")))),
         }
     }
 
     /// What follows from a provider's refusal.
-    async fn refused(&self, error: ProviderError, is_free: bool) -> Unanswered {
+    async fn refused(&self, error: ProviderError, billing: Billing) -> Came {
         let (now, about) = (self.calls.clock.now(), self.payee.about());
         let message = format!("{about}: {error}");
         let follows = consequence(&error, now);
@@ -262,7 +338,10 @@ impl<E: Exchange> Making<E> {
             ProviderError::Refused(why) => ServiceError::Refused(why),
             ProviderError::InvalidRequest(why) | ProviderError::TooLarge(why) => ServiceError::InvalidRequest(why),
         };
-        Unanswered { refused: Refused { error, refusal }, is_free }
+        match billing {
+            Billing::Nothing => Came::Nothing(Unanswered::free(error, refusal)),
+            Billing::Perhaps => Came::Part(Unanswered::maybe_paid(error, refusal)),
+        }
     }
 
     /// Leaves the account alone, for everyone. Answers for how long.

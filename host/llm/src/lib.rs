@@ -26,7 +26,7 @@ pub mod wire;
 pub use answer::{Answer, AnswerError, Finish};
 pub use call::Calls;
 pub use hosting::{PaceMemory, Searches};
-pub use models::{CoolingModel, LENGTHS_NEEDED, Models, first_call};
+pub use models::{LENGTHS_NEEDED, Models, first_call};
 pub use pace::{Account, Cooling};
 pub use prices::Prices;
 pub use prompt::{Document, Media, Prompt, Said, ToolCall, ToolResult, Turn};

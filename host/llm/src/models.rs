@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::{Instant, timeout_at};
 use tollgate_core::{
     Clock,
     contract::Contract,
@@ -20,14 +21,18 @@ use tollgate_core::{
 
 use crate::{
     Answer, AnswerError, Finish, Prices, Prompt, ToolCall, ToolResult, WireModel,
-    call::{self, Calls, Ended, Payee, unanswered::Unanswered},
+    call::{
+        self, Calls, Ended, Payee,
+        unanswered::{self, Unanswered},
+    },
     estimate::{IMAGE_TOKENS, input_tokens},
     hosting::{PaceMemory, Purse, Refused, Searches, Transport},
     pace::{Account, Cooling},
 };
 use exchange::ModelExchange;
 
-/// Most requests for one answer: searches and pauses, each a request of its own.
+/// Most requests for one answer: searches and pauses, each a request of its own. In the last the model may only answer: else
+/// all that was paid would be thrown away.
 const ROUNDS_MAX: usize = 12;
 /// Most searches for one answer.
 const SEARCHES_MAX: usize = 20;
@@ -54,17 +59,6 @@ pub struct Models {
     deployment: Deployment,
     models: BTreeMap<String, Arc<Model>>,
     calls: Arc<Calls>,
-}
-
-/// A model's account that is left alone, as people see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CoolingModel {
-    /// Its account: where it is asked, and as what.
-    pub account: Account,
-    /// The aliases that jobs.toml has for it; none, if it was there before the start and isn't any more.
-    pub aliases: Vec<String>,
-    /// Until when, and why.
-    pub cooling: Cooling,
 }
 
 impl Model {
@@ -170,19 +164,16 @@ impl Models {
         &self.calls
     }
 
-    /// Accounts that are left alone, and why: those of searches and speech too.
+    /// Models that are left alone now, by alias: until when, and why.
     #[must_use]
-    pub fn cooling(&self) -> Vec<CoolingModel> {
-        let cooling = self.calls.paces.cooling().into_iter();
-        let of = |(account, cooling)| {
-            let models = self.models.iter().filter(|(_, model)| model.payee.account == account);
-            CoolingModel { aliases: models.map(|(alias, _)| alias.clone()).collect(), account, cooling }
-        };
-        cooling.map(of).collect()
+    pub fn left_alone(&self) -> Vec<(String, Cooling)> {
+        let of = |(alias, model): (&String, &Arc<Model>)| Some((alias.clone(), self.calls.left_alone(&model.payee)?));
+        self.models.iter().filter_map(of).collect()
     }
 
     /// Asks the model of that alias, or those in its place, until one has answered: the next one only where it is certain that
-    /// the one before has cost nothing. An answer that was paid for is the last, whatever it is.
+    /// the one before has cost nothing. An answer that was paid for is the last, whatever it is. `timeout` is of all of it;
+    /// without one, each model has its own.
     ///
     /// # Errors
     /// No model may be asked, none answered, or what was answered is no answer.
@@ -199,11 +190,12 @@ impl Models {
             contract.map_err(|error| Refused::plain(ServiceError::InvalidRequest(format!("the schema is {error}"))))?;
         let chain = self.deployment.model_chain(alias);
         let mut refused = Refused::plain(ServiceError::Denied(format!("no model is named {alias:?}")));
+        let of_call = timeout.map(|time| Instant::now() + time);
         for spec in chain {
             let Some(model) = self.models.get(&spec.alias) else { continue };
             let mut asking =
                 Asking { models: self, model, purse: &purse, searches: searches.as_deref(), spent: Spent::default() };
-            match asking.answer(prompt.clone(), timeout).await {
+            match asking.answer(prompt.clone(), of_call).await {
                 Ok(answer) => return asking.completion(&prompt, &answer, contract.as_ref()),
                 Err(next) if next.is_free && asking.spent.requests == 0 => {
                     tracing::info!(model = spec.alias, error = %next.refused.error, "a model gave no answer; the next one is asked");
@@ -239,11 +231,16 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Asks until the model has said all that it has to say.
-    async fn answer(&mut self, mut prompt: Prompt, timeout: Option<Duration>) -> Result<Answer, Unanswered> {
-        let time =
-            timeout.map_or(self.model.spec.service.timeout, |timeout| timeout.min(self.model.spec.service.timeout));
-        for _ in 0..ROUNDS_MAX {
+    /// Asks until the model has said all that it has to say, or until its time is over, whatever it does in it.
+    async fn answer(&mut self, mut prompt: Prompt, of_call: Option<Instant>) -> Result<Answer, Unanswered> {
+        let own = Instant::now() + self.model.spec.service.timeout;
+        let deadline = of_call.map_or(own, |of_call| of_call.min(own));
+        for round in 1..=ROUNDS_MAX {
+            let time = deadline.saturating_duration_since(Instant::now());
+            if time.is_zero() {
+                return Err(self.late());
+            }
+            prompt.has_to_answer = round == ROUNDS_MAX;
             let request = exchange::request(self.model, &prompt, time, &self.purse.asker())?;
             let exchange = ModelExchange::new(self.model, self.purse.asker());
             let Ended { answer, cost } =
@@ -262,7 +259,8 @@ impl Asking<'_> {
                 Finish::CallsTools => {
                     let mut results = Vec::with_capacity(answer.calls.len());
                     for call in &answer.calls {
-                        results.push(self.result(call.clone()).await?);
+                        let result = timeout_at(deadline, self.result(call.clone())).await;
+                        results.push(result.unwrap_or_else(|_| Err(self.late()))?);
                     }
                     answer.turn(results)
                 }
@@ -271,6 +269,15 @@ impl Asking<'_> {
         }
         let message = format!("the model was still searching after {ROUNDS_MAX} requests");
         Err(Unanswered::maybe_paid(ServiceError::InvalidAnswer(message), None))
+    }
+
+    /// No time is left. What it has said so far is paid.
+    fn late(&self) -> Unanswered {
+        let about = self.model.payee.about();
+        let message = format!("{about} was still searching when its time was over");
+        let mut late = unanswered::transport(&about, message.clone());
+        late.refused.error = ServiceError::Timeout(message);
+        Unanswered { is_free: self.spent.requests == 0, ..late }
     }
 
     /// The host's answer to a call of the model.

@@ -48,7 +48,14 @@ pub struct Cooling {
 /// The pace of every account.
 pub(crate) struct Paces {
     clock: Arc<dyn Clock>,
-    accounts: Mutex<BTreeMap<Account, Pace>>,
+    accounts: Arc<Accounts>,
+}
+
+type Accounts = Mutex<BTreeMap<Account, Pace>>;
+
+// Nothing that could panic half-way happens under the lock.
+fn lock(accounts: &Accounts) -> MutexGuard<'_, BTreeMap<Account, Pace>> {
+    accounts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Default)]
@@ -62,6 +69,49 @@ struct Pace {
 #[derive(Debug, Default)]
 struct Flow {
     even_us: u64,
+    /// What calls under way hold, each from where it stands in the flow, by its number.
+    held: BTreeMap<u64, Holding>,
+    next: u64,
+}
+
+/// A stretch of a flow: its time at the even rate.
+#[derive(Debug, Clone, Copy)]
+struct Holding {
+    begin_us: u64,
+    length_us: u64,
+}
+
+/// A call's turn. Dropped, it gives back the tokens that it held and hasn't used: before it is sent that is all of them.
+pub(crate) struct Turn {
+    clock: Arc<dyn Clock>,
+    accounts: Arc<Accounts>,
+    account: Account,
+    /// The tokens that it holds; absent: they aren't limited.
+    held: Option<(u64, Allowance)>,
+    held_tokens: u64,
+    used_tokens: u64,
+}
+
+impl Turn {
+    /// The call is sent: what it holds is taken to be used, unless its provider says less.
+    pub(crate) fn sent(&mut self) {
+        self.used_tokens = self.held_tokens;
+    }
+
+    /// By its provider's count it has used so many.
+    pub(crate) fn used(&mut self, tokens: u64) {
+        self.used_tokens = tokens;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some((number, allowance)) = self.held else { return };
+        let now = self.clock.now();
+        if let Some(pace) = lock(&self.accounts).get_mut(&self.account) {
+            pace.tokens.end(number, allowance, self.used_tokens, now);
+        }
+    }
 }
 
 /// What an account is allowed.
@@ -80,64 +130,109 @@ pub(crate) enum Waits {
     Used(&'static str, Duration),
 }
 
+fn us_of(now: Timestamp) -> u64 {
+    now.0.saturating_mul(1_000)
+}
+
+/// The time that so many take at the even rate.
+fn length_us(allowance: Allowance, count: u64) -> u64 {
+    let us = allowance.per.as_micros() * u128::from(count) / u128::from(allowance.count.max(1));
+    u64::try_from(us).unwrap_or(u64::MAX)
+}
+
 impl Flow {
-    /// Takes `count` at `now`, and says how long to wait for them.
-    fn take(&mut self, allowance: Allowance, count: u64, now: Timestamp) -> Duration {
-        let now_us = now.0.saturating_mul(1_000);
-        let per_us = u64::try_from(allowance.per.as_micros()).unwrap_or(u64::MAX);
-        let each = |count: u64| {
-            let us = u128::from(per_us) * u128::from(count) / u128::from(allowance.count.max(1));
-            u64::try_from(us).unwrap_or(u64::MAX)
-        };
+    /// How long who wants `count` at `now` has to wait for them.
+    fn wait(&self, allowance: Allowance, count: u64, now: Timestamp) -> Duration {
+        let now_us = us_of(now);
         // What is more than a whole period's allowance goes when that period is free.
-        let burst_us = per_us.saturating_sub(each(count.min(allowance.count)));
-        let arrival_us = self.even_us.max(now_us);
-        self.even_us = arrival_us.saturating_add(each(count));
-        Duration::from_micros(arrival_us.saturating_sub(burst_us).saturating_sub(now_us))
+        let period_us = u64::try_from(allowance.per.as_micros()).unwrap_or(u64::MAX);
+        let burst_us = period_us.saturating_sub(length_us(allowance, count.min(allowance.count)));
+        Duration::from_micros(self.even_us.max(now_us).saturating_sub(burst_us).saturating_sub(now_us))
+    }
+
+    /// Takes `count` at `now`; answers from where they stand in the flow.
+    fn take(&mut self, allowance: Allowance, count: u64, now: Timestamp) -> u64 {
+        let begin_us = self.even_us.max(us_of(now));
+        self.even_us = begin_us.saturating_add(length_us(allowance, count));
+        begin_us
+    }
+
+    /// The same, held until its call has ended ([`Flow::end`]); answers the number by which that is said.
+    fn hold(&mut self, allowance: Allowance, count: u64, now: Timestamp) -> u64 {
+        let begin_us = self.take(allowance, count, now);
+        let number = self.next;
+        self.next += 1;
+        self.held.insert(number, Holding { begin_us, length_us: self.even_us.saturating_sub(begin_us) });
+        number
+    }
+
+    /// A call has used so many of what it held. The rest is given back, but for what of it has flowed off by now: that is
+    /// gone for everybody, and who was given it again would send more in one period than it allows. What was taken after it
+    /// moves up. Who has used more takes that as well.
+    fn end(&mut self, number: u64, allowance: Allowance, used: u64, now: Timestamp) {
+        let Some(Holding { begin_us, length_us: held_us }) = self.held.remove(&number) else { return };
+        let (now_us, used_us) = (us_of(now), length_us(allowance, used));
+        if used_us > held_us {
+            self.even_us = self.even_us.max(now_us).saturating_add(used_us - held_us);
+            return;
+        }
+        let left_us = begin_us.saturating_add(held_us).saturating_sub(now_us.max(begin_us));
+        let back_us = (held_us - used_us).min(left_us);
+        self.even_us = self.even_us.saturating_sub(back_us);
+        for later in self.held.values_mut().filter(|held| held.begin_us > begin_us) {
+            later.begin_us = later.begin_us.saturating_sub(back_us);
+        }
     }
 }
 
 impl Paces {
     pub(crate) fn new(clock: Arc<dyn Clock>, remembered: Vec<(Account, Cooling)>) -> Self {
         let pace = |(account, cooling)| (account, Pace { cooling: Some(cooling), ..Pace::default() });
-        Self { clock, accounts: Mutex::new(remembered.into_iter().map(pace).collect()) }
+        Self { clock, accounts: Arc::new(Mutex::new(remembered.into_iter().map(pace).collect())) }
     }
 
-    // Nothing that could panic half-way happens under the lock.
     fn accounts(&self) -> MutexGuard<'_, BTreeMap<Account, Pace>> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.accounts)
+    }
+
+    /// Until when an account is left alone, and why; absent: it isn't.
+    pub(crate) fn cooling(&self, account: &Account) -> Option<Cooling> {
+        let now = self.clock.now();
+        let cooling = self.accounts().get(account).and_then(|pace| pace.cooling.clone());
+        cooling.filter(|cooling| cooling.until > now)
     }
 
     /// Whether an account is left alone.
     pub(crate) fn check(&self, account: &Account) -> Result<(), Waits> {
-        let now = self.clock.now();
-        let cooling = self.accounts().get(account).and_then(|pace| pace.cooling.clone());
-        cooling.filter(|cooling| cooling.until > now).map_or(Ok(()), |cooling| Err(Waits::Cools(cooling)))
+        self.cooling(account).map_or(Ok(()), |cooling| Err(Waits::Cools(cooling)))
     }
 
     /// Waits for the turn of a call that is held to take `tokens`. One that is far off is refused, and takes none.
-    pub(crate) async fn enter(&self, account: &Account, allowed: Allowed, tokens: u64) -> Result<(), Waits> {
+    pub(crate) async fn enter(&self, account: &Account, allowed: Allowed, tokens: u64) -> Result<Turn, Waits> {
         self.check(account)?;
         let now = self.clock.now();
-        let wait = {
+        let (wait, held) = {
             let mut accounts = self.accounts();
             let pace = accounts.entry(account.clone()).or_default();
-            let (requests, sent) = (pace.requests.even_us, pace.tokens.even_us);
-            let of_requests = allowed.requests.map_or(Duration::ZERO, |most| pace.requests.take(most, 1, now));
-            let of_tokens = allowed.tokens.map_or(Duration::ZERO, |most| pace.tokens.take(most, tokens, now));
+            let of_requests = allowed.requests.map_or(Duration::ZERO, |most| pace.requests.wait(most, 1, now));
+            let of_tokens = allowed.tokens.map_or(Duration::ZERO, |most| pace.tokens.wait(most, tokens, now));
             let wait = of_requests.max(of_tokens);
             if wait > TURN_WAIT_MAX {
-                (pace.requests.even_us, pace.tokens.even_us) = (requests, sent);
                 return Err(Waits::Used(if of_requests >= of_tokens { "requests" } else { "tokens" }, wait));
             }
-            wait
+            if let Some(most) = allowed.requests {
+                pace.requests.take(most, 1, now);
+            }
+            (wait, allowed.tokens.map(|most| (pace.tokens.hold(most, tokens, now), most)))
         };
+        let (clock, accounts, account) = (self.clock.clone(), self.accounts.clone(), account.clone());
+        let turn = Turn { clock, accounts, account, held, held_tokens: tokens, used_tokens: 0 };
         if !wait.is_zero() {
             // To the next whole millisecond, which is what the clock counts in.
             self.clock.sleep_until(now.after(wait + Duration::from_millis(1))).await;
-            self.check(account)?;
+            self.check(&turn.account)?;
         }
-        Ok(())
+        Ok(turn)
     }
 
     /// Leaves an account alone; a longer cool-down stands. Answers the one that holds, if it is news.
@@ -149,16 +244,6 @@ impl Paces {
         }
         pace.cooling = Some(cooling.clone());
         Some(cooling)
-    }
-
-    /// All accounts that are left alone.
-    pub(crate) fn cooling(&self) -> Vec<(Account, Cooling)> {
-        let now = self.clock.now();
-        let accounts = self.accounts();
-        let cooling = |(account, pace): (&Account, &Pace)| {
-            Some((account.clone(), pace.cooling.clone().filter(|cooling| cooling.until > now)?))
-        };
-        accounts.iter().filter_map(cooling).collect()
     }
 }
 
@@ -194,21 +279,71 @@ mod tests {
 
     #[test]
     fn a_period_gives_what_it_allows_at_once_and_then_evenly() {
+        let taken = |flow: &mut Flow, allowance: Allowance, count: u64| {
+            let wait = flow.wait(allowance, count, NOW);
+            flow.take(allowance, count, NOW);
+            wait.as_secs()
+        };
         let (mut flow, allowance) = (Flow::default(), Allowance { count: 3, per: MINUTE });
-        let waits: Vec<u64> = (0..5).map(|_| flow.take(allowance, 1, NOW).as_secs()).collect();
+        let waits: Vec<u64> = (0..5).map(|_| taken(&mut flow, allowance, 1)).collect();
         assert_eq!(waits, [0, 0, 0, 20, 40]);
+        let (mut flow, allowance) = (Flow::default(), Allowance { count: 100, per: MINUTE });
+        assert_eq!(taken(&mut flow, allowance, 250), 0, "more than a period's");
+        assert_eq!(taken(&mut flow, allowance, 50), 120);
+    }
+
+    #[test]
+    fn r07_what_a_call_has_not_used_is_given_back_and_no_more_than_that() {
+        let allowance = Allowance { count: 60, per: MINUTE };
+        let at = |seconds: u64| NOW.after(Duration::from_secs(seconds));
+        // A token a second; each is held to take 50, and takes 5.
         let mut flow = Flow::default();
-        assert_eq!(flow.take(Allowance { count: 100, per: MINUTE }, 250, NOW), Duration::ZERO, "more than a period's");
-        assert_eq!(flow.take(Allowance { count: 100, per: MINUTE }, 50, NOW).as_secs(), 120);
+        let first = flow.hold(allowance, 50, NOW);
+        assert_eq!(flow.wait(allowance, 50, at(1)).as_secs(), 39);
+        flow.end(first, allowance, 5, at(1));
+        assert_eq!(flow.wait(allowance, 50, at(1)), Duration::ZERO, "there is room for the next");
+        // In any minute no more are sent than 60 and what flows off in it: of 50 that were held for 30 s, 20 are left.
+        let mut flow = Flow::default();
+        let (first, second) = (flow.hold(allowance, 50, NOW), flow.hold(allowance, 10, NOW));
+        flow.end(first, allowance, 5, at(30));
+        assert_eq!(flow.even_us, us_of(at(40)), "what has flowed off is gone");
+        // The second has moved up behind it: four of it have flowed off by now, and those it has used.
+        flow.end(second, allowance, 4, at(34));
+        assert_eq!(flow.even_us, us_of(at(34)));
+        // Who has used more takes it.
+        let third = flow.hold(allowance, 1, at(100));
+        flow.end(third, allowance, 11, at(200));
+        assert_eq!(flow.even_us, us_of(at(210)));
+        assert!(flow.held.is_empty());
+    }
+
+    #[tokio::test]
+    async fn r07_who_is_not_sent_gives_all_back_and_who_is_sent_what_its_provider_has_not_counted() {
+        let paces = paces();
+        let allowed = Allowed { requests: None, tokens: Some(Allowance { count: 100, per: MINUTE }) };
+        for _ in 0..3 {
+            drop(paces.enter(&account(), allowed, 90).await.unwrap());
+        }
+        for used in [9, 1] {
+            let mut turn = paces.enter(&account(), allowed, 90).await.unwrap();
+            turn.sent();
+            turn.used(used);
+        }
+        let mut turn = paces.enter(&account(), allowed, 90).await.unwrap();
+        turn.sent();
+        drop(turn);
+        let waits = paces.enter(&account(), allowed, 90).await.err();
+        assert_eq!(waits, Some(Waits::Used("tokens", Duration::from_secs(54))), "100 were used");
     }
 
     #[tokio::test]
     async fn trap09_who_is_sent_away_has_taken_nothing_and_a_refusal_is_everybodys() {
         let paces = paces();
         let allowed = Allowed { requests: Some(Allowance { count: 1, per: MINUTE }), tokens: None };
-        paces.enter(&account(), allowed, 10).await.unwrap();
+        drop(paces.enter(&account(), allowed, 10).await.unwrap());
         for _ in 0..3 {
-            assert_eq!(paces.enter(&account(), allowed, 10).await, Err(Waits::Used("requests", MINUTE)));
+            let waits = paces.enter(&account(), allowed, 10).await.err();
+            assert_eq!(waits, Some(Waits::Used("requests", MINUTE)));
         }
         let cooling = |seconds| Cooling {
             until: NOW.after(Duration::from_secs(seconds)),
@@ -218,7 +353,7 @@ mod tests {
         assert_eq!(paces.cool(&account(), cooling(5)), Some(cooling(5)));
         assert_eq!(paces.cool(&account(), cooling(3)), None, "a longer one stands");
         assert_eq!(paces.check(&account()), Err(Waits::Cools(cooling(5))));
-        assert_eq!(paces.cooling(), [(account(), cooling(5))]);
+        assert_eq!(paces.cooling(&account()), Some(cooling(5)));
         assert_eq!(paces.check(&Account("b".to_owned())), Ok(()));
     }
 

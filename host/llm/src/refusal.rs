@@ -1,6 +1,7 @@
 //! What a provider says when it doesn't answer: by the status, the headers and the body, whether to wait, and how long,
 //! or whom to ask. Some refusals come with status 200, in the body or in the middle of a stream.
 
+mod billing;
 mod delay;
 
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tollgate_core::{Timestamp, model::Dialect};
+
+pub use billing::Billing;
 
 /// Characters of a provider's words that are kept.
 const SAID_CHARS_MAX: usize = 500;

@@ -18,7 +18,7 @@ use tollgate_core::{
 };
 
 use crate::{
-    Prices, ProviderError, WireError,
+    Cooling, Prices, ProviderError, WireError,
     call::{self, Bill, Calls, Ended, Exchange, Payee, Request, Whole},
     hosting::{Purse, Refused, Searches, Sending},
     prices::SearchPrice,
@@ -63,6 +63,12 @@ impl Search {
             calls: calls.clone(),
             spec: spec.clone(),
         })
+    }
+
+    /// Until when it is left alone, and why; absent: it isn't.
+    #[must_use]
+    pub fn left_alone(&self) -> Option<Cooling> {
+        self.calls.left_alone(&self.payee)
     }
 
     /// Searches the web: at most `limit` hits, the best first; none, if nothing was found, which is billed all the same.

@@ -16,7 +16,7 @@ use tollgate_core::{
 };
 
 use crate::{
-    Prices, ProviderError, WireError,
+    Cooling, Prices, ProviderError, WireError,
     call::{self, Bill, Calls, Ended, Exchange, Payee, Request, Whole},
     hosting::{AudioCutter, AudioPiece, CutError, Purse, Refused, Sending, SpeechInput},
     refusal,
@@ -63,6 +63,12 @@ impl Speech {
             calls: calls.clone(),
             spec: spec.clone(),
         })
+    }
+
+    /// Until when it is left alone, and why; absent: it isn't.
+    #[must_use]
+    pub fn left_alone(&self) -> Option<Cooling> {
+        self.calls.left_alone(&self.payee)
     }
 
     /// Writes speech down. `language`: BCP 47; absent: detected. With `speakers`, they are told apart where the model can;

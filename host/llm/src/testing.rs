@@ -57,12 +57,14 @@ pub(crate) struct Reply {
     pub(crate) chunks: VecDeque<Result<Bytes, SendError>>,
     /// The body waits for a permit of it.
     pub(crate) gate: Option<Arc<Semaphore>>,
+    /// Reading the body panics.
+    pub(crate) panics: bool,
 }
 
 impl Reply {
     pub(crate) fn of(status: u16, body: impl ToString) -> Self {
         let chunks = VecDeque::from([Ok(Bytes::from(body.to_string()))]);
-        Self { status, headers: Vec::new(), chunks, gate: None }
+        Self { status, headers: Vec::new(), chunks, gate: None, panics: false }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
@@ -94,6 +96,7 @@ impl Answering for Coming {
             if let Some(gate) = self.0.gate.take() {
                 gate.acquire().await.unwrap().forget();
             }
+            assert!(!self.0.panics, "reading panics, as the test wants it");
             self.0.chunks.pop_front().transpose()
         })
     }
@@ -155,6 +158,13 @@ impl Host {
 
     pub(crate) fn answers(replies: impl IntoIterator<Item = Reply>) -> Arc<Self> {
         Self::new(replies.into_iter().map(Ok))
+    }
+
+    /// The body of that reply, of those to come, never comes.
+    pub(crate) fn hold_reply(&self, at: usize) {
+        if let Ok(reply) = &mut lock(&self.replies)[at] {
+            reply.gate = Some(Arc::new(Semaphore::new(0)));
+        }
     }
 
     pub(crate) fn rows(&self) -> Vec<Row> {

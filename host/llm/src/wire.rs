@@ -199,3 +199,26 @@ fn object(value: Value) -> Map<String, Value> {
         _ => Map::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn m02_a_model_that_has_to_answer_is_told_so_by_the_choice_of_tools_and_keeps_them() {
+        for (dialect, field, value) in [
+            (Dialect::OpenAi, "tool_choice", json!("none")),
+            (Dialect::Anthropic, "tool_choice", json!({"type": "none"})),
+            (Dialect::Gemini, "toolConfig", json!({"functionCallingConfig": {"mode": "NONE"}})),
+        ] {
+            let model = WireModel { output_max: Some(1_000), ..WireModel::new(dialect, "m") };
+            let body = |prompt: &Prompt| request(&model, prompt).unwrap().body.parse().unwrap();
+            let may = Prompt { can_search: true, ..Prompt::default() };
+            let (before, last) = (body(&may), body(&Prompt { has_to_answer: true, ..may.clone() }));
+            assert_eq!((before.get(field), last.get(field)), (None, Some(&value)));
+            assert_eq!(before["tools"], last["tools"]);
+            let without = body(&Prompt { has_to_answer: true, ..Prompt::default() });
+            assert_eq!((without.get(field), without.get("tools")), (None, None), "there is nothing to choose from");
+        }
+    }
+}

@@ -1,8 +1,9 @@
 //! Traps 1, 3 and 4, and A03: what is held and spent is never more than a budget, and nothing is sent that nobody can count.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
+use tollgate::Host;
 use tollgate_core::{
     Clock,
     item::ItemStatus,
@@ -15,14 +16,17 @@ use tollgate_core::{
 use tollgate_llm::LENGTHS_NEEDED;
 use tollgate_sim::{
     Release,
-    sites::models::{ModelFacts, ModelFault, UsageLie},
+    sites::{
+        models::{ModelFacts, ModelFault, UsageLie},
+        scripted::{Scripted, Step},
+    },
 };
 use tollgate_store::{Selection, Store};
 
 use super::{Shop, answers, asks, asks_one, end, entries, model, model_named, rest, sum};
 use crate::{
-    faulty::Fault,
-    world::{detail, open_items, retrying, state, stop, wait},
+    faulty::{Fault, Faulty},
+    world::{SITE, detail, first, item, open_items, outcomes, quiet, retrying, state, stop, wait},
 };
 
 const CALLS: u64 = 1_000;
@@ -308,4 +312,47 @@ async fn a03_a_budget_of_everything_of_a_job_and_of_a_model_each_pauses_the_job_
         assert!(shop.is_the_bill(&store).await.len() > before, "it went on by itself");
         stop(host).await;
     }
+}
+
+#[tokio::test]
+async fn a03_what_calls_have_cost_stops_a_proxy_that_costs_money_until_the_next_day() {
+    let page = Arc::new(Scripted::new().path("/", [Step::ok("a page of words")]));
+    let shop = Shop::with(Vec::new(), |builder| builder.site(SITE, page)).await;
+    let jobs = "[job.ask]\nkind = \"backfill\"\nhandler = \"paid\"\ngrant = [\"llm\", \"artifacts\"]\n";
+    let file = |price: &str, budget: &str| {
+        let proxy = format!("[proxy.main]\nurl = {:?}\nca = \"ca.pem\"\n{price}\n", shop.world.sim.proxy_url());
+        shop.world.file(&format!("{proxy}{budget}{}{jobs}{}", model("gpt", ""), outcomes("")))
+    };
+    // What nobody has counted costs what it was held to: two such calls spend a budget of twice that to the end.
+    shop.models.next([UsageLie::Missing, UsageLie::Missing].map(ModelFault::Usage));
+    let (host, store) = shop.start(&file("", "")).await;
+    let ask = async |host: &Host, store: &Faulty, key: &str, calls: u64| {
+        host.operations().add("ask", vec![asks_one(key)]).await.unwrap();
+        store.calls_settled(calls).await;
+        quiet(host).await;
+    };
+    ask(&host, &store, "one", 1).await;
+    let held = end(&entries(&store).await[0]).2.known().unwrap();
+    drop(store);
+    stop(host).await;
+
+    let budget = format!("[budget]\nday = \"{}\"\n", held.saturating_add(held));
+    let (host, store) = shop.start(&file("price = \"0.001 USD/GB\"", &budget)).await;
+    let mut progress = host.progress();
+    ask(&host, &store, "two", 1).await;
+    assert_eq!(sum(&entries(&store).await), held.saturating_add(held));
+    host.operations().add("test", vec![item("page", &first(&format!("fetch http://{SITE}/")))]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| job.job.pause.is_some()).await;
+    let pause = host.operations().job("test").await.unwrap().job.pause.unwrap();
+    let said = "the budget of everything that is paid for this day is spent";
+    assert!(pause.reason == PauseReason::Budget && pause.evidence.contains(said), "{pause:?}");
+    assert_eq!(
+        (shop.world.sim.counts().of_host(SITE), detail(&host, "page").await.item.tasks[0].tally.counted),
+        (0, 0)
+    );
+    quiet(&host).await;
+    shop.clock.advance(pause.until.unwrap().since(shop.clock.now()));
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    assert_eq!(shop.world.sim.counts().of_host(SITE), 1, "it went on by itself");
+    stop(host).await;
 }

@@ -90,3 +90,26 @@ async fn p02_a_task_that_waits_for_its_second_call_has_its_first_from_before() {
     shop.is_the_bill(&store).await;
     stop(host).await;
 }
+
+#[tokio::test]
+async fn trap02_a_stop_waits_for_calls_whose_tasks_are_over_and_settles_them_by_the_bill() {
+    let shop = Shop::new().await;
+    let release = Release::new();
+    shop.models.next([ModelFault::Stall(release.clone())]);
+    let file = shop.file(&model("gpt", ""), "[job.test.stage.first]\nattempts = 1\ntimeout = \"1s\"");
+    let (host, store) = shop.start(&file).await;
+    let mut progress = host.progress();
+    host.operations().add("test", vec![asks("one", &[json!({ "ask": "What is made?" })])]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    assert!(entries(&store).await[0].end.is_none(), "nobody waits for it any more");
+    drop(store);
+    host.stop().await;
+    let ended = tokio::spawn(host.wait());
+    release.release();
+    ended.await.unwrap().unwrap();
+
+    let (host, store) = shop.start(&file).await;
+    let rows = shop.is_the_bill(&store).await;
+    assert_eq!(rows.iter().map(|row| end(row).0).collect::<Vec<_>>(), [How::Answered]);
+    stop(host).await;
+}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+use serde_json::json;
 use tollgate_core::{
     Clock,
     calendar::{PeriodKind, Zone},
@@ -12,9 +14,13 @@ use tollgate_core::{
     pause::PauseReason,
 };
 use tollgate_engine::operations::JobDetail;
-use tollgate_sim::sites::models::{ModelFacts, ModelFault, Say};
+use tollgate_sim::sites::{
+    models::{ModelFacts, ModelFault, Say},
+    scripted::Step,
+};
+use tollgate_store::Store as _;
 
-use super::{EACH, Shop, answers, asks_one, end, entries, finish, model, model_named};
+use super::{EACH, KEY, Shop, answers, asks_one, end, entries, finish, model, model_named};
 use crate::world::{detail, open_items, retrying, stop, wait};
 
 const WORKERS: u64 = 32;
@@ -147,6 +153,29 @@ async fn trap09_r07_one_429_cools_the_model_for_all_over_a_restart_and_moves_no_
         shop.is_the_bill(&store).await;
         stop(host).await;
     }
+}
+
+#[tokio::test]
+async fn trap16_a_key_that_its_provider_says_again_is_shown_nowhere() {
+    let shop = Shop::new().await;
+    let said = format!("Incorrect API key provided: {KEY}.");
+    let inside = json!({ "error": { "message": said, "code": 400 } }).to_string();
+    let refusal = json!({ "error": { "message": said, "type": "invalid_request_error", "code": "invalid_api_key" } });
+    let steps = [Step::ok(inside), Step::status(StatusCode::UNAUTHORIZED).body(refusal.to_string())];
+    shop.models.next(steps.map(|step| ModelFault::Raw(Box::new(step))));
+    let job = "[job.test.stage.first]\nattempts = 1\nconcurrency = 1";
+    let (host, store) = shop.start(&shop.file(&model("gpt", ""), job)).await;
+    let mut progress = host.progress();
+    host.operations().add("test", ["one", "two"].map(asks_one).into()).await.unwrap();
+    wait(&mut progress, host.operations(), |job| job.job.pause.is_some()).await;
+    let overview = host.operations().overview().await.unwrap();
+    let items = [detail(&host, "one").await, detail(&host, "two").await];
+    let (rows, kept) = (entries(&store).await, store.circuits(shop.clock.now()).await.unwrap());
+    for shown in [format!("{overview:?}"), format!("{items:?}"), format!("{kept:?}")] {
+        assert!(shown.contains("Incorrect API key provided: [secret]") && !shown.contains(KEY), "{shown}");
+    }
+    assert!(!format!("{rows:?}").contains(KEY), "{rows:?}");
+    stop(host).await;
 }
 
 #[tokio::test]

@@ -18,7 +18,16 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Notify,
 };
-use tollgate_core::{Timestamp, budget::Spending, circuit::Circuit, http::HttpRequest, outcome::RefusalKind};
+use tollgate_core::{
+    Clock as _, Timestamp,
+    budget::Spending,
+    calendar::Zone,
+    circuit::Circuit,
+    http::HttpRequest,
+    ledger::{Account, Cost, Periods},
+    money::NanoUsd,
+    outcome::RefusalKind,
+};
 use tollgate_egress::{MeterStatus, NotKept, Refused, Response, SiteMemory};
 use tollgate_sim::{
     Reception, Sim,
@@ -246,4 +255,42 @@ async fn a03_what_could_not_be_kept_is_kept_the_next_time() {
         let kept = kept.get(name).unwrap_or_else(|| panic!("{name} is forgotten"));
         assert_eq!(kept.day.bytes, meter(&world, name).bytes_today, "{name}: the latest is kept");
     }
+}
+
+#[tokio::test]
+async fn a03_a_spent_budget_of_everything_lets_nothing_go_by_a_proxy_that_costs_money() {
+    let site = || Arc::new(Scripted::new().path("/", [Step::ok("x".repeat(10_000))]));
+    let sim = Sim::builder().site("a.example", site()).site("b.example", site()).start().await.unwrap();
+    let proxy = sim.proxy_url();
+    // A byte costs a millionth of a dollar.
+    let more = format!(
+        "price = \"1000 USD/GB\"\n[proxy.free]\nurl = {proxy:?}\n[site.\"*\"]\nproxy = \"main\"\n\
+         [site.\"b.example\"]\nproxy = [\"main\", \"free\"]\n[budget]\nday = \"0.05 USD\"\n"
+    );
+    let world = World::over(sim, &proxy, &more);
+    let asked = async |host: &str| fetch(&world, &format!("http://{host}/")).await;
+    // What calls have cost, once they are settled.
+    let limit = Cost::Known(NanoUsd(50_000_000));
+    let mut calls = Account::default().at(Periods::default().turned(&Zone::default(), Still.now()));
+    calls.reserve(limit).unwrap();
+    calls.settle(calls.periods(), limit, limit).unwrap();
+    world.gate.calls_are_charged(calls);
+    assert_eq!(kind(&asked("a.example").await.unwrap_err()), RefusalKind::Budget);
+    assert_eq!(world.sim.counts().of_host("a.example"), 0);
+    // What the proxy costs by itself.
+    world.gate.calls_are_charged(Account::default());
+    let mut answered = 0;
+    let refused = loop {
+        match asked("a.example").await {
+            Ok(_) => answered += 1,
+            Err(refused) => break refused.refusal.unwrap(),
+        }
+    };
+    assert_eq!((answered, world.sim.counts().of_host("a.example")), (5, 5));
+    assert_eq!(refused.kind, RefusalKind::Budget);
+    let said = "the budget of everything that is paid for this day is spent (0.0";
+    assert!(refused.message.starts_with(said) && refused.after.is_some(), "{refused:?}");
+    let before = meter(&world, "proxy main").bytes_today;
+    asked("b.example").await.unwrap();
+    assert_eq!(meter(&world, "proxy main").bytes_today, before, "one that costs nothing goes in its place");
 }

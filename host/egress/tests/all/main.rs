@@ -10,5 +10,6 @@ mod errors;
 mod lies;
 mod places;
 mod redirects;
+mod services;
 mod sessions;
 mod world;

@@ -152,7 +152,7 @@ async fn trap08_a_spent_quota_is_asked_once_until_it_may_have_ended() {
     let again = models(&host, &text, kept);
     host.clock.move_by(23 * HOUR);
     assert_eq!(kind(&ask(&again, &host).await.unwrap_err()), Some(RefusalKind::Budget));
-    assert_eq!((host.sent().len(), again.cooling().len()), (1, 1));
+    assert_eq!((host.sent().len(), again.left_alone().len()), (1, 1));
     host.clock.move_by(HOUR);
     assert_eq!(ask(&again, &host).await.unwrap().text, "3");
 }
@@ -216,6 +216,23 @@ async fn a_refusal_in_the_middle_of_an_answer_may_be_billed_and_one_at_its_begin
         let row = &host.rows()[0];
         let cost = if is_estimate { row.estimate } else { NOTHING };
         assert_eq!(row.told(), (how, cost, is_estimate));
+    }
+}
+
+#[tokio::test]
+async fn trap07_what_may_have_been_worked_on_is_settled_at_a_marked_estimate_and_no_other_model_is_asked() {
+    let inside = |code: u16| Reply::of(200, json!({"error": {"message": "Provider returned error", "code": code}}));
+    let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
+    for reply in [Reply::of(504, "<html>"), Reply::of(524, ""), Reply::of(408, ""), Reply::of(202, ""), inside(502)] {
+        let host = Host::answers([reply]);
+        let refused = ask(&models(&host, &text, Vec::new()), &host).await.unwrap_err();
+        let row = &host.rows()[0];
+        assert_eq!((row.told(), host.sent().len()), ((How::Lost, row.estimate, true), 1), "{refused:?}");
+    }
+    for reply in [inside(429), inside(400), Reply::of(529, ""), Reply::of(503, "")] {
+        let host = Host::answers([reply, said("4")]);
+        ask(&models(&host, &text, Vec::new()), &host).await.unwrap();
+        assert_eq!(host.rows()[0].told(), (How::Refused, NOTHING, false));
     }
 }
 
@@ -304,6 +321,33 @@ async fn trap07_a_call_whose_caller_is_gone_is_settled_and_its_answer_kept() {
     assert_eq!(host.sent().len(), 1, "what it paid for is there for the next one");
 }
 
+#[tokio::test]
+async fn r07_a_small_limit_of_tokens_serves_more_than_one_call_and_is_given_back_by_what_is_refused() {
+    let host = Host::answers([said("3"), failed(), said("4"), said("5")]);
+    // Each is held to take some 2,000 tokens, and takes 110.
+    let models = models(&host, &model("a", &format!("{PRICED}tokens = \"3000/min\"\n")), Vec::new());
+    for (number, is_answered) in [(1, true), (2, false), (3, true), (4, true)] {
+        let prompt = Prompt { instruction: format!("Count to {number}."), ..Prompt::default() };
+        let result = models.complete("a", prompt, None, host.purse(), None).await;
+        assert_eq!(result.is_ok(), is_answered, "{number}: {result:?}");
+        assert_eq!(host.sent().len(), number, "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn trap02_a_call_whose_reading_panics_is_settled_at_its_estimate() {
+    let host = Host::answers([Reply { panics: true, ..said("3") }]);
+    let models = models(&host, &model("a", PRICED), Vec::new());
+    let asking = tokio::spawn({
+        let (models, host) = (models.clone(), host.clone());
+        async move { ask(&models, &host).await.map(drop) }
+    });
+    assert!(asking.await.unwrap_err().is_panic(), "who asked is told");
+    let row = &host.rows()[0];
+    assert_eq!(row.told(), (How::Lost, row.estimate, true));
+    assert_eq!(models.calls().under_way(), 0);
+}
+
 fn searches(query: &str) -> Reply {
     let arguments = json!({ "query": query }).to_string();
     let call = json!({"id": "call_1", "type": "function", "function": {"name": "web_search", "arguments": arguments}});
@@ -338,6 +382,48 @@ async fn a_models_searches_are_answered_by_the_host_and_each_is_a_row() {
     assert_eq!(host.sent().len(), 3);
 }
 
+/// A host whose model searches in `rounds` turns and then answers, and what it may ask.
+fn searching(rounds: usize) -> (Arc<Host>, Arc<Models>, Arc<dyn Searches>) {
+    let found = json!({"searchParameters": {"q": "x"}, "credits": 1, "organic": []});
+    let of_round = |round: usize| [searches(&format!("orders {round}")), Reply::of(200, &found)];
+    let host = Host::answers((0..rounds).flat_map(of_round).chain([said("They grew.")]));
+    let search = "[search.web]\nprovider = \"serper\"\nurl = \"http://127.0.0.1:9/s\"\n";
+    let models = models(&host, &(model("a", PRICED) + search), Vec::new());
+    let search = Search::new(models.deployment.search("web").unwrap(), &Prices::pinned().unwrap(), models.calls());
+    let searches = search.of_models(host.purse());
+    (host, models, searches)
+}
+
+#[tokio::test]
+async fn m02_a_model_that_goes_on_searching_is_made_to_answer_in_its_last_round() {
+    let (host, models, searches) = searching(ROUNDS_MAX - 1);
+    let prompt = Prompt { can_search: true, ..Prompt::default() };
+    let completion = models.complete("a", prompt, None, host.purse(), Some(searches)).await.unwrap();
+    assert_eq!(completion.text, "They grew.");
+    let bodies = (0..host.sent().len()).map(|at| host.body(at));
+    let asked: Vec<String> = bodies.filter(|body| body.contains("\"messages\"")).collect();
+    let has_to: Vec<bool> = asked.iter().map(|body| body.contains("\"tool_choice\":\"none\"")).collect();
+    assert_eq!(has_to, (1..=ROUNDS_MAX).map(|round| round == ROUNDS_MAX).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn m02_all_rounds_of_an_answer_and_its_searches_have_one_deadline() {
+    let (host, models, searches) = searching(2);
+    let prompt = Prompt { can_search: true, ..Prompt::default() };
+    let time = Some(HOUR);
+    models.complete("a", prompt.clone(), time, host.purse(), Some(searches)).await.unwrap();
+    let of_model = host.sent().iter().step_by(2).map(|sent| sent.time).collect::<Vec<_>>();
+    assert!(of_model.len() == 3 && of_model.is_sorted_by(|one, next| one > next), "what is left: {of_model:?}");
+
+    let (host, models, searches) = searching(1);
+    host.hold_reply(1);
+    let time = Some(Duration::from_millis(50));
+    let refused = models.complete("a", prompt, time, host.purse(), Some(searches)).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::Timeout(_)), "{refused:?}");
+    assert_eq!(kind(&refused), Some(RefusalKind::Transport));
+    assert_eq!(host.sent().len(), 2, "the model is asked no more");
+}
+
 #[tokio::test]
 async fn a_search_that_is_refused_ends_the_answer_and_no_other_model_begins_anew() {
     let broke = Reply::of(400, json!({"message": "Not enough credits", "statusCode": 400}));
@@ -352,7 +438,7 @@ async fn a_search_that_is_refused_ends_the_answer_and_no_other_model_begins_anew
     assert!(matches!(refused.error, ServiceError::Budget(_)), "{refused:?}");
     assert_eq!(refused.refusal.unwrap().about, "search web");
     assert_eq!(told(&host.rows()), [(How::Answered, usual(), false), (How::Refused, NOTHING, false)]);
-    assert_eq!(models.cooling().len(), 1, "those of searches are among them");
+    assert!(search.left_alone().is_some_and(|cooling| cooling.is_terminal) && models.left_alone().is_empty());
 }
 
 #[test]

@@ -62,6 +62,9 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Result<Map<String, Val
             "tools".to_owned(),
             json!([{"name": name, "description": description, "input_schema": parameters}]),
         );
+        if prompt.has_to_answer {
+            body.insert("tool_choice".to_owned(), json!({"type": "none"}));
+        }
     }
     Ok(body)
 }

@@ -71,6 +71,9 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Result<Map<String, Val
         let (name, description, parameters) = search_tool();
         let function = json!({"name": name, "description": description, "parametersJsonSchema": parameters});
         body.insert("tools".to_owned(), json!([{"functionDeclarations": [function]}]));
+        if prompt.has_to_answer {
+            body.insert("toolConfig".to_owned(), json!({"functionCallingConfig": {"mode": "NONE"}}));
+        }
     }
     Ok(body)
 }

@@ -48,6 +48,9 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Map<String, Value> {
         let (name, description, parameters) = search_tool();
         let function = json!({"name": name, "description": description, "parameters": parameters});
         body.insert("tools".to_owned(), json!([{"type": "function", "function": function}]));
+        if prompt.has_to_answer {
+            body.insert("tool_choice".to_owned(), Value::from("none"));
+        }
     }
     body
 }
