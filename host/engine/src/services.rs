@@ -1,5 +1,7 @@
 //! Paid services of a host: its models over the gate, its ledger over the store, and the budgets that bound them.
 
+mod lengths;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -17,7 +19,7 @@ use tollgate_core::{
     budget::Budget,
     calendar::Zone,
     circuit::{Circuit, Cooling as SiteCooling, CoolingKind},
-    ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, Entry, How, Paid, PaidKind, Reservation},
+    ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, Paid, PaidKind, Reservation},
     outcome::RefusalKind,
     spec::{Deployment, SearchSpec, SpeechSpec},
     task::Tally,
@@ -28,15 +30,12 @@ use tollgate_llm::{
     Account, Cooling, Models, PaceMemory, Prices, Search, Speech,
     hosting::{Answering, NotReserved, Purse, SendError, Sending, Transport},
 };
-use tollgate_store::{AnswerKey, ENTRIES_PAGE_MAX, KeptAnswer, LedgerQuery, Reserved, Store, StoreError};
+use tollgate_store::{AnswerKey, KeptAnswer, Reserved, Store, StoreError};
 
 use crate::{EngineError, plan::JobPlan};
 
 /// How the name of an account's circuit begins in the store, where those of sites are.
 const ACCOUNT: &str = "model ";
-
-/// Newest rows of the ledger that are looked at when the host starts, for how long answers are: hundreds of each of some stages.
-const LENGTHS_LOOKED_AT: usize = 5_000;
 
 /// A paid service that is left alone: a model, a search, a speech.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +114,7 @@ impl Services {
         let (transport, memory) = (Arc::new(OverGate(gate)), Arc::new(StoredPaces(store.clone(), clock.clone())));
         let models = Models::new(deployment, &prices, transport, clock.clone(), memory, remembered);
         if !deployment.models.is_empty() {
-            remember_lengths(&models, &*store).await;
+            lengths::remember(&models, &*store).await;
         }
         let search = |spec: &SearchSpec| (spec.name.clone(), Search::new(spec, &prices, models.calls()));
         let searches = deployment.searches.iter().map(search).collect();
@@ -179,42 +178,6 @@ impl Services {
     pub(crate) fn purse(self: &Arc<Self>, payer: Payer) -> Arc<dyn Purse> {
         Arc::new(AttemptPurse { services: self.clone(), payer, calls: AtomicU32::new(0), given: Mutex::default() })
     }
-}
-
-/// How long answers were of late, by the ledger. Where it can't be read, each is held to be as long as it can be, as at the
-/// first start.
-async fn remember_lengths(models: &Models, store: &dyn Store) {
-    let (mut answers, mut looked_at, mut after) = (Vec::new(), 0, None);
-    while looked_at < LENGTHS_LOOKED_AT {
-        let query = LedgerQuery { after, limit: ENTRIES_PAGE_MAX, ..LedgerQuery::default() };
-        let page = match store.ledger_entries(query).await {
-            Ok(page) => page,
-            Err(error) => {
-                tracing::warn!(%error, "how long answers are can't be told from the ledger: until more are known, the most is held for each");
-                break;
-            }
-        };
-        looked_at += page.entries.len();
-        let entries = page.entries.into_iter().map(|view| view.entry);
-        answers.extend(entries.filter_map(|Entry { call, end, .. }| {
-            // What nobody has counted tells nothing of how long answers are.
-            let end = end.filter(|end| end.how == How::Answered && !end.is_estimate)?;
-            (call.paid.kind == PaidKind::Model).then_some((call.caller, call.paid, end.tokens.output))
-        }));
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    for (caller, paid, output) in answers.into_iter().rev() {
-        models.remember(&asker(caller.job, caller.task), &paid, output);
-    }
-}
-
-/// Whose answers are of one length: a job's stage, or its discovery.
-fn asker(job: JobId, task: Option<(ItemId, StageIx)>) -> String {
-    let stage = task.map(|(_, stage)| stage.0);
-    format!("{} {stage:?}", job.0)
 }
 
 /// Whether what is kept under that name is an account's, and no site's.
@@ -303,7 +266,7 @@ impl Given {
 
 impl Purse for AttemptPurse {
     fn asker(&self) -> String {
-        asker(self.payer.job, self.payer.task)
+        lengths::asker(self.payer.job, self.payer.task)
     }
 
     fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>> {

@@ -51,19 +51,20 @@ pub(super) fn warn(file: &Path, job: &JobSpec, models: &[PricedModel<'_>]) {
             BoundedBy::Job => (format!("`budget` of [job.{}]", job.name), format!("the budget of [job.{}]", job.name)),
         };
         let (file, line, alias, job) = (file.display(), spec.at.line, &spec.alias, &job.name);
-        match why {
-            NoRoom::TooDear { kind, most, asked } => eprintln!(
+        if let NoRoom::TooDear { kind, most, asked } = why {
+            eprintln!(
                 "warning: {file}:{line}: a call of model {alias} is held to cost {asked} at the least, and {by} is {most} a \
                  {}: job {job} gets no answer of it\n  raise {section}, or write a smaller output-max into [model.{alias}]: \
                  {} tokens are held for an answer until {LENGTHS_NEEDED} of a stage are known",
                 kind.as_str(),
                 tokens.output
-            ),
-            _ => eprintln!(
+            );
+        } else {
+            eprintln!(
                 "warning: {file}:{line}: model {alias} has no price, and {by} bounds it: job {job} gets no answer of it\n  \
                  write what a million tokens cost into [model.{alias}], such as price = {{ input = \"0.10 USD\", output = \
                  \"0.40 USD\" }}, or price = \"free\""
-            ),
+            );
         }
     }
 }

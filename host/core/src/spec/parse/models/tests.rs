@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     budget::MoneyBudget,
     model::Tokens,
+    money::NanoUsd,
     spec::{Allowance, Deployment, Secret, ServiceSpec, parse},
 };
 
