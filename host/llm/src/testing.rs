@@ -137,6 +137,22 @@ pub(crate) struct Host {
     pub(crate) settled: Semaphore,
     /// A permit for each request that is sent.
     pub(crate) reached: Semaphore,
+    /// Where there is one, the ledger answers by it alone.
+    pub(crate) reserving: Mutex<Option<Arc<Reserving>>>,
+}
+
+/// A ledger that makes who reserves wait.
+pub(crate) struct Reserving {
+    /// A permit for each that waits.
+    pub(crate) begun: Semaphore,
+    /// Each goes on by a permit of it.
+    pub(crate) goes_on: Semaphore,
+}
+
+impl Reserving {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { begun: Semaphore::new(0), goes_on: Semaphore::new(0) })
+    }
 }
 
 impl Host {
@@ -152,6 +168,7 @@ impl Host {
             cooled: Mutex::default(),
             settled: Semaphore::new(0),
             reached: Semaphore::new(0),
+            reserving: Mutex::default(),
         })
     }
 
@@ -212,6 +229,11 @@ impl Purse for Host {
     fn reserve(&self, paid: Paid, request: Digest, estimate: Cost) -> BoxFuture<'_, Result<CallId, NotReserved>> {
         Box::pin(async move {
             lock(&self.log).push("reserve");
+            let reserving = lock(&self.reserving).clone();
+            if let Some(reserving) = reserving {
+                reserving.begun.add_permits(1);
+                reserving.goes_on.acquire().await.unwrap().forget();
+            }
             if lock(&self.is_blind).0 {
                 return Err(NotReserved::Storage("the disk is full".to_owned()));
             }
