@@ -153,13 +153,11 @@ impl Store for Faulty {
     }
 
     fn settle_call<'a>(&'a self, call: CallId, end: CallEnd, answer: Option<String>) -> Reply<'a, CallSettled> {
-        let is_refused = matches!(self.fault(), Some(Fault::Answers)) && answer.is_some();
-        let settling = self.store.settle_call(call, end, answer.filter(|_| !is_refused));
         async move {
-            if is_refused {
+            if matches!(self.fault(), Some(Fault::Answers)) && answer.is_some() {
                 return Err(StoreError::Io("no answer can be kept".to_owned()));
             }
-            let settled = settling.await?;
+            let settled = self.store.settle_call(call, end, answer).await?;
             self.calls_settled.send_modify(|settled| *settled += 1);
             Ok(settled)
         }
