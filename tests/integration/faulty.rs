@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     Blobs,
     /// The ledger can't be written.
     Ledger,
+    /// No answer of a paid call can be kept.
+    Answers,
     /// The scratch file of a body is moved away once it is kept, before anybody reads it again; where it is then.
     HidesBody(Arc<Mutex<Option<PathBuf>>>),
     /// Settling panics.
@@ -151,9 +153,11 @@ impl Store for Faulty {
     }
 
     fn settle_call<'a>(&'a self, call: CallId, end: CallEnd, answer: Option<String>) -> Reply<'a, CallSettled> {
-        let settling = self.store.settle_call(call, end, answer);
         async move {
-            let settled = settling.await?;
+            if matches!(self.fault(), Some(Fault::Answers)) && answer.is_some() {
+                return Err(StoreError::Io("no answer can be kept".to_owned()));
+            }
+            let settled = self.store.settle_call(call, end, answer).await?;
             self.calls_settled.send_modify(|settled| *settled += 1);
             Ok(settled)
         }

@@ -25,8 +25,9 @@ use tollgate_store::{
 
 use crate::{
     dispatcher::ends_all,
+    executor::Tools,
     plan::{JobPlan, StagePlan},
-    services::{Payer, PayingAttempt, Services},
+    services::{PayingAttempt, Services},
 };
 
 pub(crate) use log::AttemptLog;
@@ -62,24 +63,9 @@ pub(crate) struct Attempt {
     item: Option<AttemptItem>,
     ledger: Mutex<AttemptLedger>,
     late: Late,
-    paying: Paying,
-}
-
-/// What an attempt may pay for, and by whose money.
-pub(crate) struct Paying {
-    services_of_host: Arc<Services>,
-    payer: Payer,
-    /// Who answers calls that don't say which service they want.
-    services: tollgate_core::spec::Services,
-    /// Names that its job grants of each capability; empty: all.
-    granted: Vec<(Capability, Vec<String>)>,
-}
-
-impl Paying {
-    fn is_granted(&self, capability: Capability, alias: &str) -> bool {
-        let granted = self.granted.iter().find(|(known, _)| *known == capability);
-        granted.is_some_and(|(_, names)| names.is_empty() || names.iter().any(|name| name == alias))
-    }
+    services: Arc<Services>,
+    /// As whom it pays, if it does.
+    paying: PayingAttempt,
 }
 
 /// What an attempt has asked for so far.
@@ -151,18 +137,12 @@ pub(crate) struct AttemptEnded {
 
 impl Attempt {
     pub(crate) fn new(
-        store: Arc<dyn Store>,
-        gate: Arc<Gate>,
-        services: Arc<Services>,
+        tools: &Tools,
         job: &JobPlan,
         item: Option<(&StagePlan, ItemId)>,
-        by: PayingAttempt,
+        paying: PayingAttempt,
     ) -> Arc<Self> {
-        let defaults = item.map_or(&job.spec.services, |(stage, _)| &stage.spec.services);
-        let payer = Payer::of(job, item.map(|(stage, item)| (item, stage.lane.stage)), by);
-        let paid = [Capability::Llm, Capability::Search, Capability::Speech].into_iter();
-        let granted = paid.filter_map(|capability| Some((capability, job.spec.granted(capability)?))).collect();
-        let paying = Paying { services_of_host: services, payer, services: defaults.clone(), granted };
+        let Tools { store, gate, services, .. } = tools;
         let item = item.map(|(stage, item)| AttemptItem {
             task: TaskRef { item, stage: stage.lane.stage },
             stage: stage.spec.name.clone(),
@@ -172,8 +152,9 @@ impl Attempt {
         let (tools, held) = (job.spec.tools(), Held::default());
         let caller = Caller { job: job.spec.name.clone(), allowed, tools, held };
         Arc::new(Self {
-            store,
-            gate,
+            store: store.clone(),
+            gate: gate.clone(),
+            services: services.clone(),
             caller,
             job: job.declared.id,
             item,
@@ -187,14 +168,9 @@ impl Attempt {
     pub(crate) fn gates(self: &Arc<Self>, job: &JobPlan, log: AttemptLog) -> Gates {
         let granted = |capability| job.grants(capability);
         let services_of = OnceCell::new();
-        // One purse for all of them: it numbers the attempt's calls.
-        let services = || {
-            let make = || {
-                let purse = self.paying.services_of_host.purse(self.paying.payer.clone());
-                Arc::new(services::AttemptServices::new(self.clone(), purse))
-            };
-            services_of.get_or_init(make).clone()
-        };
+        // One for all of them, which numbers the attempt's calls; none where its job may pay for nothing.
+        let services =
+            || services_of.get_or_init(|| Arc::new(services::AttemptServices::new(self.clone(), job))).clone();
         Gates {
             http: granted(Capability::Http)
                 .then(|| Arc::new(http::AttemptHttp::new(self.clone())) as Arc<dyn HttpGate>),

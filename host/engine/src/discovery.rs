@@ -41,14 +41,7 @@ pub(crate) struct PageEnded {
 pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, StoreError> {
     let DiscoveryClaim { token, state: before } = tools.store.claim_discovery(job.declared.id).await?;
     let started_at = tools.clock.now();
-    let attempt = Attempt::new(
-        tools.store.clone(),
-        tools.gate.clone(),
-        tools.services.clone(),
-        job,
-        None,
-        PayingAttempt::discovery(token),
-    );
+    let attempt = Attempt::new(tools, job, None, PayingAttempt::discovery(token));
     let log = AttemptLog::new(AttemptName {
         job: job.spec.name.to_string(),
         item: String::new(),

@@ -169,14 +169,8 @@ async fn attempt(
         Ok(None) => {
             let attempt = {
                 let item = Some((stage, claim.task.item));
-                Attempt::new(
-                    tools.store.clone(),
-                    tools.gate.clone(),
-                    tools.services.clone(),
-                    job,
-                    item,
-                    PayingAttempt::task(claim.token, claim.tally, stage.spec.timeout),
-                )
+                let paying = PayingAttempt::task(claim.token, claim.tally, stage.spec.timeout);
+                Attempt::new(tools, job, item, paying)
             };
             let report = match missing_input(tools, stage, claim).await? {
                 Some(missing) => {

@@ -138,6 +138,22 @@ pub(crate) struct Host {
     pub(crate) settled: Semaphore,
     /// A permit for each request that is sent.
     pub(crate) reached: Semaphore,
+    /// Where there is one, the ledger answers by it alone.
+    pub(crate) reserving: Mutex<Option<Arc<Reserving>>>,
+}
+
+/// A ledger that makes who reserves wait.
+pub(crate) struct Reserving {
+    /// A permit for each that waits.
+    pub(crate) begun: Semaphore,
+    /// Each goes on by a permit of it.
+    pub(crate) goes_on: Semaphore,
+}
+
+impl Reserving {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { begun: Semaphore::new(0), goes_on: Semaphore::new(0) })
+    }
 }
 
 impl Host {
@@ -153,6 +169,7 @@ impl Host {
             cooled: Mutex::default(),
             settled: Semaphore::new(0),
             reached: Semaphore::new(0),
+            reserving: Mutex::default(),
         })
     }
 
@@ -244,8 +261,13 @@ impl Purse for AttemptPurse {
 
     fn reserve(&self, paid: Paid, request: Digest, estimate: Cost) -> BoxFuture<'_, Result<CallId, NotReserved>> {
         Box::pin(async move {
-            let Host { log, is_blind, no_room, rows, .. } = &*self.host;
+            let Host { log, is_blind, no_room, rows, reserving, .. } = &*self.host;
             lock(log).push("reserve");
+            let reserving = lock(reserving).clone();
+            if let Some(reserving) = reserving {
+                reserving.begun.add_permits(1);
+                reserving.goes_on.acquire().await.unwrap().forget();
+            }
             if lock(is_blind).0 {
                 return Err(NotReserved::Storage("the disk is full".to_owned()));
             }

@@ -7,7 +7,7 @@ use tollgate_sim::{Release, sites::models::ModelFault};
 use super::{Shop, answers, asks, end, entries, finish, model, paid, sum};
 use crate::{
     faulty::Fault,
-    world::{detail, open_items, stop, wait},
+    world::{detail, open_items, state, stop, wait},
 };
 
 #[tokio::test]
@@ -111,5 +111,22 @@ async fn trap02_a_stop_waits_for_calls_whose_tasks_are_over_and_settles_them_by_
     let (host, store) = shop.start(&file).await;
     let rows = shop.is_the_bill(&store).await;
     assert_eq!(rows.iter().map(|row| end(row).0).collect::<Vec<_>>(), [How::Answered]);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn trap03_an_answer_that_cannot_be_kept_is_not_given_out_and_its_cost_is_settled() {
+    let shop = Shop::new().await;
+    let file = shop.file(&model("gpt", ""), "[job.test.stage.first]\nattempts = 1");
+    let (host, store) = shop.start(&file).await;
+    let mut progress = host.progress();
+    store.set(Some(Fault::Answers));
+    host.operations().add("test", vec![asks("one", &[json!({ "ask": "What is made?" })])]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    let one = detail(&host, "one").await;
+    assert_eq!(one.item.status, ItemStatus::Failed);
+    assert!(state(&one, "first").why().contains("no answer can be kept"), "{one:#?}");
+    let rows = shop.is_the_bill(&store).await;
+    assert_eq!(rows.iter().map(|row| end(row).0).collect::<Vec<_>>(), [How::Answered], "it was paid");
     stop(host).await;
 }

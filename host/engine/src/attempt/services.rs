@@ -9,6 +9,7 @@ use tollgate_core::{
     StageName,
     handler::Capability,
     service::{CallContent, CallDocument, Completion, ModelCall, SearchHit, ServiceError, SpeechCall, Transcript},
+    spec,
 };
 use tollgate_llm::{
     Document, Prompt, Search,
@@ -17,30 +18,46 @@ use tollgate_llm::{
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate as _, ModelGate, SearchGate, SpeechGate};
 
 use super::{Attempt, artifacts::AttemptArtifacts};
+use crate::{plan::JobPlan, services::Payer};
 
 pub(super) struct AttemptServices {
     attempt: Arc<Attempt>,
     purse: Arc<dyn Purse>,
+    /// Who answers calls that don't say which service they want.
+    defaults: spec::Services,
+    /// Names that its job grants of each capability; empty: all.
+    granted: Vec<(Capability, Vec<String>)>,
 }
 
 impl AttemptServices {
-    pub(super) fn new(attempt: Arc<Attempt>, purse: Arc<dyn Purse>) -> Self {
-        Self { attempt, purse }
+    pub(super) fn new(attempt: Arc<Attempt>, job: &JobPlan) -> Self {
+        let task = attempt.item.as_ref().map(|item| (item.task.item, item.task.stage));
+        let stage = task.and_then(|(_, stage)| job.stage(stage));
+        let defaults = stage.map_or(&job.spec.services, |stage| &stage.spec.services).clone();
+        let paid = [Capability::Llm, Capability::Search, Capability::Speech].into_iter();
+        let granted = paid.filter_map(|capability| Some((capability, job.spec.granted(capability)?))).collect();
+        let purse = attempt.services.purse(Payer::of(job, task, attempt.paying));
+        Self { attempt, purse, defaults, granted }
+    }
+
+    fn is_granted(&self, capability: Capability, alias: &str) -> bool {
+        let granted = self.granted.iter().find(|(known, _)| *known == capability);
+        granted.is_some_and(|(_, names)| names.is_empty() || names.iter().any(|name| name == alias))
     }
 
     /// The alias that a call of a capability is for: as asked, or the stage's or the job's own.
     fn alias(&self, capability: Capability, asked: Option<&str>) -> Result<String, ServiceError> {
-        let (job, paying) = (&self.attempt.caller.job, &self.attempt.paying);
+        let job = &self.attempt.caller.job;
         let (of, own) = match capability {
-            Capability::Speech => ("speech", &paying.services.speech),
-            _ => ("model", &paying.services.model),
+            Capability::Speech => ("speech", &self.defaults.speech),
+            _ => ("model", &self.defaults.model),
         };
         let alias = asked.or(own.as_deref()).ok_or_else(|| {
             ServiceError::Denied(format!(
                 "the call names no {of}, and several may be meant; set `{of}` of [job.{job}] or of the stage in jobs.toml"
             ))
         })?;
-        if paying.is_granted(capability, alias) {
+        if self.is_granted(capability, alias) {
             return Ok(alias.to_owned());
         }
         let line = format!("add \"{} {alias}\" to `grant` of [job.{job}] in jobs.toml", capability.as_str());
@@ -49,12 +66,12 @@ impl AttemptServices {
 
     /// The search of the stage or the job.
     fn search(&self) -> Result<&Arc<Search>, ServiceError> {
-        let (job, paying) = (&self.attempt.caller.job, &self.attempt.paying);
+        let job = &self.attempt.caller.job;
         let denied = |what: &str| ServiceError::Denied(format!("{what} of [job.{job}] in jobs.toml"));
-        if !paying.is_granted(Capability::Search, "") {
+        if !self.is_granted(Capability::Search, "") {
             return Err(denied("web search is not granted; add \"search\" to `grant`"));
         }
-        let search = paying.services.search.as_ref().and_then(|name| paying.services_of_host.searches.get(name));
+        let search = self.defaults.search.as_ref().and_then(|name| self.attempt.services.searches.get(name));
         search.ok_or_else(|| denied("no search is named; set `search`"))
     }
 
@@ -122,7 +139,7 @@ impl AttemptServices {
             prompt.documents.push(self.document(document).await?);
         }
         let began = self.attempt.ledger().begin_service();
-        let models = &self.attempt.paying.services_of_host.models;
+        let models = &self.attempt.services.models;
         let searches = searches.map(|search| search.of_models(self.purse.clone()));
         let answered = models.complete(&alias, prompt, call.timeout, self.purse.clone(), searches).await;
         self.came(began, answered)
@@ -138,7 +155,7 @@ impl AttemptServices {
     async fn hear(&self, call: SpeechCall) -> Result<Transcript, ServiceError> {
         let alias = self.alias(Capability::Speech, call.model.as_deref())?;
         let missing = || ServiceError::Denied(format!("jobs.toml has no [speech.{alias}]"));
-        let speech = self.attempt.paying.services_of_host.speeches.get(&alias).ok_or_else(missing)?;
+        let speech = self.attempt.services.speeches.get(&alias).ok_or_else(missing)?;
         let (content_type, bytes) = self.artifact(&call.stage, &call.artifact).await?;
         let input = SpeechInput { bytes, content_type, name: call.artifact, length: None };
         let began = self.attempt.ledger().begin_service();

@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     Search,
     hosting::SendError,
-    testing::{Host, NOW, Reply, Row, deployment, lock, usd},
+    testing::{Host, NOW, Reply, Reserving, Row, deployment, lock, usd},
 };
 
 /// A dollar a million read, two made, and at most 1,000 made: an answer is held to cost 0.002 USD and what is sent.
@@ -169,6 +169,29 @@ async fn trap09_one_429_cools_every_alias_of_the_account() {
     let refused = models.complete("b", Prompt::default(), None, host.purse(), None).await.unwrap_err();
     assert_eq!(refused.refusal.map(|refusal| (refusal.kind, refusal.after)), Some((RefusalKind::RateLimited, wait)));
     assert_eq!(host.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn trap09_who_waits_for_the_ledger_while_another_is_refused_sends_nothing_and_pays_nothing() {
+    let busy = Reply::of(429, json!({"error": {"message": "Too many.", "code": "rate_limit_exceeded"}}));
+    let host = Host::answers([busy]);
+    let reserving = Reserving::new();
+    *lock(&host.reserving) = Some(reserving.clone());
+    let models = models(&host, &model("a", PRICED), Vec::new());
+    let asking = [(), ()].map(|()| {
+        let (models, host) = (models.clone(), host.clone());
+        tokio::spawn(async move { ask(&models, &host).await })
+    });
+    reserving.begun.acquire_many(2).await.unwrap().forget();
+    reserving.goes_on.add_permits(1);
+    host.settled.acquire().await.unwrap().forget();
+    reserving.goes_on.add_permits(1);
+    for asked in asking {
+        let refused = asked.await.unwrap().unwrap_err();
+        assert!(matches!(refused.error, ServiceError::RateLimited { .. }), "{refused:?}");
+    }
+    assert_eq!(host.log(), ["reserve", "reserve", "send", "settle", "settle"]);
+    assert_eq!(told(&host.rows()), [(How::Refused, NOTHING, false); 2]);
 }
 
 #[tokio::test]
