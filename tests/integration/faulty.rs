@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tollgate_core::{
     ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp,
     circuit::Circuit,
@@ -40,10 +40,16 @@ pub(crate) enum Fault {
     HidesBody(Arc<Mutex<Option<PathBuf>>>),
     /// Settling panics.
     SettlePanics,
-    /// Nothing is settled before this is notified, once for each settlement.
-    SettlesLate(Arc<Notify>),
-    /// A settled failure is told only once this is notified.
-    FailuresTold(Arc<Notify>),
+    /// Nothing is settled without a permit, one for each settlement.
+    SettlesLate(Arc<Semaphore>),
+    /// Claims of that lane wait for a permit.
+    ClaimsLate(Lane, Arc<Semaphore>),
+    /// A failure that is settled is told there, and its executor hears of it only with a permit.
+    FailuresTold { settled: Arc<Notify>, told: Arc<Semaphore> },
+    /// A page of discovery that is settled is told there, and how the discovery stands then only with a permit.
+    PageTold { settled: Arc<Notify>, told: Arc<Semaphore> },
+    /// How a discovery stands is told only with a permit, once.
+    DiscoveryTold(Arc<Semaphore>),
     /// Closing fails.
     Close,
 }
@@ -96,8 +102,6 @@ impl Store for Faulty {
         declare(job: JobDeclaration, now: Timestamp) -> DeclaredJob;
         submit(job: JobId, items: Vec<NewItem>, now: Timestamp) -> Submitted;
         claim_discovery(job: JobId) -> DiscoveryClaim;
-        settle_discovery(page: DiscoveryPage) -> Submitted;
-        discovery(job: JobId) -> DiscoveryState;
         next_due(lane: Lane, now: Timestamp) -> Option<Timestamp>;
         release(claims: Vec<(TaskRef, ClaimToken)>) -> ();
         read_blob(digest: Digest, part: Option<BlobPart>) -> Vec<u8>;
@@ -129,15 +133,45 @@ impl Store for Faulty {
         recent_errors(job: JobId, limit: usize) -> Vec<ErrorView>;
     }
 
-    fn claim<'a>(&'a self, lane: Lane, limit: usize, now: Timestamp) -> Reply<'a, Vec<Claim>> {
+    fn claim<'a>(&'a self, lane: Lane, limit: usize, at: Timestamp) -> Reply<'a, Vec<Claim>> {
         async move {
             match self.fault() {
                 Some(Fault::Claims(job)) if job == lane.job => {
                     Err(StoreError::Corrupt("items: the test wants it so".to_owned()))
                 }
                 Some(Fault::Disk) => Err(StoreError::Io("the disk is gone".to_owned())),
-                _ => self.store.claim(lane, limit, now).await,
+                Some(Fault::ClaimsLate(late, now)) if late == lane => {
+                    now.acquire().await.unwrap().forget();
+                    self.store.claim(lane, limit, at).await
+                }
+                _ => self.store.claim(lane, limit, at).await,
             }
+        }
+        .boxed()
+    }
+
+    fn settle_discovery<'a>(&'a self, page: DiscoveryPage) -> Reply<'a, Submitted> {
+        async move {
+            let submitted = self.store.settle_discovery(page).await;
+            if let Some(Fault::PageTold { settled, told }) = self.fault() {
+                self.set(Some(Fault::DiscoveryTold(told)));
+                settled.notify_one();
+            }
+            submitted
+        }
+        .boxed()
+    }
+
+    fn discovery<'a>(&'a self, job: JobId) -> Reply<'a, DiscoveryState> {
+        async move {
+            let fault = self.fault();
+            if let Some(Fault::DiscoveryTold(told)) = fault {
+                self.set(None);
+                let stood = self.store.discovery(job).await;
+                told.acquire().await.unwrap().forget();
+                return stood;
+            }
+            self.store.discovery(job).await
         }
         .boxed()
     }
@@ -189,13 +223,14 @@ impl Store for Faulty {
             match self.fault() {
                 Some(Fault::SettlePanics) => panic!("settling, as the test wants it"),
                 Some(Fault::SettlesLate(now)) => {
-                    now.notified().await;
+                    now.acquire().await.unwrap().forget();
                     self.store.settle(settlements).await
                 }
-                Some(Fault::FailuresTold(told)) if fails => {
-                    let settled = self.store.settle(settlements).await;
-                    told.notified().await;
-                    settled
+                Some(Fault::FailuresTold { settled, told }) if fails => {
+                    let answers = self.store.settle(settlements).await;
+                    settled.notify_one();
+                    told.acquire().await.unwrap().forget();
+                    answers
                 }
                 _ => self.store.settle(settlements).await,
             }

@@ -19,7 +19,8 @@ use tollgate_sim::{
 use crate::{
     clock::TestClock,
     world::{
-        SITE, World, detail, first, gate, item, open_items, outcomes, program, retrying, run_one, state, stop, wait,
+        SITE, World, advance, detail, first, gate, item, open_items, outcomes, program, retrying, run_one, state, stop,
+        wait,
     },
 };
 
@@ -194,7 +195,7 @@ async fn r09_where_the_route_is_shut_no_turn_at_the_site_is_used() {
     for nth in 1..=2 {
         // The second time it is the route again, and not the rate, that stands in the way.
         is_down(&host, nth, &format!("http://{SITE}/")).await;
-        clock.advance(Duration::from_mins(1));
+        advance(&host, &clock, Duration::from_mins(1)).await;
     }
     let requests: BTreeMap<_, _> = gate(&host).await.sites.into_iter().map(|one| (one.site, one.requests)).collect();
     assert!(requests.values().all(|requests| *requests == 0), "{requests:?}");

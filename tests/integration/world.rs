@@ -5,17 +5,20 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tollgate::{Host, HostBuilder, Operations, Progress};
 use tollgate_core::{Clock, ItemKey, item::ItemStatus, item::NewItem, task::TaskState};
 use tollgate_engine::operations::JobDetail;
 use tollgate_sandbox::{Compiler, HandlerSet, Sandbox, SandboxOptions};
 use tollgate_sim::{Sim, Site};
 use tollgate_store::{ItemDetail, Page};
+
+use crate::clock::TestClock;
 
 /// The site that most tests script.
 pub(crate) const SITE: &str = "site.example";
@@ -40,9 +43,14 @@ pub(crate) fn program(name: &str) -> PathBuf {
     program
 }
 
+/// A host maps 16 TiB for its guests, and a process has 128: so many worlds with theirs are there at once, however many tests
+/// run side by side.
+static WORLDS: Semaphore = Semaphore::const_new(5);
+
 pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) sim: Sim,
+    _room: SemaphorePermit<'static>,
 }
 
 impl World {
@@ -53,7 +61,8 @@ impl World {
 
     /// A small internet like that.
     pub(crate) async fn of(builder: tollgate_sim::Builder) -> Self {
-        let world = Self { folder: tempfile::tempdir().unwrap(), sim: builder.start().await.unwrap() };
+        let _room = WORLDS.acquire().await.unwrap();
+        let world = Self { folder: tempfile::tempdir().unwrap(), sim: builder.start().await.unwrap(), _room };
         world.sim.write_ca(world.path("ca.pem")).unwrap();
         world
     }
@@ -71,8 +80,10 @@ impl World {
     /// Writes a jobs.toml: the usual host, then `rest`.
     pub(crate) fn file(&self, rest: &str) -> PathBuf {
         let head = format!("[host]\nhandlers = {:?}\nlisten = \"127.0.0.1:0\"\n\n", handlers().display().to_string());
-        let file = self.path("jobs.toml");
-        fs::write(&file, head + rest).unwrap();
+        // In one step: a host that runs, or is about to, never reads the half of it.
+        let (file, beside) = (self.path("jobs.toml"), self.path("jobs.toml.next"));
+        fs::write(&beside, head + rest).unwrap();
+        fs::rename(beside, &file).unwrap();
         file
     }
 
@@ -155,7 +166,9 @@ pub(crate) async fn wait(
 }
 
 /// A test in which nothing has happened for so long has failed, and would hold up all the others.
-const STUCK_TIME: std::time::Duration = std::time::Duration::from_secs(120);
+const STUCK_TIME: Duration = Duration::from_secs(120);
+/// A test in which time has passed so often has failed.
+const PASSES_MAX: usize = 300;
 
 /// Waits until a job is as `is` says.
 pub(crate) async fn wait_of(
@@ -176,12 +189,45 @@ pub(crate) async fn wait_of(
     }
 }
 
-/// Waits until nothing is under way. A clock that is turned before would have what is settled later wait anew, from the
-/// turned clock on, and nobody turns it again.
+/// Waits until nothing is under way.
 pub(crate) async fn quiet(host: &Host) {
-    let mut progress = host.progress();
-    let quiet = tokio::time::timeout(STUCK_TIME, progress.wait_for(|now| now.running == 0)).await;
-    assert!(quiet.is_ok_and(|now| now.is_ok()), "it never came to rest: {:?}", host.progress().borrow());
+    settled(&mut host.progress(), |now| now.running == 0).await;
+}
+
+/// Waits until nothing is under way, and nothing is due by this clock.
+pub(crate) async fn rest(host: &Host, clock: &TestClock) {
+    // What is shown may still be of before the clock was turned, and then something is due.
+    let is_at_rest = |now: &Progress| now.running == 0 && now.next_due.map_or(now.idle, |due| due > clock.now());
+    settled(&mut host.progress(), is_at_rest).await;
+}
+
+async fn settled(progress: &mut tokio::sync::watch::Receiver<Progress>, is: impl FnMut(&Progress) -> bool) {
+    let settled = tokio::time::timeout(STUCK_TIME, progress.wait_for(is)).await.map(|now| now.map(|now| *now));
+    assert!(matches!(settled, Ok(Ok(_))), "it never came to rest: {:?}", progress.borrow());
+}
+
+/// Turns the clock once nothing is under way. Turned before, what is settled later would wait anew, from the turned clock
+/// on, and nobody would turn it again.
+pub(crate) async fn advance(host: &Host, clock: &TestClock, by: Duration) {
+    rest(host, clock).await;
+    clock.advance(by);
+}
+
+/// Lets time pass, so much at a time and each time once nothing is under way, until the job `test` is as `is` says.
+pub(crate) async fn pass(host: &Host, clock: &TestClock, by: Duration, is: impl Fn(&JobDetail) -> bool) {
+    pass_of("test", host, clock, by, is).await;
+}
+
+/// Lets time pass until a job is as `is` says.
+pub(crate) async fn pass_of(name: &str, host: &Host, clock: &TestClock, by: Duration, is: impl Fn(&JobDetail) -> bool) {
+    for _ in 0..PASSES_MAX {
+        rest(host, clock).await;
+        if is(&host.operations().job(name).await.unwrap()) {
+            return;
+        }
+        clock.advance(by);
+    }
+    panic!("it doesn't come to that: {:#?}", host.operations().job(name).await.unwrap());
 }
 
 /// Runs one item whose stages do so, and gives what is known of it.

@@ -8,7 +8,7 @@ use tollgate_sim::sites::scripted::{Scripted, Step};
 
 use crate::{
     clock::TestClock,
-    world::{SITE, World, detail, first, gate, item, open_items, outcomes, stop, wait},
+    world::{SITE, World, advance, detail, first, gate, item, open_items, outcomes, stop, wait},
 };
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn a03_a_spent_budget_pauses_the_job_until_the_next_day_and_outlives_the_h
     host.operations().resume("test").await.unwrap();
     wait(&mut progress, host.operations(), |job| job.job.pause.is_some()).await;
     assert_eq!(world.sim.counts().of_host(SITE), asked, "a person who resumes too early has nothing sent");
-    clock.advance(Duration::from_hours(25));
+    advance(&host, &clock, Duration::from_hours(25)).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     assert_eq!(detail(&host, "two").await.item.status, ItemStatus::Done);
     assert!(host.operations().job("test").await.unwrap().job.pause.is_none(), "it went on by itself");

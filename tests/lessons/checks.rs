@@ -20,7 +20,7 @@ use tollgate_store::{AttemptEnd, ItemDetail};
 
 use crate::{
     clock::TestClock,
-    world::{SITE, World, detail, gate, item, open_items, outcomes, retrying, state, stop, wait},
+    world::{SITE, World, advance, detail, gate, item, open_items, outcomes, retrying, state, stop, wait},
 };
 
 const TEASER: &str = "<html><head><title>Ideas</title></head><body><article><h1>An offer</h1><p>Whoever joins the club \
@@ -160,7 +160,7 @@ async fn r01_a_page_that_the_third_layer_refuses_is_kept_apart_and_nothing_is_ma
     );
     assert!(gate(&host).await.guards.iter().any(|hits| hits.rule == "check.sane" && hits.hits == 1));
     // The next page is one.
-    clock.advance(Duration::from_secs(60));
+    advance(&host, &clock, Duration::from_secs(60)).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     let one = detail(&host, "one").await;
     assert_eq!((one.item.status, names(&one)), (ItemStatus::Done, vec!["page.html"]));
@@ -296,7 +296,7 @@ async fn r07_a_model_that_is_rate_limited_or_down_uses_no_attempt_and_one_that_d
         let one = detail(&host, "one").await;
         let TaskState::RetryLater { reason, .. } = state(&one, "sane") else { panic!("{one:#?}") };
         assert!(reason.kind == kind && reason.message.contains("models.example"), "{reason}");
-        clock.advance(Duration::from_secs(3_600));
+        advance(&host, &clock, Duration::from_secs(3_600)).await;
     }
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     assert_eq!(detail(&host, "one").await.item.status, ItemStatus::Done);

@@ -11,7 +11,7 @@ use tollgate_sim::sites::scripted::{Release, Scripted, Step};
 
 use crate::{
     clock::TestClock,
-    world::{SITE, World, detail, first, gate, item, open_items, outcomes, retrying, state, stop, wait},
+    world::{SITE, World, advance, detail, first, gate, item, open_items, outcomes, retrying, state, stop, wait},
 };
 
 const WORKERS: u64 = 32;
@@ -45,13 +45,13 @@ async fn trap09_one_429_cools_all_32_workers_and_moves_no_breaker() {
     host.operations().add("test", items).await.unwrap();
     wait(&mut progress, host.operations(), |job| retrying(job) == WORKERS).await;
     assert_eq!(world.sim.counts().of(SITE, "/"), 1, "the first was refused, and nobody else asked");
-    clock.advance(Duration::from_millis(4_999));
+    advance(&host, &clock, Duration::from_millis(4_999)).await;
     host.operations().add("test", vec![item("late", &fetch)]).await.unwrap();
     wait(&mut progress, host.operations(), |job| retrying(job) == WORKERS + 1).await;
     assert_eq!(world.sim.counts().of(SITE, "/"), 1, "before its time");
     let said = status(&host).await.reason.expect("it is left alone");
     assert!(said.starts_with("site.example:80 answered 429"), "{said}");
-    clock.advance(Duration::from_secs(2));
+    advance(&host, &clock, Duration::from_secs(2)).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     assert_eq!(world.sim.counts().of(SITE, "/"), 2 + WORKERS);
     let job = host.operations().job("test").await.unwrap();
@@ -81,7 +81,7 @@ async fn trap09_those_on_their_way_end_and_do_not_open_the_site_again() {
     host.operations().add("test", of("late", "/busy")).await.unwrap();
     wait(&mut progress, host.operations(), |job| retrying(job) == 2).await;
     assert_eq!(world.sim.counts().of(SITE, "/busy"), 1);
-    clock.advance(Duration::from_secs(6));
+    advance(&host, &clock, Duration::from_secs(6)).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     stop(host).await;
 }
@@ -104,7 +104,7 @@ async fn r07_a_cool_down_outlives_the_host() {
     host.operations().add("test", vec![item("two", &first(&format!("fetch http://{SITE}/")))]).await.unwrap();
     wait(&mut progress, host.operations(), |job| retrying(job) == 2).await;
     assert_eq!(world.sim.counts().of(SITE, "/"), 1);
-    clock.advance(Duration::from_secs(4_000));
+    advance(&host, &clock, Duration::from_secs(4_000)).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     assert_eq!(world.sim.counts().of(SITE, "/"), 3);
     stop(host).await;
@@ -121,7 +121,7 @@ async fn open_circuit(world: &World, host: &Host, clock: &TestClock) {
         assert_eq!(world.sim.counts().of(SITE, "/wall"), blocks);
         assert_eq!(status(host).await.is_open, blocks == u64::from(BLOCKS_TO_OPEN));
         if blocks < u64::from(BLOCKS_TO_OPEN) {
-            clock.advance(Duration::from_secs(70));
+            advance(host, clock, Duration::from_secs(70)).await;
         }
     }
     host.operations().exclude("test", vec![ItemKey::new("walled").unwrap()], "it is always walled").await.unwrap();
@@ -143,7 +143,7 @@ async fn r03_who_tries_an_open_circuit_may_ask_twice_and_only_who_was_answered_s
     host.operations().add("test", vec![item("swallows", &swallows)]).await.unwrap();
     wait(&mut progress, host.operations(), |job| done(job) == 1).await;
     assert!(status(&host).await.is_open);
-    clock.advance(Duration::from_secs(140));
+    advance(&host, &clock, Duration::from_secs(140)).await;
     let far = first("fetch http://far.example/");
     host.operations().add("test", vec![item("far", &far)]).await.unwrap();
     wait(&mut progress, host.operations(), |job| done(job) == 2).await;
@@ -174,11 +174,11 @@ async fn r03_a_site_that_goes_on_blocking_is_tried_by_one_request_and_the_last_r
     wait(&mut progress, host.operations(), |job| retrying(job) == WORKERS).await;
     assert_eq!(world.sim.counts().of(SITE, "/"), 0);
     // Each further cool-down is twice the last one.
-    clock.advance(Duration::from_secs(70));
+    advance(&host, &clock, Duration::from_secs(70)).await;
     host.operations().add("test", vec![item("late", &fetch)]).await.unwrap();
     wait(&mut progress, host.operations(), |job| retrying(job) == WORKERS + 1).await;
     assert_eq!(world.sim.counts().of(SITE, "/"), 0);
-    clock.advance(Duration::from_secs(70));
+    advance(&host, &clock, Duration::from_secs(70)).await;
     world.sim.wait_for(|counts| counts.of(SITE, "/") == 1).await;
     progress.wait_for(|so_far| so_far.running == 1).await.unwrap();
     assert_eq!(world.sim.counts().of(SITE, "/"), 1, "one tries, and the others wait for what becomes of it");
@@ -194,7 +194,7 @@ async fn r03_a_site_that_goes_on_blocking_is_tried_by_one_request_and_the_last_r
     wait(&mut progress, host.operations(), |job| open_items(job) == WORKERS).await;
     let closed = status(&host).await;
     assert_eq!((closed.is_open, closed.reason), (false, None));
-    clock.advance(Duration::from_secs(10));
+    advance(&host, &clock, Duration::from_secs(10)).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     assert_eq!(world.sim.counts().of(SITE, "/"), WORKERS + 1);
     stop(host).await;

@@ -16,7 +16,7 @@ use tollgate_sim::sites::scripted::{Release, Scripted, Step};
 use crate::{
     clock::TestClock,
     faulty::{Fault, Faulty},
-    world::{SITE, World, detail, gate, item, open_items, outcomes, retrying, state, stop, wait},
+    world::{SITE, World, advance, detail, gate, item, open_items, outcomes, pass, retrying, state, stop, wait},
 };
 
 const IDEAS: [&str; 4] = ["one", "two", "three", "four"];
@@ -106,7 +106,7 @@ async fn s11_one_page_for_several_items_is_flagged_then_taken_back_and_all_its_h
     assert!(gate.guards.iter().any(|hits| hits.rule == "duplicate" && hits.hits == 1), "{:?}", gate.guards);
     assert!(host.operations().job("test").await.unwrap().job.pause.is_none());
     // The session is there again.
-    clock.advance(Duration::from_secs(120));
+    advance(&host, &clock, Duration::from_secs(120)).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     for of in IDEAS {
         let one = detail(&host, of).await;
@@ -130,19 +130,9 @@ async fn s11_a_page_that_stays_is_tried_no_longer_than_anything_else_and_may_be_
         add(&host, of).await;
     }
     wait(&mut progress, host.operations(), |job| retrying(job) == 4).await;
+    // Whatever waits is due each time, as nothing waits for longer than it is tried for.
     let failed = |job: &tollgate_engine::operations::JobDetail| job.job.items.get(&ItemStatus::Failed) == Some(&4);
-    for _ in 0..20 {
-        if failed(&host.operations().job("test").await.unwrap()) {
-            break;
-        }
-        // Whatever waits is due by then, as nothing waits for longer than it is tried for.
-        clock.advance(Duration::from_secs(11 * 60));
-        let moved = host.operations().overview().await.unwrap().at;
-        wait(&mut progress, host.operations(), |job| {
-            failed(job) || job.job.stages.iter().any(|stage| stage.last_attempt_at.is_some_and(|at| at >= moved))
-        })
-        .await;
-    }
+    pass(&host, &clock, Duration::from_secs(11 * 60), failed).await;
     let one = detail(&host, "one").await;
     let TaskState::Failed { error } = state(&one, "first") else { panic!("{one:#?}") };
     assert!(error.message.contains("retried for") && error.message.contains("duplicate"), "{error}");

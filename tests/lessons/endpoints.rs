@@ -5,19 +5,22 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::TcpSocket,
 };
 use tollgate_core::task::{LaterKind, TaskState};
 use tollgate_sim::sites::scripted::{Scripted, Step};
 
 use crate::{
     clock::TestClock,
-    world::{SITE, World, detail, first, item, open_items, outcomes, retrying, run_one, state, stop, wait},
+    world::{SITE, World, detail, first, item, open_items, outcomes, pass, retrying, run_one, state, stop, wait},
 };
 
 #[tokio::test]
 async fn s02_a_service_that_is_down_is_waited_for_and_then_all_is_done() {
-    let at = TcpListener::bind("127.83.79.3:0").await.unwrap().local_addr().unwrap();
+    // Taken, and not listened on yet.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.83.79.3:0".parse().unwrap()).unwrap();
+    let at = nobody.local_addr().unwrap();
     let (world, clock) = (World::new(vec![]).await, TestClock::new());
     let jobs = outcomes(&format!(
         "breaker = 1\n[job.test.stage.first]\nattempts = 1\n[endpoint.ibkr]\nurl = \"http://{at}\"\n"
@@ -35,7 +38,7 @@ async fn s02_a_service_that_is_down_is_waited_for_and_then_all_is_done() {
         assert_eq!(one.item.tasks[0].tally.counted, 0, "no attempt is used");
     }
     assert!(host.operations().job("test").await.unwrap().job.pause.is_none(), "no breaker is moved");
-    let listener = TcpListener::bind(at).await.unwrap();
+    let listener = nobody.listen(8).unwrap();
     tokio::spawn(async move {
         while let Ok((mut wire, _)) = listener.accept().await {
             let mut head = [0; 4096];
@@ -44,11 +47,7 @@ async fn s02_a_service_that_is_down_is_waited_for_and_then_all_is_done() {
         }
     });
     // One request tries, and the others may have to wait for what comes of it.
-    let goes_on = |job: &tollgate_engine::operations::JobDetail| {
-        clock.advance(Duration::from_secs(10));
-        open_items(job) == 0
-    };
-    wait(&mut progress, host.operations(), goes_on).await;
+    pass(&host, &clock, Duration::from_secs(10), |job| open_items(job) == 0).await;
     for key in ["one", "two", "three"] {
         let one = detail(&host, key).await;
         assert!(matches!(state(&one, "first"), TaskState::Done), "{one:?}");

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt;
 use http::{StatusCode, header::RETRY_AFTER};
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tollgate::{Host, HostError};
 use tollgate_core::{
-    Clock, StageName,
+    Clock, Lane, StageIx, StageName,
     item::{ItemStatus, NewItem},
     pause::PauseReason,
     task::TaskKind,
@@ -19,7 +19,9 @@ use tollgate_sim::sites::scripted::{Release, Scripted, Step};
 use crate::{
     clock::TestClock,
     faulty::{Fault, Faulty},
-    world::{SITE, World, detail, first, item, open_items, outcomes, run_items, stop, wait, wait_of},
+    world::{
+        SITE, World, advance, detail, first, item, open_items, outcomes, quiet, rest, run_items, stop, wait, wait_of,
+    },
 };
 
 fn tasks(job: &JobDetail, stage: &str, kind: TaskKind) -> u64 {
@@ -74,7 +76,7 @@ async fn a_task_that_ended_well_gives_its_place_away_while_it_is_settled_and_a_f
     let jobs = outcomes("stages = [\"first\"]\n[job.test.stage.first]\nconcurrency = 1\nattempts = 1\n");
     let host = world.host(&world.jobs(&jobs)).await.store(store.clone()).start().await.unwrap();
     let (operations, mut progress) = (host.operations().clone(), host.progress());
-    let now = Arc::new(Notify::new());
+    let now = Arc::new(Semaphore::new(0));
     store.set(Some(Fault::SettlesLate(now.clone())));
     let fetch = |name: &str| item(name, &first(&format!("fetch http://{SITE}/{name}")));
     operations.add("test", ["a", "b", "c"].map(fetch).to_vec()).await.unwrap();
@@ -83,9 +85,11 @@ async fn a_task_that_ended_well_gives_its_place_away_while_it_is_settled_and_a_f
     progress.wait_for(|so_far| so_far.running == 2).await.unwrap();
     assert_eq!((progress.borrow().settled, world.sim.counts().of(SITE, "/c")), (0, 0));
     store.set(None);
-    now.notify_waiters();
+    now.add_permits(2);
     wait(&mut progress, &operations, |job| tasks(job, "first", TaskKind::Done) == 3).await;
     // One that failed keeps its place until it is settled, for it may pause the job.
+    quiet(&host).await;
+    let now = Arc::new(Semaphore::new(0));
     store.set(Some(Fault::SettlesLate(now.clone())));
     let bad = item("bad", &first(&format!("fetch-then failed http://{SITE}/a")));
     operations.add("test", vec![bad, item("good", &first(&format!("fetch http://{SITE}/b")))]).await.unwrap();
@@ -93,7 +97,7 @@ async fn a_task_that_ended_well_gives_its_place_away_while_it_is_settled_and_a_f
     progress.wait_for(|so_far| so_far.running == 1).await.unwrap();
     assert_eq!(world.sim.counts().of(SITE, "/b"), 1, "the next one waits for the failure's settlement");
     store.set(None);
-    now.notify_one();
+    now.add_permits(1);
     wait(&mut progress, &operations, |job| open_items(job) == 0).await;
     assert_eq!(world.sim.counts().of(SITE, "/b"), 2);
     stop(host).await;
@@ -106,22 +110,43 @@ async fn a_pause_that_a_person_has_ended_does_not_come_back_with_a_late_message(
     let jobs = outcomes("breaker = 1\n[job.test.stage.first]\nattempts = 1\n");
     let host = world.host(&world.jobs(&jobs)).await.store(store.clone()).start().await.unwrap();
     let (operations, mut progress) = (host.operations().clone(), host.progress());
-    let told = Arc::new(Notify::new());
-    store.set(Some(Fault::FailuresTold(told.clone())));
+    let (settled, told) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    store.set(Some(Fault::FailuresTold { settled: settled.clone(), told: told.clone() }));
     operations.add("test", vec![item("bad", &first("failed"))]).await.unwrap();
-    wait(&mut progress, &operations, |job| job.job.pause.is_some()).await;
-    operations.resume("test").await.unwrap();
+    settled.notified().await;
+    assert!(operations.resume("test").await.unwrap().is_some(), "it was paused");
     operations.add("test", vec![item("good", &json!({}))]).await.unwrap();
     wait(&mut progress, &operations, |job| tasks(job, "first", TaskKind::Done) == 1).await;
-    told.notify_one();
-    wait(&mut progress, &operations, |_| progress_is_quiet(&host)).await;
+    told.add_permits(1);
+    quiet(&host).await;
     operations.add("test", vec![item("later", &json!({}))]).await.unwrap();
     wait(&mut progress, &operations, |job| tasks(job, "first", TaskKind::Done) == 2).await;
     stop(host).await;
 }
 
-fn progress_is_quiet(host: &Host) -> bool {
-    host.progress().borrow().running == 0
+#[tokio::test]
+async fn what_a_task_does_is_never_seen_before_it_is_shown_to_run() {
+    let release = Release::new();
+    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
+    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let store = Faulty::open(&world.path("data"));
+    let host = world.host(&world.jobs(&outcomes(""))).await.store(store.clone()).start().await.unwrap();
+    let job = host.operations().job("test").await.unwrap().job;
+    let left = job.stages.iter().position(|stage| stage.name.as_str() == "left").unwrap();
+    let left = Lane { job: job.id, stage: StageIx(left.try_into().unwrap()) };
+    host.progress().wait_for(|now| now.idle).await.unwrap();
+    // The dispatcher is held up at another lane, once the task of the first one has begun.
+    let now = Arc::new(Semaphore::new(0));
+    store.set(Some(Fault::ClaimsLate(left, now.clone())));
+    host.operations().add("test", vec![item("one", &first(&format!("fetch http://{SITE}/")))]).await.unwrap();
+    world.sim.wait_for(|counts| counts.in_flight(SITE) == 1).await;
+    let shown = *host.progress().borrow();
+    assert_eq!((shown.running, shown.idle), (1, false));
+    store.set(None);
+    now.add_permits(1);
+    release.release();
+    run_items(&host, vec![]).await;
+    stop(host).await;
 }
 
 #[tokio::test]
@@ -243,7 +268,7 @@ async fn q07_a_discovery_that_keeps_trapping_gives_up_and_a_resume_tries_anew() 
     let (operations, mut progress) = (host.operations().clone(), host.progress());
     for errors in 1..=5 {
         wait(&mut progress, &operations, |job| job.job.discovery.errors == errors).await;
-        clock.advance(Duration::from_hours(1));
+        advance(&host, &clock, Duration::from_hours(1)).await;
     }
     let job = operations.job("test").await.unwrap().job;
     assert_eq!(job.pause.unwrap().reason, PauseReason::Discovery);
@@ -265,6 +290,29 @@ async fn q07_a_discovery_waits_as_it_asked_to_and_uses_no_try() {
     use tollgate_core::Clock;
     assert!(discovery.due.unwrap() >= clock.now().after(Duration::from_hours(2)));
     assert_eq!(discovery.errors, 0);
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn q07_a_resume_while_a_page_is_being_told_tries_anew_all_the_same() {
+    let world = World::new(vec![]).await;
+    let (clock, store) = (TestClock::new(), Faulty::open(&world.path("data")));
+    let jobs = outcomes("discover = \"once\"\nparams = { count = 1, discovery = \"retry-later 7200000\" }\n");
+    let builder = world.host(&world.jobs(&jobs)).await.store(store.clone());
+    let host = builder.clock(Arc::new(clock.clone())).start().await.unwrap();
+    let (operations, mut progress) = (host.operations().clone(), host.progress());
+    wait(&mut progress, &operations, |job| job.job.discovery.last_error.is_some()).await;
+    rest(&host, &clock).await;
+    let (settled, told) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    store.set(Some(Fault::PageTold { settled: settled.clone(), told: told.clone() }));
+    clock.advance(Duration::from_hours(2));
+    settled.notified().await;
+    // What is told of it is of before.
+    operations.resume("test").await.unwrap();
+    assert_eq!(operations.job("test").await.unwrap().job.discovery.due, None);
+    told.add_permits(1);
+    let third = progress.wait_for(|so_far| so_far.pages == 3);
+    tokio::time::timeout(Duration::from_secs(120), third).await.expect("nobody tries").unwrap();
     stop(host).await;
 }
 
@@ -302,7 +350,7 @@ async fn r06_a_day_of_nothing_but_another_try_needs_attention() {
         attention.iter().any(|line| line.message.contains(what))
     };
     assert!(!says("nothing but another try").await);
-    clock.advance(Duration::from_hours(24));
+    advance(&host, &clock, Duration::from_hours(24)).await;
     assert!(says("nothing but another try").await);
     stop(host).await;
 }

@@ -16,7 +16,7 @@ use tollgate_sim::sites::{
 
 use crate::{
     clock::TestClock,
-    world::{SITE, World, detail, first, item, open_items, outcomes, retrying, run_items, state, stop, wait},
+    world::{SITE, World, advance, detail, first, item, open_items, outcomes, retrying, run_items, state, stop, wait},
 };
 
 /// The page that was stored as content, in our own words.
@@ -48,7 +48,7 @@ async fn r01_a_wall_that_comes_as_content_is_kept_apart_with_its_rule_and_no_sta
     assert!(names[0].starts_with("guarded-"), "{names:?}");
     let name = names[0].to_owned();
     assert!(host.operations().job("test").await.unwrap().job.pause.is_none());
-    clock.advance(std::time::Duration::from_secs(27 * 3_600));
+    advance(&host, &clock, std::time::Duration::from_secs(27 * 3_600)).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     let one = detail(&host, "one").await;
     assert_eq!(one.item.status, ItemStatus::Done);

@@ -13,7 +13,7 @@ use tollgate_sim::sites::ideas::{self, Exchange, Ideas, Limit, Settings, Wall};
 
 use crate::{
     clock::TestClock,
-    world::{World, detail_of, item, keys, open_items, quiet, retrying, state, stop, wait_of},
+    world::{World, advance, detail_of, item, keys, open_items, pass_of, rest, retrying, state, stop, wait_of},
 };
 
 /// The parts of the jobs.toml that ships which the job `ideas` is of.
@@ -179,7 +179,7 @@ async fn r01_r02_each_wording_of_the_limit_cools_the_site_down_and_no_idea_is_ma
         let host = club.start(clock.clone()).await;
         wait(&host, |job| retrying(job) > 0 && done(job) == 30).await;
         // Others are refused meanwhile: each of them cools the site down from then on.
-        quiet(&host).await;
+        rest(&host, &clock).await;
         let mut waits = 0;
         for key in keys(host.operations(), "ideas").await {
             let idea = detail_of(&host, "ideas", &key).await;
@@ -191,7 +191,7 @@ async fn r01_r02_each_wording_of_the_limit_cools_the_site_down_and_no_idea_is_ma
         assert!(waits > 0 && host.operations().job("ideas").await.unwrap().job.pause.is_none());
         club.site.reset_views();
         club.site.set(Settings::default());
-        clock.advance(Duration::from_secs(27 * 3_600));
+        advance(&host, &clock, Duration::from_secs(27 * 3_600)).await;
         wait(&host, |job| done(job) == all()).await;
         stop(host).await;
     }
@@ -201,10 +201,8 @@ async fn r01_r02_each_wording_of_the_limit_cools_the_site_down_and_no_idea_is_ma
 async fn r02_a_wording_that_nobody_has_heard_is_caught_by_what_the_page_lacks() {
     let club = Club::with(Settings { views_max: Some(0), limit: Limit::Unheard, ..Settings::default() }).await;
     let host = club.start(TestClock::new()).await;
-    wait(&host, |job| retrying(job) > 0).await;
-    assert_eq!(done(&host.operations().job("ideas").await.unwrap()), 0);
+    wait(&host, |job| retrying(job) == all()).await;
     let key = keys(host.operations(), "ideas").await.remove(0);
-    wait(&host, |job| retrying(job) > 5).await;
     let idea = detail_of(&host, "ideas", &key).await;
     assert!(idea.item.outputs.is_empty(), "{:?}", idea.item.outputs);
     let names: Vec<&str> = idea.artifacts.iter().map(|kept| kept.artifact.name.as_str()).collect();
@@ -220,11 +218,12 @@ async fn s11_once_cookies_expire_the_one_page_for_all_ideas_is_seen_and_the_sess
     let clock = TestClock::new();
     let jobs = but(job(), "session = \"ideas\"\n", "session = \"ideas\"\nduplicates = 3\n");
     let host = club.world.start_at(&club.world.jobs(&jobs), clock.clone()).await;
-    while done(&host.operations().job("ideas").await.unwrap()) < all() {
-        wait(&host, |job| done(job) + retrying(job) == all() || job.job.pause.is_some()).await;
-        assert_eq!(host.operations().job("ideas").await.unwrap().job.pause, None);
-        clock.advance(Duration::from_secs(30));
-    }
+    wait(&host, |job| done(job) + retrying(job) == all() || job.job.pause.is_some()).await;
+    pass_of("ideas", &host, &clock, Duration::from_secs(30), |job| {
+        assert_eq!(job.job.pause, None);
+        done(job) == all()
+    })
+    .await;
     let mut titles = std::collections::BTreeSet::new();
     for key in keys(host.operations(), "ideas").await {
         let idea = detail_of(&host, "ideas", &key).await;

@@ -161,7 +161,7 @@ async fn s18_a_stage_waits_for_what_it_needs_and_says_so() {
 #[tokio::test]
 async fn trap18_a_guest_that_traps_twice_is_poison_and_harms_nobody() {
     let world = World::new(vec![]).await;
-    let jobs = outcomes("breaker = 100\n[job.test.stage.first]\nbackoff = \"1ms\"\ntimeout = \"3s\"\n");
+    let jobs = outcomes("breaker = 100\n[job.test.stage.first]\nbackoff = \"1ms\"\ntimeout = \"6s\"\n");
     let host = world.start(&world.jobs(&jobs)).await;
     let items = vec![
         item("panics", &first("panic")),

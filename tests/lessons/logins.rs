@@ -14,7 +14,7 @@ use tollgate_sim::sites::ideas::{self, Ideas};
 use super::checks::Judge;
 use crate::{
     clock::TestClock,
-    world::{World, detail, first, item, open_items, outcomes, quiet, retrying, state, stop, wait},
+    world::{World, advance, detail, first, item, open_items, outcomes, rest, retrying, state, stop, wait},
 };
 
 const CLUB: &str = r#"
@@ -70,7 +70,11 @@ impl Club {
     /// Waits until the first item has been served, and a while.
     async fn older(&self) {
         self.waiting(0).await;
-        self.clock.advance(Duration::from_secs(2));
+        self.advance(Duration::from_secs(2)).await;
+    }
+
+    async fn advance(&self, by: Duration) {
+        advance(&self.host, &self.clock, by).await;
     }
 
     async fn of(jobs: &str, judge: Option<Arc<Judge>>) -> Self {
@@ -104,26 +108,28 @@ impl Club {
         self.world.sim.counts().of(ideas::HOST, &ideas::idea_path(number))
     }
 
-    /// Turns the clock past a wait, and waits until the item has asked once more and what came of it is settled: a clock
-    /// that is turned before that turns no wait.
+    /// Turns the clock past a wait, and waits until the item has asked once more and what came of it is settled.
     async fn once_more(&self, number: u32) {
-        // What is in the store may yet have to be counted.
-        quiet(&self.host).await;
-        let (before, mut progress) = (self.asked(number).await, self.host.progress());
-        let settled = progress.borrow_and_update().settled;
-        self.clock.advance(Duration::from_secs(2));
-        progress.wait_for(|now| now.settled > settled && now.running == 0).await.unwrap();
+        let before = self.asked(number).await;
+        self.advance(Duration::from_secs(2)).await;
+        rest(&self.host, &self.clock).await;
         assert!(self.asked(number).await > before, "it asked once more");
     }
 
     async fn done(&self, key: &str) {
+        self.until(async || detail(&self.host, key).await.item.status == ItemStatus::Done).await;
+    }
+
+    /// Waits until it is so, looking again at each step of the host.
+    async fn until(&self, is: impl AsyncFn() -> bool) {
         let mut progress = self.host.progress();
         loop {
             progress.borrow_and_update();
-            if detail(&self.host, key).await.item.status == ItemStatus::Done {
+            if is().await {
                 return;
             }
-            progress.changed().await.unwrap();
+            let changed = tokio::time::timeout(Duration::from_secs(120), progress.changed()).await;
+            changed.expect("nothing moves any more").unwrap();
         }
     }
 
@@ -135,15 +141,8 @@ impl Club {
 
     /// Turns the clock past a wait, and waits until the item `one` was checked so often.
     async fn checked_again(&self, times: usize) {
-        let mut progress = self.host.progress();
-        self.clock.advance(Duration::from_secs(2));
-        loop {
-            progress.borrow_and_update();
-            if self.checks("one").await >= times {
-                return;
-            }
-            progress.changed().await.unwrap();
-        }
+        self.advance(Duration::from_secs(2)).await;
+        self.until(async || self.checks("one").await >= times).await;
     }
 
     async fn paused(&self) -> Pause {
@@ -169,7 +168,7 @@ async fn r10_a_stage_that_wants_a_login_has_the_session_renewed_and_asks_for_a_p
     club.once_more(1).await;
     club.waiting(1).await;
     assert_eq!(club.site.sessions_given(), 2, "the next request renewed it");
-    club.clock.advance(Duration::from_secs(2));
+    club.advance(Duration::from_secs(2)).await;
     let pause = club.paused().await;
     assert_eq!(club.site.sessions_given(), 2, "no third one");
     assert!(pause.evidence.contains("was renewed for it, and it came again"), "{}", pause.evidence);
@@ -210,7 +209,7 @@ async fn r10_a_check_that_wants_a_login_has_the_session_renewed_and_asks_for_a_p
     assert_eq!(club.site.sessions_given(), 1);
     club.checked_again(2).await;
     assert_eq!(club.site.sessions_given(), 2, "the next request renewed it");
-    club.clock.advance(Duration::from_secs(2));
+    club.advance(Duration::from_secs(2)).await;
     let pause = club.paused().await;
     assert_eq!(club.site.sessions_given(), 2, "no third one");
     assert!(pause.evidence.contains("was renewed for it, and it came again"), "{}", pause.evidence);
@@ -224,11 +223,11 @@ async fn r10_a_page_that_a_check_refuses_while_others_pass_is_no_exchange_withou
     club.waiting(1).await;
     for other in 2..4 {
         // Passes with a session that is renewed for it, and vouches for that one.
-        club.clock.advance(Duration::from_millis(10));
+        club.advance(Duration::from_millis(10)).await;
         club.add(&format!("renews-{other}"), "save", other).await;
         club.done(&format!("renews-{other}")).await;
         assert_eq!(club.site.sessions_given(), u64::from(other));
-        club.clock.advance(Duration::from_millis(10));
+        club.advance(Duration::from_millis(10)).await;
         club.add(&format!("vouches-{other}"), "save", 10 + other).await;
         club.done(&format!("vouches-{other}")).await;
         let checks = club.checks("one").await;

@@ -16,10 +16,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tollgate::{Host, Progress};
+use tollgate::Host;
 use tollgate_core::{
-    Clock,
     item::NewItem,
     ledger::{Cost, Entry, How},
     model::Dialect,
@@ -35,7 +33,7 @@ use tollgate_store::{ItemDetail, LedgerQuery, Store};
 use crate::{
     clock::TestClock,
     faulty::Faulty,
-    world::{World, item, open_items},
+    world::{World, item, open_items, pass},
 };
 
 const KEY: &str = "sk-right-key-0001";
@@ -180,22 +178,7 @@ fn answers<'a>(item: &'a ItemDetail, stage: &str) -> &'a [Value] {
     output.unwrap_or_else(|| panic!("{item:#?}")).1["answered"].as_array().unwrap()
 }
 
-/// Waits until nothing runs and nothing is due any more.
-async fn rest(progress: &mut watch::Receiver<Progress>, clock: &TestClock) {
-    let is_at_rest = |progress: &Progress| {
-        progress.running == 0 && (progress.idle || progress.next_due.is_some_and(|due| due > clock.now()))
-    };
-    progress.wait_for(is_at_rest).await.unwrap();
-}
-
 /// Lets time pass until nothing of the job is queued or retried any more.
-async fn finish(host: &Host, progress: &mut watch::Receiver<Progress>, clock: &TestClock) {
-    for _ in 0..200 {
-        rest(progress, clock).await;
-        if open_items(&host.operations().job("test").await.unwrap()) == 0 {
-            return;
-        }
-        clock.advance(Duration::from_secs(60));
-    }
-    panic!("it doesn't come to an end: {:#?}", host.operations().job("test").await.unwrap());
+async fn finish(host: &Host, clock: &TestClock) {
+    pass(host, clock, Duration::from_secs(60), |job| open_items(job) == 0).await;
 }

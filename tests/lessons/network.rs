@@ -14,7 +14,7 @@ use tollgate_store::Selection;
 
 use crate::{
     clock::TestClock,
-    world::{SITE, World, detail, first, item, outcomes, run_items, run_one, state, stop, wait},
+    world::{SITE, World, advance, detail, first, item, outcomes, run_items, run_one, state, stop, wait},
 };
 
 fn later(state: &TaskState) -> LaterKind {
@@ -141,7 +141,7 @@ async fn r07_a_429_cools_the_site_for_everyone_and_then_all_is_done() {
     let retried = tollgate_core::task::TaskKind::RetryLater;
     wait(&mut progress, host.operations(), |job| of_first(job, retried) >= 2).await;
     assert_eq!(world.sim.counts().of_host(SITE), 1, "after the first refusal nothing is sent");
-    clock.advance(Duration::from_secs(6));
+    advance(&host, &clock, Duration::from_secs(6)).await;
     wait(&mut progress, host.operations(), |job| crate::world::open_items(job) == 0).await;
     assert_eq!(world.sim.counts().of(SITE, "/busy"), 2);
     assert_eq!(world.sim.counts().of(SITE, "/other"), 8);
@@ -185,6 +185,7 @@ async fn trap30_a_lane_of_waiting_guests_takes_no_place_of_another() {
     let waits = (0..WAITING).map(|number| item(&format!("{number}"), &first(&format!("fetch http://{SITE}/"))));
     host.operations().add("test", waits.collect()).await.unwrap();
     wait(&mut progress, host.operations(), |job| left_done(job) == WAITING).await;
+    world.sim.wait_for(|counts| counts.in_flight(SITE) == 1).await;
     assert_eq!(world.sim.counts().of(SITE, "/"), 1, "the others wait for their turn at the site");
     release.release();
     stop(host).await;
@@ -218,7 +219,7 @@ async fn r09_without_a_proxy_nothing_is_sent_and_work_goes_on_once_there_is_one(
     assert!(state(&one, "first").why().contains("write it to the file proxy.url"), "{}", state(&one, "first").why());
     assert_eq!(world.sim.counts().total, 0, "nothing was requested, directly or otherwise");
     std::fs::write(world.path("proxy.url"), world.sim.proxy_url()).unwrap();
-    clock.advance(Duration::from_secs(60));
+    advance(&host, &clock, Duration::from_secs(60)).await;
     wait(&mut progress, host.operations(), |job| crate::world::open_items(job) == 0).await;
     assert_eq!(detail(&host, "one").await.item.status, ItemStatus::Done);
     assert_eq!((world.sim.counts().via_proxy, world.sim.counts().direct), (1, 0));
@@ -241,7 +242,7 @@ async fn r09_a_proxy_that_is_down_uses_no_attempt_and_heals_by_itself() {
     let overview = host.operations().overview().await.unwrap();
     assert!(overview.gate.unwrap().proxies[0].reason.is_some(), "the proxy is shown as down");
     world.sim.proxy_up().await.unwrap();
-    clock.advance(Duration::from_secs(60));
+    advance(&host, &clock, Duration::from_secs(60)).await;
     wait(&mut progress, host.operations(), |job| crate::world::open_items(job) == 0).await;
     assert_eq!(detail(&host, "one").await.item.status, ItemStatus::Done);
     assert_eq!(world.sim.counts().direct, 0);

@@ -15,7 +15,8 @@ use tollgate_sim::{
 use crate::{
     clock::TestClock,
     world::{
-        SITE, World, detail, detail_of, first, gate, item, open_items, outcomes, retrying, run_items, state, stop, wait,
+        SITE, World, advance, detail, detail_of, first, gate, item, open_items, outcomes, retrying, run_items, state,
+        stop, wait,
     },
 };
 
@@ -67,7 +68,7 @@ async fn r06_a_header_without_its_secret_waits_for_it_and_nothing_is_sent_withou
     assert!(reason.message.contains("write it to the file token"), "{}", reason.message);
     assert_eq!(world.sim.counts().of_host(SITE), 0);
     fs::write(world.path("token"), "Bearer here").unwrap();
-    clock.advance(Duration::from_secs(40));
+    advance(&host, &clock, Duration::from_secs(40)).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     assert_eq!(site.seen("/").len(), 1);
     stop(host).await;
@@ -96,8 +97,10 @@ async fn two_proxies(rotate: &str, second_is_up: bool, requests: usize) -> (u64,
     let site = || Arc::new(Scripted::new().path("/", [Step::ok("x")]));
     let world = World::new(vec![(SITE, site())]).await;
     let second = Sim::builder().site(SITE, site()).start().await.unwrap();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let first = if second_is_up { second.proxy_url() } else { format!("http://{nobody}") };
+    if !second_is_up {
+        second.proxy_down().await.unwrap();
+    }
+    let first = second.proxy_url();
     let more =
         format!("[proxy.first]\nurl = {first:?}\n[site.\"*\"]\nproxy = [\"first\", \"main\"]\nrotate = \"{rotate}\"\n");
     let host = world.start(&world.jobs(&(outcomes("") + &more))).await;

@@ -16,8 +16,8 @@ use tollgate_store::ItemDetail;
 use crate::{
     clock::TestClock,
     world::{
-        SITE, World, detail, detail_of, first, gate, item, open_items, outcomes, retrying, run_items, state, stop,
-        wait, wait_of,
+        SITE, World, advance, detail, detail_of, first, gate, item, open_items, outcomes, retrying, run_items, state,
+        stop, wait, wait_of,
     },
 };
 
@@ -51,13 +51,13 @@ async fn r03_a_block_ends_on_time_whoever_asks_meanwhile() {
     operations.pause("test", "test", "").await.unwrap();
     let until = cooling(&host, "site.example:80").await;
     assert_eq!(until, Some(clock.now().after(Duration::from_mins(1))));
-    clock.advance(Duration::from_secs(30));
+    advance(&host, &clock, Duration::from_secs(30)).await;
     operations.add("other", vec![item("two", &first(&format!("fetch http://{SITE}/")))]).await.unwrap();
     wait_of("other", &mut progress, &operations, |job| retrying(job) == 1).await;
     assert_eq!(later(&detail_of(&host, "other", "two").await), (LaterKind::Blocked, 0));
     assert_eq!(cooling(&host, "site.example:80").await, until, "a refusal of the gate is no news of the site");
     assert_eq!(world.sim.counts().of(SITE, "/"), 1);
-    clock.advance(Duration::from_secs(40));
+    advance(&host, &clock, Duration::from_secs(40)).await;
     wait_of("other", &mut progress, &operations, |job| open_items(job) == 0).await;
     assert_eq!(detail_of(&host, "other", "two").await.item.status, ItemStatus::Done);
     stop(host).await;
@@ -131,7 +131,7 @@ async fn r07_a_retry_after_of_nothing_is_no_leave_to_hammer() {
     host.operations().add("test", vec![one]).await.unwrap();
     wait(&mut progress, host.operations(), |job| retrying(job) == 1).await;
     assert_eq!(cooling(&host, "site.example:80").await, Some(clock.now().after(Duration::from_mins(1))));
-    clock.advance(Duration::from_secs(70));
+    advance(&host, &clock, Duration::from_secs(70)).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     assert_eq!(world.sim.counts().of(SITE, "/"), 2);
     stop(host).await;
@@ -174,7 +174,7 @@ async fn r07_a_slow_rate_puts_work_off_and_starves_nobody() {
         host.operations().add("test", vec![of(key)]).await.unwrap();
         wait(&mut progress, host.operations(), |job| retrying(job) == 1).await;
         assert_eq!(later(&detail(&host, key).await), (LaterKind::RateLimited, 0));
-        clock.advance(Duration::from_mins(16));
+        advance(&host, &clock, Duration::from_mins(16)).await;
         wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
         assert_eq!(world.sim.counts().of(SITE, "/"), round);
     }
@@ -186,7 +186,7 @@ async fn r06_an_address_that_hangs_is_bounded_and_a_queue_for_it_uses_no_attempt
     let release = Release::new();
     let site = Scripted::new().path("/", [Step::ok("x").hang_until(&release)]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
-    let quick = "[job.test.stage.first]\nattempts = 2\nbackoff = \"1ms\"\ntimeout = \"1s\"\n";
+    let quick = "[job.test.stage.first]\nattempts = 2\nbackoff = \"1ms\"\ntimeout = \"3s\"\n";
     let jobs = outcomes(quick) + &other("") + "[site.\"*\"]\nconcurrency = 1\ntimeout = \"10min\"\n";
     let host = world.start(&world.jobs(&jobs)).await;
     let mut progress = host.progress();
@@ -197,8 +197,10 @@ async fn r06_an_address_that_hangs_is_bounded_and_a_queue_for_it_uses_no_attempt
     };
     assert_eq!(error.kind, ErrorKind::Transport);
     assert!(error.message.starts_with("gave up after 2"), "{error}");
+    // Whoever is cut off here is gone there too, but a little later.
+    world.sim.wait_for(|counts| counts.in_flight(SITE) == 0).await;
     host.operations().add("other", of("holds")).await.unwrap();
-    world.sim.wait_for(|counts| counts.of(SITE, "/") == 3).await;
+    world.sim.wait_for(|counts| counts.in_flight(SITE) == 1).await;
     host.operations().add("test", of("waits")).await.unwrap();
     wait(&mut progress, host.operations(), |job| retrying(job) == 1).await;
     assert_eq!(later(&detail(&host, "waits").await), (LaterKind::RateLimited, 0));

@@ -32,7 +32,6 @@ const SITE_BACKOFF: Duration = Duration::from_mins(1);
 /// What a page of discovery came to.
 pub(crate) struct PageEnded {
     pub(crate) submitted: Submitted,
-    pub(crate) state: DiscoveryState,
     /// The page paused its job.
     pub(crate) paused: Option<Pause>,
 }
@@ -103,7 +102,7 @@ pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, Stor
     };
     let state = tools.store.discovery(job.declared.id).await?;
     warn_of_empty_rounds(job, &before, &state);
-    Ok(PageEnded { submitted, state, paused })
+    Ok(PageEnded { submitted, paused })
 }
 
 /// A discovery that finds nothing may look for the wrong thing (Q07).

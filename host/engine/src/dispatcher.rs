@@ -173,7 +173,7 @@ impl Dispatcher {
     pub async fn run(mut self) -> Result<Progress, EngineError> {
         self.fill_all().await?;
         while !self.is_over() {
-            let next_due = self.publish();
+            let next_due = self.publish(0);
             let clock = self.tools.clock.clone();
             let timer = async move {
                 match next_due {
@@ -212,15 +212,24 @@ impl Dispatcher {
         self.jobs.values().filter_map(JobLanes::next_due).min()
     }
 
-    fn publish(&mut self) -> Option<Timestamp> {
+    /// Shows how far it is, with so many tasks and pages that are about to begin.
+    fn publish(&mut self, beginning: usize) -> Option<Timestamp> {
         self.so_far.next_due = self.next_due();
-        self.so_far.running = self.executors.len() as u64;
+        self.so_far.running = (self.executors.len() + beginning) as u64;
         self.so_far.idle = self.is_idle();
         // Who has nothing to do keeps no memory for it.
         self.jobs.values().filter(|lanes| lanes.is_idle()).for_each(JobLanes::let_instances_go);
         let so_far = self.so_far;
         self.progress.send_if_modified(|shown| std::mem::replace(shown, so_far) != so_far);
         so_far.next_due
+    }
+
+    /// Says that something runs before it does: whoever sees what a task does, a request at a site for one, is never told
+    /// that nothing is under way.
+    fn begin(&mut self, beginning: usize) {
+        if beginning > 0 && self.progress.borrow().running == 0 {
+            self.publish(beginning);
+        }
     }
 
     async fn take_event(&mut self, event: Event) -> Result<(), EngineError> {
@@ -314,8 +323,13 @@ impl Dispatcher {
         let Some(ended) = self.or_pause(job, result).await? else {
             return Ok(());
         };
+        // The store has the last word: a person may have resumed the job since, who wants to see it tried.
+        let read = self.tools.store.discovery(job).await;
+        let Some(state) = self.or_pause(job, read).await? else {
+            return Ok(());
+        };
         if let Some(lanes) = self.jobs.get_mut(&job) {
-            lanes.discovery = ended.state;
+            lanes.discovery = state;
         }
         if let Some(pause) = ended.paused {
             self.paused(job, &pause).await?;
@@ -455,6 +469,7 @@ impl Dispatcher {
         state.running += claims.len();
         self.started += claims.len() as u64;
         let (stage, settling) = (state.plan.clone(), state.settling.clone());
+        self.begin(claims.len());
         for claim in claims {
             self.spawn(job.clone(), stage.clone(), settling.clone(), claim);
         }
@@ -483,6 +498,7 @@ impl Dispatcher {
         }
         lanes.discovering = true;
         let (tools, plan) = (self.tools.clone(), lanes.plan.clone());
+        self.begin(1);
         self.executors.spawn(async move {
             let result = match supervise::catch(discovery::page(&tools, &plan)).await {
                 Ok(result) => result.map_err(Unsettled::Store),
@@ -498,7 +514,7 @@ impl Dispatcher {
         self.stopping = true;
         let deadline = Instant::now() + self.grace;
         while !self.executors.is_empty() {
-            self.publish();
+            self.publish(0);
             match tokio::time::timeout_at(deadline.into(), self.executors.join_next()).await {
                 Ok(Some(ended)) => self.take_all_ended(ended).await?,
                 Ok(None) => break,
@@ -511,7 +527,7 @@ impl Dispatcher {
                 }
             }
         }
-        self.publish();
+        self.publish(0);
         let calls = self.tools.services.models.calls();
         if tokio::time::timeout_at(deadline.into(), calls.all_settled()).await.is_err() {
             tracing::warn!(

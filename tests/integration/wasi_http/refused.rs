@@ -12,7 +12,7 @@ use tollgate_sim::sites::scripted::{Release, Scripted, Step};
 use super::{ONCE, asking, own_client, run, said};
 use crate::{
     clock::TestClock,
-    world::{SITE, World, detail, open_items, retrying, state, stop, wait},
+    world::{SITE, World, advance, detail, open_items, retrying, state, stop, wait},
 };
 
 fn busy() -> Step {
@@ -36,7 +36,7 @@ async fn r07_a_429_uses_no_attempt_and_cools_the_site_for_all() {
         assert_eq!((reason.kind, one.item.tasks[0].tally.counted), (LaterKind::RateLimited, 0), "{}", reason.message);
     }
     assert_eq!(world.sim.counts().of_host(SITE), 1, "after the refusal nothing is sent");
-    clock.advance(Duration::from_secs(6));
+    advance(&host, &clock, Duration::from_secs(6)).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     assert!(host.operations().job("test").await.unwrap().job.pause.is_none());
     stop(host).await;
@@ -135,17 +135,21 @@ async fn r06_a_guest_that_waits_for_something_else_is_no_fault_of_the_site_that_
     let release = Release::new();
     let site = Scripted::new().path("/", [Step::ok("x").hang_until(&release)]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
-    let more = format!("{ONCE}timeout = \"500ms\"\n");
+    // Long enough for a slow machine to come to ask.
+    let more = format!("{ONCE}timeout = \"3s\"\n");
     let host = world.start(&world.jobs(&own_client(&more))).await;
-    let kind = async |key: &str, action: &str| {
-        let one = run(&host, key, &format!("{action} http://{SITE}/")).await;
+    let actions = [("waits", "get"), ("let-go", "let-go-and-wait"), ("unfinished", "unfinished")];
+    let asking = actions.map(|(key, action)| asking(key, &format!("{action} http://{SITE}/")));
+    crate::world::run_items(&host, asking.into()).await;
+    let kind = async |key: &str| {
+        let one = detail(&host, key).await;
         let TaskState::Failed { error } = state(&one, "ask") else { panic!("{one:?}") };
-        assert!(error.message.contains("took longer than 500ms"), "{error}");
+        assert!(error.message.contains("took longer than 3s"), "{error}");
         error.kind
     };
-    assert_eq!(kind("waits", "get").await, ErrorKind::Transport, "it waits for the site");
-    assert_eq!(kind("let-go", "let-go-and-wait").await, ErrorKind::Timeout);
-    assert_eq!(kind("unfinished", "unfinished").await, ErrorKind::Timeout, "nothing was asked yet");
+    assert_eq!(kind("waits").await, ErrorKind::Transport, "it waits for the site");
+    assert_eq!(kind("let-go").await, ErrorKind::Timeout);
+    assert_eq!(kind("unfinished").await, ErrorKind::Timeout, "nothing was asked yet");
     assert_eq!(detail(&host, "waits").await.item.status, ItemStatus::Failed);
     stop(host).await;
 }

@@ -8,7 +8,7 @@ use tollgate_sim::{
 };
 
 use super::{EACH, Shop, answers, asks, asks_one, end, entries, model, sum};
-use crate::world::{detail, open_items, state, stop, wait};
+use crate::world::{advance, detail, open_items, state, stop, wait};
 
 #[tokio::test]
 async fn trap05_tokens_of_the_cache_are_counted_once_and_the_ledger_is_the_bill() {
@@ -41,11 +41,12 @@ async fn trap05_tokens_of_the_cache_are_counted_once_and_the_ledger_is_the_bill(
 
 #[tokio::test]
 async fn trap07_a_task_that_is_dropped_in_the_middle_of_an_answer_settles_by_what_came() {
-    for alias in EACH {
+    let dropped = async |alias| {
         let shop = Shop::new().await;
         let release = Release::new();
         shop.models.next([ModelFault::Stall(release.clone())]);
-        let job = "[job.test.stage.first]\nattempts = 1\ntimeout = \"1s\"";
+        // Long enough for a slow machine to come to ask.
+        let job = "[job.test.stage.first]\nattempts = 1\ntimeout = \"3s\"";
         let (host, store) = shop.start(&shop.file(&model(alias, ""), job)).await;
         let mut progress = host.progress();
         host.operations().add("test", vec![asks_one("one")]).await.unwrap();
@@ -58,7 +59,9 @@ async fn trap07_a_task_that_is_dropped_in_the_middle_of_an_answer_settles_by_wha
         let rows = shop.is_the_bill(&store).await;
         assert_eq!((rows.len(), end(&rows[0]).0), (1, How::Answered), "{alias}");
         stop(host).await;
-    }
+    };
+    let [first, second, third] = EACH;
+    tokio::join!(dropped(first), dropped(second), dropped(third));
 }
 
 #[tokio::test]
@@ -76,8 +79,10 @@ async fn trap07_what_is_lost_breaks_off_or_comes_too_late_is_settled_at_a_marked
         for (nth, fault) in faults.into_iter().enumerate() {
             shop.models.next([fault]);
             // The provider's overload, told in the middle of an answer, holds for all.
-            shop.clock.advance(std::time::Duration::from_secs(60));
-            let call = json!({ "ask": "Is it one?", "timeout_ms": 500, "swallow": true });
+            advance(&host, &shop.clock, std::time::Duration::from_secs(60)).await;
+            // Nobody waits for what is held back; a slow machine has time to ask before.
+            let timeout_ms = if nth == 3 { 3_000 } else { 60_000 };
+            let call = json!({ "ask": "Is it one?", "timeout_ms": timeout_ms, "swallow": true });
             host.operations().add("test", vec![asks(&nth.to_string(), &[call])]).await.unwrap();
             store.calls_settled(u64::try_from(nth).unwrap() + 1).await;
         }

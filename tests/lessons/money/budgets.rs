@@ -23,10 +23,10 @@ use tollgate_sim::{
 };
 use tollgate_store::{Selection, Store};
 
-use super::{Shop, answers, asks, asks_one, end, entries, model, model_named, rest, sum};
+use super::{Shop, answers, asks, asks_one, end, entries, model, model_named, sum};
 use crate::{
     faulty::{Fault, Faulty},
-    world::{SITE, detail, first, item, open_items, outcomes, quiet, retrying, state, stop, wait},
+    world::{SITE, advance, detail, first, item, open_items, outcomes, quiet, rest, retrying, state, stop, wait},
 };
 
 const CALLS: u64 = 1_000;
@@ -65,7 +65,7 @@ async fn trap01_of_1000_calls_at_once_no_more_are_made_than_the_budget_has_room_
     release.release();
     let mut days = 1;
     loop {
-        rest(&mut progress, &shop.clock).await;
+        rest(&host, &shop.clock).await;
         let (settled, reserved) = today(store.accounts().await.unwrap());
         assert!(settled.0 + reserved.0 <= cap.0, "{settled} and {reserved}");
         let job = host.operations().job("test").await.unwrap();
@@ -80,7 +80,7 @@ async fn trap01_of_1000_calls_at_once_no_more_are_made_than_the_budget_has_room_
         assert!(pause.evidence.contains("the budget of everything that is paid for this day is spent"), "{pause:?}");
         days += 1;
         let until = pause.until.unwrap();
-        shop.clock.advance(until.since(shop.clock.now()));
+        advance(&host, &shop.clock, until.since(shop.clock.now())).await;
         wait(&mut progress, host.operations(), |job| job.job.pause.is_none()).await;
     }
     assert!(days > 1, "the budget was spent at least once");
@@ -102,7 +102,7 @@ async fn trap03_while_the_ledger_cannot_be_written_nothing_is_asked() {
     assert!(format!("{why:?}").contains("the ledger's disk is gone"), "{why:#?}");
     store.set(None);
     host.operations().resume("test").await.unwrap();
-    shop.clock.advance(Duration::from_secs(3_600));
+    advance(&host, &shop.clock, Duration::from_secs(3_600)).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     assert_eq!(shop.is_the_bill(&store).await.len(), 1);
     stop(host).await;
@@ -126,7 +126,7 @@ async fn trap04_a_model_without_a_price_is_not_asked_under_a_budget_and_is_unpri
     let (host, store) = shop.start(&shop.file(&odd, "")).await;
     let mut progress = host.progress();
     host.operations().resume("test").await.unwrap();
-    shop.clock.advance(HOURS_25);
+    advance(&host, &shop.clock, HOURS_25).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     let rows = entries(&store).await;
     assert_eq!(rows.iter().map(end).collect::<Vec<_>>(), [(How::Answered, false, Cost::Unpriced)]);
@@ -304,11 +304,11 @@ async fn a03_a_budget_of_everything_of_a_job_and_of_a_model_each_pauses_the_job_
         assert_eq!(accounts.iter().filter(|view| view.account.day.is_warned).count(), 1, "{accounts:?}");
         let until = pause.until.unwrap();
         assert!(until.since(shop.clock.now()) <= Duration::from_hours(25));
-        shop.clock.advance(until.since(shop.clock.now()));
+        advance(&host, &shop.clock, until.since(shop.clock.now())).await;
         let before = rows.len();
         wait(&mut progress, host.operations(), |job| job.job.pause.as_ref().is_none_or(|next| next.at > pause.at))
             .await;
-        rest(&mut progress, &shop.clock).await;
+        rest(&host, &shop.clock).await;
         assert!(shop.is_the_bill(&store).await.len() > before, "it went on by itself");
         stop(host).await;
     }

@@ -16,7 +16,7 @@ use tollgate_sim::sites::{
 use tollgate_store::{LedgerQuery, Store};
 
 use super::{Shop, end, model};
-use crate::world::{SITE, detail, item, open_items, outcomes, retrying, state, stop, wait};
+use crate::world::{SITE, advance, detail, item, open_items, outcomes, retrying, state, stop, wait};
 
 const THESIS: &str = "<html><head><title>Ideas</title></head><body><article><h1>A thesis</h1><p>Acme makes anvils, and \
                       sells more of them each year, at prices that no other smith could ever ask for.</p></article>\
@@ -75,11 +75,11 @@ async fn q08_a_check_whose_model_is_busy_waits_and_one_whose_budget_is_spent_pau
     let one = detail(&host, "one").await;
     let TaskState::RetryLater { reason, .. } = state(&one, "sane") else { panic!("{one:#?}") };
     assert_eq!(reason.kind, LaterKind::RateLimited);
-    shop.clock.advance(Duration::from_secs(60));
+    advance(&host, &shop.clock, Duration::from_secs(60)).await;
     wait(&mut progress, host.operations(), |job| job.job.pause.is_some()).await;
     let pause = host.operations().job("test").await.unwrap().job.pause.unwrap();
     assert_eq!(pause.reason, PauseReason::Budget, "{pause:?}");
-    shop.clock.advance(Duration::from_hours(25));
+    advance(&host, &shop.clock, Duration::from_hours(25)).await;
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
     assert_eq!(detail(&host, "one").await.item.status, ItemStatus::Done);
     let rows = shop.is_the_bill(&store).await;

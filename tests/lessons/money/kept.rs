@@ -46,7 +46,7 @@ async fn trap02_a_host_that_ends_between_two_calls_of_a_task_pays_for_the_first_
     let (host, store) = shop.start(&file).await;
     let calls = [json!({ "ask": "What is made?" }), json!({ "ask": "Who makes it?" })];
     host.operations().add("test", vec![asks("one", &calls)]).await.unwrap();
-    shop.world.sim.wait_for(|counts| counts.of_host("api.openai.com") == 2).await;
+    shop.models.billed(2).await;
     drop(store);
     stop(host).await;
     release.release();
@@ -74,10 +74,9 @@ async fn p02_a_task_that_waits_for_its_second_call_has_its_first_from_before() {
     let shop = Shop::new().await;
     shop.models.next_for("Who makes it?", [ModelFault::busy_s(5), ModelFault::busy_s(5)]);
     let (host, store) = shop.start(&shop.file(&model("gpt", ""), "")).await;
-    let mut progress = host.progress();
     let calls = [json!({ "ask": "What is made?" }), json!({ "ask": "Who makes it?" })];
     host.operations().add("test", vec![asks("one", &calls)]).await.unwrap();
-    finish(&host, &mut progress, &shop.clock).await;
+    finish(&host, &shop.clock).await;
     let one = detail(&host, "one").await;
     assert_eq!((one.item.status, answers(&one, "first").len()), (ItemStatus::Done, 2), "{one:#?}");
     let asked = shop.models.asked();
@@ -85,7 +84,7 @@ async fn p02_a_task_that_waits_for_its_second_call_has_its_first_from_before() {
     shop.is_the_bill(&store).await;
     // Who wants the stage run again wants its answers made anew.
     host.operations().retry_stage("test", "first", vec![ItemKey::new("one").unwrap()]).await.unwrap();
-    finish(&host, &mut progress, &shop.clock).await;
+    finish(&host, &shop.clock).await;
     assert_eq!(shop.models.asked().iter().filter(|asked| asked.says("What is made?")).count(), 2);
     shop.is_the_bill(&store).await;
     stop(host).await;

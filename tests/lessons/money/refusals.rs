@@ -21,7 +21,7 @@ use tollgate_sim::sites::{
 use tollgate_store::Store as _;
 
 use super::{EACH, KEY, Shop, answers, asks_one, end, entries, finish, model, model_named};
-use crate::world::{detail, open_items, retrying, stop, wait};
+use crate::world::{advance, detail, open_items, retrying, stop, wait};
 
 const WORKERS: u64 = 32;
 const FREE: (How, bool, Cost) = (How::Refused, false, Cost::Known(NanoUsd(0)));
@@ -90,9 +90,9 @@ async fn trap08_a_quota_that_is_used_up_is_not_asked_again_before_it_begins_anew
         wait(&mut progress, host.operations(), |job| job.job.pause.is_some()).await;
         assert_eq!(shop.hits(dialect(alias)), 1, "{alias}");
         assert_eq!(detail(&host, "one").await.item.tasks[0].tally.counted, 0);
-        shop.clock.advance(wanted.since(now));
+        advance(&host, &shop.clock, wanted.since(now)).await;
         wait(&mut progress, host.operations(), |job| job.job.pause.is_none()).await;
-        finish(&host, &mut progress, &shop.clock).await;
+        finish(&host, &shop.clock).await;
         assert_eq!(shop.hits(dialect(alias)), 4, "{alias}");
         let rows = shop.is_the_bill(&store).await;
         assert_eq!(rows.iter().filter(|row| end(row) == FREE).count(), 1);
@@ -144,8 +144,8 @@ async fn trap09_r07_one_429_cools_the_model_for_all_over_a_restart_and_moves_no_
         host.operations().add("test", vec![asks_one("late")]).await.unwrap();
         wait(&mut progress, host.operations(), |job| retrying(job) == 2 + WORKERS).await;
         assert_eq!(shop.hits(dialect(alias)), 1, "{alias}: before its time");
-        shop.clock.advance(Duration::from_millis(1));
-        finish(&host, &mut progress, &shop.clock).await;
+        advance(&host, &shop.clock, Duration::from_millis(1)).await;
+        finish(&host, &shop.clock).await;
         let job = host.operations().job("test").await.unwrap();
         assert_eq!(job.job.items.get(&ItemStatus::Done).copied(), Some(WORKERS + 2));
         assert_eq!((failures(&job), job.job.pause), (0, None), "{alias}");
@@ -191,7 +191,7 @@ async fn r07_all_that_were_on_their_way_are_refused_without_a_failure() {
     wait(&mut progress, host.operations(), |job| retrying(job) == WORKERS).await;
     let job = host.operations().job("test").await.unwrap();
     assert_eq!((failures(&job), job.job.pause), (0, None));
-    finish(&host, &mut progress, &shop.clock).await;
+    finish(&host, &shop.clock).await;
     let job = host.operations().job("test").await.unwrap();
     assert_eq!(job.job.items.get(&ItemStatus::Done).copied(), Some(WORKERS));
     let rows = shop.is_the_bill(&store).await;
@@ -230,9 +230,8 @@ async fn r07_a_fall_back_is_asked_where_the_first_has_certainly_cost_nothing_and
     shop.models.next([ModelFault::Disconnect, ModelFault::Lost, ModelFault::ErrorInside]);
     shop.models.next([Say::Cut]);
     let (host, store) = shop.start(&shop.file(&models, job)).await;
-    let mut progress = host.progress();
     host.operations().add("test", ["one", "two", "three", "four"].map(asks_one).into()).await.unwrap();
-    finish(&host, &mut progress, &shop.clock).await;
+    finish(&host, &shop.clock).await;
     assert_eq!(shop.hits(Dialect::Anthropic), 0, "what may be paid is paid once: {:#?}", entries(&store).await);
     stop(host).await;
 }

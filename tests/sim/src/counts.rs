@@ -10,7 +10,7 @@ use tokio::sync::watch;
 /// that a runaway crawl can't fill the memory.
 pub const PATHS_PER_HOST_MAX: usize = 200_000;
 /// A test in which nothing has happened for so long has failed, and would hold up all the others.
-const STUCK_TIME: std::time::Duration = std::time::Duration::from_secs(120);
+pub(crate) const STUCK_TIME: std::time::Duration = std::time::Duration::from_secs(120);
 /// Methods kept apart for one path: HTTP has nine, and a client may make up more.
 const METHODS_MAX: usize = 16;
 

@@ -2,12 +2,10 @@
 //! process id.
 
 use std::{
-    collections::BTreeSet,
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Mutex, PoisonError},
 };
 
 use tokio::{
@@ -17,7 +15,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::sim::Sim;
+use crate::{sim::Sim, wire::reserve};
 
 /// Names below this one are no business of the parent: the proxy itself finds that they don't resolve.
 pub const LOST: &str = "lost.example";
@@ -49,6 +47,9 @@ pub struct RealProxy {
     port: u16,
     config: PathBuf,
     child: Option<Child>,
+    /// Holds the port whether the program runs or not: nobody who asks the system for a free one is given it, and whoever
+    /// names it, as the program does, may listen on it.
+    _held: TcpSocket,
 }
 
 impl RealProxy {
@@ -59,14 +60,15 @@ impl RealProxy {
     /// The folder can't be used, or the program isn't there or doesn't start.
     pub async fn start(kind: RealKind, folder: &Path, sim: &Sim, asks: bool) -> io::Result<Self> {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
-        let port = free_port()?;
+        let held = reserve(([127, 0, 0, 1], 0).into())?;
+        let port = held.local_addr()?.port();
         let config = folder.join("proxy.conf");
         let text = match kind {
             RealKind::Squid => squid(folder, port, sim.proxy_addr().port(), asks)?,
             RealKind::Tinyproxy => tinyproxy(port, sim.proxy_addr().port(), asks),
         };
         fs::write(&config, text)?;
-        let mut proxy = Self { kind, port, config, child: None };
+        let mut proxy = Self { kind, port, config, child: None, _held: held };
         proxy.again().await?;
         Ok(proxy)
     }
@@ -139,20 +141,6 @@ fn listen(stream: impl AsyncRead + Send + Unpin + 'static, said: mpsc::Unbounded
             let _ready = said.send(line);
         }
     });
-}
-
-/// A port that was free just now, and that no other test was given: neither program can be given one that is taken already.
-fn free_port() -> io::Result<u16> {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(([127, 0, 0, 1], 0).into())?;
-        let port = socket.local_addr()?.port();
-        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
-            return Ok(port);
-        }
-    }
 }
 
 /// Nothing is cached, and nothing is written. What isn't the parent's business goes direct, to loopback alone: names are

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use http::{StatusCode, header::RETRY_AFTER};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
 };
 use tollgate_core::{
     Clock, Timestamp,
@@ -228,9 +228,11 @@ fn serve(listener: TcpListener) -> tokio::task::JoinHandle<()> {
     })
 }
 
-/// An address of its own on loopback, where nobody listens.
-async fn nobody_at() -> SocketAddr {
-    TcpListener::bind("127.83.79.2:0").await.unwrap().local_addr().unwrap()
+/// An address of its own on loopback that is taken, and where nobody listens yet.
+fn nobody_at() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.83.79.2:0".parse().unwrap()).unwrap();
+    socket
 }
 
 async fn world_at(at: SocketAddr) -> (World, Arc<Moved>) {
@@ -241,7 +243,8 @@ async fn world_at(at: SocketAddr) -> (World, Arc<Moved>) {
 
 #[tokio::test]
 async fn s02_an_endpoint_that_is_down_is_left_alone_and_heals_by_itself() {
-    let at = nobody_at().await;
+    let nobody = nobody_at();
+    let at = nobody.local_addr().unwrap();
     let (world, clock) = world_at(at).await;
     for (failures, seconds) in [1, 2, 4, 8, 16, 30, 30].into_iter().enumerate() {
         let (said, after) = down(world.fetch("endpoint://ibkr/").await.unwrap_err());
@@ -250,7 +253,7 @@ async fn s02_an_endpoint_that_is_down_is_left_alone_and_heals_by_itself() {
         assert_eq!(after, Duration::from_secs(seconds), "after {failures} failures before");
         clock.0.fetch_add(after.as_millis() as u64, SeqCst);
     }
-    let service = serve(TcpListener::bind(at).await.unwrap());
+    let service = serve(nobody.listen(8).unwrap());
     assert_eq!(world.fetch("endpoint://ibkr/").await.unwrap().body.bytes().await.unwrap(), "ok");
     world.fetch("endpoint://ibkr/").await.unwrap();
     let status = world.gate.status();

@@ -88,7 +88,7 @@ impl Row {
 
     /// Its time will run out.
     fn late(self) -> Self {
-        Self { timeout: "300ms", ..self }
+        Self { timeout: "1s", ..self }
     }
 
     fn proxy(self, kind: ProxyKind) -> Self {

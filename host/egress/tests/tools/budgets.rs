@@ -67,7 +67,7 @@ async fn a03_a_run_counts_as_an_estimate_however_it_ends() {
     more("bad", LEFT);
     world.run(request_for("end", &["flood"], URL)).await.unwrap_err();
     more("flood", LEFT + 100_000);
-    let late = ToolRequest { timeout: Some(Duration::from_secs(1)), ..request_for("end", &["late"], URL) };
+    let late = ToolRequest { timeout: Some(Duration::from_secs(4)), ..request_for("end", &["late"], URL) };
     world.run(late).await.unwrap_err();
     more("late", LEFT);
     // What was laid there isn't what it brought.

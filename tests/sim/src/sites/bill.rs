@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::{sync::watch, time::timeout};
 use tollgate_core::{model::Tokens, money::NanoUsd};
+
+use crate::counts::STUCK_TIME;
 
 /// What was used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +61,8 @@ pub(crate) struct RowId(u64);
 #[derive(Debug, Default)]
 pub(crate) struct Bill {
     rows: Mutex<(u64, BTreeMap<RowId, Billed>)>,
+    /// Rows that there are.
+    billed: watch::Sender<usize>,
 }
 
 impl Bill {
@@ -71,7 +76,15 @@ impl Bill {
         bill.0 += 1;
         let id = RowId(bill.0);
         bill.1.insert(id, row);
+        self.billed.send_replace(bill.1.len());
         id
+    }
+
+    /// Waits until there are so many rows.
+    pub(crate) async fn billed(&self, rows: usize) {
+        let mut billed = self.billed.subscribe();
+        let waited = timeout(STUCK_TIME, billed.wait_for(|billed| *billed >= rows)).await.map(drop);
+        assert!(waited.is_ok(), "nothing more is billed: {:#?}", self.rows());
     }
 
     /// Notes that the answer of a row went out whole.
@@ -88,5 +101,6 @@ impl Bill {
 
     pub(crate) fn clear(&self) {
         self.lock().1.clear();
+        self.billed.send_replace(0);
     }
 }

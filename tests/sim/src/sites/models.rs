@@ -134,6 +134,11 @@ impl Models {
         self.bill.rows()
     }
 
+    /// Waits until so much was billed: a request is counted before it is read, and read before it is billed.
+    pub async fn billed(&self, rows: usize) {
+        self.bill.billed(rows).await;
+    }
+
     /// What all of it costs.
     pub fn sum(&self) -> NanoUsd {
         sum(&self.bill.rows())

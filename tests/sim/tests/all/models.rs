@@ -285,7 +285,7 @@ async fn of_requests_sent_at_once_none_finds_anothers_prefix() {
     models.next([ModelFault::Hold(release.clone()), ModelFault::Hold(release.clone())]);
     let body = json!({"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": document(1_280)}]});
     let free = async {
-        asker.sim.wait_for(|counts| counts.in_flight(OPENAI) == 2).await;
+        models.billed(2).await;
         release.release();
     };
     tokio::join!(asker.chat(&body), asker.chat(&body), free);
