@@ -61,8 +61,8 @@ impl World {
 
     /// A small internet like that.
     pub(crate) async fn of(builder: tollgate_sim::Builder) -> Self {
-        let _room = WORLDS.acquire().await.unwrap();
-        let world = Self { folder: tempfile::tempdir().unwrap(), sim: builder.start().await.unwrap(), _room };
+        let room = WORLDS.acquire().await.unwrap();
+        let world = Self { folder: tempfile::tempdir().unwrap(), sim: builder.start().await.unwrap(), _room: room };
         world.sim.write_ca(world.path("ca.pem")).unwrap();
         world
     }

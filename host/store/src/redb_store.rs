@@ -38,7 +38,6 @@ mod views;
 mod writer;
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock},
     thread::JoinHandle,
@@ -87,7 +86,7 @@ struct Shared {
     /// Why the content's writer has ended.
     content_ended: OnceLock<StoreError>,
     /// Held while the store is open; its release lets the next host in.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<open::Lock>>,
 }
 
 impl Shared {

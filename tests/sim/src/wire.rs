@@ -168,6 +168,33 @@ where
             },
         }
     }
+    // A process that another test is starting has it too, for as long as it isn't the new program yet: closed here alone, the
+    // port would still be listened on.
+    if let Err(error) = socket2::SockRef::from(&listener).shutdown(std::net::Shutdown::Both) {
+        tracing::warn!(%error, "the listener can't be shut down");
+    }
     drop(listener);
     connections.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_has_stopped_refuses_though_another_process_has_inherited_its_socket() {
+        let socket = reserve(([127, 0, 0, 1], 0).into()).unwrap();
+        // As a process has it that was forked, and isn't the new program yet.
+        let inherited = socket.as_fd().try_clone_to_owned().unwrap();
+        let listening = Listening::start(socket, |_| async {}).unwrap();
+        let addr = listening.addr();
+        TcpStream::connect(addr).await.unwrap();
+        listening.stop().await;
+        let refused = TcpStream::connect(addr).await.expect_err("nobody is to listen");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        Listening::start(reserve(addr).unwrap(), |_| async {}).unwrap();
+        drop(inherited);
+    }
 }

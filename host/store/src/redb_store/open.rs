@@ -37,23 +37,43 @@ impl Default for StoreOptions {
 
 /// What opening gives.
 pub(crate) struct Opened {
-    pub(crate) lock: File,
+    pub(crate) lock: Lock,
     pub(crate) queue: Database,
     pub(crate) content: Database,
     pub(crate) jobs: Jobs,
     pub(crate) claims: Claims,
 }
 
+/// A data folder is this process's until this is dropped.
+pub(crate) struct Lock(File);
+
+impl Lock {
+    /// Takes the folder, and makes it where there is none.
+    fn take(folder: &Path) -> Result<Self, StoreError> {
+        let io = |error: std::io::Error| StoreError::of_io(&folder.display().to_string(), &error);
+        fs::create_dir_all(folder).map_err(io)?;
+        let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self(lock)),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse(folder.to_owned())),
+            Err(TryLockError::Error(error)) => Err(io(error)),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A process that is being started has the file too, as long as it isn't the new program yet: closed here alone, it
+        // would stay locked, and who opens the folder at once would find it in use.
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the data folder's lock goes with this process alone");
+        }
+    }
+}
+
 /// Opens or makes the store in `folder`.
 pub(crate) fn open(folder: &Path, options: StoreOptions, databases: Place<'_>) -> Result<Opened, Fault> {
-    let io = |error: std::io::Error| StoreError::of_io(&folder.display().to_string(), &error);
-    fs::create_dir_all(folder).map_err(io)?;
-    let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(io)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(folder.to_owned()).into()),
-        Err(TryLockError::Error(error)) => return Err(io(error).into()),
-    }
+    let lock = Lock::take(folder)?;
     let queue = undamaged("queue.redb", || databases.database("queue.redb", options.queue_cache_bytes))?;
     let content = undamaged("content.redb", || databases.database("content.redb", options.content_cache_bytes))?;
     undamaged("content.redb", || content::prepare(folder, &content))?;
@@ -85,4 +105,20 @@ fn prepare(queue: &Database) -> Result<(Jobs, Claims), Fault> {
     };
     transaction.commit()?;
     Ok((jobs, Claims::new(opened)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_let_go_is_free_though_a_process_has_inherited_its_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Lock::take(folder.path()).unwrap();
+        let inherited = lock.0.try_clone().unwrap();
+        assert!(matches!(Lock::take(folder.path()), Err(StoreError::InUse(_))));
+        drop(lock);
+        Lock::take(folder.path()).unwrap();
+        drop(inherited);
+    }
 }
