@@ -15,7 +15,7 @@ const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
 pub(crate) const COOL_DOWN_MIN: Duration = Duration::from_secs(1);
 
 /// Longest name of an account, in bytes: over a restart it is kept where sites are, whose names end at 300.
-pub const ACCOUNT_BYTES_MAX: usize = 256;
+const ACCOUNT_BYTES_MAX: usize = 256;
 /// Bytes of a longer name that are left to be read, before its digest.
 const CUT_AT: usize = 160;
 

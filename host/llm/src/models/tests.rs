@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tollgate_core::{
     calendar::PeriodKind,
-    ledger::{How, NoRoom, Paid},
+    ledger::{How, NoRoom},
     outcome::RefusalKind,
 };
 
@@ -478,8 +478,8 @@ fn a03_the_length_of_an_answer_is_told_from_those_of_the_stage_that_asks() {
     assert_eq!(output("score"), 1_000, "no more than it can make");
 }
 
-#[tokio::test]
-async fn a03_answers_of_an_earlier_process_tell_how_long_the_next_ones_are() {
+#[test]
+fn a03_answers_of_an_earlier_process_tell_how_long_the_next_ones_are() {
     let host = Host::answers([]);
     let models = models(&host, &model("a", PRICED), Vec::new());
     let known = models.models["a"].clone();

@@ -130,12 +130,12 @@ async fn long_audio_goes_piece_by_piece_and_what_failed_goes_on_where_it_was() {
     let second = Reply::of(200, heard("two", 60.0));
     let host = Host::answers([Reply::of(200, heard("one", 60.0)), failed, second, Reply::of(200, heard("", 30.5))]);
     let (speech, cutter) = (speech(&host, &spec("whisper-1")), Scissors::of(&[60, 60, 31]));
-    let purse = host.purse();
     let long = audio(Some(151 * Duration::from_secs(1)));
-    let refused = speech.transcribe(&long, None, false, &purse, Some(&cutter)).await.unwrap_err();
+    let refused = speech.transcribe(&long, None, false, &host.purse(), Some(&cutter)).await.unwrap_err();
     assert!(matches!(refused.error, ServiceError::Unavailable(_)), "{refused:?}");
     assert_eq!(host.sent().len(), 2, "one after the other");
-    let transcript = speech.transcribe(&long, None, false, &purse, Some(&cutter)).await.unwrap();
+    // The same attempt, which runs again.
+    let transcript = speech.transcribe(&long, None, false, &host.purse(), Some(&cutter)).await.unwrap();
     assert_eq!((transcript.text.as_str(), transcript.seconds), ("one two", 151.0));
     let segments =
         [segment(0, 1_100, "one", None), segment(60_000, 61_100, "two", None), segment(120_000, 121_100, "", None)];
