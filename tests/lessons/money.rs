@@ -5,6 +5,7 @@ mod billed;
 mod budgets;
 mod checked;
 mod kept;
+mod killed;
 mod refusals;
 mod requests;
 

@@ -1,4 +1,4 @@
-//! `cargo xtask bench` and `soak kills`: optimised builds, figures beside their reference.
+//! `cargo xtask bench`, `soak kills` and `soak paid`: optimised builds, figures beside their reference.
 
 use std::process::Command;
 
@@ -26,9 +26,9 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
     results.into_iter().collect()
 }
 
-/// Kills the program during a crawl, again and again.
-pub(crate) fn kills(args: &[String]) -> Result<()> {
-    let what: Vec<String> = std::iter::once("kills".to_owned()).chain(args.iter().cloned()).collect();
+/// Kills the program again and again: `kills` during a crawl, `paid` at each step of a paid call.
+pub(crate) fn campaign(name: &str, args: &[String]) -> Result<()> {
+    let what: Vec<String> = std::iter::once(name.to_owned()).chain(args.iter().cloned()).collect();
     build()?;
     program(&what)
 }

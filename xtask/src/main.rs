@@ -24,7 +24,8 @@ usage: cargo xtask CHORE
   build-handlers   compiles the reference and test handlers to components
   bench [WHAT]     figures beside their reference, in one run: figures [NAME…], crawl, small, peers; the first two where
                    nothing is named
-  soak [WHAT]      long campaigns, bounded and seeded: `kills` during a crawl, `fuzz` of all that comes from outside
+  soak [WHAT]      long campaigns, bounded and seeded: `kills` during a crawl, `paid` at each step of a paid call,
+                   `fuzz` of all that comes from outside
   lines            the crates with their lines";
 
 fn main() -> ExitCode {

@@ -21,14 +21,18 @@ const LIMITS: [&str; 3] = ["-timeout=10", "-rss_limit_mb=2048", "-max_len=8192"]
 /// What the target's program and its own libraries are compiled with: quick, and with every check of arithmetic.
 const PROFILE: [&str; 2] = ["--config", "profile.dev.opt-level=2"];
 
-/// Runs what is named: `kills`, `fuzz`, or both. Options alone are those of `kills`.
+/// Runs what is named: `kills`, `paid`, `fuzz`, or all of them. Options alone are those of `kills`.
 pub(crate) fn soak(args: &[String]) -> Result<()> {
     match args.split_first() {
-        None => bench::kills(&[]).and_then(|()| fuzz(&[])),
-        Some((what, rest)) if what == "kills" => bench::kills(rest),
+        None => {
+            bench::campaign("kills", &[])?;
+            bench::campaign("paid", &[])?;
+            fuzz(&[])
+        }
+        Some((what, rest)) if ["kills", "paid"].contains(&what.as_str()) => bench::campaign(what, rest),
         Some((what, rest)) if what == "fuzz" => fuzz(rest),
-        Some((what, _)) if what.starts_with("--") => bench::kills(args),
-        Some((what, _)) => bail!("there is no campaign {what:?}: kills, fuzz"),
+        Some((what, _)) if what.starts_with("--") => bench::campaign("kills", args),
+        Some((what, _)) => bail!("there is no campaign {what:?}: kills, paid, fuzz"),
     }
 }
 

@@ -4,6 +4,7 @@ mod crawl;
 mod docs;
 mod figures;
 mod kills;
+mod paid;
 mod peers;
 mod reference;
 mod series;
@@ -45,6 +46,15 @@ enum What {
         #[arg(long, default_value_t = 3)]
         runs: usize,
     },
+    /// Kills the program at each step of a paid call, and holds its ledger against what the provider billed.
+    Paid {
+        /// How often, at the least.
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
+        /// Where chance begins; printed, so that a run can be repeated.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Kills the program at random moments of that crawl, and looks at what it comes to.
     Kills {
         /// How often.
@@ -73,6 +83,7 @@ async fn run(args: Args) -> Result<()> {
         What::Crawl { max_depth, runs } => crawl::crawl(max_depth, runs.max(1)).await,
         What::Figures { which, runs } => figures::figures(&which, runs.max(1)).await,
         What::Peers { runs } => side_by_side::side_by_side(runs.max(1)).await,
+        What::Paid { kills, seed } => paid::paid(kills, seed).await,
         What::Kills { kills, seed, max_depth } => kills::kills(kills, seed, max_depth).await,
     }
 }
