@@ -6,7 +6,7 @@ use futures::FutureExt;
 use http::{StatusCode, header::RETRY_AFTER};
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore};
-use tollgate::{Host, HostError};
+use tollgate::HostError;
 use tollgate_core::{
     Clock, Lane, StageIx, StageName,
     item::{ItemStatus, NewItem},

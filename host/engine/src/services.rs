@@ -19,7 +19,7 @@ use tollgate_core::{
     budget::Budget,
     calendar::Zone,
     circuit::{Circuit, Cooling as SiteCooling, CoolingKind},
-    ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, Paid, PaidKind, Reservation},
+    ledger::{Budgets, Call, CallEnd, CallId, Caller, Cost, Paid, PaidKind, Reservation, Scope},
     outcome::RefusalKind,
     spec::{Deployment, SearchSpec, SpeechSpec},
     task::Tally,
