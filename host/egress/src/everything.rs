@@ -76,18 +76,16 @@ impl Everything {
         let State { proxies, calls } = &*self.state();
         let calls = calls.at(calls.periods().turned(&self.zone, now));
         let beside = Beside::default().and(proxies, now);
-        match calls.room(&self.budget, beside, Cost::Known(NanoUsd::ZERO)) {
-            Err(NoRoom::Spent(reached)) => {
-                let (ends, kind) = (reached.spent.period.ends, reached.kind.as_str());
-                let text = format!(
-                    "the budget of {EVERYTHING} for this {kind} is spent ({}), so nothing is sent by a proxy that costs money; \
-                     it goes on at {}",
-                    reached.share(),
-                    self.zone.show(ends)
-                );
-                Err(Refused::budget(ABOUT, text, ends.since(now)))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+        let Err(NoRoom::Spent(reached)) = calls.room(&self.budget, beside, Cost::Known(NanoUsd::ZERO)) else {
+            return Ok(());
+        };
+        let (ends, kind) = (reached.spent.period.ends, reached.kind.as_str());
+        let text = format!(
+            "the budget of {EVERYTHING} for this {kind} is spent ({}), so nothing is sent by a proxy that costs money; it goes \
+             on at {}",
+            reached.share(),
+            self.zone.show(ends)
+        );
+        Err(Refused::budget(ABOUT, text, ends.since(now)))
     }
 }

@@ -17,14 +17,13 @@ impl Billing {
     #[must_use]
     pub fn of_status(status: u16) -> Self {
         match status {
-            // Whoever stands between gave up waiting, or lost the answer: a gateway (502, 504), Cloudflare (520, 524), the
-            // provider's own front (408, and 499 where it passes on that somebody hung up). The model goes on meanwhile.
-            408 | 499 | 502 | 504 | 520 | 524 => Self::Perhaps,
             // Refused as it came. Of 400 and 500 Gemini says that their tokens aren't charged, and the others bill by the
             // usage of an answer, which a failure has none of. 503, and Anthropic's 529: there was no room for it. 521 to
             // 523, 525, 526, 530: Cloudflare reached nobody.
-            300..=500 | 501 | 503 | 521..=523 | 525 | 526 | 529 | 530 => Self::Nothing,
-            // 202 and its like: it was taken. Of any other failure nobody says that it is free.
+            300..=407 | 409..=498 | 500 | 501 | 503 | 521..=523 | 525 | 526 | 529 | 530 => Self::Nothing,
+            // Whoever stands between gave up waiting, or lost the answer, and the model goes on meanwhile: a gateway (502, 504),
+            // Cloudflare (520, 524), the provider's own front (408, and 499 where it passes on that somebody hung up). 202 and
+            // its like: it was taken. Of any other failure nobody says that it is free.
             _ => Self::Perhaps,
         }
     }
