@@ -7,6 +7,7 @@ mod checked;
 mod kept;
 mod refusals;
 mod requests;
+mod searched;
 
 use std::{
     fs,
