@@ -14,6 +14,7 @@ use tollgate_core::{
     ledger::{CallEnd, CallId, Costs, Reservation},
     outcome::BreakerEffect,
     pause::Pause,
+    task::Answers,
 };
 use tollgate_store::{
     AccountView, AnswerKey, BlobPart, BlobSource, CallSettled, Claim, CostQuery, CostView, DeclaredJob, DiscoveryClaim,
@@ -111,7 +112,7 @@ impl Store for Faulty {
         state_keys(job: JobId, prefix: String, cursor: Option<String>, limit: usize) -> Page<String, String>;
         pause(job: JobId, pause: Pause) -> ();
         resume(job: JobId) -> Option<Pause>;
-        reopen(job: JobId, what: Selection, now: Timestamp) -> Reopened;
+        reopen(job: JobId, what: Selection, answers: Answers, now: Timestamp) -> Reopened;
         stage_items(job: JobId, stage: StageIx, query: ItemQuery) -> Page<ItemKey, ItemId>;
         pages(job: JobId, after: Option<ItemId>, limit: usize) -> Page<ItemPages, ItemId>;
         recheck(job: JobId, rechecked: Vec<Rechecked>, now: Timestamp) -> Reopened;
@@ -121,6 +122,7 @@ impl Store for Faulty {
         keep_spending(rows: Vec<(String, tollgate_core::budget::Spending)>) -> ();
         spending() -> Vec<(String, tollgate_core::budget::Spending)>;
         kept_answer(key: AnswerKey) -> Option<KeptAnswer>;
+        answer_of(call: CallId) -> Option<KeptAnswer>;
         expire_reservations(now: Timestamp) -> Costs;
         ledger_entries(query: LedgerQuery) -> Page<EntryView, CallId>;
         costs(query: CostQuery) -> Page<CostView, (JobId, ItemId)>;

@@ -1,9 +1,14 @@
-//! `tollgate item retry --stage` of many items: shown first, and what was shown is what runs again (P07, trap 31).
+//! `tollgate item retry`: one stage of many items is shown first, and what was shown is what runs again (P07, trap 31); with
+//! `--reuse-answers`, what was paid for isn't paid again.
 
 use std::{fs, sync::Arc};
 
 use serde_json::json;
-use tollgate_sim::sites::scripted::{Scripted, Step};
+use tollgate_core::money::NanoUsd;
+use tollgate_sim::sites::{
+    scripted::{Scripted, Step},
+    search::Brave,
+};
 
 use crate::{
     program::{json as answer, ok, run},
@@ -69,4 +74,49 @@ async fn p07_one_stage_of_many_items_runs_again_by_one_command_that_shows_them_f
     assert_eq!(world.sim.counts().of(SITE, "/"), 4, "no page was downloaded again");
     let unknown = run(&world, &["item", "retry", "test", "--stage", "secnod", "--all"]).await;
     assert!(String::from_utf8(unknown.stderr).unwrap().contains("`second`"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m02_a_re_run_that_is_told_to_reuse_answers_pays_for_none_and_each_search_is_shown_with_its_query() {
+    let brave = Arc::new(Brave::new(7, NanoUsd(5_000_000)));
+    let world = World::new(vec![(Brave::HOST, brave.clone())]).await;
+    fs::write(world.path("key"), "any").unwrap();
+    world.jobs(
+        "[search.web]\nprovider = \"brave\"\nkey = { file = \"key\" }\nprice = \"0.005 USD\"\n\
+         [job.test]\nkind = \"backfill\"\nhandler = \"searching\"\ngrant = [\"search\"]\n",
+    );
+    ok(&world, &["run", "--until-idle"]).await;
+    let queries = json!({ "queries": [{ "query": "anvils", "limit": 3 }] });
+    let lines = world.path("items.jsonl");
+    fs::write(&lines, json!({ "key": "one", "data": queries }).to_string()).unwrap();
+    ok(&world, &["item", "add", "test", "--from", lines.to_str().unwrap()]).await;
+    ok(&world, &["run", "--until-idle"]).await;
+    let searched = || world.sim.counts().of_host(Brave::HOST);
+    assert_eq!(searched(), 1);
+
+    let said = ok(&world, &["item", "retry", "test", "one", "--reuse-answers"]).await;
+    assert!(said.contains("opened again, with the answers that they have paid for"), "{said}");
+    let shown = ok(&world, &["item", "show", "test", "one"]).await;
+    assert!(shown.contains("takes answers up to attempt 1 again"), "{shown}");
+    ok(&world, &["run", "--until-idle"]).await;
+    assert_eq!((runs(&world, "one", "first").await, searched()), (2, 1));
+    let shown = ok(&world, &["item", "show", "test", "one"]).await;
+    assert!(!shown.contains("takes answers"), "{shown}");
+    let all = ["item", "retry", "test", "--stage", "first", "--all", "--reuse-answers"];
+    let shown = ok(&world, &[&all[..], &["--dry-run"]].concat()).await;
+    assert!(shown.contains("would run again with the answers that it has paid for"), "{shown}");
+    ok(&world, &[&all[..], &["--yes"]].concat()).await;
+    ok(&world, &["run", "--until-idle"]).await;
+    assert_eq!((runs(&world, "one", "first").await, searched()), (3, 1));
+    ok(&world, &["item", "retry", "test", "one"]).await;
+    ok(&world, &["run", "--until-idle"]).await;
+    assert_eq!((runs(&world, "one", "first").await, searched()), (4, 2), "who doesn't say so has it searched for anew");
+
+    let rows = answer(&world, &["cost", "--rows"]).await;
+    let calls: Vec<String> = rows.as_array().unwrap().iter().map(|row| row["entry"]["id"].to_string()).collect();
+    assert_eq!(calls.len(), 2, "{rows}");
+    let kept = answer(&world, &["cost", "--answer", &calls[0]]).await;
+    assert_eq!((&kept["query"], kept["hits"].as_array().map(Vec::len)), (&json!("anvils"), Some(3)), "{kept}");
+    let older = run(&world, &["cost", "--answer", &calls[1]]).await;
+    assert_eq!(older.status.code(), Some(4), "a newer one has taken its place");
 }

@@ -1,15 +1,22 @@
-//! The reference job `ideas`, against a club that shows its ideas to members: sessions, limits, walls.
+//! The reference job `ideas`, against a club that shows its ideas to members: sessions, limits, walls, and what a model makes of
+//! the pages that are kept.
 
 use std::{fs, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tollgate::Host;
 use tollgate_core::{
+    ItemKey,
     item::{ItemStatus, NewItem},
+    model::Dialect,
+    money::NanoUsd,
     pause::PauseReason,
     task::{LaterKind, TaskState},
 };
-use tollgate_sim::sites::ideas::{self, Exchange, Ideas, Limit, Settings, Wall};
+use tollgate_sim::sites::{
+    ideas::{self, Exchange, Ideas, Limit, Settings, Wall},
+    models::{ModelFacts, Models, Part},
+};
 
 use crate::{
     clock::TestClock,
@@ -50,8 +57,14 @@ struct Club {
 
 impl Club {
     async fn with(settings: Settings) -> Self {
+        Self::beside(settings, Vec::new()).await
+    }
+
+    /// With other sites.
+    async fn beside(settings: Settings, mut sites: Vec<(&str, Arc<dyn tollgate_sim::Site>)>) -> Self {
         let site = Arc::new(Ideas::seeded(7).with(settings));
-        let world = World::new(vec![(ideas::HOST, site.clone())]).await;
+        sites.push((ideas::HOST, site.clone()));
+        let world = World::new(sites).await;
         fs::create_dir(world.path("cookies")).unwrap();
         let club = Self { world, site };
         club.leave_cookie(&club.site.cookie_file(None, true));
@@ -234,5 +247,53 @@ async fn s11_once_cookies_expire_the_one_page_for_all_ideas_is_seen_and_the_sess
     }
     assert_eq!(titles.len() as u64, all(), "each idea has its own page");
     assert!((3..=30).contains(&club.site.sessions_given()), "{}", club.site.sessions_given());
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn m05_another_schema_is_filled_in_from_the_pages_that_are_kept_and_none_is_fetched_again() {
+    let facts = ModelFacts::usual(Dialect::Gemini, "gemini-2.5-flash-lite", [NanoUsd(100); 3]);
+    let models = Arc::new(Models::new([facts]));
+    let provider = ("generativelanguage.googleapis.com", models.site(Dialect::Gemini));
+    let club = Club::beside(Settings::default(), vec![provider]).await;
+    fs::write(club.world.path("key"), "any").unwrap();
+    let with_model = but(job(), "key = { env = \"GEMINI_API_KEY\" }\n", "key = { file = \"key\" }\n");
+    let enrich = "[job.ideas.stage.enrich]\nmodel = \"cheap\"\n";
+    let whole = but(with_model, "stages = [\"fetch\", \"extract\"]\n", "") + enrich;
+    let host = club.world.start_at(&club.world.jobs(&whole), TestClock::new()).await;
+    wait(&host, |job| open_items(job) == 0 && job.job.items.values().sum::<u64>() == all()).await;
+    let asked = models.asked().len();
+    assert_eq!(asked as u64, all());
+    stop(host).await;
+    let of_site = club.world.sim.counts().of_host(ideas::HOST);
+
+    // What is taken out of a page, and what a model is asked about it, is another by now.
+    let contract = "contract = { properties = { title = { minLength = 1 } } }\n";
+    let whole = format!("{whole}[job.ideas.stage.extract]\n{contract}");
+    let host = club.world.start_at(&club.world.jobs(&whole), TestClock::new()).await;
+    let some: Vec<ItemKey> = (1..=5)
+        .map(|number| ItemKey::new(&format!("https://{}{}", ideas::HOST, ideas::idea_path(number))).unwrap())
+        .collect();
+    for stage in ["extract", "enrich"] {
+        let done = host.operations().retry_stage("ideas", stage, some.clone()).await.unwrap();
+        assert_eq!((done.items, done.tasks), (5, 5), "{stage}: {done:?}");
+        wait(&host, |job| open_items(job) == 0).await;
+    }
+    for key in &some {
+        let idea = detail_of(&host, "ideas", key.as_str()).await;
+        let raw = idea.artifacts.iter().find(|kept| kept.artifact.stage.as_str() == "fetch").unwrap();
+        assert!(raw.artifact.size > 1_000, "a page as it came: {raw:?}");
+        let attempts = |stage: &str| idea.attempts.iter().find(|(name, _)| name.as_str() == stage).unwrap().1.len();
+        assert_eq!(["fetch", "extract", "enrich"].map(attempts), [1, 2, 2], "{key}");
+        let requests = |stage: &str| {
+            let attempts = idea.attempts.iter().find(|(name, _)| name.as_str() == stage).unwrap().1;
+            attempts.iter().map(|attempt| attempt.requests).sum::<u32>()
+        };
+        assert_eq!(requests("extract"), 0, "{key}: it reads what is kept");
+    }
+    assert_eq!(club.world.sim.counts().of_host(ideas::HOST), of_site, "nothing was fetched again");
+    let asked = models.asked().split_off(asked);
+    assert_eq!(asked.len(), 5);
+    assert!(asked.iter().all(|asked| asked.said_by(Part::System).len() > 500), "the thesis of the page: {asked:?}");
     stop(host).await;
 }

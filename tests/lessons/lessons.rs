@@ -10,6 +10,7 @@ mod engine;
 mod guarded;
 mod ideas;
 mod integrity;
+mod logged;
 mod logins;
 mod money;
 mod network;

@@ -8,6 +8,7 @@ mod kept;
 mod killed;
 mod refusals;
 mod requests;
+mod searched;
 
 use std::{
     fs,

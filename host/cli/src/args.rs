@@ -226,6 +226,10 @@ pub(crate) struct ItemRetryArgs {
     /// With --stage: opens what --failed, --status or --all come to without asking.
     #[arg(long, requires = "stage", conflicts_with = "keys")]
     pub(crate) yes: bool,
+    /// Answers of models, searches and speech that these tasks have paid for are taken again, and only requests that differ
+    /// are paid; without it, all are made anew.
+    #[arg(long)]
+    pub(crate) reuse_answers: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -255,6 +259,9 @@ pub(crate) struct CostArgs {
     /// The ledger's rows in place of sums: each call, the newest first, those under way included.
     #[arg(long, conflicts_with = "by")]
     pub(crate) rows: bool,
+    /// What one call has paid for, by its number in the rows: a model's answer, a search with its query, a transcript.
+    #[arg(long, value_name = "CALL", conflicts_with_all = ["by", "rows", "job", "from", "to"])]
+    pub(crate) answer: Option<u64>,
     /// Only rows of this stage of the job.
     #[arg(long, requires = "rows", requires = "job")]
     pub(crate) stage: Option<String>,

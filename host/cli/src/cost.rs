@@ -28,6 +28,10 @@ pub(crate) async fn cost(program: &dyn Program, global: &Global, args: CostArgs)
         return Err(CliError::configuration(format!("no day is from {from} on and up to {to}; swap the two")));
     }
     let api = Api::find(program, global).await?;
+    if let Some(call) = args.answer {
+        let answer: serde_json::Value = api.get(&format!("/ledger/{call}/answer")).await?;
+        return output::one(global.output, &answer, |answer| format!("{answer:#}\n"));
+    }
     if args.rows { rows(&api, global, &args).await } else { sums(&api, global, &args).await }
 }
 

@@ -85,11 +85,12 @@ fn detail_text(detail: &ItemDetail) -> String {
     let mut text = format!("{}: {}\n", item.key, item.status.as_str());
     text.push_str(&format!("data: {}\n", Value::Object(item.data.clone())));
     let rows = item.tasks.iter().map(|task| {
+        let reuses = task.tally.reuses.map(|last| format!("; takes answers up to attempt {last} again"));
         [
             task.stage.to_string(),
             task.state.kind().as_str().to_owned(),
             task.tally.attempts.to_string(),
-            task.state.why(),
+            task.state.why() + &reuses.unwrap_or_default(),
         ]
     });
     text.push_str(&output::table(["stage", "state", "attempts", "why"], rows));

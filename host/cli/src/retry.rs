@@ -35,10 +35,13 @@ struct Shown {
 }
 
 impl Shown {
-    fn sentence(&self, job: &str) -> String {
+    fn sentence(&self, job: &str, with_answers: bool) -> String {
         let items = self.status.map_or_else(|| "items".to_owned(), |status| format!("{} items", status.as_str()));
-        let mut text =
-            format!("stage {} of {} {items} of {job} would run again, and the job be resumed", self.stage, self.items);
+        let answers = if with_answers { " with the answers that it has paid for" } else { "" };
+        let mut text = format!(
+            "stage {} of {} {items} of {job} would run again{answers}, and the job be resumed",
+            self.stage, self.items
+        );
         if !self.named.is_empty() {
             let named: Vec<&str> = self.named.iter().map(ItemKey::as_str).collect();
             text.push_str(&format!(": {}", named.join(", ")));
@@ -63,8 +66,17 @@ pub(crate) async fn retry(program: &dyn Program, global: &Global, args: ItemRetr
         None if args.failed => RetryBody::Failed,
         None => RetryBody::Keys(keys(&args.keys)?),
     };
-    let done: Done = Api::find(program, global).await?.post(&format!("/jobs/{}/retry", args.job), &body).await?;
-    told(global, &args.job, &done, "opened again")
+    let done: Done = Api::find(program, global).await?.post(&path(&args), &body).await?;
+    told(global, &args.job, &done, what(&args))
+}
+
+fn path(args: &ItemRetryArgs) -> String {
+    let answers = if args.reuse_answers { "?answers=kept" } else { "" };
+    format!("/jobs/{}/retry{answers}", args.job)
+}
+
+fn what(args: &ItemRetryArgs) -> &'static str {
+    if args.reuse_answers { "opened again, with the answers that they have paid for" } else { "opened again" }
 }
 
 /// One stage of all items that a filter means: counted, shown, and those opened.
@@ -77,17 +89,17 @@ async fn stage_of(program: &dyn Program, global: &Global, args: ItemRetryArgs, s
     let shown = Shown { stage: stage.clone(), status, items: found.len(), named };
     if args.dry_run {
         return output::one(global.output, &shown, |shown| {
-            format!("{}\nnothing was changed: a dry run\n", shown.sentence(job))
+            format!("{}\nnothing was changed: a dry run\n", shown.sentence(job, args.reuse_answers))
         });
     }
     if !found.is_empty() {
-        eprintln!("{}", shown.sentence(job));
+        eprintln!("{}", shown.sentence(job, args.reuse_answers));
         agreed(args.yes)?;
     }
     let (mut total, mut sent) = (Done::default(), 0);
     for part in parts(&found, RETRY_ITEMS, RETRY_BYTES)?.into_iter().filter(|part| !part.is_empty()) {
         let body = RetryBody::Stage { stage: stage.clone(), keys: part.to_vec() };
-        let done: Done = api.post(&format!("/jobs/{job}/retry"), &body).await.map_err(|error| {
+        let done: Done = api.post(&path(&args), &body).await.map_err(|error| {
             let text = format!("{sent} of {} items had been opened again", found.len());
             if sent == 0 { error } else { error.after(&text) }
         })?;
@@ -98,7 +110,7 @@ async fn stage_of(program: &dyn Program, global: &Global, args: ItemRetryArgs, s
         total.unknown.extend(done.unknown);
         total.in_progress.extend(done.in_progress);
     }
-    told(global, job, &total, "opened again")
+    told(global, job, &total, what(&args))
 }
 
 /// Items whose stage would be opened.

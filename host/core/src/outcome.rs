@@ -178,6 +178,22 @@ pub fn decide(
     now: Timestamp,
     chance: f64,
 ) -> Decision {
+    let mut decision = follows(outcome, refusal, before, policy, now, chance);
+    if !matches!(decision.verdict, Verdict::Later { .. }) {
+        // It was asked for until the task ends.
+        decision.tally.reuses = None;
+    }
+    decision
+}
+
+fn follows(
+    outcome: Outcome,
+    refusal: Option<&Refusal>,
+    before: Tally,
+    policy: &RetryPolicy,
+    now: Timestamp,
+    chance: f64,
+) -> Decision {
     let mut tally = Tally {
         attempts: before.attempts.saturating_add(1),
         crashes: 0,

@@ -335,6 +335,17 @@ impl ErrorKind {
     }
 }
 
+/// Where a task that a person opens again has the answers from that it has paid for before: of models, searches, speech.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answers {
+    /// All are asked for, and paid for, again.
+    #[default]
+    Anew,
+    /// Those to the very same requests are taken as they were; a request that differs is paid for.
+    Kept,
+}
+
 /// What is counted of a task since it was last opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tally {
@@ -346,6 +357,10 @@ pub struct Tally {
     pub crashes: u32,
     /// When the first attempt since the opening ended.
     pub first_at: Option<Timestamp>,
+    /// Answers that attempts up to this one have paid for are taken again, since a person asked for it; absent: until the
+    /// task ends, what it asks is asked anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuses: Option<u32>,
 }
 
 impl Tally {
@@ -353,6 +368,13 @@ impl Tally {
     #[must_use]
     pub fn reopened(self) -> Self {
         Self { attempts: self.attempts, ..Self::default() }
+    }
+
+    /// The tally of a task that is opened again by a person who wants answers made anew, or those of all attempts so far
+    /// taken again.
+    #[must_use]
+    pub fn with_answers(self, answers: Answers) -> Self {
+        Self { reuses: (answers == Answers::Kept && self.attempts > 0).then_some(self.attempts), ..self }
     }
 }
 

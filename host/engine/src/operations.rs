@@ -21,7 +21,7 @@ use tollgate_core::{
     item::{ItemStatus, NewItem},
     pause::{Pause, PauseReason},
     spec::{Deployment, diagnostic::did_you_mean},
-    task::TaskKind,
+    task::{Answers, TaskKind},
     time::Short,
 };
 use tollgate_egress::{Gate, GateStatus};
@@ -350,15 +350,24 @@ impl Operations {
         Ok(Added { new, reopened, known })
     }
 
-    /// Opens tasks again and resumes the job, and says so (R12).
+    /// Opens tasks again, to have what they pay for made anew, and resumes the job, and says so (R12).
     ///
     /// # Errors
     /// No job of that name, or the store can't be written.
     pub async fn retry(&self, name: &str, what: Selection) -> Result<Done, EngineError> {
+        self.retry_with(name, what, Answers::Anew).await
+    }
+
+    /// The same; with [`Answers::Kept`], a task that comes to run by it takes the answers that it paid for before, until it
+    /// has ended, and pays only for requests that differ.
+    ///
+    /// # Errors
+    /// As [`Operations::retry`].
+    pub async fn retry_with(&self, name: &str, what: Selection, answers: Answers) -> Result<Done, EngineError> {
         let job = self.job_id(name).await?;
         let (store, now) = (self.store.clone(), self.clock.now());
         let reopened = self
-            .change(job, async move { store.reopen(job, what, now).await }, move |_| Event::Changed { job })
+            .change(job, async move { store.reopen(job, what, answers, now).await }, move |_| Event::Changed { job })
             .await?;
         Ok(reopened.into())
     }
@@ -394,8 +403,22 @@ impl Operations {
     /// # Errors
     /// No job of that name, no stage of it, or the store can't be written.
     pub async fn retry_stage(&self, name: &str, stage: &str, keys: Vec<ItemKey>) -> Result<Done, EngineError> {
+        self.retry_stage_with(name, stage, keys, Answers::Anew).await
+    }
+
+    /// The same, with the answers that [`Operations::retry_with`] says.
+    ///
+    /// # Errors
+    /// As [`Operations::retry_stage`].
+    pub async fn retry_stage_with(
+        &self,
+        name: &str,
+        stage: &str,
+        keys: Vec<ItemKey>,
+        answers: Answers,
+    ) -> Result<Done, EngineError> {
         let (_, ix) = self.stage_ix(name, stage).await?;
-        self.retry(name, Selection::Stage(ix, keys)).await
+        self.retry_with(name, Selection::Stage(ix, keys), answers).await
     }
 
     /// Items of which [`Operations::retry_stage`] would open that stage now, a page of those that `query` means. Whoever

@@ -198,6 +198,8 @@ pub(crate) struct Payer {
     pub(crate) attempt: u32,
     /// Answers since then are those of attempts that only had to wait: they are taken again. Absent: there are none.
     pub(crate) since: Option<Timestamp>,
+    /// Answers of attempts up to this one are taken again: a person asked for that.
+    pub(crate) reuses: Option<u32>,
     pub(crate) claim: ClaimToken,
 }
 
@@ -207,31 +209,32 @@ pub(crate) struct PayingAttempt {
     claim: ClaimToken,
     attempt: u32,
     since: Option<Timestamp>,
+    reuses: Option<u32>,
 }
 
 impl PayingAttempt {
     /// A page of discovery.
     pub(crate) fn discovery(claim: ClaimToken) -> Self {
-        Self { claim, attempt: 0, since: None }
+        Self { claim, attempt: 0, since: None, reuses: None }
     }
 
     /// The next attempt of a task, whose attempts take `timeout` at the most. What those before it have paid for is not paid
-    /// for again, where each of them only had to wait: for a site, a limit, a budget.
+    /// for again, where each of them only had to wait: for a site, a limit, a budget; or where who opened the task wants that.
     pub(crate) fn task(claim: ClaimToken, tally: Tally, timeout: Duration) -> Self {
         let has_only_waited = tally.counted == 0 && tally.crashes == 0;
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let begin = |ended: Timestamp| Timestamp(ended.0.saturating_sub(millis));
         let since = tally.first_at.filter(|_| has_only_waited).map(begin);
-        Self { claim, attempt: tally.attempts.saturating_add(1), since }
+        Self { claim, attempt: tally.attempts.saturating_add(1), since, reuses: tally.reuses }
     }
 }
 
 impl Payer {
     /// A task of a job, or its discovery.
     pub(crate) fn of(job: &JobPlan, task: Option<(ItemId, StageIx)>, paying: PayingAttempt) -> Self {
-        let PayingAttempt { claim, attempt, since } = paying;
+        let PayingAttempt { claim, attempt, since, reuses } = paying;
         let (name, budget) = (job.spec.name.to_string(), job.spec.budget.into());
-        Self { job: job.declared.id, name, budget, task, attempt, since, claim }
+        Self { job: job.declared.id, name, budget, task, attempt, since, reuses, claim }
     }
 }
 
@@ -271,13 +274,18 @@ impl Purse for AttemptPurse {
 
     fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>> {
         async move {
-            let Payer { job, task, attempt, since, .. } = self.payer;
+            let Payer { job, task, attempt, since, reuses, .. } = self.payer;
             let next = self.given().next(request);
             let kept = self.services.store.kept_answer(AnswerKey { job, task, request: next }).await;
             let kept = kept.map_err(|error| error.to_string())?;
-            // Of this attempt, when it ran before and the host ended; or of those that had to wait before it. Any other one
-            // may have failed of its answer, or is what somebody wants to have made anew.
-            let is_own = |kept: &KeptAnswer| kept.attempt == attempt || since.is_some_and(|since| kept.at >= since);
+            // Of this attempt, when it ran before and the host ended; of those that had to wait before it; or of what ran before
+            // a person asked for a run with the answers that there were. Any other one may have failed of its answer, or is
+            // what somebody wants to have made anew.
+            let is_own = |kept: &KeptAnswer| {
+                kept.attempt == attempt
+                    || since.is_some_and(|since| kept.at >= since)
+                    || reuses.is_some_and(|last| kept.attempt <= last)
+            };
             // Discovery asks the same each time that it wants to know what is new.
             let kept = kept.filter(|kept| task.is_some() && is_own(kept)).map(|kept| kept.json);
             if kept.is_some() {

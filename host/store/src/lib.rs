@@ -16,6 +16,7 @@ use tollgate_core::{
     item::NewItem,
     ledger::{CallEnd, CallId, Costs, Reservation},
     pause::Pause,
+    task::Answers,
 };
 
 pub use error::StoreError;
@@ -95,8 +96,8 @@ pub trait Store: Send + Sync + 'static {
     fn end_pause<'a>(&'a self, job: JobId, now: Timestamp) -> Reply<'a, Option<Pause>>;
 
     /// Opens tasks again as the [`Selection`] says and resumes the job (R12): with the first of its transactions, of which
-    /// each takes some thousands of items.
-    fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened>;
+    /// each takes some thousands of items. `answers`: where the tasks that come to run have theirs from, until each has ended.
+    fn reopen<'a>(&'a self, job: JobId, what: Selection, answers: Answers, now: Timestamp) -> Reply<'a, Reopened>;
 
     /// Items whose task in `stage` [`Selection::Stage`] would open now, of those that `query` means (its `outputs` apart), by
     /// rising id. A page may be short, or empty, and still name a next one.
@@ -137,6 +138,9 @@ pub trait Store: Send + Sync + 'static {
     /// The answer that a task has paid for, to the same request. Those of its attempt under way are all kept, those of
     /// earlier ones as far as [`ANSWERS_PER_TASK_KEPT`].
     fn kept_answer<'a>(&'a self, key: AnswerKey) -> Reply<'a, Option<KeptAnswer>>;
+
+    /// The answer that a call of the ledger has paid for, as long as it is kept and no newer one stands in its place.
+    fn answer_of<'a>(&'a self, call: CallId) -> Reply<'a, Option<KeptAnswer>>;
 
     /// Settles what an earlier process left under way, as lost and at its estimate. To be asked once before the first
     /// call; calls of this process are left alone. Answers what they came to.

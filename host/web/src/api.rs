@@ -16,6 +16,7 @@ use tollgate_core::{
     item::{ItemStatus, NewItem},
     ledger::CallId,
     pause::Pause,
+    task::Answers,
 };
 use tollgate_engine::{
     ConfigurationStatus, EngineError, Operations, RecheckedPart, SessionError, SessionStatus, SessionTest,
@@ -144,6 +145,15 @@ pub enum RetryBody {
     },
 }
 
+/// Query of a retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswersQuery {
+    /// Where tasks have the answers from that they have paid for before; without it, they are made anew.
+    #[serde(default)]
+    pub answers: Answers,
+}
+
 /// Query of what a retry of one stage would open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -211,6 +221,7 @@ pub fn router(operations: Arc<Operations>) -> Router {
         .route("/sessions/{name}/renew", post(renew_session))
         .route("/cost", get(cost))
         .route("/ledger", get(ledger))
+        .route("/ledger/{call}/answer", get(paid_answer))
         .route("/reload", post(reload))
         .route("/stop", post(stop))
         .with_state(operations)
@@ -257,13 +268,18 @@ async fn add(State(operations): Ops, Path(job): Path<String>, Json(items): Json<
     Ok(Json(operations.add(&job, items).await?))
 }
 
-async fn retry(State(operations): Ops, Path(job): Path<String>, Json(body): Json<RetryBody>) -> Answer<Done> {
-    let what = match body {
-        RetryBody::Keys(keys) => Selection::Items(keys),
-        RetryBody::Failed => Selection::Failed,
-        RetryBody::Stage { stage, keys } => return Ok(Json(operations.retry_stage(&job, &stage, keys).await?)),
+async fn retry(
+    State(operations): Ops,
+    Path(job): Path<String>,
+    Query(AnswersQuery { answers }): Query<AnswersQuery>,
+    Json(body): Json<RetryBody>,
+) -> Answer<Done> {
+    let done = match body {
+        RetryBody::Keys(keys) => operations.retry_with(&job, Selection::Items(keys), answers).await,
+        RetryBody::Failed => operations.retry_with(&job, Selection::Failed, answers).await,
+        RetryBody::Stage { stage, keys } => operations.retry_stage_with(&job, &stage, keys, answers).await,
     };
-    Ok(Json(operations.retry(&job, what).await?))
+    Ok(Json(done?))
 }
 
 /// What a retry of a stage would open: its answer is the body of the retry, so that it acts on what was shown.
@@ -313,6 +329,14 @@ async fn cost(State(operations): Ops, Query(query): Query<CostsQuery>) -> Answer
     };
     let (by, limit) = (by.unwrap_or(CostGroup::Day), limit.unwrap_or(ITEMS_PAGE));
     Ok(Json(operations.costs(CostsAsked { by, job, from, to, after, limit }).await?))
+}
+
+/// What a call has paid for.
+async fn paid_answer(State(operations): Ops, Path(call): Path<u64>) -> Answer<serde_json::Value> {
+    match operations.answer(CallId(call)).await? {
+        Some(answer) => Ok(Json(answer)),
+        None => Err(Failure(StatusCode::NOT_FOUND, format!("no answer of call {call} is kept"))),
+    }
 }
 
 async fn ledger(State(operations): Ops, Query(query): Query<LedgerRowsQuery>) -> Answer<LedgerPage> {

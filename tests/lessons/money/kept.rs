@@ -1,14 +1,133 @@
-//! Trap 2 and P02: what was paid for is kept, and a task that runs again pays for nothing twice.
+//! Trap 2 and P02: what was paid for is kept, a task that runs again pays for nothing twice, and one that a person has run again
+//! does so where that person wants it.
 
-use serde_json::json;
-use tollgate_core::{ItemKey, item::ItemStatus, ledger::How, pause::PauseReason};
+use std::{path::Path, sync::Arc};
+
+use serde_json::{Value, json};
+use tollgate::Host;
+use tollgate_core::{
+    ItemKey,
+    item::ItemStatus,
+    ledger::How,
+    model::Dialect,
+    pause::PauseReason,
+    task::{Answers, Tally},
+};
+use tollgate_engine::Operations;
 use tollgate_sim::{Release, sites::models::ModelFault};
+use tollgate_store::{RedbStore, Selection, Store as _, StoreOptions};
 
-use super::{Shop, answers, asks, end, entries, finish, model, paid, sum};
+use super::{Shop, answers, asks, end, entries, finish, model, model_named, paid, sum};
 use crate::{
     faulty::Fault,
     world::{detail, open_items, state, stop, wait},
 };
+
+/// How many requests said this.
+fn asked(shop: &Shop, what: &str) -> usize {
+    shop.models.asked().iter().filter(|asked| asked.says(what)).count()
+}
+
+/// A jobs.toml whose second model is another one than it was.
+fn with_second(shop: &Shop, name: &str, job: &str) -> std::path::PathBuf {
+    shop.file(&format!("{}{}", model("gpt", ""), model_named("second", Dialect::OpenAi, name, "")), job)
+}
+
+fn one() -> Vec<ItemKey> {
+    vec![ItemKey::new("one").unwrap()]
+}
+
+/// What a person does with a stopped host.
+async fn stopped<T>(shop: &Shop, act: impl AsyncFnOnce(Operations) -> T) -> T {
+    let data = shop.world.path("data");
+    let store = RedbStore::open(&data, StoreOptions::default()).unwrap();
+    let done = act(Operations::new(store.clone(), Arc::new(shop.clock.clone()), data)).await;
+    store.close().await.unwrap();
+    done
+}
+
+/// Runs a host over a jobs.toml until nothing is left to do, and holds its ledger against the bill. Answers what came of the
+/// item's first stage, and its tally.
+async fn run_to_the_end(shop: &Shop, file: &Path, act: impl AsyncFnOnce(&Host)) -> (Vec<Value>, Tally) {
+    let (host, store) = shop.start(file).await;
+    let mut progress = host.progress();
+    act(&host).await;
+    finish(&host, &mut progress, &shop.clock).await;
+    let one = detail(&host, "one").await;
+    assert_eq!(one.item.status, ItemStatus::Done, "{one:#?}");
+    shop.is_the_bill(&store).await;
+    drop(store);
+    stop(host).await;
+    (answers(&one, "first").to_vec(), one.item.tasks[0].tally)
+}
+
+#[tokio::test]
+async fn p02_a_re_run_that_is_asked_to_has_its_earlier_answers_over_a_restart_and_pays_for_what_differs() {
+    let shop = Shop::new().await;
+    let job = "model = \"gpt\"";
+    let (before, after) = (with_second(&shop, "gpt-4.1-mini", job), "gpt-5-mini");
+    let calls = [
+        json!({ "ask": "What is made?", "extract": true }),
+        json!({ "ask": "Sum it up." }),
+        // Who asks the same again wants another answer, and has both again.
+        json!({ "ask": "Sum it up." }),
+        json!({ "ask": "Who makes it?", "model": "second" }),
+    ];
+    let add = async |host: &Host| drop(host.operations().add("test", vec![asks("one", &calls)]).await.unwrap());
+    let (first, tally) = run_to_the_end(&shop, &before, add).await;
+    assert_eq!((first.len(), shop.models.asked().len(), tally.reuses), (4, 4, None));
+
+    // What a person wants is durable, though nothing runs.
+    let opened = stopped(&shop, async |operations| {
+        operations.retry_with("test", Selection::Items(one()), Answers::Kept).await.unwrap()
+    });
+    assert_eq!(opened.await.tasks, 2);
+    let shown = stopped(&shop, async |operations| operations.item("test", &one()[0]).await.unwrap().unwrap()).await;
+    assert_eq!(shown.item.tasks[0].tally.reuses, Some(1), "it can be seen: {shown:#?}");
+    let nothing = async |_: &Host| ();
+    let (second, tally) = run_to_the_end(&shop, &with_second(&shop, after, job), nothing).await;
+    assert_eq!(shop.models.asked().len(), 5, "one request differs");
+    assert_eq!(
+        (second[..3].to_vec(), &second[3]["model"]),
+        (first[..3].to_vec(), &json!(after)),
+        "the others are as they were"
+    );
+    assert_eq!((tally.attempts, tally.reuses), (2, None), "it was asked for that run alone");
+
+    // Who says nothing of it has all made anew.
+    let again = async |host: &Host| drop(host.operations().retry("test", Selection::Items(one())).await.unwrap());
+    run_to_the_end(&shop, &with_second(&shop, after, job), again).await;
+    assert_eq!(shop.models.asked().len(), 9);
+    // One stage alone, of a host that runs.
+    let kept = async |host: &Host| {
+        drop(host.operations().retry_stage_with("test", "first", one(), Answers::Kept).await.unwrap());
+    };
+    let (last, tally) = run_to_the_end(&shop, &with_second(&shop, after, job), kept).await;
+    assert_eq!((shop.models.asked().len(), last.len(), tally.attempts), (9, 4, 4), "nothing was paid");
+}
+
+#[tokio::test]
+async fn p02_a_re_run_that_fails_half_way_has_earlier_answers_to_its_end_and_makes_anew_what_it_paid_for_itself() {
+    let shop = Shop::new().await;
+    let job = "model = \"gpt\"\n[job.test.stage.first]\nattempts = 3";
+    let calls = [
+        json!({ "ask": "What is made?" }),
+        json!({ "ask": "Who makes it?", "model": "second" }),
+        json!({ "ask": "What does it weigh?", "model": "second" }),
+    ];
+    let add = async |host: &Host| drop(host.operations().add("test", vec![asks("one", &calls)]).await.unwrap());
+    run_to_the_end(&shop, &with_second(&shop, "gpt-4.1-mini", job), add).await;
+    assert_eq!(shop.models.asked().len(), 3);
+    shop.models.next_for("What does it weigh?", [ModelFault::Broken]);
+    let kept = async |host: &Host| {
+        drop(host.operations().retry_with("test", Selection::Items(one()), Answers::Kept).await.unwrap());
+    };
+    let (_, tally) = run_to_the_end(&shop, &with_second(&shop, "gpt-5-mini", job), kept).await;
+    assert_eq!((tally.attempts, tally.reuses), (3, None));
+    assert_eq!(asked(&shop, "What is made?"), 1, "from before, in each attempt");
+    // An attempt that failed may have failed of its answer.
+    assert_eq!((asked(&shop, "Who makes it?"), asked(&shop, "What does it weigh?")), (3, 3));
+}
 
 #[tokio::test]
 async fn trap02_a_task_that_could_not_be_settled_runs_again_without_asking_again() {

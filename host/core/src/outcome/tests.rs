@@ -1,6 +1,7 @@
 //! What follows from each outcome: a row for each rule.
 
 use super::*;
+use crate::task::Answers;
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
 const POLICY: RetryPolicy =
@@ -118,6 +119,19 @@ fn two_crashes_in_a_row_are_poison_and_anything_between_them_is_not() {
     let between = decided(failed(), None, once.tally);
     assert_eq!(between.tally.crashes, 0);
     assert_eq!(decided(trap(), None, Tally { counted: 0, ..between.tally }).tally.crashes, 1);
+}
+
+#[test]
+fn kept_answers_are_taken_again_until_the_task_ends() {
+    let before = Tally { attempts: 2, ..Tally::default() }.with_answers(Answers::Kept);
+    assert_eq!(before.reuses, Some(2));
+    for outcome in [failed(), later(None)] {
+        assert_eq!(decided(outcome, None, before).tally.reuses, Some(2));
+    }
+    let last = Tally { counted: POLICY.attempts_max - 1, ..before };
+    assert_eq!([output(), failed()].map(|outcome| decided(outcome, None, last).tally.reuses), [None; 2]);
+    assert_eq!(before.with_answers(Answers::Anew).reuses, None);
+    assert_eq!(Tally::default().with_answers(Answers::Kept).reuses, None, "there are none");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tollgate_core::{
     money::NanoUsd,
     spec::Deployment,
 };
-use tollgate_store::{CostGroup, CostQuery, CostView, EntryView, JobView, LedgerQuery, Page};
+use tollgate_store::{CostGroup, CostQuery, CostView, EntryView, JobView, LedgerQuery, Page, StoreError};
 
 use super::{Attention, Operations};
 use crate::EngineError;
@@ -245,6 +245,17 @@ impl Operations {
             None => None,
         };
         Ok(self.store.ledger_entries(LedgerQuery { job, stage, item, from, to, after, limit }).await?)
+    }
+
+    /// The answer that a call of the ledger has paid for, as the host has kept it: what a model said, what was searched for
+    /// and found, what was heard. Absent: the call has none, or it isn't kept any more.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn answer(&self, call: CallId) -> Result<Option<serde_json::Value>, EngineError> {
+        let kept = self.store.answer_of(call).await?;
+        let value = kept.map(|kept| serde_json::from_str(&kept.json)).transpose();
+        value.map_err(|error| StoreError::Corrupt(format!("the answer of call {}: {error}", call.0)).into())
     }
 
     async fn paying_job(

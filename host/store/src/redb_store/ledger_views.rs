@@ -20,7 +20,8 @@ use super::{
     tasks::read_item,
 };
 use crate::{
-    AccountView, CostGroup, CostKey, CostQuery, CostView, EntryView, LedgerQuery, Page, StoreError, stored::corrupt,
+    AccountView, AnswerKey, CostGroup, CostKey, CostQuery, CostView, EntryView, LedgerQuery, Page, StoreError,
+    stored::corrupt,
 };
 
 /// Most rows of one page of the ledger, and most items of one page of costs.
@@ -86,6 +87,18 @@ pub(crate) fn entries(shared: &Shared, query: &LedgerQuery) -> Result<Page<Entry
 fn read_entry(ledger: &impl ReadableTable<u64, &'static [u8]>, id: CallId) -> Result<Entry, Fault> {
     let row = ledger.get(id.0)?.ok_or_else(|| corrupt(format!("call {} has no row", id.0)))?;
     Ok(entry_of(id.0, row.value())?)
+}
+
+/// By what the answer of a call is found; absent: there is no such call.
+pub(crate) fn answer_key(shared: &Shared, call: CallId) -> Result<Option<AnswerKey>, Fault> {
+    let snapshot = shared.begin_read()?;
+    let row = snapshot.open_table(LEDGER)?.get(call.0)?;
+    let entry = row.map(|row| entry_of(call.0, row.value())).transpose()?;
+    Ok(entry.map(|Entry { call, .. }| AnswerKey {
+        job: call.caller.job,
+        task: call.caller.task,
+        request: call.request,
+    }))
 }
 
 fn is_meant(query: &LedgerQuery, entry: &Entry) -> bool {

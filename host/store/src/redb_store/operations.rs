@@ -9,6 +9,7 @@ use tollgate_core::{
     item::NewItem,
     ledger::{CallEnd, CallId, Costs, Reservation},
     pause::{Pause, PauseReason},
+    task::Answers,
 };
 
 use super::{
@@ -115,7 +116,7 @@ impl RedbStore {
     }
 
     /// Opens what failed, in as many transactions as it takes; the first resumes the job.
-    async fn reopen_failed(&self, job: JobId, now: Timestamp) -> Result<Reopened, StoreError> {
+    async fn reopen_failed(&self, job: JobId, answers: Answers, now: Timestamp) -> Result<Reopened, StoreError> {
         let (mut total, mut after) = (Reopened::default(), Some(ItemId(0)));
         while let Some(from) = after {
             let is_first = from == ItemId(0);
@@ -124,7 +125,7 @@ impl RedbStore {
                 if is_first {
                     part.resumed = reopen::resume(batch, job)?;
                 }
-                let next = reopen::failed(batch, job, from, now, &mut part)?;
+                let next = reopen::failed(batch, job, from, answers, now, &mut part)?;
                 Ok((part, next))
             };
             let (part, next) = self.write(SMALL, work).await?;
@@ -141,6 +142,7 @@ impl RedbStore {
         job: JobId,
         stage: Option<StageIx>,
         keys: Vec<ItemKey>,
+        answers: Answers,
         now: Timestamp,
     ) -> Result<Reopened, StoreError> {
         let mut total = Reopened::default();
@@ -154,8 +156,8 @@ impl RedbStore {
                     part.resumed = reopen::resume(batch, job)?;
                 }
                 match stage {
-                    Some(stage) => reopen_stage::stage(batch, job, stage, &keys, now, &mut part)?,
-                    None => reopen::items(batch, job, &keys, now, &mut part)?,
+                    Some(stage) => reopen_stage::stage(batch, job, stage, &keys, answers, now, &mut part)?,
+                    None => reopen::items(batch, job, &keys, answers, now, &mut part)?,
                 }
                 Ok(part)
             };
@@ -312,11 +314,11 @@ impl Store for RedbStore {
         .boxed()
     }
 
-    fn reopen<'a>(&'a self, job: JobId, what: Selection, now: Timestamp) -> Reply<'a, Reopened> {
+    fn reopen<'a>(&'a self, job: JobId, what: Selection, answers: Answers, now: Timestamp) -> Reply<'a, Reopened> {
         match what {
-            Selection::Items(keys) => self.reopen_items(job, None, keys, now).boxed(),
-            Selection::Stage(stage, keys) => self.reopen_items(job, Some(stage), keys, now).boxed(),
-            Selection::Failed => self.reopen_failed(job, now).boxed(),
+            Selection::Items(keys) => self.reopen_items(job, None, keys, answers, now).boxed(),
+            Selection::Stage(stage, keys) => self.reopen_items(job, Some(stage), keys, answers, now).boxed(),
+            Selection::Failed => self.reopen_failed(job, answers, now).boxed(),
         }
     }
 
@@ -392,6 +394,18 @@ impl Store for RedbStore {
 
     fn kept_answer<'a>(&'a self, key: AnswerKey) -> Reply<'a, Option<KeptAnswer>> {
         self.find_answer(key).boxed()
+    }
+
+    fn answer_of<'a>(&'a self, call: CallId) -> Reply<'a, Option<KeptAnswer>> {
+        async move {
+            let key = self.read(move |shared| ledger_views::answer_key(shared, call)).await?;
+            let kept = match key {
+                Some(key) => self.find_answer(key).await?,
+                None => None,
+            };
+            Ok(kept.filter(|kept| kept.call == call))
+        }
+        .boxed()
     }
 
     fn expire_reservations<'a>(&'a self, now: Timestamp) -> Reply<'a, Costs> {

@@ -1,6 +1,9 @@
 //! Stored pages for another look at them, and what follows where guards judge otherwise by now (R02).
 
-use tollgate_core::{ItemId, ItemKey, JobId, StageIx, Timestamp, task::TaskState};
+use tollgate_core::{
+    ItemId, ItemKey, JobId, StageIx, Timestamp,
+    task::{Answers, TaskState},
+};
 
 use super::{
     Shared,
@@ -100,5 +103,5 @@ fn passes(
     let is_stuck = |stage: StageIx, state: &TaskState| {
         stage == task.stage && matches!(state, TaskState::Failed { .. } | TaskState::RetryLater { .. })
     };
-    Ok(reopen::open(batch, spec, head, is_stuck, now, opened)? > 0)
+    Ok(reopen::open(batch, spec, head, is_stuck, Answers::Anew, now, opened)? > 0)
 }

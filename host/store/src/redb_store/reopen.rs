@@ -3,7 +3,7 @@
 use redb::ReadableTable;
 use tollgate_core::{
     ItemId, ItemKey, JobId, StageIx, Timestamp,
-    task::{SkipReason, TaskState},
+    task::{Answers, SkipReason, TaskState},
 };
 
 use super::{
@@ -34,6 +34,7 @@ pub(crate) fn failed(
     batch: &mut Batch<'_>,
     job: JobId,
     after: ItemId,
+    answers: Answers,
     now: Timestamp,
     into: &mut Reopened,
 ) -> Result<Option<ItemId>, Fault> {
@@ -48,7 +49,7 @@ pub(crate) fn failed(
     for &id in &ids {
         let head = read_item(&batch.tables.items, id, |head, _| Ok(head))?;
         let failed = |state: &TaskState| matches!(state, TaskState::Failed { .. });
-        let opened = open(batch, &spec, head, |_, state| failed(state), now, &mut into.opened)?;
+        let opened = open(batch, &spec, head, |_, state| failed(state), answers, now, &mut into.opened)?;
         into.tasks += opened;
         into.items += u64::from(opened > 0);
     }
@@ -61,6 +62,7 @@ pub(crate) fn items(
     batch: &mut Batch<'_>,
     job: JobId,
     keys: &[ItemKey],
+    answers: Answers,
     now: Timestamp,
     into: &mut Reopened,
 ) -> Result<(), Fault> {
@@ -73,14 +75,14 @@ pub(crate) fn items(
         let stuck = |state: &TaskState| {
             matches!(state, TaskState::Failed { .. } | TaskState::RetryLater { .. }) || exclusion(state).is_some()
         };
-        let mut opened = open(batch, &spec, head, |_, state| stuck(state), now, &mut into.opened)?;
+        let mut opened = open(batch, &spec, head, |_, state| stuck(state), answers, now, &mut into.opened)?;
         if opened == 0 {
             let tasks = ItemTasks::read(&batch.tables.tasks, head.id, head.created, &spec.graph)?;
             if tasks.states.iter().any(|(stage, state)| spec.has(*stage) && !state.has_ended()) {
                 into.in_progress.push(key.clone());
                 continue;
             }
-            opened = anew(batch, &spec, head, head.priority, now, &mut into.opened)?.unwrap_or(0);
+            opened = anew(batch, &spec, head, head.priority, answers, now, &mut into.opened)?.unwrap_or(0);
         }
         into.tasks += opened;
         into.items += u64::from(opened > 0);
@@ -137,6 +139,7 @@ pub(crate) fn open(
     spec: &Spec,
     head: Head,
     is_meant: impl Fn(StageIx, &TaskState) -> bool,
+    answers: Answers,
     now: Timestamp,
     opened: &mut Vec<StageIx>,
 ) -> Result<u64, Fault> {
@@ -158,6 +161,7 @@ pub(crate) fn open(
     }
     if count > 0 {
         spec.graph.resolve(&mut after.states, now);
+        answered(spec, &before, &mut after, answers);
         write(batch, spec, head, head.priority, &before, &after, opened)?;
     }
     Ok(count)
@@ -171,6 +175,7 @@ pub(crate) fn anew(
     spec: &Spec,
     old: Head,
     priority: i32,
+    answers: Answers,
     now: Timestamp,
     opened: &mut Vec<StageIx>,
 ) -> Result<Option<u64>, Fault> {
@@ -194,6 +199,7 @@ pub(crate) fn anew(
         }
     }
     spec.graph.resolve(&mut after.states, now);
+    answered(spec, &before, &mut after, answers);
     if excluded.is_none() {
         // What was ready and claimed is ready anew: its claim ends here, and somebody has to look.
         let is_ready = |state: &TaskState| matches!(state, TaskState::Ready { .. });
@@ -203,6 +209,16 @@ pub(crate) fn anew(
     let changed = live.filter(|(stage, state)| after.state(*stage) != Some(state)).count();
     write(batch, spec, old, priority, &before, &after, opened)?;
     Ok(excluded.is_none().then_some(changed as u64))
+}
+
+/// Notes where those tasks have their answers from that come to run by what was opened: not only that itself, but what could
+/// not run before without it.
+pub(crate) fn answered(spec: &Spec, before: &ItemTasks, after: &mut ItemTasks, answers: Answers) {
+    for (stage, old) in before.states.iter().filter(|(stage, _)| spec.has(*stage)) {
+        if after.state(*stage).is_some_and(|new| new != old && !new.has_ended()) {
+            after.set_tally(*stage, after.tally(*stage).with_answers(answers));
+        }
+    }
 }
 
 pub(crate) fn write(

@@ -1,12 +1,15 @@
 //! Opening one stage of items alone (P07): which items it would run again for, and doing it.
 
-use tollgate_core::{ItemId, ItemKey, JobId, StageIx, Timestamp, task::TaskState};
+use tollgate_core::{
+    ItemId, ItemKey, JobId, StageIx, Timestamp,
+    task::{Answers, TaskState},
+};
 
 use super::{
     Shared,
     fault::Fault,
     jobs::Spec,
-    reopen::{exclusion, find, write},
+    reopen::{answered, exclusion, find, write},
     tables::{ITEMS, TASKS},
     tasks::{ItemTasks, Side, read_item},
     views::{ITEMS_LOOKED_AT_MAX, ITEMS_PAGE_MAX, candidates},
@@ -30,7 +33,14 @@ enum Alone {
 
 /// Opens a stage of an item, where its task has ended or waits to be tried again. Nothing is held against the stages before
 /// it any more, as one of them may come to run again by what it finds.
-fn alone(spec: &Spec, stage: StageIx, before: &ItemTasks, is_claimed: bool, now: Timestamp) -> Result<Alone, Fault> {
+fn alone(
+    spec: &Spec,
+    stage: StageIx,
+    before: &ItemTasks,
+    is_claimed: bool,
+    answers: Answers,
+    now: Timestamp,
+) -> Result<Alone, Fault> {
     let is_open = |state: &TaskState| matches!(state, TaskState::Waiting { .. } | TaskState::Ready { .. });
     if is_claimed || before.state(stage).is_none_or(is_open) {
         return Ok(Alone::InProgress);
@@ -48,6 +58,7 @@ fn alone(spec: &Spec, stage: StageIx, before: &ItemTasks, is_claimed: bool, now:
         }
     }
     spec.graph.resolve(&mut after.states, now);
+    answered(spec, before, &mut after, answers);
     let is_ready = matches!(after.state(stage), Some(TaskState::Ready { .. }));
     Ok(Alone::Again { after, is_ready })
 }
@@ -58,6 +69,7 @@ pub(crate) fn stage(
     job: JobId,
     stage: StageIx,
     keys: &[ItemKey],
+    answers: Answers,
     now: Timestamp,
     into: &mut Reopened,
 ) -> Result<(), Fault> {
@@ -69,7 +81,7 @@ pub(crate) fn stage(
         };
         let before = ItemTasks::read(&batch.tables.tasks, head.id, head.created, &spec.graph)?;
         let is_claimed = batch.is_claimed(TaskRef { item: head.id, stage });
-        match alone(&spec, stage, &before, is_claimed, now)? {
+        match alone(&spec, stage, &before, is_claimed, answers, now)? {
             Alone::Again { after, is_ready } => {
                 write(batch, &spec, head, head.priority, &before, &after, &mut into.opened)?;
                 into.tasks += u64::from(is_ready);
@@ -108,8 +120,8 @@ pub(crate) fn stage_items(
         let status = Side { graph: &spec.graph, states: &before.states, priority: head.priority }.status();
         let is_claimed = shared.claims().is_held(TaskRef { item: id, stage });
         let is_meant = query.status.is_none_or(|wanted| wanted == status);
-        // When doesn't matter: nothing is written.
-        let alone = alone(&spec, stage, &before, is_claimed, Timestamp(0))?;
+        // When, and whose answers, doesn't matter: nothing is written.
+        let alone = alone(&spec, stage, &before, is_claimed, Answers::Anew, Timestamp(0))?;
         if is_meant && matches!(alone, Alone::Again { is_ready: true, .. }) {
             page.entries.push(key);
         }

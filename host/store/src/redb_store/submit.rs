@@ -4,7 +4,10 @@ use std::ops::Bound;
 
 use redb::ReadableTable;
 use tollgate_core::{
-    ItemId, JobId, JsonObject, Lane, StageIx, Timestamp, graph::TaskStates, item::NewItem, task::TaskState,
+    ItemId, JobId, JsonObject, Lane, StageIx, Timestamp,
+    graph::TaskStates,
+    item::NewItem,
+    task::{Answers, TaskState},
 };
 
 use super::{
@@ -263,5 +266,5 @@ fn revise(
         return Ok(false);
     }
     let old = super::tasks::Head { id, created, priority };
-    Ok(reopen::anew(batch, spec, old, new.priority, now, opened)?.is_some())
+    Ok(reopen::anew(batch, spec, old, new.priority, Answers::Anew, now, opened)?.is_some())
 }

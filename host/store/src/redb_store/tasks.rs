@@ -42,12 +42,13 @@ impl ItemTasks {
 
     /// From a row of the table.
     pub(crate) fn from_row(row: &[u8]) -> Result<Self, StoreError> {
-        let StoredTasks::V1(rows) = decode("tasks", row)?;
+        let (rows, reuses) = decode::<StoredTasks>("tasks", row)?.newest();
         let mut tasks = Self { states: Vec::with_capacity(rows.len()), tallies: Vec::with_capacity(rows.len()) };
         for row in rows {
             let stage = StageIx(row.stage);
             tasks.states.push((stage, row.state.try_into()?));
-            tasks.tallies.push((stage, row.tally.into()));
+            let reuses = reuses.iter().find(|(of, _)| *of == row.stage).map(|(_, attempt)| *attempt);
+            tasks.tallies.push((stage, Tally { reuses, ..row.tally.into() }));
         }
         Ok(tasks)
     }
@@ -55,7 +56,8 @@ impl ItemTasks {
     /// Writes them.
     pub(crate) fn write(&self, tables: &mut Tables<'_>, item: ItemId) -> Result<(), Fault> {
         let rows = self.states.iter().map(|(stage, state)| StoredTask::new(*stage, state, self.tally(*stage)));
-        tables.tasks.insert(item.0, encode(&StoredTasks::V1(rows.collect()))?.as_slice())?;
+        let reuses = self.states.iter().filter_map(|(stage, _)| Some((stage.0, self.tally(*stage).reuses?)));
+        tables.tasks.insert(item.0, encode(&StoredTasks::new(rows.collect(), reuses.collect()))?.as_slice())?;
         Ok(())
     }
 

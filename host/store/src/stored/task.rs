@@ -14,6 +14,9 @@ use crate::StoreError;
 pub(crate) enum StoredTasks {
     /// From schema 1.
     V1(Vec<StoredTask>),
+    /// From schema 4: with the stages that take kept answers again, each with the attempt up to which. Where none does, the
+    /// row is written as before.
+    V2(Vec<StoredTask>, Vec<(u16, u32)>),
 }
 
 /// One task.
@@ -67,6 +70,20 @@ twin!(
     StoredErrorKind = ErrorKind { Failed, Permanent, Contract, Trap, Timeout, Limit, Transport, Poison, Expired, Host }
 );
 
+impl StoredTasks {
+    pub(crate) fn new(rows: Vec<StoredTask>, reuses: Vec<(u16, u32)>) -> Self {
+        if reuses.is_empty() { Self::V1(rows) } else { Self::V2(rows, reuses) }
+    }
+
+    /// As the newest version has it.
+    pub(crate) fn newest(self) -> (Vec<StoredTask>, Vec<(u16, u32)>) {
+        match self {
+            Self::V1(rows) => (rows, Vec::new()),
+            Self::V2(rows, reuses) => (rows, reuses),
+        }
+    }
+}
+
 impl StoredTask {
     pub(crate) fn new(stage: StageIx, state: &TaskState, tally: Tally) -> Self {
         Self { stage: stage.0, state: state.into(), tally: tally.into() }
@@ -87,7 +104,8 @@ impl From<StoredTaskError> for TaskError {
 
 impl From<Tally> for StoredTally {
     fn from(tally: Tally) -> Self {
-        let Tally { attempts, counted, crashes, first_at } = tally;
+        // What it takes again stands beside the tasks: few do.
+        let Tally { attempts, counted, crashes, first_at, reuses: _ } = tally;
         Self { attempts, counted, crashes, first_at_ms: first_at.map(|at| at.0) }
     }
 }
@@ -95,7 +113,7 @@ impl From<Tally> for StoredTally {
 impl From<StoredTally> for Tally {
     fn from(tally: StoredTally) -> Self {
         let StoredTally { attempts, counted, crashes, first_at_ms } = tally;
-        Self { attempts, counted, crashes, first_at: first_at_ms.map(Timestamp) }
+        Self { attempts, counted, crashes, first_at: first_at_ms.map(Timestamp), reuses: None }
     }
 }
 

@@ -1,6 +1,11 @@
 //! Random operations: whatever happens, the counters equal a recount, and nothing is lost.
 
-use tollgate_core::{Timestamp, item::NewItem, outcome::Verdict, task::LaterKind};
+use tollgate_core::{
+    Timestamp,
+    item::NewItem,
+    outcome::Verdict,
+    task::{Answers, LaterKind},
+};
 use tollgate_store::{ItemQuery, Selection, Store, StoreError};
 
 use crate::fixture::{Fixture, declaration, done, failed, key, later, new_item, settlement, stage};
@@ -76,7 +81,7 @@ async fn random_run(seed: u64) {
                 } else {
                     Selection::Items(vec![key(&format!("k{}", chance.below(40)))])
                 };
-                fixture.store.reopen(fixture.job, what, at).await.unwrap();
+                fixture.store.reopen(fixture.job, what, Answers::Anew, at).await.unwrap();
             }
             10 => {
                 let keys = vec![key(&format!("k{}", chance.below(40)))];

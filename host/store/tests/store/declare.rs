@@ -3,7 +3,7 @@
 use tollgate_core::{
     StageIx, Timestamp,
     item::ItemStatus,
-    task::{LaterKind, TaskState},
+    task::{Answers, LaterKind, TaskState},
 };
 use tollgate_store::{Selection, Store, StoreError};
 
@@ -65,7 +65,7 @@ async fn p01_a_need_that_is_declared_later_holds_for_what_was_ready() {
     fixture.sound().await;
     let refused = fixture.settle(settlement(of("claimed"), done("x"), 6)).await;
     assert!(matches!(refused, Err(StoreError::StaleClaim(_))), "it ran without what it needs");
-    fixture.store.reopen(fixture.job, Selection::Failed, Timestamp(7)).await.unwrap();
+    fixture.store.reopen(fixture.job, Selection::Failed, Answers::Anew, Timestamp(7)).await.unwrap();
     assert!(fixture.claim(EXTRACT, 9, 60).await.is_empty());
     fixture.sound().await;
     let clean = StageIx(2);
@@ -84,7 +84,11 @@ async fn a_job_that_is_declared_no_more_can_still_be_looked_at_and_retried() {
     let fixture = fixture.restart().await;
     assert_eq!(fixture.view().await.items[&ItemStatus::Failed], 1);
     assert_eq!(fixture.detail("a").await.item.tasks[0].stage, name("fetch"));
-    let reopened = fixture.store.reopen(fixture.job, tollgate_store::Selection::Failed, Timestamp(3)).await.unwrap();
+    let reopened = fixture
+        .store
+        .reopen(fixture.job, tollgate_store::Selection::Failed, Answers::Anew, Timestamp(3))
+        .await
+        .unwrap();
     assert_eq!(reopened.items, 1);
     fixture.sound().await;
 }

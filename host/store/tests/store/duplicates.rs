@@ -3,7 +3,7 @@
 use tollgate_core::{
     Digest, StageIx, Timestamp,
     outcome::Verdict,
-    task::{LaterKind, LaterReason, TaskState},
+    task::{Answers, LaterKind, LaterReason, TaskState},
 };
 use tollgate_store::{
     KeptPage, POSSIBLE_DUPLICATE, PageCopy, Rechecked, Settled, Settlement, Store, StoreError, TakeBack,
@@ -59,7 +59,7 @@ async fn serve(fixture: &Fixture, key: &str, what: (&str, &str), now: u64) -> Re
 
 async fn reopen(fixture: &Fixture, key: &str, now: u64) {
     let what = tollgate_store::Selection::Items(vec![crate::fixture::key(key)]);
-    fixture.store.reopen(fixture.job, what, Timestamp(now)).await.unwrap();
+    fixture.store.reopen(fixture.job, what, Answers::Anew, Timestamp(now)).await.unwrap();
 }
 
 async fn flags(fixture: &Fixture, key: &str) -> Vec<String> {
@@ -253,7 +253,7 @@ async fn r02_what_was_made_of_a_page_goes_with_it_though_its_own_stage_found_not
     fixture.settle(fetched).await.unwrap();
     fixture.run(EXTRACT, done("made of a wall"), 3).await;
     let alone = tollgate_store::Selection::Stage(FETCH, vec![crate::fixture::key("a")]);
-    fixture.store.reopen(fixture.job, alone, Timestamp(4)).await.unwrap();
+    fixture.store.reopen(fixture.job, alone, Answers::Anew, Timestamp(4)).await.unwrap();
     fixture.run(FETCH, Verdict::Nothing("none".into()), 5).await;
     assert_eq!(fixture.state("a", "extract").await, TaskState::Done);
     let caught = Rechecked::Caught { task, pages: vec![(page.blob, "guarded-wall".into())] };

@@ -3,6 +3,7 @@
 use tollgate_core::{
     Digest, StageIx,
     ledger::{CallEnd, CallId, How},
+    task::Answers,
 };
 use tollgate_store::{
     ANSWER_BYTES_MAX, ANSWER_INLINE_BYTES_MAX, ANSWERS_PER_TASK_KEPT, AnswerKey, Claim, Store, StoreError,
@@ -53,8 +54,10 @@ async fn a_task_that_runs_again_after_a_kill_finds_what_it_paid_for() {
 async fn the_newer_answer_to_a_request_is_the_one_that_is_kept() {
     let fixture = Fixture::new().await;
     let claim = fixture.claim_new("a").await;
-    call(&fixture, &claim, "q", "1").await;
-    call(&fixture, &claim, "q", "2").await;
+    let first = call(&fixture, &claim, "q", "1").await;
+    let second = call(&fixture, &claim, "q", "2").await;
+    let of = async |call: CallId| fixture.store.answer_of(call).await.unwrap().map(|kept| kept.json);
+    assert_eq!((of(first).await, of(second).await.as_deref(), of(CallId(99)).await), (None, Some("2"), None));
     assert_eq!(found(&fixture, &claim, "q").await.as_deref(), Some("2"));
     let refused = fixture.reserve(reservation(&fixture, &claim, "q", known(2), DAY)).await;
     let end = CallEnd { how: How::Refused, ..answered(known(0), DAY) };
@@ -73,7 +76,7 @@ async fn an_attempt_keeps_all_its_answers_and_makes_room_among_those_of_earlier_
     assert!(found(&fixture, &claim, "first 0").await.is_some(), "nothing of the attempt under way goes");
     fixture.settle(settlement(&claim, done("x"), 3)).await.unwrap();
     let again = tollgate_store::Selection::Stage(FETCH, vec![crate::fixture::key("a")]);
-    fixture.store.reopen(fixture.job, again, tollgate_core::Timestamp(4)).await.unwrap();
+    fixture.store.reopen(fixture.job, again, Answers::Anew, tollgate_core::Timestamp(4)).await.unwrap();
     let claim = fixture.claim_one(FETCH, 5).await;
     assert_eq!(claim.tally.attempts, 1);
     call(&fixture, &claim, "second", "2").await;

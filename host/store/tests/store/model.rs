@@ -12,7 +12,7 @@ use tollgate_core::{
     money::NanoUsd,
     outcome::Verdict,
     pause::{Pause, PauseReason},
-    task::{LaterKind, TaskKind, TaskState},
+    task::{Answers, LaterKind, TaskKind, TaskState},
 };
 use tollgate_store::{
     CallSettled, Claim, CostGroup, DeclaredStage, RedbStore, Reserved, Selection, Store, StoreError, StoreOptions,
@@ -406,14 +406,14 @@ impl Pair {
             }
             Step::ReopenItem { key: place } => {
                 let what = Selection::Items(vec![key(KEYS[place])]);
-                self.store.reopen(self.job, what, self.now()).await.unwrap();
+                self.store.reopen(self.job, what, Answers::Anew, self.now()).await.unwrap();
                 self.model.is_paused = false;
                 if let Some(place) = self.model.place(KEYS[place]) {
                     self.model.reopen_item(place);
                 }
             }
             Step::ReopenFailed => {
-                self.store.reopen(self.job, Selection::Failed, self.now()).await.unwrap();
+                self.store.reopen(self.job, Selection::Failed, Answers::Anew, self.now()).await.unwrap();
                 self.model.reopen_failed();
             }
             Step::Pause => {

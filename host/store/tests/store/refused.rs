@@ -4,7 +4,7 @@ use tollgate_core::{
     StageIx, Timestamp,
     item::ItemStatus,
     outcome::Verdict,
-    task::{ErrorKind, LaterKind, LaterReason, Tally, TaskError, TaskState},
+    task::{Answers, ErrorKind, LaterKind, LaterReason, Tally, TaskError, TaskState},
 };
 use tollgate_store::{ItemQuery, RefusedPage, Selection, Settlement, Store, StoreError};
 
@@ -91,7 +91,14 @@ async fn r01_a_task_that_works_on_a_page_which_is_refused_meanwhile_settles_noth
 #[tokio::test]
 async fn p07_one_stage_of_an_item_is_opened_alone() {
     let (fixture, _) = fetched().await;
-    let again = || fixture.store.reopen(fixture.job, Selection::Stage(CHECK, vec![key("a"), key("b")]), Timestamp(6));
+    let again = || {
+        fixture.store.reopen(
+            fixture.job,
+            Selection::Stage(CHECK, vec![key("a"), key("b")]),
+            Answers::Anew,
+            Timestamp(6),
+        )
+    };
     let early = again().await.unwrap();
     assert_eq!((early.tasks, early.in_progress, early.unknown), (0, vec![key("a")], vec![key("b")]));
     fixture.run(CHECK, done("it is one"), 3).await;
@@ -129,7 +136,11 @@ async fn p07_what_a_retry_of_one_stage_would_open_is_shown_and_is_what_it_opens(
     let first = shown(None, None, 2).await;
     let rest = shown(None, first.next, 2).await;
     assert_eq!([first.entries, rest.entries].concat(), all.entries);
-    let opened = fixture.store.reopen(fixture.job, Selection::Stage(CHECK, all.entries), Timestamp(6)).await.unwrap();
+    let opened = fixture
+        .store
+        .reopen(fixture.job, Selection::Stage(CHECK, all.entries), Answers::Anew, Timestamp(6))
+        .await
+        .unwrap();
     assert_eq!((opened.items, opened.tasks, opened.in_progress.len()), (3, 3, 0));
     assert!(shown(None, None, 9).await.entries.is_empty(), "they run again already");
     fixture.sound().await;

@@ -5,7 +5,7 @@ use tollgate_core::{
     item::{ItemStatus, NewItem},
     outcome::Verdict,
     pause::{Pause, PauseReason},
-    task::{LaterKind, SkipReason, TaskKind, TaskState},
+    task::{Answers, LaterKind, SkipReason, TaskKind, TaskState},
 };
 use tollgate_store::{Selection, Store, StoreError};
 
@@ -20,7 +20,7 @@ async fn r12_a_retry_resumes_the_job_and_says_so() {
     }
     assert!(fixture.view().await.pause.is_some());
     assert!(matches!(fixture.state("a", "extract").await, TaskState::Unreachable { .. }));
-    let reopened = fixture.store.reopen(fixture.job, Selection::Failed, Timestamp(6)).await.unwrap();
+    let reopened = fixture.store.reopen(fixture.job, Selection::Failed, Answers::Anew, Timestamp(6)).await.unwrap();
     assert_eq!((reopened.items, reopened.tasks, reopened.opened.as_slice()), (3, 3, &[FETCH][..]));
     assert!(matches!(reopened.resumed, Some(Pause { reason: PauseReason::Breaker { .. }, .. })));
     let view = fixture.view().await;
@@ -46,7 +46,7 @@ async fn more_failed_items_than_one_transaction_takes_are_all_opened() {
         fixture.store.settle(settlements.collect()).await.unwrap();
     }
     assert_eq!(fixture.view().await.items[&ItemStatus::Failed], ITEMS as u64);
-    let reopened = fixture.store.reopen(fixture.job, Selection::Failed, Timestamp(6)).await.unwrap();
+    let reopened = fixture.store.reopen(fixture.job, Selection::Failed, Answers::Anew, Timestamp(6)).await.unwrap();
     assert_eq!((reopened.items, reopened.tasks), (ITEMS as u64, ITEMS as u64));
     assert_eq!(fixture.view().await.items[&ItemStatus::Queued], ITEMS as u64);
     fixture.sound().await;
@@ -58,7 +58,7 @@ async fn an_item_that_waits_to_be_tried_again_is_ready_at_once() {
     fixture.submit(&["a"], 1).await;
     fixture.run(FETCH, later(1_000, LaterKind::Down), 2).await;
     let what = Selection::Items(vec![key("a"), key("nobody")]);
-    let reopened = fixture.store.reopen(fixture.job, what, Timestamp(3)).await.unwrap();
+    let reopened = fixture.store.reopen(fixture.job, what, Answers::Anew, Timestamp(3)).await.unwrap();
     assert_eq!((reopened.items, reopened.tasks, reopened.unknown), (1, 1, vec![key("nobody")]));
     assert_eq!(fixture.claim(FETCH, 1, 3).await.len(), 1);
     fixture.sound().await;
@@ -74,7 +74,8 @@ async fn an_item_that_has_ended_begins_anew_and_one_in_progress_is_left_to_it() 
     fixture.run(EXTRACT, done("x"), 3).await;
     let claimed = fixture.claim_one(EXTRACT, 4).await;
     let all = ["ended", "claimed", "queued", "new"].map(key);
-    let reopened = fixture.store.reopen(fixture.job, Selection::Items(all.to_vec()), Timestamp(5)).await.unwrap();
+    let reopened =
+        fixture.store.reopen(fixture.job, Selection::Items(all.to_vec()), Answers::Anew, Timestamp(5)).await.unwrap();
     assert_eq!((reopened.items, reopened.tasks), (1, 2));
     assert_eq!(reopened.in_progress, all[1..]);
     assert_eq!(fixture.state("ended", "fetch").await, TaskState::Ready { due: Timestamp(5) });
@@ -87,6 +88,41 @@ async fn an_item_that_has_ended_begins_anew_and_one_in_progress_is_left_to_it() 
     }
     fixture.settle(settlement(&claimed, done("x"), 6)).await.unwrap();
     assert_eq!(fixture.state("claimed", "extract").await, TaskState::Done);
+    fixture.sound().await;
+}
+
+#[tokio::test]
+async fn kept_answers_are_taken_again_by_what_comes_to_run_over_a_restart_and_by_nothing_else() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a", "b"], 1).await;
+    let reuses = async |fixture: &Fixture, text: &str| {
+        let tasks = fixture.detail(text).await.item.tasks;
+        tasks.iter().map(|task| task.tally.reuses).collect::<Vec<_>>()
+    };
+    fixture.run(FETCH, done("x"), 2).await;
+    fixture.run(FETCH, failed("x"), 2).await;
+    fixture.run(EXTRACT, later(3, LaterKind::Asked), 2).await;
+    fixture.run(EXTRACT, done("x"), 3).await;
+    let open = async |fixture: &Fixture, what, answers| {
+        fixture.store.reopen(fixture.job, what, answers, Timestamp(4)).await.unwrap()
+    };
+    let all = || Selection::Items(vec![key("a")]);
+    open(&fixture, all(), Answers::Kept).await;
+    assert_eq!(reuses(&fixture, "a").await, [Some(1), Some(2)], "of all attempts so far");
+    assert_eq!(reuses(&fixture, "b").await, [None, None]);
+    let fixture = fixture.restart().await;
+    let claim = fixture.claim_one(FETCH, 5).await;
+    assert_eq!((claim.tally.reuses, claim.tally.counted), (Some(1), 0));
+    fixture.settle(settlement(&claim, done("x"), 6)).await.unwrap();
+    fixture.run(EXTRACT, done("x"), 7).await;
+    open(&fixture, all(), Answers::Anew).await;
+    assert_eq!(reuses(&fixture, "a").await, [None, None], "who says nothing of it wants them anew");
+    fixture.run(FETCH, done("x"), 8).await;
+    fixture.run(EXTRACT, done("x"), 9).await;
+    open(&fixture, Selection::Stage(EXTRACT, vec![key("a")]), Answers::Kept).await;
+    assert_eq!(reuses(&fixture, "a").await, [None, Some(4)]);
+    open(&fixture, Selection::Failed, Answers::Kept).await;
+    assert_eq!(reuses(&fixture, "b").await, [Some(1), None], "the other has never run");
     fixture.sound().await;
 }
 
@@ -107,7 +143,8 @@ async fn a_new_revision_leaves_an_excluded_item_out_until_a_retry_takes_it_in() 
     assert_eq!(fixture.view().await.items[&ItemStatus::Skipped], 1);
     assert!(fixture.claim(FETCH, 9, 5).await.is_empty());
     fixture.sound().await;
-    let reopened = fixture.store.reopen(fixture.job, Selection::Items(vec![key("a")]), Timestamp(6)).await.unwrap();
+    let reopened =
+        fixture.store.reopen(fixture.job, Selection::Items(vec![key("a")]), Answers::Anew, Timestamp(6)).await.unwrap();
     assert_eq!((reopened.items, reopened.tasks), (1, 2));
     let claim = fixture.claim_one(FETCH, 7).await;
     assert_eq!(claim.data.parse().unwrap()["url"], "second");
@@ -130,7 +167,7 @@ async fn an_excluded_item_is_skipped_and_what_its_attempt_brings_is_refused() {
     assert_eq!((view.items[&ItemStatus::Skipped], view.items[&ItemStatus::Done]), (1, 1));
     assert_eq!(view.stages[0].tasks[&TaskKind::Nothing], 1);
     fixture.sound().await;
-    fixture.store.reopen(fixture.job, Selection::Items(vec![key("a")]), Timestamp(5)).await.unwrap();
+    fixture.store.reopen(fixture.job, Selection::Items(vec![key("a")]), Answers::Anew, Timestamp(5)).await.unwrap();
     assert_eq!(fixture.claim(FETCH, 2, 6).await.len(), 1, "a retry takes it in again");
     fixture.sound().await;
 }

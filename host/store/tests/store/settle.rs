@@ -5,7 +5,7 @@ use tollgate_core::{
     item::ItemStatus,
     outcome::Verdict,
     pause::PauseReason,
-    task::{LaterKind, SkipReason, TaskKind, TaskState},
+    task::{Answers, LaterKind, SkipReason, TaskKind, TaskState},
 };
 use tollgate_store::{BlobPart, Selection, Store, StoreError};
 
@@ -174,7 +174,7 @@ async fn a_failed_rerun_leaves_the_last_good_output_and_its_artifacts() {
     let mut first = settlement(&claim, done("old"), 2);
     first.artifacts = vec![fixture.artifact("page.html", "old page").await];
     fixture.settle(first).await.unwrap();
-    fixture.store.reopen(fixture.job, Selection::Items(vec![key("a")]), Timestamp(3)).await.unwrap();
+    fixture.store.reopen(fixture.job, Selection::Items(vec![key("a")]), Answers::Anew, Timestamp(3)).await.unwrap();
     let serving = fixture.detail("a").await;
     assert_eq!(serving.item.outputs[&name("fetch")]["text"], "old", "it serves until a re-run has settled");
     let claim = fixture.claim_one(FETCH, 4).await;
@@ -192,7 +192,7 @@ async fn a_failed_rerun_leaves_the_last_good_output_and_its_artifacts() {
     let mut own: Vec<_> = own.iter().map(|one| (one.artifact.name.as_str(), one.pending)).collect();
     own.sort_unstable();
     assert_eq!(own, [("error.html", true), ("page.html", true)], "what it left hides the older one");
-    fixture.store.reopen(fixture.job, Selection::Failed, Timestamp(5)).await.unwrap();
+    fixture.store.reopen(fixture.job, Selection::Failed, Answers::Anew, Timestamp(5)).await.unwrap();
     fixture.run(FETCH, done("new"), 6).await;
     let detail = fixture.detail("a").await;
     assert_eq!(detail.item.outputs[&name("fetch")]["text"], "new");

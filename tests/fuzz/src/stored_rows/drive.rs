@@ -8,7 +8,7 @@ use tollgate_core::{
     outcome::{BreakerEffect, StageOutput, Verdict},
     pause::{Pause, PauseReason},
     spec::JobKind,
-    task::{ErrorKind, LaterKind, LaterReason, TaskError},
+    task::{Answers, ErrorKind, LaterKind, LaterReason, TaskError},
 };
 use tollgate_store::{
     AttemptEnd, AttemptRecord, BlobSource, Claim, DeclaredStage, DiscoveryPage, DiscoveryResult, ItemQuery,
@@ -178,8 +178,8 @@ fn item(key: &str, revision: &str) -> NewItem {
 async fn people(store: &RedbStore, job: JobId) {
     let keys = || KEYS.iter().map(|key| ItemKey::new(key).unwrap()).collect::<Vec<_>>();
     sound(store.submit(job, vec![item("done", "r2"), item("more", "r1")], NOW).await);
-    sound(store.reopen(job, Selection::Failed, NOW).await);
-    sound(store.reopen(job, Selection::Items(keys()), NOW).await);
+    sound(store.reopen(job, Selection::Failed, Answers::Anew, NOW).await);
+    sound(store.reopen(job, Selection::Items(keys()), Answers::Kept, NOW).await);
     sound(store.exclude(job, vec![ItemKey::new("later").unwrap()], "not wanted".to_owned(), NOW).await);
     let change =
         |value: Option<&[u8]>| StateChange { key: "cursor".to_owned(), value: value.map(<[u8]>::to_vec), expect: None };
