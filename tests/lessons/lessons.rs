@@ -18,3 +18,4 @@ mod policies;
 mod reloading;
 mod sites;
 mod tooled;
+mod youtube;
