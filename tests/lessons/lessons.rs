@@ -19,3 +19,4 @@ mod policies;
 mod reloading;
 mod sites;
 mod tooled;
+mod youtube;

@@ -23,6 +23,8 @@ const DONE_MIN: u64 = 290;
 const IDEAS_DONE: u64 = 120;
 /// Ideas after which the club's session expires: it has to be made anew on the way.
 const SESSION_VIEWS: &str = "25";
+/// Videos of the demo's channel: so many that some promise much and have no captions.
+const VIDEOS: &str = "120";
 /// What jobs.toml has of the providers of models and speech, which the demo reaches through the proxy like everything else.
 const DIRECT: &str = "direct = true\n";
 /// Names of the variables that jobs.toml reads keys from. The small internet takes any.
@@ -90,14 +92,20 @@ fn deployment(scratch: &Path) -> PathBuf {
 fn judge(tollgate: &Tollgate<'_>) -> Result<()> {
     let overview = tollgate.json(&["status"])?;
     let jobs = overview["jobs"].as_array().context("the status names no jobs")?;
-    let done = |name: &str| {
-        let job = jobs.iter().find(|job| job["name"] == name).with_context(|| format!("the job {name} is missing"))?;
-        anyhow::Ok(job["items"]["done"].as_u64().unwrap_or(0))
-    };
+    let named =
+        |name: &str| jobs.iter().find(|job| job["name"] == name).with_context(|| format!("the job {name} is missing"));
+    let done = |name: &str| anyhow::Ok(named(name)?["items"]["done"].as_u64().unwrap_or(0));
     let ideas = done("ideas")?;
     ensure!(ideas == IDEAS_DONE, "{ideas} ideas are done, {IDEAS_DONE} should be");
     let videos = done("youtube")?;
     ensure!(videos > 0, "no video is done");
+    let stages = named("youtube")?["stages"].as_array().context("the job youtube has no stages")?;
+    let done_of = |name: &str| {
+        let stage = stages.iter().find(|stage| stage["name"] == name).with_context(|| format!("no stage {name}"))?;
+        anyhow::Ok(stage["tasks"]["done"].as_u64().unwrap_or(0))
+    };
+    let (read, heard) = (done_of("captions")?, done_of("whisper")?);
+    ensure!(read > 0 && heard > 0, "{read} videos were read by captions and {heard} were heard; both should be some");
     let done = done("catalogue")?;
     ensure!(done >= DONE_MIN, "{done} pages are done, {DONE_MIN} should be");
     for path in ["busy", "healing"] {
@@ -107,7 +115,10 @@ fn judge(tollgate: &Tollgate<'_>) -> Result<()> {
     }
     println!("\n{done} pages are done, those that answered 429 and 503 at first among them.");
     println!("{ideas} ideas are done, though the session that shows them expired after each {SESSION_VIEWS}.");
-    println!("{videos} videos are done: found by their titles, scored, and read where that promised much.");
+    println!(
+        "{videos} videos are done: found by their titles, scored, and where that promised much, {read} were read by their \
+         captions, and {heard} that have none were heard by speech."
+    );
     println!("{}", tollgate.sim.counts()?);
     account(tollgate)
 }
@@ -185,6 +196,7 @@ impl Sim {
             .arg("--cookies-out")
             .arg(cookies.join("ideas.txt"))
             .args(["--session-views", SESSION_VIEWS])
+            .args(["--videos", VIDEOS])
             .args(more)
             .stdin(Stdio::null())
             .spawn()

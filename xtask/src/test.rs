@@ -14,7 +14,7 @@ use crate::{
 const IN_A_BROWSER: &str = "in_a_browser_";
 
 /// The features by which tests of real programs are built and run.
-const REAL_TOOLS: &str = "tollgate-egress/real-tools";
+const REAL_TOOLS: [&str; 2] = ["tollgate-egress/real-tools", "tollgate-tests/real-tools"];
 const REAL_PROXIES: [&str; 2] = ["tollgate-egress/real-proxies", "tollgate-tests/real-proxies"];
 
 /// Runs everything, or the part that is named.
@@ -38,7 +38,7 @@ impl Real {
     /// Finds them, or installs them where that can be done without asking.
     fn set_up() -> Self {
         let mut real = Self { features: Vec::new(), lacking: Vec::new() };
-        real.take(setup::real_tools(), &[REAL_TOOLS], "the real yt-dlp and ffmpeg");
+        real.take(setup::real_tools(), &REAL_TOOLS, "the real yt-dlp and ffmpeg");
         real.take(setup::real_proxies(), &REAL_PROXIES, "a real squid and tinyproxy");
         real
     }
@@ -70,7 +70,7 @@ fn only_netns() -> Result<()> {
 
 /// No packet past the proxy, where that can be seen.
 fn in_namespace(real: &Real) -> Result<()> {
-    let has_real_tools = real.features.contains(&REAL_TOOLS);
+    let has_real_tools = real.features.contains(&REAL_TOOLS[0]);
     if let netns::Checked::Not(why) = netns::netns(&real.features, has_real_tools)? {
         eprintln!(
             "── NOT CHECKED: that no packet goes past the proxy. This system lets nobody make a network namespace: {why}"

@@ -5,6 +5,7 @@
 //! many (`--proxy ""`, `--exec`) and nothing would be between the handler and the network or this machine.
 
 mod handover;
+mod own;
 mod process;
 mod refused;
 pub(crate) mod scratch;

@@ -1,6 +1,7 @@
 //! One attempt: what its gates share, and what is left of it when the guest has answered.
 
 mod artifacts;
+mod cutting;
 mod http;
 mod log;
 mod services;

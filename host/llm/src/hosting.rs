@@ -136,7 +136,13 @@ pub enum CutError {
     /// It is no audio that can be read.
     #[error("{0}")]
     Audio(String),
-    /// The program that would cut it can't run, in words that say what to do.
+    /// Nothing says that the program may run; the text names what to add to jobs.toml.
+    #[error("{0}")]
+    Denied(String),
+    /// The program ran and failed, or took too long: it may do better another time, and not without end.
+    #[error("{0}")]
+    Failed(String),
+    /// The program that would cut it can't run now, in words that say what to do.
     #[error("{message}")]
     Tool {
         /// Why.

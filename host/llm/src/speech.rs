@@ -84,7 +84,7 @@ impl Speech {
         language: Option<&str>,
         speakers: bool,
         purse: &Arc<dyn Purse>,
-        cutter: Option<&dyn AudioCutter>,
+        cutter: &dyn AudioCutter,
     ) -> Result<Transcript, Refused> {
         let pieces = self.pieces(audio, cutter).await?;
         let whole = Digest::of(&audio.bytes);
@@ -108,7 +108,7 @@ impl Speech {
         Ok(Transcript { text, segments, seconds, model: self.spec.name.clone(), cost })
     }
 
-    async fn pieces(&self, audio: &SpeechInput, cutter: Option<&dyn AudioCutter>) -> Result<Vec<AudioPiece>, Refused> {
+    async fn pieces(&self, audio: &SpeechInput, cutter: &dyn AudioCutter) -> Result<Vec<AudioPiece>, Refused> {
         let wrong = |text: String| Refused::plain(ServiceError::InvalidRequest(text));
         if audio.bytes.is_empty() {
             return Err(wrong(format!("{} is empty", audio.name)));
@@ -119,14 +119,19 @@ impl Speech {
             let content_type = form::content_type(format).to_owned();
             return Ok(vec![AudioPiece { bytes: audio.bytes.clone(), content_type, begin: Duration::ZERO, length }]);
         }
-        let Some(cutter) = cutter else {
-            let what = "how long it is isn't known, or it is too long, too large or of a format that no service takes";
-            return Err(wrong(format!("{} has to be cut or converted first ({what}), which takes ffmpeg", audio.name)));
-        };
+        let name = &audio.name;
         let pieces = cutter.cut(audio, self.spec.part).await.map_err(|error| match error {
-            CutError::Audio(text) => wrong(format!("{} can't be cut: {text}", audio.name)),
+            CutError::Audio(text) => wrong(format!("{name} can't be cut: {text}")),
+            CutError::Denied(text) => {
+                let why =
+                    "how long it is isn't known, or it is too long, too large or of a format that no service takes";
+                Refused::plain(ServiceError::Denied(format!(
+                    "{name} has to be cut or converted first ({why}), and {text}"
+                )))
+            }
+            CutError::Failed(text) => Refused::plain(ServiceError::Other(format!("{name} can't be cut: {text}"))),
             CutError::Tool { message, refusal } => {
-                Refused { error: ServiceError::Unavailable(format!("{} can't be cut: {message}", audio.name)), refusal }
+                Refused { error: ServiceError::Unavailable(format!("{name} can't be cut: {message}")), refusal }
             }
         })?;
         if pieces.is_empty() || pieces.len() > PIECES_MAX {

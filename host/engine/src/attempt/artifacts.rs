@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use tollgate_core::{ArtifactRef, Digest, StageName, artifact::ARTIFACT_NAME_BYTES_MAX};
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate};
-use tollgate_store::{BlobPart, BlobSource, NewArtifact, StoreError, StoredBlob};
+use tollgate_store::{BLOB_READ_BYTES_MAX, BlobPart, BlobSource, NewArtifact, StoreError, StoredBlob};
 
 use super::{Attempt, AttemptItem, GUARDED_PREFIX};
 
@@ -48,6 +48,25 @@ impl AttemptArtifacts {
             ledger.keep(NewArtifact { name, content_type, blob: StoredBlob { digest, size } });
         }
         Ok(found.artifact.digest)
+    }
+
+    /// All of an artifact, for the host's own use: what is larger than the store reads at once, part by part.
+    pub(super) async fn whole(&self, stage: &StageName, name: &str) -> Result<Bytes, ArtifactError> {
+        let digest = self.find(stage, name).await?;
+        let (mut bytes, length) = (Vec::new(), BLOB_READ_BYTES_MAX);
+        loop {
+            let part = BlobPart { offset: bytes.len() as u64, length };
+            let read = self.attempt.store.read_blob(digest, Some(part)).await.map_err(storage)?;
+            let is_last = (read.len() as u64) < length;
+            bytes.extend_from_slice(&read);
+            if is_last {
+                break;
+            }
+        }
+        if Digest::of(&bytes) != digest {
+            return Err(ArtifactError::Storage(format!("blob {digest}: other bytes than its digest says")));
+        }
+        Ok(bytes.into())
     }
 }
 

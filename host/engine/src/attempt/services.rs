@@ -17,8 +17,11 @@ use tollgate_llm::{
 };
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate as _, ModelGate, SearchGate, SpeechGate};
 
-use super::{Attempt, artifacts::AttemptArtifacts};
+use super::{Attempt, artifacts::AttemptArtifacts, cutting::HostCutter};
 use crate::{plan::JobPlan, services::Payer};
+
+/// Bytes of an artifact that is sent, cut or not: it is in memory meanwhile. Hours of audio.
+const INPUT_BYTES_MAX: u64 = 512 << 20;
 
 pub(super) struct AttemptServices {
     attempt: Arc<Attempt>,
@@ -100,9 +103,14 @@ impl AttemptServices {
         };
         let known = artifacts.list().await.map_err(storage)?;
         let known = known.iter().find(|known| known.stage.as_str() == stage && known.name == artifact);
-        let content_type = known.ok_or_else(missing)?.content_type.clone();
+        let known = known.ok_or_else(missing)?;
+        if known.size > INPUT_BYTES_MAX {
+            let text = format!("artifact {stage}/{artifact} has {} bytes; {INPUT_BYTES_MAX} can be sent", known.size);
+            return Err(ServiceError::InvalidRequest(text));
+        }
+        let content_type = known.content_type.clone();
         let stage_name = StageName::new(stage).map_err(|_| missing())?;
-        let bytes = artifacts.get(stage_name, artifact.to_owned(), None).await.map_err(storage)?;
+        let bytes = artifacts.whole(&stage_name, artifact).await.map_err(storage)?;
         Ok((content_type, bytes))
     }
 
@@ -159,7 +167,8 @@ impl AttemptServices {
         let (content_type, bytes) = self.artifact(&call.stage, &call.artifact).await?;
         let input = SpeechInput { bytes, content_type, name: call.artifact, length: None };
         let began = self.attempt.ledger().begin_service();
-        let heard = speech.transcribe(&input, call.language.as_deref(), call.speakers, &self.purse, None).await;
+        let (language, cutter) = (call.language.as_deref(), HostCutter::new(self.attempt.clone()));
+        let heard = speech.transcribe(&input, language, call.speakers, &self.purse, &cutter).await;
         self.came(began, heard)
     }
 }

@@ -80,7 +80,7 @@ fn segment(start_ms: u64, end_ms: u64, text: &str, speaker: Option<&str>) -> Seg
 }
 
 async fn listen(speech: &Speech, host: &Arc<Host>, length: Option<Duration>) -> Result<Transcript, Refused> {
-    speech.transcribe(&audio(length), None, false, &host.purse(), None).await
+    speech.transcribe(&audio(length), None, false, &host.purse(), &Scissors::of(&[])).await
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn audio_that_fits_is_one_form_and_paid_by_the_second_that_its_provider_co
     let host = Host::answers([Reply::of(200, heard("We grew.", 12.3))]);
     let speech = speech(&host, &spec("whisper-1"));
     let audio = audio(Some(Duration::from_millis(12_345)));
-    let transcript = speech.transcribe(&audio, Some("en-US"), false, &host.purse(), None).await.unwrap();
+    let transcript = speech.transcribe(&audio, Some("en-US"), false, &host.purse(), &Scissors::of(&[])).await.unwrap();
     assert_eq!(
         transcript,
         Transcript {
@@ -120,7 +120,7 @@ async fn audio_that_fits_is_one_form_and_paid_by_the_second_that_its_provider_co
     let row = &host.rows()[0];
     assert_eq!((row.estimate, row.told()), (usd("0.013 USD"), (How::Answered, usd("0.013 USD"), false)));
     assert_eq!(row.end.as_ref().unwrap().units.audio_ms, 13_000);
-    let again = speech.transcribe(&audio, Some("en-US"), false, &host.purse(), None).await.unwrap();
+    let again = speech.transcribe(&audio, Some("en-US"), false, &host.purse(), &Scissors::of(&[])).await.unwrap();
     assert_eq!((again, host.sent().len()), (transcript, 1), "what was paid for isn't sent again");
 }
 
@@ -131,11 +131,11 @@ async fn long_audio_goes_piece_by_piece_and_what_failed_goes_on_where_it_was() {
     let host = Host::answers([Reply::of(200, heard("one", 60.0)), failed, second, Reply::of(200, heard("", 30.5))]);
     let (speech, cutter) = (speech(&host, &spec("whisper-1")), Scissors::of(&[60, 60, 31]));
     let long = audio(Some(151 * Duration::from_secs(1)));
-    let refused = speech.transcribe(&long, None, false, &host.purse(), Some(&cutter)).await.unwrap_err();
+    let refused = speech.transcribe(&long, None, false, &host.purse(), &cutter).await.unwrap_err();
     assert!(matches!(refused.error, ServiceError::Unavailable(_)), "{refused:?}");
     assert_eq!(host.sent().len(), 2, "one after the other");
     // The same attempt, which runs again.
-    let transcript = speech.transcribe(&long, None, false, &host.purse(), Some(&cutter)).await.unwrap();
+    let transcript = speech.transcribe(&long, None, false, &host.purse(), &cutter).await.unwrap();
     assert_eq!((transcript.text.as_str(), transcript.seconds), ("one two", 151.0));
     let segments =
         [segment(0, 1_100, "one", None), segment(60_000, 61_100, "two", None), segment(120_000, 121_100, "", None)];
@@ -166,7 +166,7 @@ async fn speakers_are_told_apart_within_a_piece_by_the_models_that_can() {
     ] {
         let host = Host::answers(replies());
         let (speech, cutter) = (speech(&host, &spec("gpt-4o-transcribe-diarize")), Scissors::of(seconds));
-        let transcript = speech.transcribe(&audio(None), None, speakers, &host.purse(), Some(&cutter)).await.unwrap();
+        let transcript = speech.transcribe(&audio(None), None, speakers, &host.purse(), &cutter).await.unwrap();
         let told: Vec<_> = transcript.segments.iter().map(|segment| segment.speaker.as_deref()).collect();
         assert_eq!(told, names);
         assert_eq!(transcript.segments[1], segment(2_000, 2_000, "Ho.", names[1]), "by rising time");
@@ -275,25 +275,30 @@ async fn audio_that_does_not_fit_is_cut_or_said_to_need_it() {
     let odd = SpeechInput { content_type: "audio/amr".to_owned(), name: "a.amr".to_owned(), ..audio(Some(MINUTE)) };
     let empty = SpeechInput { bytes: Bytes::new(), ..audio(Some(MINUTE)) };
     let large = SpeechInput { bytes: vec![0; AUDIO_BYTES_MAX + 1].into(), ..audio(Some(MINUTE)) };
-    for input in [odd, empty, large, audio(None), audio(Some(2 * MINUTE))] {
-        let refused = speech.transcribe(&input, None, false, &purse, None).await.unwrap_err();
-        assert!(matches!(refused.error, ServiceError::InvalidRequest(_)), "{refused:?}");
+    let none = Blunt(CutError::Denied("jobs.toml has no tool ffmpeg; add it".to_owned()));
+    for input in [odd, large, audio(None), audio(Some(2 * MINUTE))] {
+        let refused = speech.transcribe(&input, None, false, &purse, &none).await.unwrap_err();
+        assert!(matches!(&refused.error, ServiceError::Denied(text) if text.contains("add it")), "{refused:?}");
     }
+    let failed = Blunt(CutError::Failed("exit status 1".to_owned()));
+    let refused = speech.transcribe(&audio(None), None, false, &purse, &failed).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::Other(_)), "counted: {refused:?}");
+    let refused = speech.transcribe(&empty, None, false, &purse, &none).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::InvalidRequest(_)), "{refused:?}");
     for pieces in [vec![], vec![1; PIECES_MAX + 1]] {
-        let refused =
-            speech.transcribe(&audio(None), None, false, &purse, Some(&Scissors::of(&pieces))).await.unwrap_err();
+        let refused = speech.transcribe(&audio(None), None, false, &purse, &Scissors::of(&pieces)).await.unwrap_err();
         assert!(matches!(refused.error, ServiceError::InvalidRequest(_)), "{refused:?}");
     }
     let refusal = Refusal { kind: RefusalKind::Down, about: "tool".into(), message: "no ffmpeg".into(), after: None };
     let broken = Blunt(CutError::Tool { message: "no ffmpeg".to_owned(), refusal: Some(refusal.clone()) });
-    let refused = speech.transcribe(&audio(None), None, false, &purse, Some(&broken)).await.unwrap_err();
+    let refused = speech.transcribe(&audio(None), None, false, &purse, &broken).await.unwrap_err();
     assert_eq!(refused.refusal, Some(refusal));
     assert_eq!(host.log(), [""; 0], "nothing was reserved for it");
     // A name tells the format where the type doesn't, and nothing is cut that fits.
     let named = SpeechInput { content_type: "application/octet-stream".to_owned(), ..audio(Some(MINUTE)) };
     let named = SpeechInput { name: "a.OPUS".to_owned(), ..named };
     let cutter = Scissors::of(&[]);
-    speech.transcribe(&named, None, false, &purse, Some(&cutter)).await.unwrap();
+    speech.transcribe(&named, None, false, &purse, &cutter).await.unwrap();
     assert!(host.body(0).contains("filename=\"audio.ogg\"") && *lock(&cutter.cuts) == 0);
 }
 

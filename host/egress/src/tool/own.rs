@@ -1,0 +1,46 @@
+//! Tools that the host runs for itself: no job is granted them, and no handler has written their arguments. What bounds a
+//! handler's run bounds these too.
+
+use tollgate_core::{spec::tools::OutputKind, tool::ToolRequest};
+
+use super::{
+    Run, ToolOutput, ToolRefused, check_inputs, process,
+    refused::{missing, without_site},
+};
+use crate::Gate;
+
+impl Gate {
+    /// Runs a tool of jobs.toml that reaches no network, for files. What `accepts` of its entry says is for handlers.
+    ///
+    /// # Errors
+    /// jobs.toml has no such tool, it isn't installed, its own word by the rules of its entry, or its deadline. Dropped
+    /// before its end, the program and all that it started are killed.
+    pub async fn run_own_tool(&self, request: ToolRequest) -> Result<ToolOutput, ToolRefused> {
+        let deployment = self.deployment();
+        let name = &request.tool;
+        let tool = deployment.tool(name);
+        let tool = tool.ok_or_else(|| {
+            ToolRefused::denied(format!("jobs.toml has no tool {name}; add [tool.{name}] with `network = false`"))
+        })?;
+        if tool.network.is_some() {
+            return Err(ToolRefused::denied(format!(
+                "tool {name} may reach the network, and the host runs it where nothing says how; set `network = false` in \
+                 [tool.{name}] of jobs.toml"
+            )));
+        }
+        check_inputs(&request.files)?;
+        let program = process::find(&tool.command, &self.options.base).ok_or_else(|| missing(tool))?;
+        let run = Run {
+            tool,
+            program,
+            wanted: vec![OutputKind::Files],
+            args: request.args,
+            inputs: request.files.into(),
+            stdin: request.stdin,
+            time: request.timeout.map_or(tool.timeout, |shorter| shorter.min(tool.timeout)),
+        };
+        let handover = self.hand_over(tool, None)?;
+        let output = self.run_profiles(&run, &handover, None).await;
+        output.map_err(|no_output| without_site(tool, run.time, no_output))
+    }
+}

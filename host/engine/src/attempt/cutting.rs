@@ -1,0 +1,231 @@
+//! Audio, cut for services that hear it: by the host's own run of the tool ffmpeg, which needs no grant.
+//!
+//! All of it becomes one file of what every service takes (FLAC of 16,000 samples a second, one channel), whose header says how
+//! long it is; what is longer than a part is cut into equal parts, at whole milliseconds. So the same audio is cut at the
+//! same places, and no piece is too short to be heard.
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use tokio::task::{JoinSet, spawn_blocking};
+use tollgate_core::{
+    outcome::RefusalKind,
+    tool::{ToolContent, ToolError, ToolInput, ToolRequest},
+};
+use tollgate_egress::{ToolOutput, ToolRefused};
+use tollgate_llm::hosting::{AudioCutter, AudioPiece, CutError, SpeechInput};
+use tollgate_store::StoreError;
+
+use super::Attempt;
+
+/// The tool's name in jobs.toml.
+const TOOL: &str = "ffmpeg";
+/// What all pieces are.
+const CONTENT_TYPE: &str = "audio/flac";
+/// How they are made: one channel and 16,000 samples a second are what services make of any audio, and 16 bits of each are
+/// as much as they hear.
+const AS_FLAC: [&str; 4] = ["-c:a", "flac", "-sample_fmt", "s16"];
+/// The file of the whole.
+const WHOLE: &str = "whole.flac";
+/// Pieces that one run makes: a tool may leave 100 files.
+const PIECES_A_RUN: usize = 50;
+/// Bytes of a FLAC file up to the end of what its first block says of its length.
+const HEAD_BYTES: usize = 26;
+/// Longest ending of a name that is handed on.
+const ENDING_BYTES_MAX: usize = 8;
+
+/// The host's ffmpeg, for one attempt.
+pub(super) struct HostCutter {
+    attempt: Arc<Attempt>,
+}
+
+impl HostCutter {
+    pub(super) fn new(attempt: Arc<Attempt>) -> Self {
+        Self { attempt }
+    }
+
+    /// Runs it in a task of its own, as a handler's tool is. Its files are there as long as what this answers.
+    async fn run(&self, input: ToolInput, args: Vec<String>) -> Result<ToolOutput, CutError> {
+        let tool = TOOL.to_owned();
+        let request = ToolRequest { tool, args, url: None, files: vec![input], stdin: None, timeout: None };
+        let (gate, mut run) = (self.attempt.gate.clone(), JoinSet::new());
+        run.spawn(async move { gate.run_own_tool(request).await });
+        let ended = match run.join_next().await {
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Some(Err(_)) | None => return Err(CutError::Failed("the run was given up".to_owned())),
+        };
+        let output = ended.map_err(|refused| self.refused(refused))?;
+        self.attempt.ledger().served(TOOL, &output.profile);
+        Ok(output)
+    }
+
+    fn refused(&self, refused: ToolRefused) -> CutError {
+        let ToolRefused { error, refusal, disk_full, .. } = refused;
+        let message = error.to_string();
+        if disk_full {
+            self.attempt.ledger().store_gone.get_or_insert(StoreError::Full(message.clone()));
+        }
+        match (error, refusal) {
+            (ToolError::Denied(text), _) => CutError::Denied(text),
+            (_, Some(refusal)) if refusal.kind == RefusalKind::Permanent => CutError::Audio(message),
+            (_, Some(refusal)) => CutError::Tool { message, refusal: Some(refusal) },
+            (ToolError::Timeout(text), None) => {
+                CutError::Failed(format!("{text}; set a longer `timeout` in [tool.{TOOL}] of jobs.toml"))
+            }
+            (_, None) => CutError::Failed(message),
+        }
+    }
+
+    async fn pieces(&self, audio: &SpeechInput, part: Duration) -> Result<Vec<AudioPiece>, CutError> {
+        let name = input_name(&audio.name);
+        let args = ["-i", &name, "-vn", "-ac", "1", "-ar", "16000"].into_iter().chain(AS_FLAC).chain([WHOLE]);
+        let args = args.map(str::to_owned).collect();
+        let content = ToolContent::Bytes(audio.bytes.to_vec().into());
+        let converted = self.run(ToolInput { name, content }, args).await?;
+        let whole = file(&converted, WHOLE)?;
+        let length = blocking({
+            let whole = whole.clone();
+            move || length_of(&whole)
+        })
+        .await?;
+        let cuts = cuts(length, part);
+        if let [_] = cuts[..] {
+            return Ok(vec![piece(whole, Duration::ZERO, length).await?]);
+        }
+        let mut pieces = Vec::with_capacity(cuts.len());
+        for cuts in cuts.chunks(PIECES_A_RUN) {
+            let mut args = vec!["-i".to_owned(), WHOLE.to_owned()];
+            for (at, (begin, length)) in cuts.iter().enumerate() {
+                args.extend(AS_FLAC.map(str::to_owned));
+                args.extend(["-ss".to_owned(), seconds(*begin), "-t".to_owned(), seconds(*length), piece_name(at)]);
+            }
+            let input = ToolInput { name: WHOLE.to_owned(), content: ToolContent::File(whole.clone()) };
+            let cut = self.run(input, args).await?;
+            for (at, (begin, length)) in cuts.iter().enumerate() {
+                pieces.push(piece(file(&cut, &piece_name(at))?, *begin, *length).await?);
+            }
+        }
+        Ok(pieces)
+    }
+}
+
+impl AudioCutter for HostCutter {
+    fn cut<'a>(&'a self, audio: &'a SpeechInput, part: Duration) -> BoxFuture<'a, Result<Vec<AudioPiece>, CutError>> {
+        self.pieces(audio, part).boxed()
+    }
+}
+
+/// What the audio is called in the scratch folder: a handler's name for it could be read as more. Its ending is a hint for
+/// formats that hardly begin with a word of their own.
+fn input_name(name: &str) -> String {
+    let is_plain = |ending: &&str| {
+        (1..=ENDING_BYTES_MAX).contains(&ending.len()) && ending.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending).filter(is_plain);
+    ending.map_or_else(|| "audio".to_owned(), |ending| format!("audio.{ending}"))
+}
+
+fn piece_name(at: usize) -> String {
+    format!("piece-{at}.flac")
+}
+
+/// As ffmpeg takes a time, to the millisecond.
+fn seconds(time: Duration) -> String {
+    format!("{}.{:03}", time.as_secs(), time.subsec_millis())
+}
+
+/// Where audio of a length is cut, as begin and length of each piece: into as few equal ones as are no longer than `part`.
+fn cuts(length: Duration, part: Duration) -> Vec<(Duration, Duration)> {
+    let (whole, part) = (length.as_millis().max(1), part.as_millis().max(1));
+    let each = whole.div_ceil(whole.div_ceil(part));
+    let time = |millis: u128| Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
+    let count = whole.div_ceil(each);
+    (0..count).map(|at| (time(at * each), time(each.min(whole - at * each)))).collect()
+}
+
+/// The file of that name that a run left.
+fn file(output: &ToolOutput, name: &str) -> Result<PathBuf, CutError> {
+    let left = output.files.iter().find(|file| file.name == name);
+    left.map(|file| file.path.clone()).ok_or_else(|| CutError::Failed(format!("{TOOL} left no {name}")))
+}
+
+async fn piece(file: PathBuf, begin: Duration, length: Duration) -> Result<AudioPiece, CutError> {
+    let bytes = blocking(move || std::fs::read(&file).map_err(|error| unreadable(&error))).await?;
+    Ok(AudioPiece { bytes: bytes.into(), content_type: CONTENT_TYPE.to_owned(), begin, length })
+}
+
+/// How long a FLAC file is: its rate and the number of its samples stand in its first block.
+fn length_of(path: &Path) -> Result<Duration, CutError> {
+    let mut head = [0; HEAD_BYTES];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.map_err(|error| unreadable(&error))?;
+    let mut facts = [0; 8];
+    facts.copy_from_slice(&head[18..]);
+    let facts = u64::from_be_bytes(facts);
+    let (rate, samples) = (facts >> 44, facts & 0xf_ffff_ffff);
+    if !head.starts_with(b"fLaC") || rate == 0 {
+        return Err(CutError::Failed(format!("{WHOLE}, which {TOOL} left, is no FLAC file")));
+    }
+    if samples == 0 {
+        return Err(CutError::Audio("there is no sound in it".to_owned()));
+    }
+    Ok(Duration::from_millis((samples * 1_000).div_ceil(rate)))
+}
+
+fn unreadable(error: &std::io::Error) -> CutError {
+    CutError::Failed(format!("what {TOOL} left can't be read: {error}"))
+}
+
+/// Work on the disk, beside the threads that wait for the network.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CutError> + Send + 'static,
+) -> Result<T, CutError> {
+    spawn_blocking(work).await.map_err(|error| CutError::Failed(format!("what {TOOL} left can't be read: {error}")))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_ms(length: u64, part: u64) -> Vec<(u128, u128)> {
+        let cuts = cuts(Duration::from_millis(length), Duration::from_millis(part));
+        cuts.into_iter().map(|(begin, length)| (begin.as_millis(), length.as_millis())).collect()
+    }
+
+    #[test]
+    fn pieces_are_equal_follow_each_other_and_none_is_longer_than_a_part_or_tiny() {
+        assert_eq!(in_ms(600_000, 600_000), [(0, 600_000)]);
+        assert_eq!(in_ms(600_001, 600_000), [(0, 300_001), (300_001, 300_000)], "no piece of a millisecond");
+        assert_eq!(in_ms(125_017, 60_000), [(0, 41_673), (41_673, 41_673), (83_346, 41_671)]);
+        for (length, part) in [(1, 1_000), (999_999, 1_000), (7_200_000, 599_000), (5_940_050, 60_000)] {
+            let cuts = in_ms(length, part);
+            let mut end = 0;
+            for (begin, length) in &cuts {
+                assert_eq!(*begin, end);
+                assert!(*length > 0 && *length <= u128::from(part));
+                end += length;
+            }
+            assert_eq!(end, u128::from(length));
+        }
+    }
+
+    #[test]
+    fn a_name_of_a_handlers_becomes_one_that_says_nothing_but_a_format() {
+        for (name, wanted) in [
+            ("media.webm", "audio.webm"),
+            ("-i.m4a", "audio.m4a"),
+            ("concat:a.b|c", "audio"),
+            ("talk", "audio"),
+            ("talk.", "audio"),
+            ("talk.%03d", "audio"),
+        ] {
+            assert_eq!(input_name(name), wanted);
+        }
+    }
+}
