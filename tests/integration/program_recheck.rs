@@ -15,10 +15,6 @@ const WALL: &str = "<html><body><article><h1>Please wait 24 hours</h1><p>You hav
 const PAGE: &str =
     "<html><body><article><h1>A thesis</h1><p>Words about a company, and more.</p></article></body></html>";
 
-fn html(body: &str) -> Step {
-    Step::ok(body.to_owned()).header(http::header::CONTENT_TYPE, "text/html")
-}
-
 async fn add(world: &World, key: &str, script: &Value) {
     let lines = world.path("items.jsonl");
     fs::write(&lines, format!("{}\n", json!({"key": key, "data": script}))).unwrap();
@@ -28,8 +24,8 @@ async fn add(world: &World, key: &str, script: &Value) {
 /// A wall that was stored as content when nobody knew its words; now jobs.toml has them.
 async fn walled(release: &Release) -> World {
     let site = Scripted::new()
-        .path("/wall", [html(WALL), html(PAGE)])
-        .path("/page", [html(PAGE)])
+        .path("/wall", [Step::ok(WALL), Step::ok(PAGE)])
+        .path("/page", [Step::ok(PAGE)])
         .path("/hangs", [Step::ok("fine").hang_until(release)]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
     world.jobs(&outcomes(""));

@@ -69,12 +69,9 @@ fn refuses(_: &CheckRequest, _: usize) -> Result<CheckAnswer, CheckError> {
     Ok(CheckAnswer { is_content: false, reason: "it is about something else".to_owned(), cost: Some(NanoUsd(7)) })
 }
 
-fn html(body: &str) -> Step {
-    Step::ok(body.to_owned()).header(http::header::CONTENT_TYPE, "text/html")
-}
-
 async fn world(pages: &[&str]) -> World {
-    World::new(vec![(SITE, Arc::new(Scripted::new().path("/", pages.iter().map(|page| html(page)))))]).await
+    World::new(vec![(SITE, Arc::new(Scripted::new().path("/", pages.iter().map(|page| Step::ok((*page).to_owned())))))])
+        .await
 }
 
 async fn start(world: &World, jobs: &str, clock: &TestClock, judge: Arc<Judge>) -> Host {

@@ -10,7 +10,7 @@ use tollgate_core::{
     spec::ReadSpec,
 };
 use tollgate_engine::{
-    Operations,
+    EngineError, Operations,
     operations::{CostReport, CostsAsked, LedgerAsked},
 };
 use tollgate_store::{CostGroup, CostKey, RedbStore, Store as _, StoreOptions};
@@ -140,6 +140,9 @@ async fn p05_costs_are_told_apart_by_stage_and_the_rows_of_a_stage_and_an_item_a
     assert!(of_item.iter().all(|row| row.key.as_ref().unwrap().as_str() == "a"));
     let said = operations.ledger(of("z")).await.unwrap_err().to_string();
     assert!(said.contains("no item \"z\""), "{said}");
+    let wrong = LedgerAsked { after: Some(CallId(9_999)), limit: 100, ..LedgerAsked::default() };
+    let said = operations.ledger(wrong).await.unwrap_err();
+    assert!(matches!(&said, EngineError::Invalid(said) if said.contains("no call 9999")), "{said}");
     let wrong = LedgerAsked { stage: Some("frist".to_owned()), ..of("a") };
     let said = operations.ledger(wrong).await.unwrap_err().to_string();
     assert!(said.contains("did you mean `first`?"), "{said}");

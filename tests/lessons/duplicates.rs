@@ -21,13 +21,9 @@ use crate::{
 
 const IDEAS: [&str; 4] = ["one", "two", "three", "four"];
 
-fn html(body: &str) -> Step {
-    Step::ok(body.to_owned()).header(http::header::CONTENT_TYPE, "text/html; charset=utf-8")
-}
-
 /// What everybody gets whose session has expired: another token and another time with each.
 fn teaser(nth: usize) -> Step {
-    html(&format!(
+    Step::ok(format!(
         "<html><head><meta name=csrf content=t{nth}a9></head><body><nav><a href=/>Ideas</a></nav><h1>Members only</h1>\
          <p>The whole thesis is for members of the club. Apply for a membership to read on: each application is read by \
          two members, who answer within a few weeks. Guests may read what is older, without a word about its author. \
@@ -38,7 +34,7 @@ fn teaser(nth: usize) -> Step {
 }
 
 fn idea(of: &str) -> Step {
-    html(&format!(
+    Step::ok(format!(
         "<html><body><nav><a href=/>Ideas</a></nav><h1>A thesis about company {of}</h1><p>Company {of} makes what nobody \
          else can make, and owns the land below its plants. Management bought shares again. At nine times its earnings one \
          pays nothing for the growth of the second line of {of}, which has doubled each year since it was begun.</p></body></html>"
@@ -157,7 +153,9 @@ async fn s11_a_page_whose_body_could_not_be_read_once_is_known_all_the_same() {
     // Too large for memory, so that it lies in a file.
     let large =
         format!("<html><body><article><p>{}</p></article></body></html>", "a thesis about anvils ".repeat(60_000));
-    let site = Scripted::new().path("/large", [html(&large)]).path("/hangs", [Step::ok("fine").hang_until(&release)]);
+    let site = Scripted::new()
+        .path("/large", [Step::ok(large.clone())])
+        .path("/hangs", [Step::ok("fine").hang_until(&release)]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
     let store = Faulty::open(&world.path("data"));
     let file = world.jobs(&jobs("duplicates = 3"));

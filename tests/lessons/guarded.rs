@@ -23,15 +23,11 @@ use crate::{
 const WALL: &str = "<html><head><title>Ideas</title></head><body><h1>You have reached your access limits</h1>\
                     <p>Please wait: your view count will reset in 24 hours.</p></body></html>";
 
-fn html(body: &str) -> Step {
-    Step::ok(body.to_owned()).header(http::header::CONTENT_TYPE, "text/html")
-}
-
 #[tokio::test]
 async fn r01_a_wall_that_comes_as_content_is_kept_apart_with_its_rule_and_no_stage_is_given_it() {
     let page =
         "<html><body><article><h1>A thesis</h1><p>Words about a company, and more of them.</p></article></body></html>";
-    let site = Scripted::new().path("/", [html(WALL), html(page)]);
+    let site = Scripted::new().path("/", [Step::ok(WALL), Step::ok(page)]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
     let clock = TestClock::new();
     let guard = "guard = [{ text = [\"access limits\", \"view count will reset\"], outcome = \"rate-limited\", for = \"24h\" }]\n";
@@ -85,7 +81,7 @@ async fn a07_a_handler_reads_a_member_of_a_remote_archive_and_the_attempt_says_w
 
 #[tokio::test]
 async fn r01_a_wall_that_comes_in_place_of_an_archive_cools_the_site_down() {
-    let site = Scripted::new().path("/archive.zip", [html(WALL)]);
+    let site = Scripted::new().path("/archive.zip", [Step::ok(WALL)]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
     let guard = "guard = [{ text = [\"view count will reset\"], outcome = \"rate-limited\", for = \"24h\" }]\n";
     let jobs = outcomes(&format!("[site.\"{SITE}\"]\n{guard}"));
@@ -123,7 +119,7 @@ async fn r02_a_second_wording_is_found_among_stored_pages_and_queued_again_with_
                           </article></body></html>";
     let page =
         "<html><body><article><h1>A thesis</h1><p>Words about a company, and more of them.</p></article></body></html>";
-    let site = Scripted::new().path("/wall", [html(SECOND), html(page)]).path("/page", [html(page)]);
+    let site = Scripted::new().path("/wall", [Step::ok(SECOND), Step::ok(page)]).path("/page", [Step::ok(page)]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
     let clock = TestClock::new();
     let script =
@@ -168,8 +164,8 @@ async fn r02_a_second_wording_is_found_among_stored_pages_and_queued_again_with_
 async fn r02_a_page_that_todays_rules_let_pass_is_queued_again_unless_it_can_not_be_judged() {
     let page =
         "<html><body><article><h1>A thesis</h1><p>Words about a company, and more of them.</p></article></body></html>";
-    let marked = html(page).header(http::HeaderName::from_static("x-wall"), "yes");
-    let site = Scripted::new().path("/page", [html(page)]).path("/marked", [marked, html(page)]);
+    let marked = Step::ok(page).header(http::HeaderName::from_static("x-wall"), "yes");
+    let site = Scripted::new().path("/page", [Step::ok(page)]).path("/marked", [marked, Step::ok(page)]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
     let clock = TestClock::new();
     let rules = |text: &str| {

@@ -20,13 +20,10 @@ const WALL: &str = "<html><body><article><h1>Please wait 24 hours</h1><p>You hav
                     yesterday, more than any person would, and the club asks you to come back tomorrow.</p></article></body>\
                     </html>";
 
-fn html(body: &str) -> Step {
-    Step::ok(body.to_owned()).header(http::header::CONTENT_TYPE, "text/html")
-}
-
 /// A site that serves the wall at first, then pages.
 async fn world() -> World {
-    let site = Scripted::new().path("/one", [html(WALL), html(PAGE)]).path("/two", [html(WALL), html(PAGE)]);
+    let site =
+        Scripted::new().path("/one", [Step::ok(WALL), Step::ok(PAGE)]).path("/two", [Step::ok(WALL), Step::ok(PAGE)]);
     World::new(vec![(SITE, Arc::new(site))]).await
 }
 

@@ -1,5 +1,5 @@
-//! How many tokens a prompt will be, before anybody has counted them: what a reservation is made of. It leans upwards,
-//! and is no bound: settling goes by the provider's own count.
+//! How many tokens a prompt will be, before anybody has counted them. What a reservation is made of leans upwards, and is
+//! no bound: settling goes by the provider's own count.
 
 use crate::prompt::{Content, Document, Media, Prompt};
 
@@ -7,6 +7,8 @@ use crate::prompt::{Content, Document, Media, Prompt};
 pub const IMAGE_TOKENS: u64 = 5_000;
 /// Tokens of a PDF's page: up to 3,000 of text, and the page as a picture of the usual kind.
 const PAGE_TOKENS: u64 = 5_000;
+/// The fewest that a page is, of text alone.
+const PAGE_TOKENS_MIN: u64 = 1_500;
 /// Bytes of a PDF's page where none can be counted: a page of packed text is rarely smaller.
 const PAGE_BYTES: u64 = 4_096;
 /// Around each prompt: roles, the preamble, and what providers add on their own for tools and schemas.
@@ -24,6 +26,18 @@ pub fn input_tokens(prompt: &Prompt, image_tokens: u64) -> u64 {
     });
     let schema = prompt.schema.as_ref().map_or(0, |schema| of_text(&schema.to_string()));
     AROUND + of_text(&prompt.instruction) + schema + documents.sum::<u64>() + turns.sum::<u64>()
+}
+
+/// Tokens that the documents are which more than one call reads, rather too few than too many: a token has about four
+/// letters, and a picture counts for nearly nothing with some models.
+#[must_use]
+pub fn shared_tokens(prompt: &Prompt) -> u64 {
+    let least = |document: &Document| match document.content() {
+        Content::Text { text, .. } => text.len() as u64 / 4,
+        Content::Blob { media: Media::Pdf, bytes } => PAGE_TOKENS_MIN.saturating_mul(pages(bytes)),
+        Content::Blob { .. } => 0,
+    };
+    prompt.documents.iter().filter(|document| document.is_shared()).map(least).sum()
 }
 
 /// Tokens that so many bytes of an answer are, where it was cut off before it was counted.
@@ -112,5 +126,16 @@ mod tests {
         let of_pdf = with(&|prompt| prompt.documents.push(blob("application/pdf", pdf)));
         assert!((2 * PAGE_TOKENS..3 * PAGE_TOKENS).contains(&of_pdf), "{of_pdf}");
         assert_eq!(pages(&[0; 9_000]), 3);
+    }
+
+    #[test]
+    fn m06_what_is_shared_is_counted_alone_and_rather_too_low() {
+        let text = "Margins rose again, and so did the dividend. ".repeat(100);
+        let blob = |media: &str| Document::blob("b", media, Bytes::from_static(b"</Type/Page>"), true).unwrap();
+        let of = |documents: Vec<Document>| shared_tokens(&Prompt { documents, ..Prompt::default() });
+        let least = of(vec![Document::text("a", &text, true), Document::text("b", &text, false)]);
+        assert_eq!(least, text.len() as u64 / 4);
+        assert!(least < of_text(&text), "{least}");
+        assert_eq!(of(vec![blob("image/png"), blob("application/pdf")]), PAGE_TOKENS_MIN);
     }
 }

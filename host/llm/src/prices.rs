@@ -62,7 +62,12 @@ impl ModelFacts {
     /// The model, as requests have to know it.
     #[must_use]
     pub fn wire(&self, dialect: Dialect, name: &str) -> WireModel {
-        WireModel { temperature: self.temperature, output_max: self.output_max, ..WireModel::new(dialect, name) }
+        WireModel {
+            temperature: self.temperature,
+            output_max: self.output_max,
+            cached_min: self.cached_min,
+            ..WireModel::new(dialect, name)
+        }
     }
 }
 

@@ -16,7 +16,10 @@ use tollgate_core::{
     model::{Dialect, TemperatureRule},
 };
 
-use crate::prompt::{Prompt, SEARCH_TOOL};
+use crate::{
+    estimate::shared_tokens,
+    prompt::{Prompt, SEARCH_TOOL},
+};
 
 /// A model, as requests have to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct WireModel {
     pub is_streamed: bool,
     /// Takes `strict` schemas, in OpenAI's format.
     pub is_strict: bool,
+    /// The fewest tokens of a begin that its provider's cache keeps; absent: none is known to be kept.
+    pub cached_min: Option<u64>,
 }
 
 impl WireModel {
@@ -46,6 +51,7 @@ impl WireModel {
             output_max: None,
             is_streamed: true,
             is_strict: true,
+            cached_min: None,
         }
     }
 }
@@ -179,13 +185,23 @@ fn search_tool() -> (&'static str, &'static str, Value) {
     (SEARCH_TOOL, what, parameters)
 }
 
-/// The user's prompt; with a schema that the provider can't be given as one, it is written out.
+/// The schema that the provider may be given as one. None where its cache is to keep what other calls read too: OpenAI and
+/// Anthropic write a schema ahead of the system prompt, so that calls with other schemas would find none of the documents
+/// (developers.openai.com/api/docs/guides/prompt-caching: it "serves as a prefix to the system message";
+/// platform.claude.com/docs/en/build-with-claude/structured-outputs: a changed `output_config.format` will "invalidate any
+/// prompt cache"). It stands behind the documents then, in words, and the host holds the answer against it as ever. Of
+/// Gemini nothing of the kind is said.
+fn native_schema<'a>(model: &WireModel, prompt: &'a Prompt) -> Option<&'a Value> {
+    let is_kept = || model.cached_min.is_some_and(|least| shared_tokens(prompt) >= least);
+    prompt.schema.as_ref().filter(|_| model.dialect == Dialect::Gemini || !is_kept())
+}
+
+/// The user's prompt; with a schema that the provider isn't given as one, it is written out.
 fn instruction(prompt: &Prompt, written_out: Option<&Value>) -> String {
     match written_out.and_then(Value::as_object) {
         None => prompt.instruction.clone(),
         Some(schema) => format!(
-            "{}\n\nAnswer with one JSON object and nothing else: no words around it, no code fence. It satisfies this \
-             JSON Schema:\n{}",
+            "{}\n\nAnswer with JSON alone: no words around it, no code fence. It satisfies this JSON Schema:\n{}",
             prompt.instruction,
             JsonObject::of(schema).as_str()
         ),

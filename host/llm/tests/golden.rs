@@ -84,6 +84,71 @@ fn m06_a_document_of_two_stages() {
     }
 }
 
+/// A document that each provider's cache keeps.
+fn long(is_shared: bool) -> Document {
+    Document::text("Q3 call", &CALL.repeat(400), is_shared)
+}
+
+const CALL: &str = "CEO: Margins rose to 41%. ";
+
+/// Two stages that read one document, each with a schema of its own.
+fn two_stages(document: &Document) -> [Prompt; 2] {
+    let score = json!({"type": "object", "required": ["score"], "properties": {"score": {"type": "integer"}}});
+    [("Score the call.", score), ("Give the claims of this call.", schema())].map(|(instruction, schema)| Prompt {
+        documents: vec![document.clone()],
+        instruction: instruction.to_owned(),
+        schema: Some(schema),
+        ..Prompt::default()
+    })
+}
+
+/// Where a format bears a schema.
+fn native_schema(request: &Value) -> Option<&Value> {
+    let places = ["/response_format/json_schema", "/output_config/format", "/generationConfig/responseJsonSchema"];
+    places.into_iter().find_map(|place| request.pointer(place))
+}
+
+#[test]
+fn m06_a_cached_document_of_two_stages_with_schemas_of_their_own() {
+    for (provider, model) in models() {
+        let requests = two_stages(&long(true)).map(|prompt| wire::request(&model, &prompt).unwrap());
+        for (stage, request) in ["score", "digest"].into_iter().zip(&requests) {
+            let mut shown = shown(&model, request).to_string();
+            shown = shown.replace(CALL.repeat(400).trim_end(), "(the long call)");
+            let shown: Value = serde_json::from_str(&shown).unwrap();
+            insta::assert_json_snapshot!(format!("two-stages-{stage}-{provider}"), shown);
+        }
+        let [score, digest] = two_stages(&long(true)).map(|prompt| begin(&model, &prompt));
+        assert_eq!(score, digest, "{provider}");
+        for request in &requests {
+            let body: Value = serde_json::from_str(request.body.as_str()).unwrap();
+            let is_written = request.body.as_str().contains("It satisfies this JSON Schema");
+            let is_gemini = model.dialect == Dialect::Gemini;
+            assert_eq!((native_schema(&body).is_some(), is_written), (is_gemini, !is_gemini), "{provider}");
+        }
+    }
+}
+
+#[test]
+fn m06_a_schema_is_given_as_one_where_no_cache_would_keep_what_is_shared() {
+    let is_native = |model: &WireModel, document: &Document| {
+        let body = wire::request(model, &two_stages(document)[0]).unwrap().body;
+        native_schema(&serde_json::from_str(body.as_str()).unwrap()).is_some()
+    };
+    for (provider, model) in models() {
+        assert!(is_native(&model, &long(false)), "{provider}: nobody else reads it");
+        assert!(is_native(&model, &transcript(true)), "{provider}: it is too short to be kept");
+        let unknown = WireModel { cached_min: None, ..model.clone() };
+        assert!(is_native(&unknown, &long(true)), "{provider}: no cache is known of");
+        // Of Gemini's the table says none: were one known, its schema would stand where it does.
+        let least = model.cached_min.unwrap_or(2_048);
+        let model = WireModel { cached_min: Some(least), ..model };
+        let of = |tokens: u64| Document::text("Q3 call", &"four".repeat(usize::try_from(tokens).unwrap()), true);
+        assert!(is_native(&model, &of(least - 1)), "{provider}");
+        assert_eq!(is_native(&model, &of(least)), model.dialect == Dialect::Gemini, "{provider}");
+    }
+}
+
 /// What a request begins with, as a provider's cache sees it: the system prompt, to the end of the shared document.
 fn begin(model: &WireModel, prompt: &Prompt) -> String {
     let body: Value = serde_json::from_str(wire::request(model, prompt).unwrap().body.as_str()).unwrap();

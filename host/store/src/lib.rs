@@ -146,7 +146,8 @@ pub trait Store: Send + Sync + 'static {
     /// call; calls of this process are left alone. Answers what they came to.
     fn expire_reservations<'a>(&'a self, now: Timestamp) -> Reply<'a, Costs>;
 
-    /// Rows of the ledger, newest first, at most `query.limit` and [`ENTRIES_PAGE_MAX`].
+    /// Rows of the ledger, newest first, at most `query.limit` and [`ENTRIES_PAGE_MAX`]. A row to go on after that isn't there is
+    /// not found.
     fn ledger_entries<'a>(&'a self, query: LedgerQuery) -> Reply<'a, Page<EntryView, CallId>>;
 
     /// Sums of what settled calls came to, from counters; of items, by page, from their rows.

@@ -90,33 +90,6 @@ pub struct CostsQuery {
     pub limit: Option<usize>,
 }
 
-/// Query of the ledger's rows.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LedgerRowsQuery {
-    /// Only of this job.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub job: Option<String>,
-    /// Only of this stage of the job.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stage: Option<String>,
-    /// Only of this item of the job.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<ItemKey>,
-    /// Only from this day on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<Day>,
-    /// Only up to this day, itself included.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<Day>,
-    /// Only older than the row of this number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<u64>,
-    /// At most so many.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
-}
-
 /// Body of a pause.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -339,10 +312,8 @@ async fn paid_answer(State(operations): Ops, Path(call): Path<u64>) -> Answer<se
     }
 }
 
-async fn ledger(State(operations): Ops, Query(query): Query<LedgerRowsQuery>) -> Answer<LedgerPage> {
-    let LedgerRowsQuery { job, stage, key, from, to, after, limit } = query;
-    let (after, limit) = (after.map(CallId), limit.unwrap_or(ITEMS_PAGE));
-    Ok(Json(operations.ledger(LedgerAsked { job, stage, key, from, to, after, limit }).await?))
+async fn ledger(State(operations): Ops, Query(asked): Query<LedgerAsked>) -> Answer<LedgerPage> {
+    Ok(Json(operations.ledger(asked).await?))
 }
 
 async fn reload(State(operations): Ops) -> Answer<ConfigurationStatus> {

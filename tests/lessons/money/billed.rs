@@ -8,7 +8,7 @@ use tollgate_sim::{
 };
 
 use super::{EACH, Shop, answers, asks, asks_one, end, entries, model, sum};
-use crate::world::{advance, detail, open_items, state, stop, wait};
+use crate::world::{advance, detail, item, open_items, state, stop, wait};
 
 #[tokio::test]
 async fn trap05_tokens_of_the_cache_are_counted_once_and_the_ledger_is_the_bill() {
@@ -35,6 +35,34 @@ async fn trap05_tokens_of_the_cache_are_counted_once_and_the_ledger_is_the_bill(
         let one = detail(&host, "one").await;
         let told: u64 = answers(&one, "first").iter().map(|answer| answer["cost"].as_u64().unwrap()).sum();
         assert_eq!(NanoUsd(told), shop.models.sum(), "the handler is told the same");
+        stop(host).await;
+    }
+}
+
+#[tokio::test]
+async fn m06_a_second_stage_with_another_schema_reads_the_shared_document_from_the_cache() {
+    for alias in EACH {
+        let shop = Shop::new().await;
+        let (host, store) = shop.start(&shop.file(&model(alias, ""), "")).await;
+        let mut progress = host.progress();
+        let call = json!([{ "name": "call", "text": "Acme makes anvils, and more of them. ", "times": 1_200, "shared": true }]);
+        let script = json!({
+            "first": [{ "ask": "Is it one?", "extract": true, "documents": call }],
+            "second": [{ "ask": "Sum it up.", "headline": true, "documents": call }],
+        });
+        host.operations().add("test", vec![item("one", &script)]).await.unwrap();
+        wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+        let rows = shop.is_the_bill(&store).await;
+        let tokens: Vec<Tokens> = rows.iter().map(|row| row.end.as_ref().unwrap().tokens).collect();
+        assert_eq!((tokens.len(), tokens[0].cache_read), (2, 0), "{alias}: {tokens:?}");
+        assert!(tokens[1].cache_read > 8_000 && tokens[1].input < 1_000, "{alias}: {tokens:?}");
+        assert!(rows[1].end.as_ref().unwrap().cost.known() < rows[0].end.as_ref().unwrap().cost.known(), "{alias}");
+        let one = detail(&host, "one").await;
+        for stage in ["first", "second"] {
+            assert!(!answers(&one, stage)[0]["text"].as_str().unwrap().is_empty(), "{alias}: {one:#?}");
+        }
+        let schemas: Vec<_> = shop.models.asked().iter().map(|asked| asked.schema.clone().unwrap()).collect();
+        assert_ne!(schemas[0]["properties"], schemas[1]["properties"], "{alias}");
         stop(host).await;
     }
 }

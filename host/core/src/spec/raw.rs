@@ -1,6 +1,7 @@
 //! jobs.toml as it is written: serde's view of the file, before any rule is applied.
 //!
-//! Every key that a jobs.toml may have stands here, and nowhere else; `docs/jobs.md` is held against it by a test.
+//! Every key that a jobs.toml may have stands here or in a file of this module, and nowhere else; `docs/jobs.md` is held
+//! against them by a test.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Range};
 
@@ -15,8 +16,12 @@ use serde_spanned::Spanned;
 use toml::Table;
 
 mod models;
+mod sites;
+mod tools;
 
 pub(super) use models::{RawModel, RawModelPrice, RawMoneyBudget, RawPrices, RawSearch, RawSpeech};
+pub(super) use sites::{RawBrowser, RawEndpoint, RawExchange, RawGuard, RawSession, RawSite};
+pub(super) use tools::{RawForm, RawProfile, RawRule, RawTool};
 
 /// A whole file.
 #[derive(Debug, Deserialize)]
@@ -172,166 +177,6 @@ pub(super) struct RawBudget {
     pub(super) month: Option<Spanned<RawAmount>>,
 }
 
-/// `[site."PATTERN"]`.
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [site.\"PATTERN\"]")]
-pub(super) struct RawSite {
-    pub(super) proxy: Option<Spanned<RawOneOrMany>>,
-    pub(super) rotate: Option<Spanned<String>>,
-    pub(super) direct: Option<Spanned<bool>>,
-    pub(super) rate: Option<Spanned<RawAmount>>,
-    pub(super) burst: Option<Spanned<RawAmount>>,
-    pub(super) concurrency: Option<Spanned<RawAmount>>,
-    pub(super) timeout: Option<Spanned<RawAmount>>,
-    pub(super) body_max: Option<Spanned<RawAmount>>,
-    pub(super) cool_down: Option<Spanned<RawAmount>>,
-    #[serde(default)]
-    pub(super) headers: BTreeMap<String, Spanned<RawSecret>>,
-    pub(super) jobs: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) budget: Option<Spanned<RawBudget>>,
-    pub(super) guard: Option<Spanned<Vec<Spanned<RawGuard>>>>,
-    pub(super) guard_builtin: Option<Spanned<bool>>,
-    pub(super) session: Option<Spanned<String>>,
-    pub(super) duplicates: Option<Spanned<RawAmount>>,
-}
-
-/// `[endpoint.NAME]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [endpoint.NAME]")]
-pub(super) struct RawEndpoint {
-    pub(super) url: Spanned<String>,
-    pub(super) proxy: Option<Spanned<RawOneOrMany>>,
-    pub(super) rate: Option<Spanned<RawAmount>>,
-    pub(super) burst: Option<Spanned<RawAmount>>,
-    pub(super) concurrency: Option<Spanned<RawAmount>>,
-    pub(super) timeout: Option<Spanned<RawAmount>>,
-    pub(super) body_max: Option<Spanned<RawAmount>>,
-    pub(super) cool_down: Option<Spanned<RawAmount>>,
-    #[serde(default)]
-    pub(super) headers: BTreeMap<String, Spanned<RawSecret>>,
-    pub(super) jobs: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) budget: Option<Spanned<RawBudget>>,
-}
-
-/// `[session.NAME]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table [session.NAME]")]
-pub(super) struct RawSession {
-    pub(super) file: Option<Spanned<String>>,
-    pub(super) browser: Option<Spanned<RawBrowser>>,
-    pub(super) exchange: Option<Spanned<RawExchange>>,
-    pub(super) test: Option<Spanned<String>>,
-}
-
-/// Which cookies are read from which browser.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "{ store = \"firefox\", cookie = \"remember_web_*\" }")]
-pub(super) struct RawBrowser {
-    pub(super) store: Spanned<String>,
-    pub(super) cookie: Spanned<RawOneOrMany>,
-    pub(super) profile: Option<String>,
-}
-
-/// How persistent cookies become a session.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "{ url = \"https://ideas.example/session\", keeps = \"ideas_session\" }")]
-pub(super) struct RawExchange {
-    pub(super) url: Spanned<String>,
-    pub(super) keeps: Spanned<RawOneOrMany>,
-}
-
-/// One of `guard = […]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    rename_all = "kebab-case",
-    expecting = "a guard, such as { text = [\"…\"], outcome = \"blocked\" }"
-)]
-pub(super) struct RawGuard {
-    pub(super) text: Option<Spanned<RawOneOrMany>>,
-    pub(super) title: Option<Spanned<RawOneOrMany>>,
-    pub(super) header: Option<Spanned<RawOneOrMany>>,
-    pub(super) path: Option<Spanned<RawOneOrMany>>,
-    pub(super) status: Option<Spanned<Vec<Spanned<RawAmount>>>>,
-    pub(super) require: Option<Spanned<String>>,
-    pub(super) below: Option<Spanned<RawAmount>>,
-    pub(super) outcome: Spanned<String>,
-    pub(super) r#for: Option<Spanned<RawAmount>>,
-}
-
-/// `[tool.NAME]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [tool.NAME]")]
-pub(super) struct RawTool {
-    pub(super) command: Spanned<String>,
-    #[serde(default)]
-    pub(super) args: Vec<String>,
-    #[serde(default)]
-    pub(super) accepts: Vec<Spanned<RawForm>>,
-    #[serde(default)]
-    pub(super) env: BTreeMap<String, Spanned<RawSecret>>,
-    pub(super) network: Option<Spanned<bool>>,
-    pub(super) proxy_env: Option<Spanned<Vec<String>>>,
-    pub(super) proxy_args: Option<Spanned<Vec<String>>>,
-    pub(super) ca_env: Option<Spanned<Vec<String>>>,
-    pub(super) url_args: Option<Spanned<Vec<String>>>,
-    pub(super) cookies_args: Option<Spanned<Vec<String>>>,
-    pub(super) output: Spanned<String>,
-    #[serde(default)]
-    pub(super) unfinished: Vec<Spanned<String>>,
-    pub(super) strict_exit: Option<bool>,
-    #[serde(default)]
-    pub(super) profiles: Vec<Spanned<RawProfile>>,
-    pub(super) try_next_on: Option<Spanned<Vec<Spanned<String>>>>,
-    #[serde(default)]
-    pub(super) rules: Vec<Spanned<RawRule>>,
-    pub(super) timeout: Option<Spanned<RawAmount>>,
-    pub(super) output_max: Option<Spanned<RawAmount>>,
-    pub(super) install: Option<String>,
-}
-
-/// Arguments that a handler may pass, or those and what must come of them.
-#[derive(Debug)]
-pub(super) enum RawForm {
-    Args(String),
-    Making(RawMaking),
-}
-
-impl<'de> Deserialize<'de> for RawForm {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let expected = "a text, or { args = \"--audio\", output = \"files\" }";
-        from.deserialize_any(TextOr { text: Self::Args, table: Self::Making, expected })
-    }
-}
-
-/// Arguments of which something else must come.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "{ args = \"--audio\", output = \"files\" }")]
-pub(super) struct RawMaking {
-    pub(super) args: String,
-    pub(super) output: Spanned<String>,
-}
-
-/// Arguments to try a run with.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "{ name = \"web\", args = [\"--web\"] }")]
-pub(super) struct RawProfile {
-    pub(super) name: String,
-    #[serde(default)]
-    pub(super) args: Vec<String>,
-}
-
-/// How a run's word is taken.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "{ stderr = [\"a text\"], outcome = \"blocked\" }")]
-pub(super) struct RawRule {
-    pub(super) output: Option<Spanned<Vec<String>>>,
-    pub(super) stderr: Option<Spanned<Vec<String>>>,
-    pub(super) exit: Option<Spanned<RawAmount>>,
-    pub(super) outcome: Spanned<String>,
-    pub(super) r#for: Option<Spanned<RawAmount>>,
-}
-
 /// A text, or a list of them.
 #[derive(Debug, Clone)]
 pub(super) enum RawOneOrMany {
@@ -483,7 +328,12 @@ mod tests {
     #[test]
     fn every_key_stands_in_the_documentation() {
         let documentation = include_str!("../../../../docs/jobs.md");
-        let files = [include_str!("raw.rs"), include_str!("raw/models.rs")];
+        let files = [
+            include_str!("raw.rs"),
+            include_str!("raw/models.rs"),
+            include_str!("raw/sites.rs"),
+            include_str!("raw/tools.rs"),
+        ];
         let is_field = |line: &'static str| {
             let line = line.trim();
             line.strip_prefix("pub(super) ").or_else(|| line.strip_prefix("pub(in crate::spec) "))

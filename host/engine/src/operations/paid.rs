@@ -18,6 +18,11 @@ use tollgate_store::{CostGroup, CostQuery, CostView, EntryView, JobView, LedgerQ
 use super::{Attention, Operations};
 use crate::EngineError;
 
+/// Rows of a page where nobody says how many.
+fn rows_page() -> usize {
+    100
+}
+
 /// How the spending of a proxy is named in the store.
 const PROXY: &str = "proxy ";
 
@@ -65,8 +70,9 @@ pub struct ProxyCost {
     pub nano_usd_month: NanoUsd,
 }
 
-/// Which rows of the ledger people ask for, newest first.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Which rows of the ledger people ask for, newest first; as it is, the query of an address.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LedgerAsked {
     /// Only of this job.
     pub job: Option<String>,
@@ -80,7 +86,8 @@ pub struct LedgerAsked {
     pub to: Option<Day>,
     /// Only older than this one.
     pub after: Option<CallId>,
-    /// At most so many.
+    /// At most so many; 100 where nothing is said.
+    #[serde(default = "rows_page")]
     pub limit: usize,
 }
 
@@ -222,7 +229,8 @@ impl Operations {
     /// Rows of the ledger, newest first; calls under way among them. A page may be empty and have a next one.
     ///
     /// # Errors
-    /// No job of that name, no such stage or item of it, the days are the wrong way round, or the store can't be read.
+    /// No job of that name, no such stage or item of it, no such call to go on after, the days are the wrong way round, or the
+    /// store can't be read.
     pub async fn ledger(&self, asked: LedgerAsked) -> Result<Page<EntryView, CallId>, EngineError> {
         let LedgerAsked { job: name, stage, key, from, to, after, limit } = asked;
         let job = self.paying_job(name.as_deref(), from, to).await?;
@@ -244,7 +252,14 @@ impl Operations {
             }
             None => None,
         };
-        Ok(self.store.ledger_entries(LedgerQuery { job, stage, item, from, to, after, limit }).await?)
+        let page = self.store.ledger_entries(LedgerQuery { job, stage, item, from, to, after, limit }).await;
+        page.map_err(|error| match (error, after) {
+            (StoreError::NotFound(_), Some(after)) => {
+                let message = format!("the ledger has no call {}; `after` is the `next` of the page before", after.0);
+                EngineError::Invalid(message)
+            }
+            (error, _) => error.into(),
+        })
     }
 
     /// The answer that a call of the ledger has paid for, as the host has kept it: what a model said, what was searched for

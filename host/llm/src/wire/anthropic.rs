@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    RequestError, WireModel, blocks, instruction, object,
+    RequestError, WireModel, blocks, instruction, native_schema, object,
     schema::{self, Grammar},
     search_tool, temperature,
 };
@@ -16,8 +16,8 @@ const MARKS_MAX: usize = 4;
 
 pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Result<Map<String, Value>, RequestError> {
     let output_max = model.output_max.ok_or_else(|| RequestError::OutputMax(model.name.clone()))?;
-    let fitted = prompt.schema.as_ref().map(|given| schema::fit(given, Grammar::Anthropic));
-    let written_out = prompt.schema.as_ref().filter(|_| matches!(fitted, Some(None)));
+    let fitted = native_schema(model, prompt).and_then(|given| schema::fit(given, Grammar::Anthropic));
+    let written_out = prompt.schema.as_ref().filter(|_| fitted.is_none());
 
     let mut system: Vec<_> =
         blocks::texts(prompt).into_iter().map(|(text, shared)| (text_block(&text), shared)).collect();
@@ -50,7 +50,7 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Result<Map<String, Val
     if !system.is_empty() {
         body.insert("system".to_owned(), Value::Array(plain(system)));
     }
-    if let Some(Some(schema)) = fitted {
+    if let Some(schema) = fitted {
         body.insert("output_config".to_owned(), json!({"format": {"type": "json_schema", "schema": schema}}));
     }
     if let Some(temperature) = temperature(model, prompt) {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    RequestError, WireModel, blocks, instruction, object,
+    RequestError, WireModel, blocks, instruction, native_schema, object,
     schema::{self, Grammar},
     search_tool, temperature,
 };
@@ -22,8 +22,8 @@ pub(super) fn path(model: &WireModel) -> Result<String, RequestError> {
 
 pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Result<Map<String, Value>, RequestError> {
     // Models before Gemini 3 refuse a schema beside a tool, so then it is written out for all of them.
-    let as_schema = prompt.schema.as_ref().filter(|_| !prompt.can_search);
-    let fitted = as_schema.and_then(|given| schema::fit(given, Grammar::Gemini));
+    let native = native_schema(model, prompt).filter(|_| !prompt.can_search);
+    let fitted = native.and_then(|given| schema::fit(given, Grammar::Gemini));
     let written_out = prompt.schema.as_ref().filter(|_| fitted.is_none());
 
     let mut parts = Vec::new();

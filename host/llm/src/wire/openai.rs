@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    WireModel, blocks, instruction, object,
+    WireModel, blocks, instruction, native_schema, object,
     schema::{self, Grammar},
     search_tool, temperature,
 };
@@ -14,11 +14,13 @@ use crate::prompt::{Media, Prompt};
 const SCHEMA_NAME: &str = "answer";
 
 pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Map<String, Value> {
+    let native = native_schema(model, prompt);
+    let written_out = prompt.schema.as_ref().filter(|_| native.is_none());
     let mut messages = Vec::new();
     if let Some(system) = blocks::system(prompt) {
         messages.push(json!({"role": "system", "content": system}));
     }
-    messages.push(json!({"role": "user", "content": user(prompt)}));
+    messages.push(json!({"role": "user", "content": user(prompt, written_out)}));
     for turn in &prompt.turns {
         messages.push(turn.said.raw.clone());
         messages.extend(
@@ -32,7 +34,7 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Map<String, Value> {
         body.insert("stream".to_owned(), Value::Bool(true));
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));
     }
-    if let Some(given) = &prompt.schema {
+    if let Some(given) = native {
         let strict = schema::fit(given, Grammar::OpenAi).filter(|_| model.is_strict);
         let format = json!({
             "name": SCHEMA_NAME,
@@ -56,7 +58,7 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Map<String, Value> {
 }
 
 /// A text alone is sent as one: some servers take no list of parts.
-fn user(prompt: &Prompt) -> Value {
+fn user(prompt: &Prompt, written_out: Option<&Value>) -> Value {
     let mut parts = Vec::new();
     for blob in blocks::blobs(prompt) {
         parts.push(json!({"type": "text", "text": blob.label()}));
@@ -70,7 +72,7 @@ fn user(prompt: &Prompt) -> Value {
             _ => json!({"type": "image_url", "image_url": {"url": blob.uri()}}),
         });
     }
-    let instruction = instruction(prompt, None);
+    let instruction = instruction(prompt, written_out);
     if parts.is_empty() {
         return Value::from(instruction);
     }

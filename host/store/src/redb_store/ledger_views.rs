@@ -128,6 +128,9 @@ fn candidates(
     let to = query.to.map_or(u32::MAX, tollgate_core::calendar::Day::number);
     let to = match query.after {
         // Days rise with calls as the clock does: the page goes on within the day of its last row.
+        Some(after) if ledger.get(after.0)?.is_none() => {
+            return Err(Fault::Refused(StoreError::NotFound(format!("call {}", after.0))));
+        }
         Some(after) => day_call_key(read_entry(ledger, after)?.day.number().min(to), before),
         None => day_call_key(to, before),
     };

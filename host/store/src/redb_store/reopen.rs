@@ -67,11 +67,7 @@ pub(crate) fn items(
     into: &mut Reopened,
 ) -> Result<(), Fault> {
     let spec = batch.jobs.get(job).map_err(Fault::Refused)?.spec.clone();
-    for key in keys {
-        let Some(head) = find(batch, job, key)? else {
-            into.unknown.push(key.clone());
-            continue;
-        };
+    for (key, head) in heads(batch, job, keys, &mut into.unknown)? {
         let stuck = |state: &TaskState| {
             matches!(state, TaskState::Failed { .. } | TaskState::RetryLater { .. }) || exclusion(state).is_some()
         };
@@ -100,11 +96,7 @@ pub(crate) fn exclude(
 ) -> Result<Reopened, Fault> {
     let spec = batch.jobs.get(job).map_err(Fault::Refused)?.spec.clone();
     let mut done = Reopened::default();
-    for key in keys {
-        let Some(head) = find(batch, job, key)? else {
-            done.unknown.push(key.clone());
-            continue;
-        };
+    for (_, head) in heads(batch, job, keys, &mut done.unknown)? {
         let before = ItemTasks::read(&batch.tables.tasks, head.id, head.created, &spec.graph)?;
         let mut after = before.clone();
         let mut skipped = 0;
@@ -236,7 +228,19 @@ pub(crate) fn write(
     after.write(&mut batch.tables, old.id)
 }
 
-pub(crate) fn find(batch: &Batch<'_>, job: JobId, key: &ItemKey) -> Result<Option<Head>, Fault> {
-    let id = batch.tables.keys.get(text_key(job, key.as_str()).as_slice())?.map(|id| ItemId(id.value()));
-    id.map(|id| read_item(&batch.tables.items, id, |head, _| Ok(head))).transpose()
+/// The items of these keys, in their order; keys of none are told apart.
+pub(crate) fn heads<'k>(
+    batch: &Batch<'_>,
+    job: JobId,
+    keys: &'k [ItemKey],
+    unknown: &mut Vec<ItemKey>,
+) -> Result<Vec<(&'k ItemKey, Head)>, Fault> {
+    let mut heads = Vec::with_capacity(keys.len());
+    for key in keys {
+        match batch.tables.keys.get(text_key(job, key.as_str()).as_slice())?.map(|id| ItemId(id.value())) {
+            Some(id) => heads.push((key, read_item(&batch.tables.items, id, |head, _| Ok(head))?)),
+            None => unknown.push(key.clone()),
+        }
+    }
+    Ok(heads)
 }

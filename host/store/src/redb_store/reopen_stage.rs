@@ -9,7 +9,7 @@ use super::{
     Shared,
     fault::Fault,
     jobs::Spec,
-    reopen::{answered, exclusion, find, write},
+    reopen::{answered, exclusion, heads, write},
     tables::{ITEMS, TASKS},
     tasks::{ItemTasks, Side, read_item},
     views::{ITEMS_LOOKED_AT_MAX, ITEMS_PAGE_MAX, candidates},
@@ -74,11 +74,7 @@ pub(crate) fn stage(
     into: &mut Reopened,
 ) -> Result<(), Fault> {
     let spec = batch.jobs.get(job).map_err(Fault::Refused)?.spec.clone();
-    for key in keys {
-        let Some(head) = find(batch, job, key)? else {
-            into.unknown.push(key.clone());
-            continue;
-        };
+    for (key, head) in heads(batch, job, keys, &mut into.unknown)? {
         let before = ItemTasks::read(&batch.tables.tasks, head.id, head.created, &spec.graph)?;
         let is_claimed = batch.is_claimed(TaskRef { item: head.id, stage });
         match alone(&spec, stage, &before, is_claimed, answers, now)? {

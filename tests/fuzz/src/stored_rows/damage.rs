@@ -5,9 +5,9 @@ use redb::{Database, Key, ReadableTable as _, ReadableTableMetadata as _, TableD
 use super::memory::MemoryDisk;
 
 /// Tables of both databases.
-const TABLES: u8 = 16;
+const TABLES: u8 = 29;
 /// The first of `content.redb`.
-const CONTENT: u8 = 14;
+const CONTENT: u8 = 27;
 /// Set in the second byte: a row more, whose key is what its bytes begin with.
 const NEW: u8 = 0x80;
 /// Bytes of the key of a row more, where keys have no fixed width.
@@ -23,7 +23,7 @@ trait Visit {
     fn visit<K: Key + 'static, V: Value + 'static>(&self, table: TableDefinition<'_, K, V>) -> Self::Found;
 }
 
-/// The table of that number, as `host/store/src/redb_store/tables.rs` and `content.rs` have it.
+/// The table of that number, as `host/store/src/redb_store/tables.rs`, `ledger_tables.rs` and `content.rs` have it.
 fn of_table<T: Visit>(number: u8, visit: &T) -> T::Found {
     match number {
         0 => visit.visit::<u32, Bytes>(TableDefinition::new("jobs")),
@@ -39,6 +39,19 @@ fn of_table<T: Visit>(number: u8, visit: &T) -> T::Found {
         10 => visit.visit::<Array<14>, Bytes>(TableDefinition::new("attempts")),
         11 => visit.visit::<Array<12>, Bytes>(TableDefinition::new("errors")),
         12 => visit.visit::<Bytes, Bytes>(TableDefinition::new("state")),
+        13 => visit.visit::<&'static str, Bytes>(TableDefinition::new("circuits")),
+        14 => visit.visit::<Array<10>, Bytes>(TableDefinition::new("pages")),
+        15 => visit.visit::<Array<22>, Bytes>(TableDefinition::new("holders")),
+        16 => visit.visit::<Array<30>, [u8; 16]>(TableDefinition::new("sharers")),
+        17 => visit.visit::<&'static str, Bytes>(TableDefinition::new("spending")),
+        18 => visit.visit::<u64, Bytes>(TableDefinition::new("ledger")),
+        19 => visit.visit::<Array<20>, ()>(TableDefinition::new("item_calls")),
+        20 => visit.visit::<Array<12>, ()>(TableDefinition::new("day_calls")),
+        21 => visit.visit::<u64, u64>(TableDefinition::new("calls_under_way")),
+        22 => visit.visit::<&'static str, Bytes>(TableDefinition::new("accounts")),
+        23 => visit.visit::<Bytes, Bytes>(TableDefinition::new("costs")),
+        24 => visit.visit::<Array<22>, Bytes>(TableDefinition::new("answers")),
+        25 => visit.visit::<Array<46>, u64>(TableDefinition::new("answer_calls")),
         CONTENT => visit.visit::<Array<32>, Bytes>(TableDefinition::new("blobs")),
         _ => visit.visit::<&'static str, u64>(TableDefinition::new("meta")),
     }

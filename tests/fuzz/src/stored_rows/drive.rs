@@ -15,10 +15,12 @@ use tollgate_store::{
     JobDeclaration, JobView, NewArtifact, RedbStore, Selection, Settlement, StateChange, Store, StoreError,
 };
 
+use super::paid;
+
 /// The items of the store, by the names that their keys have, and one that isn't there.
 const KEYS: [&str; 6] = ["done", "failed", "later", "rejected", "new", "none"];
 /// When it is asked: everything is due by then.
-const NOW: Timestamp = Timestamp(1_000_000);
+pub(super) const NOW: Timestamp = Timestamp(1_000_000);
 
 /// What came of it. A row that can't be read is said to be one; the disk is in order, so that a store which blames it,
 /// or which has ended, has misjudged the row.
@@ -35,8 +37,10 @@ pub(super) fn sound<T>(answer: Result<T, StoreError>) -> Option<T> {
 
 pub(super) async fn drive(store: &RedbStore) {
     let before = sound(store.verify().await);
+    sound(store.expire_reservations(NOW).await);
     for job in sound(store.jobs().await).unwrap_or_default() {
         views(store, &job).await;
+        paid::views(store, job.id).await;
         sound(store.resume(job.id).await);
         lanes(store, &job).await;
         people(store, job.id).await;
@@ -79,7 +83,7 @@ async fn views(store: &RedbStore, job: &JobView) {
 }
 
 /// What the API writes is what its readers read.
-fn json_reads_back<T: serde::Serialize + serde::de::DeserializeOwned>(view: &T) {
+pub(super) fn json_reads_back<T: serde::Serialize + serde::de::DeserializeOwned>(view: &T) {
     let text = serde_json::to_string(view).unwrap();
     let read: T = serde_json::from_str(&text).unwrap();
     assert_eq!(serde_json::to_string(&read).unwrap(), text);
@@ -95,6 +99,7 @@ async fn lanes(store: &RedbStore, job: &JobView) {
         for (place, claim) in claims.iter().enumerate() {
             let texts = claim.inputs.values().map(|input| &input.fields).chain([&claim.data]);
             texts.for_each(|text| drop(text.parse()));
+            paid::pay(store, job.id, claim).await;
             match place % 6 {
                 5 => drop(sound(store.release(vec![(claim.task, claim.token)]).await)),
                 way => settlements.push(settlement(store, claim, way).await),

@@ -38,6 +38,9 @@ pub(crate) struct Call {
     /// Whether a verdict is extracted; else it answers by text.
     #[serde(default)]
     extract: bool,
+    /// Whether a headline is: a schema of its own.
+    #[serde(default)]
+    headline: bool,
     #[serde(default)]
     documents: Vec<Paper>,
     #[serde(default)]
@@ -82,6 +85,13 @@ pub(crate) struct Verdict {
     summary: String,
 }
 
+/// What is extracted where a headline is asked for.
+#[output]
+pub(crate) struct Headline {
+    /// In a few words.
+    headline: String,
+}
+
 /// Makes all calls, each when the one before is answered.
 pub(crate) fn ask_all(calls: &[Call]) -> Result<(Vec<Answered>, Vec<String>)> {
     let (mut answered, mut swallowed) = (Vec::new(), Vec::new());
@@ -94,6 +104,9 @@ pub(crate) fn ask_all(calls: &[Call]) -> Result<(Vec<Answered>, Vec<String>)> {
         let came = if call.extract {
             of_call(llm::extract::<Verdict>(&call.ask), call)
                 .map(|(verdict, completion)| (format!("{}: {}", verdict.genuine, verdict.summary), completion))
+        } else if call.headline {
+            of_call(llm::extract::<Headline>(&call.ask), call)
+                .map(|(headline, completion)| (headline.headline, completion))
         } else {
             of_call(llm::ask(&call.ask), call)
         };

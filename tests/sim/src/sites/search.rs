@@ -11,13 +11,85 @@
 mod brave;
 mod serper;
 
-pub use brave::Brave;
-pub use serper::Serper;
+pub use brave::{Brave, BraveFormat};
+pub use serper::{Serper, SerperFormat};
 
+use super::bill::{Billed, sum};
 use super::catalogue::{self, ITEMS};
+use super::desk::Desk;
+use super::models::ModelFault;
+use crate::answer::Answer;
+use crate::site::{Answering, Request, Site};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::marker::PhantomData;
+use tollgate_core::money::NanoUsd;
+
+/// How a service is asked, and answers.
+pub trait Format: Send + Sync + Sized + 'static {
+    /// The host name of the real one.
+    const HOST: &'static str;
+
+    /// The answer to a request.
+    fn search(search: &Search<Self>, request: &Request) -> impl Future<Output = Answer> + Send;
+}
+
+/// A search service in somebody's format.
+pub struct Search<F> {
+    seed: u64,
+    /// Of a credit.
+    price: NanoUsd,
+    desk: Desk,
+    format: PhantomData<F>,
+}
+
+impl<F: Format> Search<F> {
+    /// The host name of the real one.
+    pub const HOST: &'static str = F::HOST;
+
+    /// Over the catalogue of a seed, at this price of a credit; it takes any key.
+    pub fn new(seed: u64, price: NanoUsd) -> Self {
+        Self { seed, price, desk: Desk::default(), format: PhantomData }
+    }
+
+    /// The same, which takes these keys alone.
+    #[must_use]
+    pub fn keys<'a>(mut self, keys: impl IntoIterator<Item = &'a str>) -> Self {
+        self.desk.set_keys(keys);
+        self
+    }
+
+    /// What goes wrong with the next requests, one after the other. `Usage`: no credits are told, or null, or 0, where the
+    /// format tells any.
+    pub fn next(&self, faults: impl IntoIterator<Item = ModelFault>) {
+        self.desk.next(faults);
+    }
+
+    /// What was billed, a row for each search that was answered.
+    pub fn bill(&self) -> Vec<Billed> {
+        self.desk.bill()
+    }
+
+    /// What all of it costs.
+    pub fn sum(&self) -> NanoUsd {
+        sum(&self.bill())
+    }
+}
+
+impl<F: Format> Site for Search<F> {
+    fn answer(&self, request: Request) -> Answering<'_> {
+        Box::pin(async move { F::search(self, &request).await })
+    }
+
+    fn reset(&self) {
+        self.desk.reset();
+    }
+
+    fn bill(&self) -> Vec<Billed> {
+        self.desk.bill()
+    }
+}
 
 /// One page that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -278,6 +278,46 @@ async fn m06_another_schema_finds_nothing_in_the_cache_and_another_key_neither()
 }
 
 #[tokio::test]
+async fn m06_a_schema_in_the_users_words_is_satisfied_and_leaves_the_cache_as_it_was() {
+    let models = models();
+    let asker = Asker::of_models(&models).await;
+    let mut more = schema();
+    more["title"] = json!("More");
+    let asks = |schema: &Value| format!("What does it sell? It satisfies this JSON Schema:\n{schema}\nNo more.");
+    let openai = |schema: &Value| {
+        json!({"model": "gpt-4.1-mini", "messages": [
+            {"role": "system", "content": document(2_000)}, {"role": "user", "content": asks(schema)}]})
+    };
+    let anthropic = |schema: &Value| {
+        let mark = json!({"type": "ephemeral"});
+        json!({"model": "claude-haiku-4-5", "max_tokens": 1_000,
+            "messages": [{"role": "user", "content": [{"type": "text", "text": asks(schema)}]}],
+            "system": [{"type": "text", "text": document(2_000), "cache_control": mark}]})
+    };
+    let gemini = |schema: &Value| {
+        json!({"systemInstruction": {"parts": [{"text": document(3_000)}]},
+            "contents": [{"parts": [{"text": asks(schema)}]}]})
+    };
+    let [_, by_steps] = second(&asker, &models, OPENAI, &openai(&schema()), &openai(&more)).await;
+    let [_, by_marks] = second(&asker, &models, ANTHROPIC, &anthropic(&schema()), &anthropic(&more)).await;
+    let [_, unsaid] = second(&asker, &models, GEMINI, &gemini(&schema()), &gemini(&more)).await;
+    for (tokens, least) in [(by_steps, 1_920), (by_marks, 2_000), (unsaid, 2_944)] {
+        assert!(tokens.cache_read >= least, "{tokens:?}");
+    }
+    let replies = [
+        json_of(&asker.chat(&openai(&more)).await)["choices"][0]["message"]["content"].clone(),
+        json_of(&asker.message(&anthropic(&more)).await)["content"][0]["text"].clone(),
+        json_of(&asker.generate(LITE, "generateContent", &gemini(&more)).await)["candidates"][0]["content"]["parts"][0]
+            ["text"]
+            .clone(),
+    ];
+    for reply in replies {
+        let value: Value = serde_json::from_str(reply.as_str().unwrap()).unwrap();
+        assert!(value["title"].is_string() && value["is_long"] == true && value["score"].is_i64(), "{value}");
+    }
+}
+
+#[tokio::test]
 async fn of_requests_sent_at_once_none_finds_anothers_prefix() {
     let models = model("gpt-4.1-mini", |facts| facts.has_cache_writes = true);
     let asker = Asker::of_models(&models).await;

@@ -70,6 +70,16 @@ impl Block {
     }
 }
 
+/// The schema that the user's words end with, which a model goes by where it was given none otherwise: the JSON after the
+/// last `JSON Schema`.
+pub(super) fn written_schema(blocks: &[Block]) -> Option<Value> {
+    let of_user = blocks.iter().rev().filter(|block| block.part == Part::User && !block.is_file);
+    of_user.filter_map(|block| block.text.rsplit_once("JSON Schema")).find_map(|(_, after)| {
+        let json = &after[after.find('{')?..];
+        serde_json::Deserializer::from_str(json).into_iter::<Value>().next()?.ok()
+    })
+}
+
 /// A tool that the model may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offered {
@@ -92,7 +102,7 @@ pub struct Asked {
     pub model: String,
     /// What the model reads, in the order in which the provider's cache sees it.
     pub blocks: Vec<Block>,
-    /// What the answer must satisfy.
+    /// What the answer must satisfy, by a setting or in the user's words.
     pub schema: Option<Value>,
     /// Tools that it may call.
     pub tools: Vec<Offered>,

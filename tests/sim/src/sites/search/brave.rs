@@ -1,62 +1,32 @@
 //! Brave's format: an index of its own, paid by the search.
 
-use super::hits;
+use super::{Format, Search, hits};
 use crate::answer::Answer;
-use crate::site::{Answering, Request, Site};
-use crate::sites::bill::{Amount, Billed, sum};
-use crate::sites::desk::{Desk, Met};
-use crate::sites::models::{ModelFault, Refusal, Trouble, header};
+use crate::site::Request;
+use crate::sites::bill::{Amount, Billed};
+use crate::sites::desk::Met;
+use crate::sites::models::{Refusal, Trouble, header};
 use http::Method;
 use serde_json::{Value, json};
-use tollgate_core::money::NanoUsd;
 
 /// The most hits of one search.
 const HITS_MAX: usize = 20;
 
-/// The service.
-pub struct Brave {
-    seed: u64,
-    per_search: NanoUsd,
-    desk: Desk,
-}
+/// Its format.
+pub struct BraveFormat;
 
-impl Brave {
-    /// The host name of the real one.
-    pub const HOST: &'static str = "api.search.brave.com";
+/// A service in Brave's format, paid by the search.
+pub type Brave = Search<BraveFormat>;
 
-    /// Over the catalogue of a seed, at this price of a search; it takes any key.
-    pub fn new(seed: u64, per_search: NanoUsd) -> Self {
-        Self { seed, per_search, desk: Desk::default() }
-    }
+impl Format for BraveFormat {
+    const HOST: &'static str = "api.search.brave.com";
 
-    /// The same, which takes these keys alone.
-    #[must_use]
-    pub fn keys<'a>(mut self, keys: impl IntoIterator<Item = &'a str>) -> Self {
-        self.desk.set_keys(keys);
-        self
-    }
-
-    /// What goes wrong with the next requests, one after the other. Its answers tell no usage that could be wrong.
-    pub fn next(&self, faults: impl IntoIterator<Item = ModelFault>) {
-        self.desk.next(faults);
-    }
-
-    /// What was billed, a row for each search that was answered.
-    pub fn bill(&self) -> Vec<Billed> {
-        self.desk.bill()
-    }
-
-    /// What all of it costs.
-    pub fn sum(&self) -> NanoUsd {
-        sum(&self.bill())
-    }
-
-    async fn search(&self, request: &Request) -> Answer {
+    async fn search(search: &Search<Self>, request: &Request) -> Answer {
         if request.http.method() != Method::GET || request.path() != "/res/v1/web/search" {
             return error(404, "NOT_FOUND", "No such resource").answer();
         }
         let key = header(request, "x-subscription-token").unwrap_or_default();
-        if key.is_empty() || !self.desk.takes(key) {
+        if key.is_empty() || !search.desk.takes(key) {
             let detail = "The provided subscription token is invalid.";
             return error(422, "SUBSCRIPTION_TOKEN_INVALID", detail).answer();
         }
@@ -67,12 +37,12 @@ impl Brave {
         let (Ok(count @ 1..=HITS_MAX), false) = (count, words.trim().is_empty()) else {
             return error(422, "VALIDATION", "Unable to validate request parameter(s)").answer();
         };
-        let fault = match self.desk.met().await {
+        let fault = match search.desk.met().await {
             Met::Trouble(trouble) => return refusal(&trouble).answer(),
             Met::Answer(answer) => return answer,
             Met::Fault(fault) => fault,
         };
-        let found = hits(self.seed, &words, count);
+        let found = hits(search.seed, &words, count);
         let results = found.iter().map(
             |hit| json!({"type": "search_result", "title": hit.title, "url": hit.url, "description": hit.snippet}),
         );
@@ -85,24 +55,10 @@ impl Brave {
             model: "brave".to_owned(),
             key: key.to_owned(),
             amount: Amount::Credits(1),
-            cost: self.per_search,
+            cost: search.price,
             is_whole: false,
         };
-        self.desk.send_json(row, fault, &answer).await
-    }
-}
-
-impl Site for Brave {
-    fn answer(&self, request: Request) -> Answering<'_> {
-        Box::pin(async move { self.search(&request).await })
-    }
-
-    fn reset(&self) {
-        self.desk.reset();
-    }
-
-    fn bill(&self) -> Vec<Billed> {
-        self.desk.bill()
+        search.desk.send_json(row, fault, &answer).await
     }
 }
 

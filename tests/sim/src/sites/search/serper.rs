@@ -1,10 +1,10 @@
 //! Serper's format: Google's results, paid by credits.
 
-use super::hits;
+use super::{Format, Search, hits};
 use crate::answer::Answer;
-use crate::site::{Answering, Request, Site};
-use crate::sites::bill::{Amount, Billed, sum};
-use crate::sites::desk::{Desk, Met};
+use crate::site::Request;
+use crate::sites::bill::{Amount, Billed};
+use crate::sites::desk::Met;
 use crate::sites::models::{ModelFault, Refusal, Trouble, UsageLie, header};
 use http::Method;
 use serde_json::{Value, json};
@@ -17,50 +17,21 @@ const HITS_MAX: u64 = 100;
 /// Hits where nobody says how many.
 const HITS: u64 = 10;
 
-/// The service.
-pub struct Serper {
-    seed: u64,
-    per_credit: NanoUsd,
-    desk: Desk,
-}
+/// Its format.
+pub struct SerperFormat;
 
-impl Serper {
-    /// The host name of the real one.
-    pub const HOST: &'static str = "google.serper.dev";
+/// A service in Serper's format, paid by the credit.
+pub type Serper = Search<SerperFormat>;
 
-    /// Over the catalogue of a seed, at this price of a credit; it takes any key.
-    pub fn new(seed: u64, per_credit: NanoUsd) -> Self {
-        Self { seed, per_credit, desk: Desk::default() }
-    }
+impl Format for SerperFormat {
+    const HOST: &'static str = "google.serper.dev";
 
-    /// The same, which takes these keys alone.
-    #[must_use]
-    pub fn keys<'a>(mut self, keys: impl IntoIterator<Item = &'a str>) -> Self {
-        self.desk.set_keys(keys);
-        self
-    }
-
-    /// What goes wrong with the next requests, one after the other. `Usage`: no credits are told, or null, or 0.
-    pub fn next(&self, faults: impl IntoIterator<Item = ModelFault>) {
-        self.desk.next(faults);
-    }
-
-    /// What was billed, a row for each search that was answered.
-    pub fn bill(&self) -> Vec<Billed> {
-        self.desk.bill()
-    }
-
-    /// What all of it costs.
-    pub fn sum(&self) -> NanoUsd {
-        sum(&self.bill())
-    }
-
-    async fn search(&self, request: &Request) -> Answer {
+    async fn search(search: &Search<Self>, request: &Request) -> Answer {
         if request.http.method() != Method::POST || request.path() != "/search" {
             return error(404, "Not Found").answer();
         }
         let key = header(request, "x-api-key").unwrap_or_default();
-        if key.is_empty() || !self.desk.takes(key) {
+        if key.is_empty() || !search.desk.takes(key) {
             return error(403, "Unauthorized.").answer();
         }
         let Ok(body) = serde_json::from_slice::<Value>(request.http.body()) else {
@@ -69,14 +40,14 @@ impl Serper {
         let Some(query) = body["q"].as_str().filter(|query| !query.trim().is_empty()) else {
             return error(400, "Missing query parameter").answer();
         };
-        let fault = match self.desk.met().await {
+        let fault = match search.desk.met().await {
             Met::Trouble(trouble) => return refusal(&trouble).answer(),
             Met::Answer(answer) => return answer,
             Met::Fault(fault) => fault,
         };
         let num = body["num"].as_u64().unwrap_or(HITS).clamp(1, HITS_MAX);
         let credits = if num > PER_CREDIT { 2 } else { 1 };
-        let found = hits(self.seed, query, usize::try_from(num).unwrap_or(usize::MAX));
+        let found = hits(search.seed, query, usize::try_from(num).unwrap_or(usize::MAX));
         let organic = found
             .iter()
             .enumerate()
@@ -95,24 +66,10 @@ impl Serper {
             model: "serper".to_owned(),
             key: key.to_owned(),
             amount: Amount::Credits(credits),
-            cost: self.per_credit.checked_mul(credits).unwrap_or(NanoUsd(u64::MAX)),
+            cost: search.price.checked_mul(credits).unwrap_or(NanoUsd(u64::MAX)),
             is_whole: false,
         };
-        self.desk.send_json(row, fault, &answer).await
-    }
-}
-
-impl Site for Serper {
-    fn answer(&self, request: Request) -> Answering<'_> {
-        Box::pin(async move { self.search(&request).await })
-    }
-
-    fn reset(&self) {
-        self.desk.reset();
-    }
-
-    fn bill(&self) -> Vec<Billed> {
-        self.desk.bill()
+        search.desk.send_json(row, fault, &answer).await
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Anthropic, error, invalid};
 use crate::site::Request;
 use crate::sites::models::Models;
-use crate::sites::models::asked::{Asked, Block, Mark, Offered, Part};
+use crate::sites::models::asked::{Asked, Block, Mark, Offered, Part, written_schema};
 use crate::sites::models::facts::ModelFacts;
 use crate::sites::models::format::{Format, Refusal, Trouble, facts, header, json, key, open_object, unknown_field};
 use serde_json::Value;
@@ -100,8 +100,8 @@ pub(super) fn read(format: &Anthropic, request: &Request, models: &Models) -> Re
         dialect: Dialect::Anthropic,
         key,
         model: name.to_owned(),
+        schema: schema.or_else(|| written_schema(&blocks)),
         blocks,
-        schema,
         tools,
         is_streamed: body["stream"] == true,
         is_list: false,

@@ -3,7 +3,7 @@
 use super::{Gemini, error, invalid};
 use crate::site::Request;
 use crate::sites::models::Models;
-use crate::sites::models::asked::{Asked, Block, Offered, Part};
+use crate::sites::models::asked::{Asked, Block, Offered, Part, written_schema};
 use crate::sites::models::facts::ModelFacts;
 use crate::sites::models::format::{Format, Refusal, Trouble, facts, header, json, key, unknown_field};
 use serde_json::{Value, json};
@@ -85,8 +85,8 @@ pub(super) fn read(format: &Gemini, request: &Request, models: &Models) -> Resul
         dialect: Dialect::Gemini,
         key,
         model: name.to_owned(),
+        schema: schema.or_else(|| written_schema(&blocks)),
         blocks,
-        schema,
         tools,
         is_streamed,
         is_list: is_streamed && of_query("alt") != Some("sse"),

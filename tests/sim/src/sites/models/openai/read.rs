@@ -3,7 +3,7 @@
 use super::{OpenAi, invalid};
 use crate::site::Request;
 use crate::sites::models::Models;
-use crate::sites::models::asked::{Asked, Block, Offered, Part};
+use crate::sites::models::asked::{Asked, Block, Offered, Part, written_schema};
 use crate::sites::models::format::{Format, Refusal, Trouble, facts, header, json, key, open_object, unknown_field};
 use serde_json::Value;
 use tollgate_core::model::{Dialect, TemperatureRule};
@@ -98,8 +98,8 @@ pub(super) fn read(format: &OpenAi, request: &Request, models: &Models) -> Resul
         dialect: Dialect::OpenAi,
         key,
         model: name.to_owned(),
+        schema: schema.cloned().or_else(|| written_schema(&blocks)),
         blocks,
-        schema: schema.cloned(),
         tools,
         is_streamed,
         is_list: false,
