@@ -50,9 +50,8 @@ async fn stopped<T>(shop: &Shop, act: impl AsyncFnOnce(Operations) -> T) -> T {
 /// item's first stage, and its tally.
 async fn run_to_the_end(shop: &Shop, file: &Path, act: impl AsyncFnOnce(&Host)) -> (Vec<Value>, Tally) {
     let (host, store) = shop.start(file).await;
-    let mut progress = host.progress();
     act(&host).await;
-    finish(&host, &mut progress, &shop.clock).await;
+    finish(&host, &shop.clock).await;
     let one = detail(&host, "one").await;
     assert_eq!(one.item.status, ItemStatus::Done, "{one:#?}");
     shop.is_the_bill(&store).await;

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::{EACH, KEY, Shop, answers, asks, end, entries, model, sum};
 use crate::{
     faulty::Faulty,
-    world::{detail, item, open_items, retrying, state, stop, wait},
+    world::{advance, detail, item, open_items, retrying, state, stop, wait},
 };
 use serde_json::{Value, json};
 use tollgate::Host;
@@ -220,7 +220,7 @@ async fn m02_a_model_whose_search_is_busy_waits_and_has_what_it_said_from_before
         let one = detail(&host, "one").await;
         let TaskState::RetryLater { reason, .. } = state(&one, "first") else { panic!("{about}: {one:#?}") };
         assert_eq!((reason.kind, one.item.tasks[0].tally.counted), (LaterKind::RateLimited, 0), "{about}: {reason}");
-        super::finish(&host, &mut progress, &library.shop.clock).await;
+        super::finish(&host, &library.shop.clock).await;
         assert_eq!(detail(&host, "one").await.item.status, ItemStatus::Done, "{about}");
         assert_eq!(library.shop.models.asked().len(), 2, "{about}: what it asked for first is paid once");
         assert_eq!(library.is_the_bill(&store).await.len(), 4, "{about}: two of the model, a refusal, a search");
@@ -294,8 +294,8 @@ async fn trap06_trap08_trap09_a_search_that_fails_is_refused_or_is_busy_is_one_r
         host.operations().add("test", others).await.unwrap();
         wait(&mut progress, host.operations(), |job| retrying(job) == 17).await;
         assert_eq!(library.hits(search), 1, "{search}: nobody else asked");
-        library.shop.clock.advance(Duration::from_secs(4));
-        super::finish(&host, &mut progress, &library.shop.clock).await;
+        advance(&host, &library.shop.clock, Duration::from_secs(4)).await;
+        super::finish(&host, &library.shop.clock).await;
         let done = host.operations().job("test").await.unwrap();
         assert_eq!(done.job.items.get(&ItemStatus::Done).copied(), Some(17), "{search}");
         assert_eq!((done.job.pause, library.hits(search)), (None, 18), "{search}");
