@@ -83,7 +83,12 @@ struct Channel {
 impl Channel {
     /// One on which every call promises little.
     async fn new() -> Self {
-        let (videos, services) = (Arc::new(Videos::seeded(0, VIDEOS)), Services::new(0, ServiceFacts::default()));
+        Self::of(Videos::seeded(0, VIDEOS)).await
+    }
+
+    /// The same, of these videos.
+    async fn of(videos: Videos) -> Self {
+        let (videos, services) = (Arc::new(videos), Services::new(0, ServiceFacts::default()));
         let world = World::of(services.mount(Sim::builder().site(video::HOST, videos.clone()))).await;
         fs::write(world.path("key"), "sk-any-key").unwrap();
         let channel = Self { world, videos, services };
@@ -333,4 +338,52 @@ async fn m05_what_was_fetched_is_there_for_questions_that_come_later() {
     assert_eq!(channel.services.speech.bill().len(), was_heard, "or heard again");
     channel.is_the_bill(&host).await;
     stop(host).await;
+}
+
+/// Files of a folder and those below it, without their folders.
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+#[tokio::test]
+async fn p06_audio_goes_once_it_is_heard_and_what_was_heard_stays_with_its_source_and_its_cost() {
+    let channel = Channel::of(Videos::seeded(0, VIDEOS).sampled(32_000)).await;
+    let video = channel.promising(Captions::None);
+    let blobs = channel.world.path("data").join("blobs");
+    let audio = format!("/audio/{}.wav", video.id);
+    let host = channel.run(&job()).await;
+    let one = of(&host, video).await;
+    assert_eq!(artifacts(&one, "whisper"), [""; 0], "{one:#?}");
+    assert_eq!(artifacts(&one, "meta"), ["info.json"]);
+    assert_eq!(
+        (&said(&one, "whisper")["text"], &said(&one, "digest")["source"]),
+        (&json!(video.said), &json!("whisper"))
+    );
+    let rows = channel.is_the_bill(&host).await;
+    assert!(paid_stages(&rows, video).contains("whisper"));
+    stop(host).await;
+    assert_eq!(files(&blobs), [""; 0].map(Path::new), "nor does its file lie there");
+
+    // Who has it heard again has it fetched again.
+    let host = channel.run(&job()).await;
+    host.operations().retry_stage("youtube", "whisper", vec![found(video).key]).await.unwrap();
+    channel.ended(&host, 0).await;
+    assert_eq!(channel.world.sim.counts().of(video::HOST, &audio), 2);
+    assert_eq!(said(&of(&host, video).await, "whisper")["text"], json!(video.said));
+    channel.is_the_bill(&host).await;
+    stop(host).await;
+
+    // Unless somebody wants to keep it.
+    let host =
+        channel.run(&but(&job(), "[job.youtube.stage.whisper]\n", "[job.youtube.stage.whisper]\nkeep = true\n")).await;
+    host.operations().retry_stage("youtube", "whisper", vec![found(video).key]).await.unwrap();
+    channel.ended(&host, 0).await;
+    assert_eq!(artifacts(&of(&host, video).await, "whisper"), ["media.wav"]);
+    stop(host).await;
+    assert_eq!(files(&blobs).len(), 1);
 }

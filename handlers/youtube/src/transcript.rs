@@ -122,7 +122,7 @@ fn track(info: &Value, by: Captioner, language: &str) -> Option<String> {
 
 /// Where there are no captions: fetches the audio, and has it heard.
 ///
-/// The audio is no other stage's need. A second try takes what the first one fetched.
+/// The audio is no other stage's need: it goes once it is heard. A second try takes what the first one fetched.
 #[stage]
 pub(crate) fn whisper(video: &Video, meta: &Meta, language: &Language, kept: &Artifacts) -> Result<With<Whisper>> {
     let is_audio = |file: &Saved| file.stage == "whisper" && file.name.starts_with(AUDIO_STEM) && file.size > 0;

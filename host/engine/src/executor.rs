@@ -163,7 +163,7 @@ async fn attempt(
     let ran = match condition(stage, claim) {
         Err(message) => Ran::nothing(Outcome::Stage(StageError::Failed(message))),
         Ok(Some(reason)) => {
-            let settlement = skipped(claim, reason, started_at);
+            let settlement = skipped(job, claim, reason, started_at);
             return Ok(Judged { settlement, in_the_way: None, well: None });
         }
         Ok(None) => {
@@ -332,7 +332,7 @@ fn condition(stage: &StagePlan, claim: &Claim) -> Result<Option<SkipReason>, Str
     }
 }
 
-fn skipped(claim: &Claim, reason: SkipReason, now: Timestamp) -> Settlement {
+fn skipped(job: &JobPlan, claim: &Claim, reason: SkipReason, now: Timestamp) -> Settlement {
     Settlement {
         task: claim.task,
         token: claim.token,
@@ -345,6 +345,7 @@ fn skipped(claim: &Claim, reason: SkipReason, now: Timestamp) -> Settlement {
         pages: Vec::new(),
         take_back: None,
         refused: None,
+        passing: job.passing.clone(),
         pause: None,
         now,
     }
@@ -361,7 +362,12 @@ async fn missing_input(tools: &Tools, stage: &StagePlan, claim: &Claim) -> Resul
         maker != &stage.lane.stage
             && !stored.iter().any(|stored| &stored.stage == maker && &stored.artifact.name == name)
     });
-    Ok(missing.map(|(maker, _, name)| format!("artifact {maker}/{name}, which the stage reads, is missing")))
+    Ok(missing.map(|(maker, _, name)| {
+        let run = format!(
+            "a large binary goes once no stage needs it (`keep` of the stage says otherwise): run {maker} again"
+        );
+        format!("artifact {maker}/{name}, which the stage reads, is missing; {run}")
+    }))
 }
 
 async fn call(job: &JobPlan, stage: &StagePlan, claim: &Claim, attempt: &Arc<Attempt>) -> StageReport {
@@ -479,6 +485,7 @@ async fn settlement_of(
         pages: ran.ended.pages,
         take_back: None,
         refused: None,
+        passing: job.passing.clone(),
         now,
     };
     Judged { settlement, in_the_way, well }

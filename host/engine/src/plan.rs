@@ -15,7 +15,7 @@ use tollgate_core::{
     spec::{CheckSpec, Deployment, Diagnostic, JobSpec, SitePattern, StageSpec},
 };
 use tollgate_sandbox::{Handler, HandlerSet, INSTANCES_MAX, Instances, JobStage, KeptMemory, StageWork, job_stages};
-use tollgate_store::{DeclaredJob, DeclaredStage, JobDeclaration, Store};
+use tollgate_store::{DeclaredJob, DeclaredStage, JobDeclaration, Passing, Store};
 
 use crate::{ContentCheck, EngineError, digest, discovery, dispatcher::ends_all};
 
@@ -55,6 +55,8 @@ pub struct JobPlan {
     pub hosts: Option<Vec<SitePattern>>,
     /// Bytes of memory that one of its guests may have.
     pub guest_memory_max: u64,
+    /// Its stages whose large binaries are kept only while they are needed.
+    pub passing: Arc<[Passing]>,
 }
 
 impl JobPlan {
@@ -323,9 +325,23 @@ fn job_plan(
         spec: spec.clone(),
         declared,
         handler,
+        passing: passing(&plans),
         stages: plans,
         guest_memory_max: deployment.host.guest_memory_max,
     })
+}
+
+/// Every stage that a handler runs and that doesn't say `keep`, with the others that declare to read what it leaves.
+fn passing(stages: &[Arc<StagePlan>]) -> Arc<[Passing]> {
+    let made = stages.iter().filter(|stage| stage.check.is_none() && !stage.spec.keep).map(|stage| stage.lane.stage);
+    let reads = |stage: &StagePlan, maker: StageIx| {
+        stage.lane.stage != maker
+            && (stage.check.as_ref().is_some_and(|check| check.of == maker)
+                || stage.reads.iter().any(|of| of.1 == maker))
+    };
+    let readers =
+        |maker| stages.iter().filter(move |stage| reads(stage, maker)).map(|stage| stage.lane.stage).collect();
+    made.map(|maker| Passing { maker, readers: readers(maker) }).collect()
 }
 
 fn stage_plan(

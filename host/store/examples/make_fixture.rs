@@ -164,6 +164,7 @@ fn settlement(claim: &Claim, verdict: Verdict) -> Settlement {
         pages: Vec::new(),
         take_back: None,
         refused: None,
+        passing: [].into(),
         pause: None,
         now: Timestamp(2_200),
     }

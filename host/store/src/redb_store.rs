@@ -23,6 +23,7 @@ mod migrations;
 mod open;
 mod operations;
 mod packing;
+mod passing;
 mod queue;
 mod recheck;
 mod refused;
@@ -51,6 +52,7 @@ use content::ContentMessage;
 use disk::Place;
 use fault::Fault;
 use jobs::Jobs;
+use passing::Unnamed;
 use writer::{Batch, Message, unpoisoned};
 
 pub use answers::{ANSWER_BYTES_MAX, ANSWER_INLINE_BYTES_MAX, ANSWERS_PER_TASK_KEPT};
@@ -81,6 +83,7 @@ struct Shared {
     /// As of the last commit.
     jobs: RwLock<Arc<Jobs>>,
     claims: Mutex<Claims>,
+    unnamed: Mutex<Unnamed>,
     /// Why the queue's writer has ended.
     ended: OnceLock<StoreError>,
     /// Why the content's writer has ended.
@@ -117,6 +120,10 @@ impl Shared {
 
     fn claims(&self) -> MutexGuard<'_, Claims> {
         unpoisoned(self.claims.lock())
+    }
+
+    fn unnamed(&self) -> MutexGuard<'_, Unnamed> {
+        unpoisoned(self.unnamed.lock())
     }
 
     fn end(&self, reason: StoreError) {
@@ -200,6 +207,7 @@ impl RedbStore {
             content: RwLock::new(Some(opened.content)),
             jobs: RwLock::new(Arc::new(opened.jobs)),
             claims: Mutex::new(opened.claims),
+            unnamed: Mutex::default(),
             ended: OnceLock::new(),
             content_ended: OnceLock::new(),
             lock: Mutex::new(Some(opened.lock)),
@@ -211,7 +219,8 @@ impl RedbStore {
             thread.map_err(|error| StoreError::Io(format!("no thread for the {name}: {error}")))
         };
         let theirs = shared.clone();
-        let writer = spawn("store-writer", Box::new(move || writer::run(&theirs, queue_inbox)))?;
+        let forget = content.clone();
+        let writer = spawn("store-writer", Box::new(move || writer::run(&theirs, queue_inbox, &forget)))?;
         let theirs = shared.clone();
         let content_writer = spawn("content-writer", Box::new(move || content::run(&theirs, content_inbox)))?;
         let threads = Arc::new(Threads(Mutex::new(vec![writer, content_writer])));

@@ -21,7 +21,7 @@ pub use ledger::{
 };
 pub use opened::{ItemPages, PageView, Rechecked, Reopened, Selection};
 pub use settled::{
-    AttemptEnd, AttemptRecord, Claim, Duplicate, Fingerprint, InputOutput, KeptPage, NewArtifact, PageCopy,
+    AttemptEnd, AttemptRecord, Claim, Duplicate, Fingerprint, InputOutput, KeptPage, NewArtifact, PageCopy, Passing,
     RefusedPage, Settled, Settlement, TOOLS_PER_ATTEMPT_MAX, TakeBack, ToolServed,
 };
 pub use views::{ErrorView, ItemDetail, ItemQuery, ItemView, JobView, StageView, TaskView};

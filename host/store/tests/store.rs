@@ -30,6 +30,8 @@ mod migrations;
 mod model;
 #[path = "store/numbers.rs"]
 mod numbers;
+#[path = "store/passing.rs"]
+mod passing;
 #[path = "store/paying.rs"]
 mod paying;
 #[path = "store/refused.rs"]

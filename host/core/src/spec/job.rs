@@ -155,6 +155,8 @@ pub struct StageSpec {
     pub timeout: Duration,
     /// Whether a body that the stage reads is kept before it is parsed (M05).
     pub raw: bool,
+    /// Whether large binaries that it leaves stay when no stage needs them any more (P06).
+    pub keep: bool,
     /// Tightens the contract: an output must satisfy this schema as well.
     pub contract: Option<Value>,
     /// Where it stands.
@@ -178,6 +180,7 @@ impl StageSpec {
             retry: RetryPolicy::default(),
             timeout: TASK_TIMEOUT_DEFAULT,
             raw: true,
+            keep: false,
             contract: None,
             at,
         }

@@ -336,6 +336,7 @@ impl Reader<'_> {
             retry: self.retry(stage.attempts.as_ref(), stage.backoff.as_ref(), stage.retry_for.as_ref()),
             timeout: self.task_timeout(stage.timeout.as_ref()),
             raw: stage.raw.unwrap_or(true),
+            keep: stage.keep.unwrap_or(false),
             contract,
             at,
         })

@@ -304,6 +304,7 @@ pub(super) struct RawStage {
     pub(super) retry_for: Option<Spanned<RawAmount>>,
     pub(super) timeout: Option<Spanned<RawAmount>>,
     pub(super) raw: Option<bool>,
+    pub(super) keep: Option<bool>,
     pub(super) contract: Option<Spanned<Table>>,
 }
 

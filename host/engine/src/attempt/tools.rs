@@ -18,6 +18,25 @@ use super::{
     http::TYPE_UNKNOWN,
 };
 
+/// Media types of files that tools leave, by the ending of their names: text stays whatever its size, and services that hear
+/// or read files go by it.
+const TYPES: [(&str, &str); 15] = [
+    ("vtt", "text/vtt"),
+    ("srt", "text/plain"),
+    ("txt", "text/plain"),
+    ("csv", "text/csv"),
+    ("html", "text/html"),
+    ("json", "application/json"),
+    ("xml", "application/xml"),
+    ("wav", "audio/wav"),
+    ("flac", "audio/flac"),
+    ("mp3", "audio/mpeg"),
+    ("m4a", "audio/mp4"),
+    ("ogg", "audio/ogg"),
+    ("opus", "audio/ogg"),
+    ("mp4", "video/mp4"),
+    ("webm", "video/webm"),
+];
 /// Bytes of all artifacts that one run is given: they are in memory meanwhile. An hour of audio, a few times over.
 const INPUT_BYTES_MAX: u64 = 512 << 20;
 
@@ -104,7 +123,7 @@ impl AttemptTools {
             self.attempt.ledger().has_room(&file.name).map_err(|error| failed(error.to_string()))?;
             let blob = self.attempt.put_blob(BlobSource::File(file.path.clone())).await;
             let blob = blob.map_err(|error| failed(error.to_string()))?;
-            let (name, content_type) = (file.name.clone(), TYPE_UNKNOWN.to_owned());
+            let (name, content_type) = (file.name.clone(), type_of(&file.name).to_owned());
             let artifact = NewArtifact { name: name.clone(), content_type: content_type.clone(), blob };
             self.attempt.ledger().keep(artifact);
             kept.push(ArtifactRef {
@@ -117,6 +136,12 @@ impl AttemptTools {
         }
         Ok(kept)
     }
+}
+
+fn type_of(name: &str) -> &'static str {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending).unwrap_or_default();
+    let known = TYPES.iter().find(|(known, _)| known.eq_ignore_ascii_case(ending));
+    known.map_or(TYPE_UNKNOWN, |(_, media_type)| *media_type)
 }
 
 impl ToolGate for AttemptTools {

@@ -10,13 +10,13 @@ use std::{
 
 use redb::{Database, Durability, ReadableTable as _, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
-use tollgate_core::Digest;
+use tollgate_core::{Digest, artifact::SMALL_BYTES_MAX};
 
-use super::{Shared, company::Company, fault::Fault, packing};
+use super::{Shared, company::Company, fault::Fault, packing, passing};
 use crate::{BlobPart, BlobSource, StoreError, StoredBlob, stored::corrupt};
 
 /// Blobs up to this many bytes are rows, larger ones files: pages of text stay together, audio doesn't swell a database.
-pub const BLOB_ROW_BYTES_MAX: u64 = 1 << 20;
+pub const BLOB_ROW_BYTES_MAX: u64 = SMALL_BYTES_MAX;
 /// Most bytes that are read at once; more is read in parts.
 pub const BLOB_READ_BYTES_MAX: u64 = 64 << 20;
 /// Packed blobs that may wait for the content writer: at most 64 MiB of memory.
@@ -73,7 +73,7 @@ fn scratch_folder(folder: &Path) -> PathBuf {
     blobs_folder(folder).join("scratch")
 }
 
-fn file_of(folder: &Path, digest: Digest) -> PathBuf {
+pub(super) fn file_of(folder: &Path, digest: Digest) -> PathBuf {
     let hex = digest.to_hex();
     blobs_folder(folder).join(&hex[..2]).join(hex)
 }
@@ -82,6 +82,8 @@ fn file_of(folder: &Path, digest: Digest) -> PathBuf {
 pub(crate) enum ContentMessage {
     /// Keep it.
     Keep(Packed, oneshot::Sender<Result<StoredBlob, StoreError>>),
+    /// Rows that named these are gone: remove those of them that nobody needs.
+    Forget(Vec<Digest>),
     /// Keep what came before, then end.
     Close,
 }
@@ -101,17 +103,17 @@ pub(crate) enum Prepared {
 }
 
 /// Hashes and packs a blob; a big one is written to its file. Blocks.
-pub(crate) fn prepare_blob(folder: &Path, body: &BlobSource) -> Result<Prepared, StoreError> {
+pub(crate) fn prepare_blob(shared: &Shared, body: &BlobSource) -> Result<Prepared, StoreError> {
     let io = |error: std::io::Error| StoreError::of_io("a blob can't be kept", &error);
     match body {
         BlobSource::Bytes(bytes) if bytes.len() as u64 <= BLOB_ROW_BYTES_MAX => {
             Ok(Prepared::Row(pack(bytes).map_err(io)?))
         }
-        BlobSource::Bytes(bytes) => write_file(folder, &mut bytes.as_ref()).map(Prepared::Done).map_err(io),
+        BlobSource::Bytes(bytes) => write_file(shared, &mut bytes.as_ref()).map(Prepared::Done).map_err(io),
         BlobSource::File(path) => {
             let mut file = File::open(path).map_err(io)?;
             if file.metadata().map_err(io)?.len() > BLOB_ROW_BYTES_MAX {
-                return write_file(folder, &mut file).map(Prepared::Done).map_err(io);
+                return write_file(shared, &mut file).map(Prepared::Done).map_err(io);
             }
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map_err(io)?;
@@ -126,7 +128,8 @@ fn pack(bytes: &[u8]) -> std::io::Result<Packed> {
 }
 
 /// Writes a blob's file: scratch file, fsync, rename, fsync of the folders.
-fn write_file(folder: &Path, body: &mut dyn std::io::Read) -> std::io::Result<StoredBlob> {
+fn write_file(shared: &Shared, body: &mut dyn std::io::Read) -> std::io::Result<StoredBlob> {
+    let folder = &shared.folder;
     let mut file = tempfile::NamedTempFile::new_in(scratch_folder(folder))?;
     let (mut hasher, mut size, mut buffer) = (blake3::Hasher::new(), 0, vec![0; COPY_BYTES]);
     loop {
@@ -139,6 +142,8 @@ fn write_file(folder: &Path, body: &mut dyn std::io::Read) -> std::io::Result<St
         size += read as u64;
     }
     let blob = StoredBlob { digest: Digest(*hasher.finalize().as_bytes()), size };
+    // From here on nobody removes it, until a row names it.
+    shared.unnamed().put(blob.digest);
     let path = file_of(folder, blob.digest);
     let parent = path.parent().unwrap_or(folder);
     // A file of that name and length is that blob: names are given by rename, after an fsync.
@@ -180,18 +185,24 @@ pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<ContentMessage
 fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Result<(), StoreError> {
     let mut company = Company::default();
     while let Some(message) = inbox.blocking_recv() {
-        let ContentMessage::Keep(packed, reply) = message else {
-            return Ok(());
+        let (packed, reply) = match message {
+            ContentMessage::Keep(packed, reply) => (packed, reply),
+            ContentMessage::Forget(digests) => {
+                passing::forget(shared, &digests);
+                continue;
+            }
+            ContentMessage::Close => return Ok(()),
         };
         company.wait(inbox);
         let mut bytes = packed.row.len();
-        let (mut batch, mut closing) = (vec![(packed, reply)], false);
+        let (mut batch, mut closing, mut forgotten) = (vec![(packed, reply)], false, Vec::new());
         while bytes < BATCH_BYTES_MAX && batch.len() < QUEUE_BLOBS_MAX {
             match inbox.try_recv() {
                 Ok(ContentMessage::Keep(packed, reply)) => {
                     bytes += packed.row.len();
                     batch.push((packed, reply));
                 }
+                Ok(ContentMessage::Forget(digests)) => forgotten.extend(digests),
                 Ok(ContentMessage::Close) => {
                     closing = true;
                     break;
@@ -207,6 +218,9 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Re
             drop(reply.send(outcome.clone().map(|()| packed.blob)));
         }
         outcome?;
+        if !forgotten.is_empty() {
+            passing::forget(shared, &forgotten);
+        }
         if closing {
             return Ok(());
         }

@@ -65,8 +65,8 @@ impl RedbStore {
     }
 
     async fn keep_blob(&self, body: BlobSource) -> Result<StoredBlob, StoreError> {
-        let folder = self.shared.folder.clone();
-        let packed = match blocking(move || content::prepare_blob(&folder, &body)).await? {
+        let shared = self.shared.clone();
+        let packed = match blocking(move || content::prepare_blob(&shared, &body)).await? {
             content::Prepared::Done(blob) => return Ok(blob),
             content::Prepared::Row(packed) => packed,
         };

@@ -15,7 +15,7 @@ use super::{
     duplicates,
     fault::Fault,
     jobs::{Job, Spec},
-    json, refused,
+    json, passing, refused,
     submit::{self, Prepared},
     tables::{AttemptKey, Tables, artifact_key, attempt_key, job_key, number_after, task_key},
     tasks::{Head, ItemTasks, Side, apply_change, note, read_item},
@@ -150,6 +150,9 @@ fn settle(batch: &mut Batch<'_>, prepared: &PreparedSettlement) -> Result<Settle
     let flag = duplicates::hold(batch, &spec, settlement)?;
     write_output(&mut batch.tables, prepared, flag)?;
     write_artifacts(&mut batch.tables, settlement)?;
+    batch.named.extend(passing::files(&settlement.artifacts));
+    let passed = passing::drop_rows(&mut batch.tables, settlement, &before, &after)?;
+    batch.passed.extend(passed);
     if let Some(back) = &settlement.take_back {
         duplicates::take_back(batch, &spec, task, back, now, &mut settled)?;
     }

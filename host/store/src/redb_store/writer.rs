@@ -8,9 +8,9 @@ use std::{
 
 use redb::{Durability, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
-use tollgate_core::{ClaimToken, JobId};
+use tollgate_core::{ClaimToken, Digest, JobId};
 
-use super::{Shared, company::Company, fault::Fault, jobs::Jobs, tables::Tables};
+use super::{Shared, company::Company, content::ContentMessage, fault::Fault, jobs::Jobs, tables::Tables};
 use crate::{StoreError, TaskRef};
 
 /// Operations that may wait for the writer; who comes after waits to be let in.
@@ -97,6 +97,10 @@ pub(crate) struct Batch<'t> {
     /// The same as `revoked` for claims on discoveries.
     pub(crate) discoveries_ended: HashSet<JobId>,
     settling: Vec<TaskRef>,
+    /// Files that rows name from this transaction on.
+    pub(crate) named: Vec<Digest>,
+    /// Files whose rows go with this transaction.
+    pub(crate) passed: Vec<Digest>,
     shared: &'t Shared,
 }
 
@@ -138,8 +142,8 @@ impl Batch<'_> {
 }
 
 /// Runs the writer until it is closed, nobody is left to ask, or the database refuses.
-pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<Message>) {
-    let ended = catch_unwind(AssertUnwindSafe(|| serve(shared, &mut inbox)));
+pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<Message>, content: &mpsc::Sender<ContentMessage>) {
+    let ended = catch_unwind(AssertUnwindSafe(|| serve(shared, &mut inbox, content)));
     let reason = match ended {
         Ok(Ok(())) => StoreError::Closed,
         Ok(Err(error)) => {
@@ -162,7 +166,11 @@ pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<Message>) {
     }
 }
 
-fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<Message>) -> Result<(), StoreError> {
+fn serve(
+    shared: &Arc<Shared>,
+    inbox: &mut mpsc::Receiver<Message>,
+    content: &mpsc::Sender<ContentMessage>,
+) -> Result<(), StoreError> {
     let mut company = Company::default();
     while let Some(message) = inbox.blocking_recv() {
         let Message::Do(first) = message else {
@@ -184,7 +192,7 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<Message>) -> Result<()
             }
         }
         let together = operations.len();
-        let outcome = commit(shared, &mut operations);
+        let outcome = commit(shared, &mut operations, content);
         if let Err(error) = &outcome {
             operations.iter_mut().for_each(|operation| operation.fail(error.clone()));
         }
@@ -199,7 +207,11 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<Message>) -> Result<()
 }
 
 /// Does the operations in one durable transaction; those that fail are left out of it.
-fn commit(shared: &Arc<Shared>, operations: &mut [Box<dyn Operation>]) -> Result<(), StoreError> {
+fn commit(
+    shared: &Arc<Shared>,
+    operations: &mut [Box<dyn Operation>],
+    content: &mpsc::Sender<ContentMessage>,
+) -> Result<(), StoreError> {
     loop {
         let mut transaction = shared.begin_write()?;
         transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Io(error.to_string()))?;
@@ -212,6 +224,15 @@ fn commit(shared: &Arc<Shared>, operations: &mut [Box<dyn Operation>]) -> Result
                 let mut claims = shared.claims();
                 ending.settling.iter().chain(&ending.revoked).for_each(|task| claims.end(*task));
                 ending.discoveries.iter().for_each(|job| claims.end_discovery(*job));
+                drop(claims);
+                if !ending.named.is_empty() {
+                    let mut unnamed = shared.unnamed();
+                    ending.named.iter().for_each(|digest| unnamed.named(*digest));
+                }
+                // A writer of content that has ended has said so; the files stay.
+                if !ending.passed.is_empty() {
+                    drop(content.blocking_send(ContentMessage::Forget(ending.passed)));
+                }
                 return Ok(());
             }
             Err(fault) => {
@@ -235,6 +256,8 @@ struct Ending {
     revoked: HashSet<TaskRef>,
     barred: Vec<TaskRef>,
     discoveries: HashSet<JobId>,
+    named: Vec<Digest>,
+    passed: Vec<Digest>,
 }
 
 /// Does the operations within `transaction`; answers the jobs as they then are.
@@ -253,11 +276,13 @@ fn work(
         barred: Vec::new(),
         discoveries_ended: HashSet::new(),
         settling: Vec::new(),
+        named: Vec::new(),
+        passed: Vec::new(),
         shared,
     };
     let outcome = apply_all(&mut batch, operations).and_then(|()| batch.jobs.save(&before, &mut batch.tables));
-    let Batch { settling, revoked, barred, discoveries_ended: discoveries, jobs, .. } = batch;
-    *ending = Ending { settling, revoked, barred, discoveries };
+    let Batch { settling, revoked, barred, discoveries_ended: discoveries, jobs, named, passed, .. } = batch;
+    *ending = Ending { settling, revoked, barred, discoveries, named, passed };
     outcome.map(|()| jobs)
 }
 

@@ -1,6 +1,6 @@
 //! A task under way: what its claim bears, and what is settled of its attempt.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use tollgate_core::{
@@ -65,10 +65,21 @@ pub struct Settlement {
     pub take_back: Option<TakeBack>,
     /// The attempt is a check's, which refused a page: the task that brought it is taken back, with what stands on it.
     pub refused: Option<RefusedPage>,
+    /// What the item's stages leave in large binaries goes once its last need has ended, by this settlement or another.
+    pub passing: Arc<[Passing]>,
     /// Pauses the job in the same transaction, where the attempt showed that a person is needed.
     pub pause: Option<Pause>,
     /// When.
     pub now: Timestamp,
+}
+
+/// A stage whose large binaries are kept only while they are needed (P06).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passing {
+    /// The stage.
+    pub maker: StageIx,
+    /// Other stages that declare to read what it leaves.
+    pub readers: Vec<StageIx>,
 }
 
 /// What followed from a settlement.

@@ -126,6 +126,7 @@ pub(crate) fn settlement(claim: &Claim, verdict: Verdict, now: u64) -> Settlemen
         pages: Vec::new(),
         take_back: None,
         refused: None,
+        passing: [].into(),
         pause: None,
         now: Timestamp(now),
     }

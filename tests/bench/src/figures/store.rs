@@ -80,6 +80,7 @@ pub(crate) fn settlement(claim: &Claim) -> Settlement {
         pages: Vec::new(),
         take_back: None,
         refused: None,
+        passing: [].into(),
         pause: None,
         now: Timestamp(5),
     }

@@ -156,6 +156,7 @@ async fn settlement(store: &RedbStore, claim: &Claim, way: usize) -> Settlement 
         pages: Vec::new(),
         take_back: None,
         refused: None,
+        passing: [].into(),
         pause: None,
         now: NOW,
     }

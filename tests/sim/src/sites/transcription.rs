@@ -9,7 +9,8 @@
 mod audio;
 mod form;
 
-pub use audio::{comment, duration_ms, wav};
+pub(crate) use audio::RATE;
+pub use audio::{comment, duration_ms, wav, wav_of};
 
 use crate::answer::Answer;
 use crate::site::{Answering, Request, Site};

@@ -20,7 +20,7 @@ pub use facts::{Captions, VideoFacts, VideoKind, facts};
 
 use crate::answer::Answer;
 use crate::site::{Answering, Request, Site};
-use crate::sites::transcription::wav;
+use crate::sites::transcription::{RATE, wav_of};
 use http::StatusCode;
 use maud::{DOCTYPE, Markup, html};
 use serde_json::{Value, json};
@@ -39,12 +39,19 @@ const CAPTION_S: u64 = 5;
 /// The site.
 pub struct Videos {
     videos: Vec<VideoFacts>,
+    rate: u32,
 }
 
 impl Videos {
     /// So many videos of a seed. From 40 on there is each kind with each sort of captions.
     pub fn seeded(seed: u64, count: u32) -> Self {
-        Self { videos: (0..count).map(|number| facts(seed, number)).collect() }
+        Self { videos: (0..count).map(|number| facts(seed, number)).collect(), rate: RATE }
+    }
+
+    /// The same, with audio of so many samples in a second, a byte each: large files, where that matters.
+    #[must_use]
+    pub fn sampled(self, rate: u32) -> Self {
+        Self { rate, ..self }
     }
 
     /// Every video, the newest first, and what it has.
@@ -100,7 +107,7 @@ impl Videos {
     fn file(&self, path: &str) -> Option<Answer> {
         if let Some(id) = path.strip_prefix("/audio/").and_then(|name| name.strip_suffix(".wav")) {
             let video = self.by_id(id)?;
-            let file = wav(video.duration_s * 1_000, &video.said);
+            let file = wav_of(self.rate, video.duration_s * 1_000, &video.said);
             return Some(Answer::whole(StatusCode::OK, "audio/wav", file));
         }
         let (id, sort) = path.strip_prefix("/captions/")?.split_once('/')?;

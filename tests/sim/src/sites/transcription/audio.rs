@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Samples of the sim's own audio in a second, a byte each: little to send, and enough for any reader.
-const RATE: u32 = 1_000;
+pub(crate) const RATE: u32 = 1_000;
 /// Bytes that a second takes in a file whose header says nothing: 32 kbit/s.
 const BYTES_PER_S: u64 = 4_000;
 /// Where a comment is looked for, from the beginning.
@@ -16,7 +16,12 @@ const WORDS: [&str; 12] =
 
 /// A WAV file of so many milliseconds, in whose comment stands what is said, and how long that takes.
 pub fn wav(length_ms: u64, said: &str) -> Vec<u8> {
-    let samples = usize::try_from(length_ms * u64::from(RATE) / 1_000).unwrap_or_default();
+    wav_of(RATE, length_ms, said)
+}
+
+/// The same of so many samples in a second, a byte each.
+pub fn wav_of(rate: u32, length_ms: u64, said: &str) -> Vec<u8> {
+    let samples = usize::try_from(length_ms * u64::from(rate) / 1_000).unwrap_or_default();
     // A hum, so that it isn't taken for silence.
     let data: Vec<u8> = (0..samples).map(|at| if at % 20 < 10 { 120 } else { 136 }).collect();
     let mut comment = format!("{length_ms}|{said}").into_bytes();
@@ -26,8 +31,8 @@ pub fn wav(length_ms: u64, said: &str) -> Vec<u8> {
     let mut format = Vec::new();
     // PCM, one channel, the rate twice since a sample is a byte, one byte a block, 8 bits.
     format.extend_from_slice(&[1, 0, 1, 0]);
-    format.extend_from_slice(&RATE.to_le_bytes());
-    format.extend_from_slice(&RATE.to_le_bytes());
+    format.extend_from_slice(&rate.to_le_bytes());
+    format.extend_from_slice(&rate.to_le_bytes());
     format.extend_from_slice(&[1, 0, 8, 0]);
     let mut wave = b"WAVE".to_vec();
     chunk(&mut wave, b"fmt ", &format);

@@ -1,0 +1,122 @@
+//! Large binaries go once their last need has ended, and nothing else does (P06).
+
+use std::{fs, path::Path};
+
+use tollgate_core::{outcome::Verdict, task::SkipReason};
+use tollgate_store::{BLOB_ROW_BYTES_MAX, BlobSource, NewArtifact, Passing, Settlement, Store};
+
+use crate::fixture::{EXTRACT, FETCH, Fixture, done, failed, settlement};
+
+/// A file, in place of a row.
+fn large(byte: u8) -> Vec<u8> {
+    vec![byte; usize::try_from(BLOB_ROW_BYTES_MAX).unwrap() + 1]
+}
+
+async fn kept(fixture: &Fixture, name: &str, content_type: &str, bytes: Vec<u8>) -> NewArtifact {
+    let blob = fixture.store.put_blob(BlobSource::Bytes(bytes.into())).await.unwrap();
+    NewArtifact { name: name.to_owned(), content_type: content_type.to_owned(), blob }
+}
+
+/// `fetch` keeps these, with that end.
+async fn fetch(fixture: &Fixture, passing: &[Passing], artifacts: Vec<NewArtifact>, verdict: Verdict) {
+    let claim = fixture.claim_one(FETCH, 10).await;
+    let settlement = Settlement { artifacts, passing: passing.into(), ..settlement(&claim, verdict, 10) };
+    fixture.settle(settlement).await.unwrap();
+}
+
+/// `extract` comes to that end.
+async fn extract(fixture: &Fixture, passing: &[Passing], verdict: Verdict) {
+    let claim = fixture.claim_one(EXTRACT, 20).await;
+    fixture.settle(Settlement { passing: passing.into(), ..settlement(&claim, verdict, 20) }).await.unwrap();
+}
+
+async fn names(fixture: &Fixture, key: &str) -> Vec<String> {
+    fixture.detail(key).await.artifacts.into_iter().map(|kept| kept.artifact.name).collect()
+}
+
+fn count(folder: &Path) -> usize {
+    let all = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    all.map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()
+}
+
+/// Files of blobs that are left once the writers have come to their end.
+async fn files(fixture: Fixture) -> (Fixture, usize) {
+    let fixture = fixture.restart().await;
+    fixture.sound().await;
+    let left = count(&fixture.folder.path().join("blobs"));
+    (fixture, left)
+}
+
+const ALONE: &[Passing] = &[Passing { maker: FETCH, readers: Vec::new() }];
+
+fn read() -> [Passing; 1] {
+    [Passing { maker: FETCH, readers: vec![EXTRACT] }]
+}
+
+#[tokio::test]
+async fn p06_what_nobody_reads_goes_with_its_stage_s_end_and_text_and_small_things_stay() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a"], 1).await;
+    let artifacts = vec![
+        kept(&fixture, "media.webm", "audio/webm", large(1)).await,
+        kept(&fixture, "page.html", "text/html; charset=utf-8", large(2)).await,
+        kept(&fixture, "info.json", "application/json", large(3)).await,
+        kept(&fixture, "cover.jpg", "image/jpeg", vec![4; 900]).await,
+    ];
+    fetch(&fixture, ALONE, artifacts, done("heard")).await;
+    assert_eq!(names(&fixture, "a").await, ["cover.jpg", "info.json", "page.html"]);
+    let (fixture, left) = files(fixture).await;
+    assert_eq!(left, 2, "the two texts");
+    assert_eq!(fixture.detail("a").await.item.outputs.len(), 1, "what was made of it stays");
+}
+
+#[tokio::test]
+async fn p06_a_failure_keeps_it_for_the_next_try_and_what_says_nothing_lets_it_go() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a"], 1).await;
+    let audio = kept(&fixture, "media.webm", "audio/webm", large(1)).await;
+    fetch(&fixture, ALONE, vec![audio], failed("no")).await;
+    assert_eq!(names(&fixture, "a").await, ["media.webm"]);
+    let (fixture, left) = files(fixture).await;
+    assert_eq!(left, 1);
+    fixture.store.reopen(fixture.job, tollgate_store::Selection::Failed, tollgate_core::Timestamp(9)).await.unwrap();
+    fetch(&fixture, ALONE, Vec::new(), Verdict::Nothing("nothing is said in it".to_owned())).await;
+    assert!(names(&fixture, "a").await.is_empty());
+    assert_eq!(files(fixture).await.1, 0);
+}
+
+#[tokio::test]
+async fn p06_what_a_later_stage_reads_stays_until_that_has_ended_too() {
+    for (verdict, left) in [
+        (done("text"), 0),
+        (Verdict::Skipped(SkipReason::Condition { when: "false".to_owned() }), 0),
+        (failed("no"), 1),
+    ] {
+        let fixture = Fixture::new().await;
+        fixture.submit(&["a"], 1).await;
+        let audio = kept(&fixture, "media.webm", "audio/webm", large(1)).await;
+        fetch(&fixture, &read(), vec![audio], done("fetched")).await;
+        assert_eq!(names(&fixture, "a").await, ["media.webm"], "somebody needs it");
+        extract(&fixture, &read(), verdict.clone()).await;
+        assert_eq!(names(&fixture, "a").await.len(), left, "{verdict:?}");
+        assert_eq!(files(fixture).await.1, left, "{verdict:?}");
+    }
+}
+
+#[tokio::test]
+async fn p06_equal_content_stays_as_long_as_another_names_it_or_is_about_to() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a", "b", "c"], 1).await;
+    // `b` has kept it, and isn't settled yet, when `a` lets it go.
+    let of_a = kept(&fixture, "media.webm", "audio/webm", large(1)).await;
+    let of_b = kept(&fixture, "media.webm", "audio/webm", large(1)).await;
+    fetch(&fixture, ALONE, vec![of_a], done("a")).await;
+    fetch(&fixture, &[], vec![of_b.clone()], done("b")).await;
+    let (fixture, left) = files(fixture).await;
+    assert_eq!(left, 1);
+    assert_eq!(fixture.store.read_blob(of_b.blob.digest, None).await.unwrap(), large(1));
+    let of_c = kept(&fixture, "media.webm", "audio/webm", large(1)).await;
+    fetch(&fixture, ALONE, vec![of_c], done("c")).await;
+    let (fixture, left) = files(fixture).await;
+    assert_eq!((left, names(&fixture, "b").await.len(), names(&fixture, "c").await.len()), (1, 1, 0));
+}
