@@ -5,6 +5,8 @@ mod billed;
 mod budgets;
 mod checked;
 mod kept;
+#[cfg(feature = "real-litellm")]
+mod litellm;
 mod refusals;
 mod requests;
 

@@ -2,22 +2,17 @@
 //! process id.
 
 use std::{
-    collections::BTreeSet,
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
-    sync::{Mutex, PoisonError},
 };
 
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
-    net::{TcpSocket, TcpStream},
-    process::{Child, Command},
-    sync::mpsc,
-};
+use tokio::process::{Child, Command};
 
-use crate::sim::Sim;
+use crate::{
+    real_program::{free_port, start},
+    sim::Sim,
+};
 
 /// Names below this one are no business of the parent: the proxy itself finds that they don't resolve.
 pub const LOST: &str = "lost.example";
@@ -92,30 +87,11 @@ impl RealProxy {
             RealKind::Squid => command.args(["-N", "-d", "1", "-f"]),
             RealKind::Tinyproxy => command.args(["-d", "-c"]),
         };
-        command.arg(&self.config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let help = "`apt-get install squid tinyproxy-bin`";
-        let started = command.spawn();
-        let mut child = started.map_err(|error| io::Error::other(format!("{:?}: {error}; {help}", self.kind)))?;
-        let (said, mut lines) = mpsc::unbounded_channel();
-        child.stdout.take().into_iter().for_each(|stdout| listen(stdout, said.clone()));
-        child.stderr.take().into_iter().for_each(|stderr| listen(stderr, said.clone()));
-        drop(said);
-        let mut log = Vec::new();
-        while let Some(line) = lines.recv().await {
-            let is_ready = line.contains(READY);
-            log.push(line);
-            if is_ready {
-                // squid says so a moment before it is so.
-                while child.try_wait()?.is_none() {
-                    if TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
-                        self.child = Some(child);
-                        return Ok(());
-                    }
-                    tokio::task::yield_now().await;
-                }
-            }
-        }
-        Err(io::Error::other(format!("{:?} ended at its start: {log:#?}", self.kind)))
+        command.arg(&self.config);
+        let started = start(&mut command, &format!("{:?}", self.kind), self.port, READY).await;
+        self.child =
+            Some(started.map_err(|error| io::Error::other(format!("{error}; `apt-get install squid tinyproxy-bin`")))?);
+        Ok(())
     }
 
     /// Kills it, and returns once it is gone.
@@ -126,31 +102,6 @@ impl RealProxy {
         match self.child.take() {
             Some(mut child) => child.kill().await,
             None => Ok(()),
-        }
-    }
-}
-
-/// Reads what a proxy says to its end, so that it never waits for a reader.
-fn listen(stream: impl AsyncRead + Send + Unpin + 'static, said: mpsc::UnboundedSender<String>) {
-    tokio::spawn(async move {
-        let mut lines = BufReader::new(stream).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            // Once it is ready nobody listens any more.
-            let _ready = said.send(line);
-        }
-    });
-}
-
-/// A port that was free just now, and that no other test was given: neither program can be given one that is taken already.
-fn free_port() -> io::Result<u16> {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(([127, 0, 0, 1], 0).into())?;
-        let port = socket.local_addr()?.port();
-        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
-            return Ok(port);
         }
     }
 }
