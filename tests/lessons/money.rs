@@ -6,6 +6,8 @@ mod budgets;
 mod checked;
 mod kept;
 mod killed;
+#[cfg(feature = "real-litellm")]
+mod litellm;
 mod refusals;
 mod requests;
 mod searched;

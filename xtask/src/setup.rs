@@ -98,15 +98,42 @@ pub(crate) fn real_tools() -> Result<()> {
         folder.display()
     );
     eprintln!("yt-dlp {version} is missing: installing it into {} (some 20 MB)", folder.display());
+    venv("yt-dlp", &folder, TOOLS, &by_hand)
+}
+
+/// Makes a venv with what a list names.
+fn venv(what: &str, folder: &Path, list: &str, by_hand: &str) -> Result<()> {
     // Debian leaves what a venv needs out of its Python.
     if !runs("python3", &["-c", "import ensurepip"]) {
-        debian_package("python3-venv", "yt-dlp is installed in a venv", "some 10 MB", &by_hand)?;
+        debian_package("python3-venv", &format!("{what} is installed in a venv"), "some 10 MB", by_hand)?;
     }
     let mut venv = Command::new("python3");
-    step("python3 -m venv", venv.args(["-m", "venv", "--clear"]).arg(&folder), &by_hand)?;
+    step("python3 -m venv", venv.args(["-m", "venv", "--clear"]).arg(folder), by_hand)?;
     let mut pip = Command::new(folder.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement", TOOLS]).current_dir(root());
-    step("pip install yt-dlp", &mut pip, &by_hand)
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement", list]).current_dir(root());
+    step(&format!("pip install {what}"), &mut pip, by_hand)
+}
+
+/// The version of the litellm proxy that is tested, and what it needs.
+const LITELLM: &str = "tests/tools/litellm/requirements.txt";
+
+/// Finds the real litellm proxy of the list as it is written down, or installs it into a folder of its own under `target`,
+/// where `tests/lessons/money/litellm.rs` looks for it.
+pub(crate) fn litellm() -> Result<()> {
+    let folder = root().join("target/litellm");
+    let wanted = fs::read_to_string(root().join(LITELLM)).with_context(|| format!("{LITELLM} can't be read"))?;
+    // Kept when all of it is there: to ask the program for its version takes seconds.
+    let installed = folder.join("installed.txt");
+    if fs::read_to_string(&installed).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    let by_hand = format!(
+        "By hand: `python3 -m venv {0}`, then `{0}/bin/pip install -r {LITELLM}`, where the network can be reached.",
+        folder.display()
+    );
+    eprintln!("the litellm proxy is missing: installing it into {} (some 480 MB, a minute)", folder.display());
+    venv("litellm", &folder, LITELLM, &by_hand)?;
+    fs::write(&installed, wanted).with_context(|| installed.display().to_string())
 }
 
 /// Versions are dates: 2026.01.05 here is 2026.1.5 there.

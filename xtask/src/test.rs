@@ -16,6 +16,7 @@ const IN_A_BROWSER: &str = "in_a_browser_";
 /// The features by which tests of real programs are built and run.
 const REAL_TOOLS: [&str; 2] = ["tollgate-egress/real-tools", "tollgate-tests/real-tools"];
 const REAL_PROXIES: [&str; 2] = ["tollgate-egress/real-proxies", "tollgate-tests/real-proxies"];
+const REAL_LITELLM: [&str; 1] = ["tollgate-tests/real-litellm"];
 
 /// Runs everything, or the part that is named.
 pub(crate) fn test(args: &[String]) -> Result<()> {
@@ -30,7 +31,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
 struct Real {
     /// Cargo's arguments for their tests.
     features: Vec<&'static str>,
-    /// Why not all of them.
+    /// Why not all of those that must be there.
     lacking: Vec<anyhow::Error>,
 }
 
@@ -43,9 +44,26 @@ impl Real {
         real
     }
 
+    /// The litellm proxy comes from PyPI with a hundred packages: where it can't be had, that is said, and no more.
+    fn with_litellm(mut self) -> Self {
+        match setup::litellm() {
+            Ok(()) => self.add(&REAL_LITELLM),
+            Err(error) => {
+                eprintln!(
+                    "── NOT CHECKED: that calls pass through a real litellm proxy. It can't be installed: {error:#}"
+                );
+            }
+        }
+        self
+    }
+
+    fn add(&mut self, features: &[&'static str]) {
+        self.features.extend(features.iter().flat_map(|feature| ["--features", feature]));
+    }
+
     fn take(&mut self, found: Result<()>, features: &[&'static str], what: &str) {
         match found {
-            Ok(()) => self.features.extend(features.iter().flat_map(|feature| ["--features", feature])),
+            Ok(()) => self.add(features),
             Err(error) => {
                 eprintln!("── NOT CHECKED: {what}, and this will fail at its end: {error:#}");
                 self.lacking.push(error.context(format!("all else is well, but {what} were not tested")));
@@ -84,7 +102,7 @@ fn everything() -> Result<()> {
     eprintln!("a first run from a clean clone takes some 25 minutes on two cores, most of it building");
     setup::wasm_target()?;
     setup::python()?;
-    let real = Real::set_up();
+    let real = Real::set_up().with_litellm();
     let features = &real.features;
     step("format", cargo().args(["fmt", "--all", "--check"]), "Run `cargo fmt --all`.")?;
     handlers::build()?;

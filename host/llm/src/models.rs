@@ -1,5 +1,6 @@
 //! Asks models: the chain of an alias and its fall-backs, rounds of searches and pauses, and what becomes of the answer.
 
+mod contracts;
 mod exchange;
 
 use std::{
@@ -29,6 +30,7 @@ use crate::{
     hosting::{PaceMemory, Purse, Refused, Searches, Transport},
     pace::{Account, Cooling},
 };
+use contracts::Contracts;
 use exchange::ModelExchange;
 
 /// Most requests for one answer: searches and pauses, each a request of its own. In the last the model may only answer: else
@@ -59,6 +61,7 @@ pub struct Models {
     deployment: Deployment,
     models: BTreeMap<String, Arc<Model>>,
     calls: Arc<Calls>,
+    contracts: Contracts,
 }
 
 impl Model {
@@ -147,6 +150,7 @@ impl Models {
             deployment: deployment.clone(),
             models: deployment.models.iter().map(model).collect(),
             calls: Calls::new(transport, clock, memory, remembered),
+            contracts: Contracts::default(),
         })
     }
 
@@ -185,7 +189,7 @@ impl Models {
         purse: Arc<dyn Purse>,
         searches: Option<Arc<dyn Searches>>,
     ) -> Result<Completion, Refused> {
-        let contract = prompt.schema.clone().map(Contract::new).transpose();
+        let contract = prompt.schema.as_ref().map(|schema| self.contracts.of(schema)).transpose();
         let contract =
             contract.map_err(|error| Refused::plain(ServiceError::InvalidRequest(format!("the schema is {error}"))))?;
         let chain = self.deployment.model_chain(alias);
@@ -196,7 +200,7 @@ impl Models {
             let mut asking =
                 Asking { models: self, model, purse: &purse, searches: searches.as_deref(), spent: Spent::default() };
             match asking.answer(prompt.clone(), of_call).await {
-                Ok(answer) => return asking.completion(&prompt, &answer, contract.as_ref()),
+                Ok(answer) => return asking.completion(&prompt, &answer, contract.as_deref()),
                 Err(next) if next.is_free && asking.spent.requests == 0 => {
                     tracing::info!(model = spec.alias, error = %next.refused.error, "a model gave no answer; the next one is asked");
                     // Of several that said no, what helps soonest is worth most to know: the first is the one that was wanted.

@@ -251,6 +251,8 @@ impl<'a> Said<'a> {
             "billing_not_active",
             "billing_error",
             "blocked_api_access",
+            // A litellm proxy's.
+            "budget_exceeded",
         ];
         if is_unpaid.iter().any(|word| [self.kind, self.code].contains(word)) {
             return Some(Reset::Unknown);
@@ -297,6 +299,8 @@ impl<'a> Said<'a> {
             "input token count",
             "request too large",
             "exceeds the context window",
+            // A litellm proxy, whoever stands behind it.
+            "contextwindowexceedederror",
         ];
         ["context_length_exceeded", "request_too_large", "string_above_max_length"].contains(&self.code)
             || self.kind == "request_too_large"
@@ -306,7 +310,10 @@ impl<'a> Said<'a> {
     fn is_refusal(&self) -> bool {
         let is_flagged = self.error.pointer("/metadata/reasons").is_some();
         let codes = ["content_policy_violation", "content_filter", "moderation_blocked"];
-        is_flagged || codes.contains(&self.code) || self.has(&["blocked by content filtering policy"])
+        // A litellm proxy's guardrail, and what it makes of its providers' content filters.
+        let is_guarded = self.error.pointer("/provider_specific_fields/guardrail_name").is_some();
+        let words = ["blocked by content filtering policy", "contentpolicyviolationerror"];
+        is_flagged || is_guarded || codes.contains(&self.code) || self.has(&words)
     }
 
     fn is_no_model(&self) -> bool {

@@ -5,6 +5,7 @@ pub(crate) mod drain;
 mod embedded;
 mod gate;
 mod hostile;
+mod model;
 pub(crate) mod pickup;
 mod place;
 mod process;
@@ -34,6 +35,8 @@ pub(crate) enum Figure {
     Pickup,
     /// What the gate adds to a request.
     Gate,
+    /// What a model's call takes more than a bare request.
+    Model,
     /// Memory with a million items queued.
     Memory,
     /// Back at work after SIGKILL.
@@ -106,6 +109,7 @@ impl Figure {
                     bar: Bar::AtMost(1_000.0),
                 },
             ],
+            Self::Model => model::LINES,
             Self::Memory => &[Line {
                 what: "MiB at the most, 1,000,000 items queued and at work",
                 reference: None,
@@ -132,6 +136,7 @@ impl Figure {
             Self::Drain => drain::drain().await.map(|one| vec![one]),
             Self::Pickup => pickup::pickup().await,
             Self::Gate => gate::gate().await,
+            Self::Model => model::model().await,
             Self::Memory => process::memory().map(|one| vec![one]),
             Self::Restart => process::restart().map(|one| vec![one]),
             Self::Idle => process::idle().map(|one| vec![one]),

@@ -32,10 +32,56 @@ pub(crate) fn bound() -> String {
     format!("http://{HOST}/std/")
 }
 
+/// The small internet in a process of its own, so that its time isn't counted as ours. Dropped, it is ended.
+pub(crate) struct SmallInternet {
+    sim: Child,
+    /// Where everything is, as it says itself.
+    facts: Value,
+}
+
+impl SmallInternet {
+    /// Starts it with these arguments, and waits until it listens. It writes into `scratch`.
+    pub(crate) fn start(scratch: &Path, args: &[&str]) -> Result<Self> {
+        let ready = scratch.join("ready.json");
+        let mut command = Command::new(program("sim")?);
+        command.arg("--ready").arg(&ready).args(args).stdin(Stdio::null()).stdout(Stdio::null());
+        let sim = command.spawn().context("the small internet can't be started")?;
+        let mut internet = Self { sim, facts: Value::Null };
+        let deadline = Instant::now() + START_TIME;
+        while !ready.is_file() {
+            if let Some(status) = internet.sim.try_wait()? {
+                bail!("the small internet ended with {status}");
+            }
+            ensure!(Instant::now() < deadline, "the small internet did not begin");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        internet.facts = serde_json::from_str(&fs::read_to_string(&ready)?)?;
+        Ok(internet)
+    }
+
+    /// A text of its facts, by its JSON pointer.
+    pub(crate) fn fact(&self, pointer: &str) -> Result<String> {
+        self.facts
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .map(ToOwned::to_owned)
+            .with_context(|| format!("no {pointer}"))
+    }
+}
+
+impl Drop for SmallInternet {
+    fn drop(&mut self) {
+        if let Err(error) = self.sim.kill().and_then(|()| self.sim.wait().map(drop)) {
+            eprintln!("the small internet, process {}, could not be ended: {error}", self.sim.id());
+        }
+    }
+}
+
 /// A scratch folder with a jobs.toml, and the small internet.
 pub(crate) struct World {
+    /// Ended before the folder is removed.
+    _sim: SmallInternet,
     scratch: TempDir,
-    sim: Child,
     pub(crate) proxy: String,
     admin: String,
 }
@@ -62,27 +108,9 @@ pub(crate) fn test_handlers() -> Result<PathBuf> {
 impl World {
     pub(crate) fn new(max_depth: u32) -> Result<Self> {
         let scratch = tempfile::Builder::new().prefix("tollgate-bench-").tempdir()?;
-        let ready = scratch.path().join("ready.json");
-        let mut sim = Command::new(program("sim")?)
-            .arg("--ready")
-            .arg(&ready)
-            .arg("--folder")
-            .arg(format!("{HOST}={}", docs::folder()?.display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .context("the small internet can't be started")?;
-        let deadline = Instant::now() + START_TIME;
-        while !ready.is_file() {
-            if let Some(status) = sim.try_wait()? {
-                bail!("the small internet ended with {status}");
-            }
-            ensure!(Instant::now() < deadline, "the small internet did not begin");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let facts: Value = serde_json::from_str(&fs::read_to_string(&ready)?)?;
-        let text = |key: &str| facts[key].as_str().map(ToOwned::to_owned).with_context(|| format!("{key} is missing"));
-        let world = Self { proxy: text("proxy")?, admin: text("admin")?, scratch, sim };
+        let folder = format!("{HOST}={}", docs::folder()?.display());
+        let sim = SmallInternet::start(scratch.path(), &["--folder", &folder])?;
+        let world = Self { proxy: sim.fact("/proxy")?, admin: sim.fact("/admin")?, scratch, _sim: sim };
         fs::write(world.file(), jobs(max_depth))?;
         Ok(world)
     }
@@ -139,14 +167,6 @@ impl World {
         let client = reqwest::Client::builder().no_proxy().build()?;
         client.post(format!("{}/_sim/reset", self.admin)).send().await?.error_for_status()?;
         Ok(())
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Err(error) = self.sim.kill().and_then(|()| self.sim.wait().map(drop)) {
-            eprintln!("the small internet, process {}, could not be ended: {error}", self.sim.id());
-        }
     }
 }
 

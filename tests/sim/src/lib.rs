@@ -15,6 +15,7 @@ pub mod handshake;
 pub mod inside;
 mod proxy;
 pub mod raw;
+pub mod real_program;
 pub mod real_proxy;
 pub mod release;
 mod serve;

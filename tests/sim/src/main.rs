@@ -12,6 +12,7 @@ use tollgate_sim::{
         ideas,
         models::ModelFaults,
         services::{self, ServiceFacts, Services},
+        slow::Slow,
         video,
     },
 };
@@ -64,6 +65,9 @@ struct Args {
     /// Makes the models fail now and then, by this seed.
     #[arg(long, value_name = "SEED")]
     model_faults: Option<u64>,
+    /// How long the paid services take for an answer, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    service_ms: u64,
 }
 
 fn hosts() -> PossibleValuesParser {
@@ -89,7 +93,7 @@ impl Args {
         services.set_faults(self.model_faults.map(ModelFaults::seeded));
         let wanted = services::HOSTS.into_iter().filter(|host| self.serves(host));
         Ok(wanted.fold(builder, |builder, host| match services.site(host) {
-            Some(site) => builder.site(host, site),
+            Some(site) => builder.site(host, Arc::new(Slow::new(site, Duration::from_millis(self.service_ms)))),
             None => builder,
         }))
     }

@@ -5,17 +5,14 @@ use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
-    net::{TcpSocket, TcpStream},
-    process::{Child, Command},
-    sync::mpsc,
-};
+use tokio::process::{Child, Command};
 
-use crate::{sim::Sim, wire::reserve};
+use crate::{
+    real_program::{HeldPort, start},
+    sim::Sim,
+};
 
 /// Names below this one are no business of the parent: the proxy itself finds that they don't resolve.
 pub const LOST: &str = "lost.example";
@@ -47,9 +44,8 @@ pub struct RealProxy {
     port: u16,
     config: PathBuf,
     child: Option<Child>,
-    /// Holds the port whether the program runs or not: nobody who asks the system for a free one is given it, and whoever
-    /// names it, as the program does, may listen on it.
-    _held: TcpSocket,
+    /// Whether the program runs or not.
+    _held: HeldPort,
 }
 
 impl RealProxy {
@@ -60,8 +56,8 @@ impl RealProxy {
     /// The folder can't be used, or the program isn't there or doesn't start.
     pub async fn start(kind: RealKind, folder: &Path, sim: &Sim, asks: bool) -> io::Result<Self> {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
-        let held = reserve(([127, 0, 0, 1], 0).into())?;
-        let port = held.local_addr()?.port();
+        let held = HeldPort::new()?;
+        let port = held.number()?;
         let config = folder.join("proxy.conf");
         let text = match kind {
             RealKind::Squid => squid(folder, port, sim.proxy_addr().port(), asks)?,
@@ -94,30 +90,11 @@ impl RealProxy {
             RealKind::Squid => command.args(["-N", "-d", "1", "-f"]),
             RealKind::Tinyproxy => command.args(["-d", "-c"]),
         };
-        command.arg(&self.config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let help = "`apt-get install squid tinyproxy-bin`";
-        let started = command.spawn();
-        let mut child = started.map_err(|error| io::Error::other(format!("{:?}: {error}; {help}", self.kind)))?;
-        let (said, mut lines) = mpsc::unbounded_channel();
-        child.stdout.take().into_iter().for_each(|stdout| listen(stdout, said.clone()));
-        child.stderr.take().into_iter().for_each(|stderr| listen(stderr, said.clone()));
-        drop(said);
-        let mut log = Vec::new();
-        while let Some(line) = lines.recv().await {
-            let is_ready = line.contains(READY);
-            log.push(line);
-            if is_ready {
-                // squid says so a moment before it is so.
-                while child.try_wait()?.is_none() {
-                    if TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
-                        self.child = Some(child);
-                        return Ok(());
-                    }
-                    tokio::task::yield_now().await;
-                }
-            }
-        }
-        Err(io::Error::other(format!("{:?} ended at its start: {log:#?}", self.kind)))
+        command.arg(&self.config);
+        let started = start(&mut command, &format!("{:?}", self.kind), self.port, READY).await;
+        self.child =
+            Some(started.map_err(|error| io::Error::other(format!("{error}; `apt-get install squid tinyproxy-bin`")))?);
+        Ok(())
     }
 
     /// Kills it, and returns once it is gone.
@@ -130,17 +107,6 @@ impl RealProxy {
             None => Ok(()),
         }
     }
-}
-
-/// Reads what a proxy says to its end, so that it never waits for a reader.
-fn listen(stream: impl AsyncRead + Send + Unpin + 'static, said: mpsc::UnboundedSender<String>) {
-    tokio::spawn(async move {
-        let mut lines = BufReader::new(stream).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            // Once it is ready nobody listens any more.
-            let _ready = said.send(line);
-        }
-    });
 }
 
 /// Nothing is cached, and nothing is written. What isn't the parent's business goes direct, to loopback alone: names are

@@ -11,5 +11,6 @@ pub mod models;
 pub mod scripted;
 pub mod search;
 pub mod services;
+pub mod slow;
 pub mod transcription;
 pub mod video;

@@ -150,6 +150,41 @@ fn what_a_person_has_to_mend_says_what() {
     assert_eq!(page.to_string(), "invalid request: it answers with a page (404); is the base URL right?");
 }
 
+/// As version 1.108.7 of its proxy says them; `money::litellm` of the lessons asks a real one.
+#[test]
+fn what_a_litellm_proxy_says_is_what_stands_behind_its_words() {
+    let openai = |kind: &str, code: &str, message: &str| json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
+    let anthropic = |kind: &str, message: &str| json!({"type": "error", "error": {"type": kind, "message": message}});
+    let filtered = "litellm.BadRequestError: litellm.ContentPolicyViolationError: litellm.MockException: not this one\n\
+                    model=m. content_policy_fallback=None. fallbacks=None.";
+    let small =
+        "litellm.ContextWindowExceededError: litellm.BadRequestError: this is a mock context window exceeded error";
+    let blocked = "Content blocked: keyword 'anvils' detected (nothing about them)";
+    let mut guarded = [openai("invalid_request_error", "400", blocked), anthropic("invalid_request_error", blocked)];
+    guarded.iter_mut().for_each(|body| body["error"]["provider_specific_fields"] = json!({"guardrail_name": "words"}));
+    let [of_openai, of_anthropic] = &guarded;
+    for (dialect, body, words) in [
+        (Dialect::OpenAi, &openai("invalid_request_error", "400", filtered), "not this one"),
+        (Dialect::Anthropic, &anthropic("invalid_request_error", filtered), "not this one"),
+        (Dialect::OpenAi, of_openai, blocked),
+        (Dialect::Anthropic, of_anthropic, blocked),
+    ] {
+        assert!(matches!(of(dialect, 400, body), ProviderError::Refused(said) if said.contains(words)), "{body}");
+    }
+    for (dialect, body) in [
+        (Dialect::OpenAi, openai("invalid_request_error", "400", small)),
+        (Dialect::Anthropic, anthropic("invalid_request_error", small)),
+    ] {
+        assert!(matches!(of(dialect, 400, &body), ProviderError::TooLarge(_)), "{body}");
+    }
+    let limited = "litellm.RateLimitError: this is a mock rate limit error";
+    let waits = ProviderError::RateLimited { after: None };
+    assert_eq!(of(Dialect::OpenAi, 429, &openai("throttling_error", "429", limited)), waits);
+    assert_eq!(of(Dialect::Anthropic, 429, &anthropic("rate_limit_error", limited)), waits);
+    let spent = openai("budget_exceeded", "422", "Budget has been exceeded! Current cost: 2.0, Max budget: 1.0");
+    assert_eq!(until(&of(Dialect::OpenAi, 422, &spent)), Some(Reset::Unknown));
+}
+
 #[test]
 fn trap23_a_providers_words_are_one_line_and_short() {
     let body = json!({"error": {"message": format!("a\n\u{1b}[31mb{}", "x".repeat(9_000))}});

@@ -1,9 +1,7 @@
 //! Figures of the program as a process of its own: its memory, its way back after SIGKILL, its rest.
 
 use std::{
-    fs,
-    process::Child,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -67,9 +65,10 @@ pub(crate) fn idle() -> Result<Sample> {
     place.add(JOB, numbers(100))?;
     running.tasks(JOB, 100)?;
     thread::sleep(SETTLE_TIME);
-    let (before, begun) = (ticks(&running.child)?, Instant::now());
+    let process = running.child.id();
+    let (before, begun) = (processor_seconds(process)?, Instant::now());
     thread::sleep(IDLE_TIME);
-    let spent = (ticks(&running.child)? - before) / TICKS_PER_SECOND;
+    let spent = processor_seconds(process)? - before;
     let share = 100.0 * spent / begun.elapsed().as_secs_f64();
     running.kill()?;
     Ok(Sample::alone(share))
@@ -80,12 +79,12 @@ fn numbers(count: u64) -> impl Iterator<Item = (String, Value)> {
     (0..count).map(|number| (format!("item-{number}"), json!({"number": number})))
 }
 
-/// Processor time of a process so far, all its threads, in ticks.
-fn ticks(child: &Child) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
+/// Processor time of a process so far, all its threads, in seconds, to a hundredth.
+pub(crate) fn processor_seconds(process: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
     // Behind the name, which may hold anything: utime and stime are the 12th and 13th.
     let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let [Some(user), Some(system)] = [11, 12].map(|place| fields.get(place)) else { bail!("stat is short: {stat}") };
-    Ok(user.parse::<f64>()? + system.parse::<f64>()?)
+    Ok((user.parse::<f64>()? + system.parse::<f64>()?) / TICKS_PER_SECOND)
 }

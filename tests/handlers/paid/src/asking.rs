@@ -1,6 +1,6 @@
 //! One call, as an item's data describes it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tollgate_sdk::{ServiceError, prelude::*};
 
@@ -74,6 +74,8 @@ pub(crate) struct Answered {
     cut: Vec<String>,
     #[may_be_empty]
     sources: Vec<String>,
+    /// Microseconds from the call to its answer, as the handler saw it.
+    took_us: u64,
 }
 
 /// What is extracted.
@@ -101,6 +103,7 @@ pub(crate) fn ask_all(calls: &[Call]) -> Result<(Vec<Answered>, Vec<String>)> {
                 kept.content.chars().filter_map(|letter| u8::try_from(u32::from(letter)).ok()).collect();
             Artifacts.put(&kept.name, &kept.content_type, &bytes)?;
         }
+        let begun = Instant::now();
         let came = if call.extract {
             of_call(llm::extract::<Verdict>(&call.ask), call)
                 .map(|(verdict, completion)| (format!("{}: {}", verdict.genuine, verdict.summary), completion))
@@ -111,7 +114,7 @@ pub(crate) fn ask_all(calls: &[Call]) -> Result<(Vec<Answered>, Vec<String>)> {
             of_call(llm::ask(&call.ask), call)
         };
         match came {
-            Ok((text, completion)) => answered.push(told(text, completion)),
+            Ok((text, completion)) => answered.push(told(text, completion, begun.elapsed())),
             Err(error) if call.swallow => swallowed.push(error.to_string()),
             Err(error) => return Err(error.into()),
         }
@@ -143,7 +146,7 @@ fn of_call<T>(mut asking: llm::Call<T>, call: &Call) -> Result<(T, llm::Completi
     asking.call_in_full()
 }
 
-fn told(text: String, completion: llm::Completion) -> Answered {
+fn told(text: String, completion: llm::Completion, took: Duration) -> Answered {
     let usage = completion.usage;
     Answered {
         text,
@@ -155,5 +158,6 @@ fn told(text: String, completion: llm::Completion) -> Answered {
         cost: usage.cost_nano_usd,
         cut: completion.cut_documents,
         sources: completion.sources,
+        took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
     }
 }
