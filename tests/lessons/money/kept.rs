@@ -72,7 +72,9 @@ async fn p02_a_re_run_that_is_asked_to_has_its_earlier_answers_over_a_restart_an
         json!({ "ask": "Sum it up." }),
         json!({ "ask": "Who makes it?", "model": "second" }),
     ];
-    let add = async |host: &Host| drop(host.operations().add("test", vec![asks("one", &calls)]).await.unwrap());
+    let add = async |host: &Host| {
+        host.operations().add("test", vec![asks("one", &calls)]).await.unwrap();
+    };
     let (first, tally) = run_to_the_end(&shop, &before, add).await;
     assert_eq!((first.len(), shop.models.asked().len(), tally.reuses), (4, 4, None));
 
@@ -114,7 +116,9 @@ async fn p02_a_re_run_that_fails_half_way_has_earlier_answers_to_its_end_and_mak
         json!({ "ask": "Who makes it?", "model": "second" }),
         json!({ "ask": "What does it weigh?", "model": "second" }),
     ];
-    let add = async |host: &Host| drop(host.operations().add("test", vec![asks("one", &calls)]).await.unwrap());
+    let add = async |host: &Host| {
+        host.operations().add("test", vec![asks("one", &calls)]).await.unwrap();
+    };
     run_to_the_end(&shop, &with_second(&shop, "gpt-4.1-mini", job), add).await;
     assert_eq!(shop.models.asked().len(), 3);
     shop.models.next_for("What does it weigh?", [ModelFault::Broken]);

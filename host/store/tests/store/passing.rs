@@ -79,7 +79,16 @@ async fn p06_a_failure_keeps_it_for_the_next_try_and_what_says_nothing_lets_it_g
     assert_eq!(names(&fixture, "a").await, ["media.webm"]);
     let (fixture, left) = files(fixture).await;
     assert_eq!(left, 1);
-    fixture.store.reopen(fixture.job, tollgate_store::Selection::Failed, tollgate_core::Timestamp(9)).await.unwrap();
+    fixture
+        .store
+        .reopen(
+            fixture.job,
+            tollgate_store::Selection::Failed,
+            tollgate_core::task::Answers::Anew,
+            tollgate_core::Timestamp(9),
+        )
+        .await
+        .unwrap();
     fetch(&fixture, ALONE, Vec::new(), Verdict::Nothing("nothing is said in it".to_owned())).await;
     assert!(names(&fixture, "a").await.is_empty());
     assert_eq!(files(fixture).await.1, 0);

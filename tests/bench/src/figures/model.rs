@@ -209,7 +209,7 @@ async fn through_host(service: SocketAddr) -> Result<Asked> {
     let spent = run("item", CALLS, 2 * askers).await?;
     let (mut times, mut tokens) = (Series::default(), 0);
     for asker in 0..ASKERS {
-        let key = ItemKey::new(format!("item-{asker}"))?;
+        let key = ItemKey::new(&format!("item-{asker}"))?;
         let item = embedded.host.operations().item(JOB, &key).await?.context("an item is gone")?.item;
         ensure!(item.status == ItemStatus::Done, "{item:?}");
         let output = item.outputs.values().next().context("no output")?;
