@@ -173,7 +173,7 @@ fn schema() -> Value {
 fn tokens_of(answer: &Bytes) -> Option<u64> {
     let text = std::str::from_utf8(answer).ok()?;
     let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
-    events.filter_map(|event| event.pointer("/usage/prompt_tokens")?.as_u64()).last()
+    events.filter_map(|event| event.pointer("/usage/prompt_tokens")?.as_u64()).next_back()
 }
 
 async fn through_host(service: SocketAddr) -> Result<Asked> {
