@@ -158,7 +158,8 @@ async fn m02_a_models_searches_are_the_same_whichever_model_asks_and_whoever_sea
 async fn m02_a_handlers_own_search_is_the_same_whoever_searches() {
     for search in SEARCHES {
         let library = Library::new().await;
-        let file = library.file(search, "searching", "\"search\"", "");
+        let job = "breaker = 10\n[job.test.stage.first]\nattempts = 1";
+        let file = library.file(search, "searching", "\"search\"", job);
         let (host, store) = library.shop.start(&file).await;
         let mut progress = host.progress();
         host.operations().add("test", vec![searches("one", &QUERIES)]).await.unwrap();
@@ -178,7 +179,7 @@ async fn m02_a_handlers_own_search_is_the_same_whoever_searches() {
         let (nothing, far) = (json!({ "query": " ", "limit": 3 }), json!({ "query": "anvils", "limit": 1_000 }));
         for (key, query) in [("nothing", nothing), ("far", far)] {
             host.operations().add("test", vec![item(key, &json!({ "queries": [query] }))]).await.unwrap();
-            wait(&mut progress, host.operations(), |job| open_items(job) == 0 || retrying(job) > 0).await;
+            wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
             let why = state(&detail(&host, key).await, "first").why();
             assert!(why.contains("1 to"), "{search}: {why}");
         }
