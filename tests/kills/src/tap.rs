@@ -113,8 +113,7 @@ async fn pass(state: &State, mut program: TcpStream) -> io::Result<()> {
 async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut passed: impl FnMut(u64)) {
     let mut bytes = vec![0; 16 << 10];
     let mut is_gone = false;
-    loop {
-        let Ok(count @ 1..) = from.read(&mut bytes).await else { break };
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
         is_gone = is_gone || to.write_all(&bytes[..count]).await.is_err();
         passed(count as u64);
     }
