@@ -87,7 +87,7 @@ impl Balance {
 impl fmt::Display for Balance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { items, told, estimated, billed, billed_beside } = self;
-        writeln!(f, "{items:>6}  items, each done once; no reservation is left, and no budget was passed")?;
+        writeln!(f, "{items:>6}  items, each done once; no reservation is left, and a spent budget holds")?;
         writeln!(f, "{:>6}  calls settled by what the provider counted: {}", told.0, told.1)?;
         writeln!(f, "{:>6}  were billed for them: {}, the same to the billionth", billed.0, billed.1)?;
         writeln!(f, "{:>6}  calls that a kill left under way, marked as estimated: {}", estimated.0, estimated.1)?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::watch;
-use tollgate_core::ledger::CallId;
+use tollgate_core::{ledger::CallId, money::NanoUsd};
 use tollgate_sim::{
     Release,
     sites::models::{ModelFault, Turn},
@@ -15,7 +15,7 @@ use crate::{
     balance::Balance,
     book::Book,
     internet::{Internet, Seen, Service},
-    place::{Means, Place, Running},
+    place::{LIMIT, Means, Place, Running},
     step::{Hits, Step},
     tap::{Flow, Tap},
 };
@@ -108,7 +108,7 @@ impl Campaign {
         place.ok(&["run", "--until-idle"]).await?;
         // A kill takes half an item on, one of several items some.
         let items = plan.kills * 2 / 3 + 2 * u32::try_from(LEFT_MIN)?;
-        place.add(items).await?;
+        place.add(0..items).await?;
         let (moments, chance) = (Moments::default(), Chance(plan.seed));
         let (book, broken, hits) = (Book::default(), BTreeSet::new(), Hits::default());
         Ok(Self { internet, tap, place, items, book, broken, hits, moments, chance })
@@ -137,7 +137,7 @@ impl Campaign {
         let left = usize::try_from(self.items)? - self.book.done.len();
         ensure!(left >= LEFT_MIN, "{left} items are left: the kills would hit nothing");
         self.internet.eyes.forget();
-        self.place.set_concurrency(if aim == Aim::Crowd { CROWD } else { 1 })?;
+        self.place.write_jobs(if aim == Aim::Crowd { CROWD } else { 1 }, LIMIT)?;
         let release = Release::new();
         let struck = self.strike(aim, &release).await?;
         self.internet.eyes.hold(None);
@@ -265,7 +265,7 @@ impl Campaign {
     /// Runs the job to its end, and holds the ledger against the bill.
     async fn end(&mut self) -> Result<Balance> {
         self.internet.eyes.forget();
-        self.place.set_concurrency(CROWD)?;
+        self.place.write_jobs(CROWD, LIMIT)?;
         let status = self.place.start()?.ended(END_TIME).await?;
         ensure!(status.success(), "the last run ended with {status}");
         self.drained().await?;
@@ -276,7 +276,23 @@ impl Campaign {
         let told = self.place.json(&["cost", "--by", "job"]).await?;
         let told = told["total"]["cost"].as_u64();
         ensure!(told == Some(balance.ledger().0), "`tollgate cost` says {told:?}, the rows {}", balance.ledger());
+        self.book = book;
+        self.is_bounded(balance.ledger()).await?;
         Ok(balance)
+    }
+
+    /// One more item, under a budget that is as good as spent: what all the kills left of the accounts still holds it.
+    async fn is_bounded(&self, spent: NanoUsd) -> Result<()> {
+        self.internet.eyes.forget();
+        self.place.write_jobs(1, spent.saturating_add(NanoUsd(1)))?;
+        self.place.add(self.items..self.items.saturating_add(1)).await?;
+        let status = self.place.start()?.ended(STUCK_TIME).await?;
+        ensure!(!status.success(), "a job that waits for its budget isn't told as standing still");
+        self.drained().await?;
+        let (seen, book) = (self.internet.eyes.seen().borrow().clone(), self.look().await?);
+        let is_held = count_asked(&seen) == 0 && seen.len() == 1 && book.rows.len() == self.book.rows.len();
+        ensure!(is_held, "past its budget it asked: {seen:?}");
+        Ok(())
     }
 
     async fn look(&self) -> Result<Book> {

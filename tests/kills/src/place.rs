@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     net::SocketAddr,
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -46,7 +47,7 @@ impl Place {
         let place = Self { means, folder, proxy };
         fs::write(place.path("ca.pem"), ca)?;
         fs::write(place.path("key"), "sk-a-key-of-nobody")?;
-        place.set_concurrency(1)?;
+        place.write_jobs(1, LIMIT)?;
         Ok(place)
     }
 
@@ -54,8 +55,8 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// Writes the jobs.toml: so many items at once.
-    pub(crate) fn set_concurrency(&self, concurrency: usize) -> Result<()> {
+    /// Writes the jobs.toml: so many items at once, and a budget a month of everything, of the model and of the job.
+    pub(crate) fn write_jobs(&self, concurrency: usize, limit: NanoUsd) -> Result<()> {
         let jobs = format!(
             r#"[host]
 handlers = {handlers:?}
@@ -69,14 +70,14 @@ ca = "ca.pem"
 concurrency = 16
 
 [budget]
-month = "{LIMIT}"
+month = "{limit}"
 
 [model.one]
 provider = "openai"
 name = "{MODEL}"
 key = {{ file = "key" }}
 price = {{ input = "0.40 USD", cache-read = "0.10 USD", output = "1.60 USD" }}
-budget = {{ month = "{LIMIT}" }}
+budget = {{ month = "{limit}" }}
 
 [search.web]
 provider = "serper"
@@ -87,7 +88,7 @@ price = "{SEARCH_PRICE}"
 kind = "backfill"
 handler = "payer"
 grant = ["http {PAGES}", "llm", "search"]
-budget = {{ month = "{LIMIT}" }}
+budget = {{ month = "{limit}" }}
 
 [job.{JOB}.stage.pay]
 concurrency = {concurrency}
@@ -136,11 +137,11 @@ concurrency = {concurrency}
         Ok(serde_json::from_str(&self.ok(&args).await?)?)
     }
 
-    /// Adds so many items. Each asks twice, the second time with a search, and fetches a page before, between and after.
-    pub(crate) async fn add(&self, items: u32) -> Result<()> {
+    /// Adds items of those numbers. Each asks twice, the second time with a search, and fetches a page before, between and after.
+    pub(crate) async fn add(&self, items: Range<u32>) -> Result<()> {
         let file = self.path("items.jsonl");
         let mut out = std::io::BufWriter::new(File::create(&file)?);
-        for number in 0..items {
+        for number in items {
             let page = |part: &str| format!("fetch http://{PAGES}/{part}/{number}");
             // Each of its own length: its cost tells it from others.
             let words = "anvils ".repeat(usize::try_from(number)? % 97);
