@@ -96,12 +96,14 @@ async fn p02_a_re_run_that_is_asked_to_has_its_earlier_answers_over_a_restart_an
     assert_eq!((tally.attempts, tally.reuses), (2, None), "it was asked for that run alone");
 
     // Who says nothing of it has all made anew.
-    let again = async |host: &Host| drop(host.operations().retry("test", Selection::Items(one())).await.unwrap());
+    let again = async |host: &Host| {
+        host.operations().retry("test", Selection::Items(one())).await.unwrap();
+    };
     run_to_the_end(&shop, &with_second(&shop, after, job), again).await;
     assert_eq!(shop.models.asked().len(), 9);
     // One stage alone, of a host that runs.
     let kept = async |host: &Host| {
-        drop(host.operations().retry_stage_with("test", "first", one(), Answers::Kept).await.unwrap());
+        host.operations().retry_stage_with("test", "first", one(), Answers::Kept).await.unwrap();
     };
     let (last, tally) = run_to_the_end(&shop, &with_second(&shop, after, job), kept).await;
     assert_eq!((shop.models.asked().len(), last.len(), tally.attempts), (9, 4, 4), "nothing was paid");
@@ -123,7 +125,7 @@ async fn p02_a_re_run_that_fails_half_way_has_earlier_answers_to_its_end_and_mak
     assert_eq!(shop.models.asked().len(), 3);
     shop.models.next_for("What does it weigh?", [ModelFault::Broken]);
     let kept = async |host: &Host| {
-        drop(host.operations().retry_with("test", Selection::Items(one()), Answers::Kept).await.unwrap());
+        host.operations().retry_with("test", Selection::Items(one()), Answers::Kept).await.unwrap();
     };
     let (_, tally) = run_to_the_end(&shop, &with_second(&shop, "gpt-5-mini", job), kept).await;
     assert_eq!((tally.attempts, tally.reuses), (3, None));

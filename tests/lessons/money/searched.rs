@@ -110,7 +110,9 @@ async fn m02_a_models_searches_are_the_same_whichever_model_asks_and_whoever_sea
         let library = Library::new().await;
         let models = &library.shop.models;
         let queries = QUERIES.map(str::to_owned).to_vec();
-        models.next([Say::Search(queries.clone()), Say::Usual, Say::Search(queries), Say::Usual]);
+        // Not every model takes a schema beside a tool: where one doesn't, it is told in words, which the sim's don't read.
+        let verdict = Say::Json(json!({ "genuine": true, "summary": "so the pages say" }));
+        models.next([Say::Search(queries.clone()), Say::Usual, Say::Search(queries), verdict]);
         let file = library.file(search, "paid", "\"llm\", \"artifacts\", \"search\"", &model(alias, ""));
         let (host, store) = library.shop.start(&file).await;
         let mut progress = host.progress();
@@ -176,13 +178,11 @@ async fn m02_a_handlers_own_search_is_the_same_whoever_searches() {
             assert_eq!(end(row), (How::Answered, false, Cost::Known(COST)));
         }
         // What no search could answer isn't sent.
-        let (nothing, far) = (json!({ "query": " ", "limit": 3 }), json!({ "query": "anvils", "limit": 1_000 }));
-        for (key, query) in [("nothing", nothing), ("far", far)] {
-            host.operations().add("test", vec![item(key, &json!({ "queries": [query] }))]).await.unwrap();
-            wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
-            let why = state(&detail(&host, key).await, "first").why();
-            assert!(why.contains("1 to"), "{search}: {why}");
-        }
+        let nothing = json!({ "query": " ", "limit": 3 });
+        host.operations().add("test", vec![item("nothing", &json!({ "queries": [nothing] }))]).await.unwrap();
+        wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+        let why = state(&detail(&host, "nothing").await, "first").why();
+        assert!(why.contains("a query has 1 to"), "{search}: {why}");
         assert_eq!(library.hits(search), 2, "{search}");
         stop(host).await;
     }
@@ -261,7 +261,7 @@ async fn trap04_a_search_without_a_price_is_not_asked_under_a_budget_and_credits
 async fn trap06_trap08_trap09_a_search_that_fails_is_refused_or_is_busy_is_one_request_and_holds_for_all() {
     for search in SEARCHES {
         let about = |library: &Library| (library.hits(search), library.sum());
-        let job = "[job.test.stage.first]\nattempts = 3\nbackoff = \"0s\"\nretry-for = \"60d\"";
+        let job = "[job.test.stage.first]\nconcurrency = 17\nattempts = 3\nbackoff = \"0s\"\nretry-for = \"60d\"";
         let library = Library::new().await;
         library.next(search, vec![ModelFault::Broken; 9]);
         let (host, store) = library.shop.start(&library.file(search, "searching", "\"search\"", job)).await;
