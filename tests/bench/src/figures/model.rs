@@ -5,6 +5,7 @@
 //! to end the figures would be how many calls fit into a second, and not what one takes.
 
 use std::{
+    fs,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -13,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use futures::future::try_join_all;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tollgate_core::{
     ItemKey, Timestamp,
     circuit::{Circuit, Cooling, CoolingKind},
@@ -58,6 +60,10 @@ const APART: Duration = Duration::from_millis(2);
 /// Where the small internet has the model, and its name there.
 const HOST: &str = "api.openai.com";
 const MODEL: &str = "gpt-4.1-mini";
+/// It takes any key, but none.
+const KEY: &str = "sk-bench";
+/// Longest that all calls together may take.
+const STUCK_TIME: Duration = Duration::from_secs(120);
 /// The document of a call, so often.
 const SENTENCE: &str = "Acme makes anvils, and sells more of them each year. ";
 const SENTENCES: u32 = 40;
@@ -124,7 +130,7 @@ async fn bare(service: SocketAddr) -> Result<Asked> {
                 let begun = Instant::now();
                 let request = client
                     .post(&url)
-                    .header("authorization", "Bearer sk-bench")
+                    .header("authorization", format!("Bearer {KEY}"))
                     .header("content-type", "application/json");
                 let answer = request.body(body).send().await?.error_for_status()?.bytes().await?;
                 answers.push((begun.elapsed(), answer));
@@ -172,18 +178,24 @@ fn schema() -> Value {
 /// Tokens that were sent, as an answer counts them.
 fn tokens_of(answer: &Bytes) -> Option<u64> {
     let text = std::str::from_utf8(answer).ok()?;
-    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
-    events.filter_map(|event| event.pointer("/usage/prompt_tokens")?.as_u64()).next_back()
+    text.lines().rev().find_map(|line| {
+        let event: Value = serde_json::from_str(line.strip_prefix("data: ")?).ok()?;
+        event.pointer("/usage/prompt_tokens")?.as_u64()
+    })
 }
 
 async fn through_host(service: SocketAddr) -> Result<Asked> {
+    let folder = tempfile::tempdir()?;
+    let key = folder.path().join("key");
+    fs::write(&key, KEY)?;
     let jobs = format!(
         "[host]\nhandlers = {:?}\nlisten = \"127.0.0.1:0\"\n[endpoint.model]\nurl = \"http://{service}\"\n\
          [model.bench]\nprovider = \"openai\"\nname = \"{MODEL}\"\n\
          url = \"endpoint://model/v1\"\nprice = {{ input = \"0.10 USD\", output = \"0.40 USD\" }}\n\
-         budget = {{ day = \"1000.00 USD\" }}\n[job.{JOB}]\nkind = \"backfill\"\nhandler = \"paid\"\n\
+         budget = {{ day = \"1000.00 USD\" }}\nkey = {{ file = {key:?} }}\n[job.{JOB}]\nkind = \"backfill\"\nhandler = \"paid\"\n\
          grant = [\"llm\", \"artifacts\"]\nstages = [\"first\"]\n[job.{JOB}.stage.first]\nconcurrency = {ASKERS}\n",
         test_handlers()?.display().to_string(),
+        key = key.display().to_string(),
     );
     let embedded = Embedded::start(&jobs).await?;
     let run = async |name: &str, calls: usize, settled: u64| {
@@ -201,7 +213,8 @@ async fn through_host(service: SocketAddr) -> Result<Asked> {
             embedded.host.operations().add(JOB, vec![item]).await?;
             tokio::time::sleep(APART).await;
         }
-        embedded.settled(settled).await?;
+        let done = timeout(STUCK_TIME, embedded.settled(settled)).await;
+        done.context("the calls don't come to an end: is something refused?")??;
         anyhow::Ok(processor()? - before)
     };
     let askers = ASKERS as u64;
