@@ -61,7 +61,8 @@ impl World {
 
     /// A small internet like that.
     pub(crate) async fn of(builder: tollgate_sim::Builder) -> Self {
-        let room = WORLDS.acquire().await.unwrap();
+        let room = tokio::time::timeout(5 * STUCK_TIME, WORLDS.acquire()).await;
+        let room = room.expect("no room for a world: who has one lets go of it before the next").unwrap();
         let world = Self { folder: tempfile::tempdir().unwrap(), sim: builder.start().await.unwrap(), _room: room };
         world.sim.write_ca(world.path("ca.pem")).unwrap();
         world

@@ -11,14 +11,12 @@ pub const ARTIFACT_NAME_BYTES_MAX: usize = 200;
 /// Bytes up to which an artifact is small: it stays, whatever it is.
 pub const SMALL_BYTES_MAX: u64 = 1 << 20;
 
-/// Whether an artifact is a large binary, such as audio: it is kept only while a stage needs it (P06). Text is kept whatever
-/// its size.
+/// Whether an artifact is a large binary: sound or film, which is kept only while a stage needs it (P06). Text is kept whatever
+/// its size, and so is what may be a document: pictures, PDFs, archives, and what nobody has said the type of.
 #[must_use]
 pub fn is_large_binary(content_type: &str, size: u64) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_text =
-        essence.starts_with("text/") || ["json", "xml", "yaml", "javascript"].iter().any(|of| essence.ends_with(of));
-    size > SMALL_BYTES_MAX && !is_text
+    size > SMALL_BYTES_MAX && ["audio/", "video/", "application/ogg"].iter().any(|of| essence.starts_with(of))
 }
 
 /// The name, cut where it is too long, or that with the first number with which it is free: `guarded-wall.login~2`.

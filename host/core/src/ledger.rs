@@ -218,7 +218,8 @@ impl NoBudget {
             NoRoom::TooDear { kind, most, asked } => {
                 format!(
                     "this one call may cost {asked}, and the budget of {of} is {most} for a whole {kind}, so it is never sent; \
-                     raise {section} in jobs.toml, or choose a cheaper model, a smaller `output-max` or a shorter document",
+                     raise {section} in jobs.toml, or choose a cheaper model, a smaller `output-max` or a shorter document, then \
+                     `tollgate item retry {job} --failed`",
                     kind = kind.as_str(),
                     section = self.scope.section(job)
                 )

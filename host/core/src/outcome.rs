@@ -179,8 +179,8 @@ pub fn decide(
     chance: f64,
 ) -> Decision {
     let mut decision = follows(outcome, refusal, before, policy, now, chance);
-    if !matches!(decision.verdict, Verdict::Later { .. }) {
-        // It was asked for until the task ends.
+    // It was asked for until the task ends; and one that has failed twice may have failed of an answer that is kept.
+    if !matches!(decision.verdict, Verdict::Later { .. }) || decision.tally.counted > 1 {
         decision.tally.reuses = None;
     }
     decision

@@ -8,6 +8,8 @@ const REDACTED: &[u8] = b"[secret]";
 /// Shortest secret that is looked for in an answer of status 200. A shorter one proves nothing (`none`, `ollama`), and may be a
 /// word of what was asked for.
 const ANSWER_SECRET_BYTES_MIN: usize = 16;
+/// And in a refusal: without the words that a shorter one would take out of it, nobody could tell what kind it is.
+const REFUSAL_SECRET_BYTES_MIN: usize = 8;
 
 /// Leaves secrets out of a body as it comes.
 pub(crate) struct Redactor {
@@ -21,7 +23,7 @@ pub(crate) struct Redactor {
 impl Redactor {
     /// For what a service answers with that status, having been sent these.
     pub(crate) fn new(secrets: &[String], status: u16) -> Self {
-        let least = if status == 200 { ANSWER_SECRET_BYTES_MIN } else { 1 };
+        let least = if status == 200 { ANSWER_SECRET_BYTES_MIN } else { REFUSAL_SECRET_BYTES_MIN };
         let secrets = secrets.iter().filter(|secret| secret.len() >= least);
         let mut spellings: Vec<Vec<u8>> = secrets.flat_map(|secret| spellings(secret)).collect();
         spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
@@ -112,7 +114,9 @@ mod tests {
 
     #[test]
     fn a_word_that_proves_nothing_is_left_out_of_refusals_alone() {
-        assert_eq!(all("none", 401, &[b"{\"key\": \"none\"}"]), "{\"key\": \"[secret]\"}");
+        assert_eq!(all("hush-hush", 401, &[b"{\"key\": \"hush-hush\"}"]), "{\"key\": \"[secret]\"}");
+        assert_eq!(all("hush-hush", 200, &[b"hush-hush"]), "hush-hush");
+        assert_eq!(all("length", 400, &[b"context_length_exceeded"]), "context_length_exceeded", "it tells the kind");
         assert_eq!(all("none", 200, &[b"there is no", b"ne"]), "there is none");
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tollgate_core::{
     Digest, JobName, JsonObject, Lane, StageIx, StageName,
     contract::Contract,
-    graph::Need,
+    graph::{GraphStage, Need, StageGraph},
     handler::{Capability, StageInfo},
     spec::{CheckSpec, Deployment, Diagnostic, JobSpec, SitePattern, StageSpec},
 };
@@ -323,16 +323,17 @@ fn job_plan(
     Ok(JobPlan {
         hosts: hosts(spec),
         spec: spec.clone(),
+        passing: passing(&declared.graph, &plans),
         declared,
         handler,
-        passing: passing(&plans),
         stages: plans,
         guest_memory_max: deployment.host.guest_memory_max,
     })
 }
 
-/// Every stage that a handler runs and that doesn't say `keep`, with the others that declare to read what it leaves.
-fn passing(stages: &[Arc<StagePlan>]) -> Arc<[Passing]> {
+/// Every stage that a handler runs and that doesn't say `keep`, with the others that declare to read what it leaves, and those
+/// that come after it: what a stage gives to a model or a tool it needn't declare.
+fn passing(graph: &StageGraph, stages: &[Arc<StagePlan>]) -> Arc<[Passing]> {
     let made = stages.iter().filter(|stage| stage.check.is_none() && !stage.spec.keep).map(|stage| stage.lane.stage);
     let reads = |stage: &StagePlan, maker: StageIx| {
         stage.lane.stage != maker
@@ -341,7 +342,13 @@ fn passing(stages: &[Arc<StagePlan>]) -> Arc<[Passing]> {
     };
     let readers =
         |maker| stages.iter().filter(move |stage| reads(stage, maker)).map(|stage| stage.lane.stage).collect();
-    made.map(|maker| Passing { maker, readers: readers(maker) }).collect()
+    let comes_after = |stage: &GraphStage, maker: &GraphStage| graph.before(stage.name.as_str()).contains(&&maker.name);
+    let after = |maker| {
+        let maker = graph.stages().iter().find(|stage| stage.ix == maker);
+        let all = graph.stages().iter().filter(|stage| maker.is_some_and(|maker| comes_after(stage, maker)));
+        all.map(|stage| stage.ix).collect()
+    };
+    made.map(|maker| Passing { maker, readers: readers(maker), after: after(maker) }).collect()
 }
 
 fn stage_plan(

@@ -117,7 +117,8 @@ async fn trap09_a_model_with_a_long_name_is_left_alone_over_a_restart_too() {
     let (host, _store) = shop.start(&file).await;
     let mut progress = host.progress();
     host.operations().resume("test").await.unwrap();
-    wait(&mut progress, host.operations(), |job| job.job.pause.is_some() || open_items(job) == 0).await;
+    host.operations().add("test", vec![asks_one("two")]).await.unwrap();
+    wait(&mut progress, host.operations(), |job| job.job.pause.is_some() || open_items(job) < 2).await;
     assert_eq!(shop.hits(Dialect::OpenAi), 1, "its quota is used up, and that is known");
     stop(host).await;
 }

@@ -128,6 +128,8 @@ fn kept_answers_are_taken_again_until_the_task_ends() {
     for outcome in [failed(), later(None)] {
         assert_eq!(decided(outcome, None, before).tally.reuses, Some(2));
     }
+    let twice = Tally { counted: 1, ..before };
+    assert_eq!(decided(failed(), None, twice).tally.reuses, None, "it may have failed of one that is kept");
     let last = Tally { counted: POLICY.attempts_max - 1, ..before };
     assert_eq!([output(), failed()].map(|outcome| decided(outcome, None, last).tally.reuses), [None; 2]);
     assert_eq!(before.with_answers(Answers::Anew).reuses, None);

@@ -18,7 +18,7 @@ use super::{
     tasks::ItemTasks,
 };
 use crate::{
-    NewArtifact, Passing, Settlement,
+    Passing, Settlement,
     stored::{StoredArtifactRow, decode},
 };
 
@@ -46,9 +46,24 @@ impl Unnamed {
     }
 }
 
-/// Those of a settlement's artifacts that are files.
-pub(super) fn files(artifacts: &[NewArtifact]) -> impl Iterator<Item = Digest> {
-    artifacts.iter().map(|artifact| artifact.blob).filter(|blob| blob.size > BLOB_ROW_BYTES_MAX).map(|blob| blob.digest)
+/// The files that a settlement names and the task's rows haven't named before. Each counts once, under however many names it is
+/// kept: another attempt may be about to name the same content, and its own count must stay. Rather too few than too many.
+pub(super) fn named_anew(tables: &Tables<'_>, settlement: &Settlement) -> Result<BTreeSet<Digest>, Fault> {
+    let files = settlement.artifacts.iter().map(|artifact| artifact.blob);
+    let mut files: BTreeSet<Digest> =
+        files.filter(|blob| blob.size > BLOB_ROW_BYTES_MAX).map(|blob| blob.digest).collect();
+    if !files.is_empty() {
+        let task = task_key(settlement.task.item, settlement.task.stage);
+        for row in tables.artifacts.range::<&[u8]>(task.as_slice()..)? {
+            let (key, row) = row?;
+            if !key.value().starts_with(&task) {
+                break;
+            }
+            let StoredArtifactRow::V1(artifact) = decode("artifacts", row.value())?;
+            files.remove(&Digest(artifact.digest));
+        }
+    }
+    Ok(files)
 }
 
 /// Removes the rows of large binaries whose last need ends with this settlement; answers what they named.
@@ -81,12 +96,12 @@ pub(super) fn drop_rows(
     Ok(dropped)
 }
 
-/// Whether its maker and all who read it have come to a good end. What has failed, or may open again by itself, may want it.
+/// Whether its maker and all who read it, or may, have come to a good end. What has failed, or may open again by itself, may want it.
 fn has_passed(passing: &Passing, tasks: &ItemTasks) -> bool {
     let has_ended = |stage| {
         matches!(tasks.state(stage), Some(TaskState::Done | TaskState::Nothing { .. } | TaskState::Skipped { .. }))
     };
-    has_ended(passing.maker) && passing.readers.iter().all(|stage| has_ended(*stage))
+    has_ended(passing.maker) && passing.readers.iter().chain(&passing.after).all(|stage| has_ended(*stage))
 }
 
 /// Removes the files that no row names and that nobody is about to name. Who else names one, only all rows together say:

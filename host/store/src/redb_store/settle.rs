@@ -149,8 +149,8 @@ fn settle(batch: &mut Batch<'_>, prepared: &PreparedSettlement) -> Result<Settle
     write_attempt(&mut batch.tables, &spec, settlement)?;
     let flag = duplicates::hold(batch, &spec, settlement)?;
     write_output(&mut batch.tables, prepared, flag)?;
+    batch.named.extend(passing::named_anew(&batch.tables, settlement)?);
     write_artifacts(&mut batch.tables, settlement)?;
-    batch.named.extend(passing::files(&settlement.artifacts));
     let passed = passing::drop_rows(&mut batch.tables, settlement, &before, &after)?;
     batch.passed.extend(passed);
     if let Some(back) = &settlement.take_back {

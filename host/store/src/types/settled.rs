@@ -80,6 +80,8 @@ pub struct Passing {
     pub maker: StageIx,
     /// Other stages that declare to read what it leaves.
     pub readers: Vec<StageIx>,
+    /// Stages that come after it, and may read it without a word.
+    pub after: Vec<StageIx>,
 }
 
 /// What followed from a settlement.

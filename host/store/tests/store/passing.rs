@@ -47,10 +47,10 @@ async fn files(fixture: Fixture) -> (Fixture, usize) {
     (fixture, left)
 }
 
-const ALONE: &[Passing] = &[Passing { maker: FETCH, readers: Vec::new() }];
+const ALONE: &[Passing] = &[Passing { maker: FETCH, readers: Vec::new(), after: Vec::new() }];
 
 fn read() -> [Passing; 1] {
-    [Passing { maker: FETCH, readers: vec![EXTRACT] }]
+    [Passing { maker: FETCH, readers: vec![EXTRACT], after: Vec::new() }]
 }
 
 #[tokio::test]
