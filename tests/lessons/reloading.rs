@@ -11,7 +11,7 @@ use tollgate_sim::sites::scripted::{Scripted, Step};
 
 use crate::{
     clock::TestClock,
-    world::{SITE, World, detail, first, item, open_items, outcomes, quiet, retrying, run_items, state, stop, wait},
+    world::{SITE, World, detail, first, item, open_items, outcomes, pass, retrying, run_items, state, stop, wait},
 };
 
 const PAGE: &str = "<html><body><article><h1>A thesis</h1><p>Words about a company.</p></article></body></html>";
@@ -70,12 +70,7 @@ async fn r02_a_new_wording_holds_while_the_host_runs_and_finds_the_pages_that_it
     assert_eq!(world.sim.counts().of_host(SITE), 2);
     // One of them tries the site, and the other waits for what comes of it.
     wait(&mut progress, host.operations(), |job| retrying(job) == 2).await;
-    clock.advance(Duration::from_secs(27 * 3_600));
-    // The other may be done in the same breath.
-    wait(&mut progress, host.operations(), |job| open_items(job) <= 1).await;
-    quiet(&host).await;
-    clock.advance(Duration::from_secs(27 * 3_600));
-    wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;
+    pass(&host, &clock, Duration::from_secs(27 * 3_600), |job| open_items(job) == 0).await;
     for key in ["one", "two"] {
         assert_eq!(detail(&host, key).await.item.status, ItemStatus::Done, "{key}");
     }

@@ -57,7 +57,10 @@ async fn run_to_the_end(shop: &Shop, file: &Path, act: impl AsyncFnOnce(&Host)) 
     shop.is_the_bill(&store).await;
     drop(store);
     stop(host).await;
-    (answers(&one, "first").to_vec(), one.item.tasks[0].tally)
+    let mut answers = answers(&one, "first").to_vec();
+    // Its time was real, and another one each time.
+    answers.iter_mut().for_each(|answer| drop(answer.as_object_mut().unwrap().remove("took_us")));
+    (answers, one.item.tasks[0].tally)
 }
 
 #[tokio::test]
