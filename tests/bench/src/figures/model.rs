@@ -169,7 +169,7 @@ fn schema() -> Value {
         "type": "object",
         "properties": {
             "genuine": {"description": "Whether it is one.", "type": "boolean"},
-            "summary": {"description": "Why.", "type": "string", "minLength": 1},
+            "summary": {"description": "Why.", "type": "string"},
         },
         "required": ["genuine", "summary"],
     })
