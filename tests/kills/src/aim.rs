@@ -97,6 +97,7 @@ impl Moments {
     pub(crate) fn correct(&mut self, aim: Aim, hit: Step) {
         match (aim, hit) {
             (Aim::PageLetGo(LAST_PAGE), Step::Seen) => self.after.later(),
+            (Aim::PageLetGo(LAST_PAGE), Step::Done) => {}
             (Aim::PageLetGo(LAST_PAGE), _) => self.after.earlier(),
             (Aim::PageLetGo(_), Step::Before) => self.before.later(),
             (Aim::PageLetGo(_), _) => self.before.earlier(),
@@ -115,7 +116,7 @@ impl Moments {
 pub(crate) struct Moment(u64);
 
 impl Moment {
-    /// From three quarters of it to five.
+    /// From three quarters of it to five quarters.
     pub(crate) fn draw(self, chance: &mut Chance) -> Duration {
         Duration::from_micros(self.0 * 3 / 4 + chance.below(self.0 / 2 + 1))
     }

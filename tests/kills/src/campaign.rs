@@ -31,7 +31,7 @@ const HALF_BYTES: u64 = 300;
 /// Items that are left at the least when a kill is made.
 const LEFT_MIN: usize = 10;
 /// Rounds of what is tried again for steps that were hit too seldom.
-const AGAIN_MAX: u32 = 40;
+const AGAIN_MAX: u32 = 100;
 
 /// How long a campaign is.
 #[derive(Debug, Clone, Copy)]
@@ -106,8 +106,8 @@ impl Campaign {
         let place = Place::new(means, tap.addr, internet.sim.ca_pem())?;
         // Makes the store, and compiles the handler, so that no start has to.
         place.ok(&["run", "--until-idle"]).await?;
-        // A kill takes half an item on, one of several items some.
-        let items = plan.kills * 2 / 3 + 2 * u32::try_from(LEFT_MIN)?;
+        // A kill takes half an item on, one of several items some; and what is hit by chance is tried again and again.
+        let items = plan.kills * 2 / 3 + plan.least_by_chance * 12 + 2 * u32::try_from(LEFT_MIN)?;
         place.add(0..items).await?;
         let (moments, chance) = (Moments::default(), Chance(plan.seed));
         let (book, broken, hits) = (Book::default(), BTreeSet::new(), Hits::default());
