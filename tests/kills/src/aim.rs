@@ -142,8 +142,13 @@ impl Chance {
     }
 }
 
-/// The steps that were hit less often than that.
+/// The steps that were hit less often than that. Once is enough where an attempt is settled and the next item hasn't begun: an
+/// optimised program is past that within microseconds, and a kill a moment later finds the same store.
 pub(crate) fn short_of(hits: &Hits, least: u32, least_by_chance: u32) -> Vec<Step> {
-    let least = |step: &Step| if step.is_by_chance() { least_by_chance } else { least };
+    let least = |step: &Step| match step {
+        Step::Done => least_by_chance.min(1),
+        step if step.is_by_chance() => least_by_chance,
+        _ => least,
+    };
     Step::ALL.into_iter().filter(|step| hits.of(*step) < least(step)).collect()
 }
