@@ -20,14 +20,20 @@ use super::{
 
 /// Media types of files that tools leave, by the ending of their names: text stays whatever its size, and services that hear
 /// or read files go by it.
-const TYPES: [(&str, &str); 15] = [
+const TYPES: [(&str, &str); 21] = [
     ("vtt", "text/vtt"),
     ("srt", "text/plain"),
     ("txt", "text/plain"),
     ("csv", "text/csv"),
+    ("tsv", "text/tab-separated-values"),
+    ("md", "text/markdown"),
+    ("ass", "text/plain"),
     ("html", "text/html"),
     ("json", "application/json"),
+    ("jsonl", "text/plain"),
+    ("yaml", "application/yaml"),
     ("xml", "application/xml"),
+    ("ttml", "application/ttml+xml"),
     ("wav", "audio/wav"),
     ("flac", "audio/flac"),
     ("mp3", "audio/mpeg"),

@@ -78,8 +78,8 @@ pub struct Settlement {
 pub struct Passing {
     /// The stage.
     pub maker: StageIx,
-    /// Other stages that declare to read what it leaves.
-    pub readers: Vec<StageIx>,
+    /// Other stages that declare to read what it leaves, each with the name of what it reads.
+    pub readers: Vec<(StageIx, String)>,
 }
 
 /// What followed from a settlement.
