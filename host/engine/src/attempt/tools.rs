@@ -20,7 +20,7 @@ use super::{
 
 /// Media types of files that tools leave, by the ending of their names: text stays whatever its size, and services that hear
 /// or read files go by it.
-const TYPES: [(&str, &str); 21] = [
+const TYPES: [(&str, &str); 22] = [
     ("vtt", "text/vtt"),
     ("srt", "text/plain"),
     ("txt", "text/plain"),
@@ -32,6 +32,7 @@ const TYPES: [(&str, &str); 21] = [
     ("json", "application/json"),
     ("jsonl", "text/plain"),
     ("yaml", "application/yaml"),
+    ("yml", "application/yaml"),
     ("xml", "application/xml"),
     ("ttml", "application/ttml+xml"),
     ("wav", "audio/wav"),
@@ -170,5 +171,25 @@ impl ToolGate for AttemptTools {
             })
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_core::artifact::is_large_binary;
+
+    use super::*;
+
+    #[test]
+    fn p06_text_that_a_tool_leaves_is_no_large_binary_whatever_its_size() {
+        let endings = [
+            "vtt", "srt", "ass", "ttml", "txt", "md", "csv", "tsv", "html", "json", "jsonl", "yaml", "yml", "xml",
+            "VTT",
+        ];
+        for ending in endings {
+            assert!(!is_large_binary(type_of(&format!("left.{ending}")), u64::MAX), "{ending}");
+        }
+        assert!(is_large_binary(type_of("left.wav"), u64::MAX));
+        assert!(is_large_binary(type_of("left"), u64::MAX), "nobody says that it is text");
     }
 }
