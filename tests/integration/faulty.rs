@@ -20,8 +20,8 @@ use tollgate_store::{
     AccountView, AnswerKey, BlobPart, BlobSource, CallSettled, Claim, CostQuery, CostView, DeclaredJob, DiscoveryClaim,
     DiscoveryPage, DiscoveryState, EntryView, ErrorView, ItemDetail, ItemPages, ItemQuery, ItemView, JobDeclaration,
     JobView, KeptAnswer, LedgerQuery, Page, Rechecked, RedbStore, Reopened, Reply, Reserved, Selection, Settled,
-    Settlement, StateChange, StateEntry, Store, StoreError, StoreOptions, StoredArtifact, StoredBlob, Submitted,
-    TaskRef,
+    Settlement, StageItems, StateChange, StateEntry, Store, StoreError, StoreOptions, StoredArtifact, StoredBlob,
+    Submitted, TaskRef,
 };
 
 /// What goes wrong.
@@ -113,7 +113,7 @@ impl Store for Faulty {
         pause(job: JobId, pause: Pause) -> ();
         resume(job: JobId) -> Option<Pause>;
         reopen(job: JobId, what: Selection, answers: Answers, now: Timestamp) -> Reopened;
-        stage_items(job: JobId, stage: StageIx, query: ItemQuery) -> Page<ItemKey, ItemId>;
+        stage_items(job: JobId, stage: StageIx, query: ItemQuery) -> StageItems;
         pages(job: JobId, after: Option<ItemId>, limit: usize) -> Page<ItemPages, ItemId>;
         recheck(job: JobId, rechecked: Vec<Rechecked>, now: Timestamp) -> Reopened;
         exclude(job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reopened;

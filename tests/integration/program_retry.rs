@@ -120,3 +120,51 @@ async fn m02_a_re_run_that_is_told_to_reuse_answers_pays_for_none_and_each_searc
     let older = run(&world, &["cost", "--answer", &calls[1]]).await;
     assert_eq!(older.status.code(), Some(4), "a newer one has taken its place");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p06_a_re_run_shows_what_it_fetches_again_and_leaves_a_reader_done_whose_input_has_gone() {
+    let world = World::new(vec![]).await;
+    world.jobs("[job.test]\nkind = \"backfill\"\nhandler = \"passing\"\ngrant = [\"artifacts\"]\n");
+    ok(&world, &["run", "--until-idle"]).await;
+    ok(&world, &["item", "add", "test", "a", "b"]).await;
+    ok(&world, &["run", "--until-idle"]).await;
+    let bytes = 2 * ((1 << 20) + 1);
+    let gone = json!({"items": 2, "binaries": 2, "bytes": bytes});
+    let of = |stage: &'static str, more: &[&'static str]| -> Vec<&'static str> {
+        ["item", "retry", "test", "--stage", stage].iter().chain(more).copied().collect()
+    };
+    let all = ["--all", "--dry-run"];
+    let dry = answer(&world, &of("fetch", &all)).await;
+    assert_eq!((&dry["items"], &dry["again"]), (&json!(2), &gone), "{dry}");
+    let said = ok(&world, &of("fetch", &all)).await;
+    assert!(
+        said.contains("of 2 of them large binaries have gone (2 of them, 2.09 MB): these are fetched again"),
+        "{said}"
+    );
+
+    // Who reads them can't, and isn't made to fail by that.
+    let dry = answer(&world, &of("hear", &all)).await;
+    let lacks =
+        |key: &str| json!({"key": key, "maker": "fetch", "gone": {"items": 1, "binaries": 1, "bytes": bytes / 2}});
+    assert_eq!((&dry["items"], &dry["lacking"]), (&json!(0), &json!([lacks("a"), lacks("b")])), "{dry}");
+    let first =
+        "fetch has to run again before hear can read them; first `tollgate item retry test --stage fetch KEY...`";
+    for args in [of("hear", &all), of("hear", &["--all", "--yes"]), of("hear", &["a", "b"])] {
+        let said = ok(&world, &args).await;
+        assert!(said.contains("2 items are left alone") && said.contains(first) && said.contains("a, b"), "{said}");
+    }
+    ok(&world, &["run", "--until-idle"]).await;
+    assert_eq!(answer(&world, &["item", "list", "test", "--status", "done"]).await.as_array().unwrap().len(), 2);
+    assert_eq!(runs(&world, "a", "hear").await, 1);
+
+    // As it says: first the one, then the other.
+    let done = answer(&world, &of("fetch", &["a"])).await;
+    assert_eq!((&done["items"], &done["lacking"]), (&json!(1), &json!(null)), "{done}");
+    ok(&world, &["run", "--until-idle"]).await;
+    let done = answer(&world, &of("hear", &["a", "b"])).await;
+    assert_eq!((&done["items"], &done["lacking"]), (&json!(1), &json!([lacks("b")])), "{done}");
+    ok(&world, &["run", "--until-idle"]).await;
+    assert_eq!((runs(&world, "a", "fetch").await, runs(&world, "a", "hear").await), (2, 2));
+    let dry = answer(&world, &of("fetch", &all)).await;
+    assert_eq!(dry["again"], gone, "it has gone again: {dry}");
+}

@@ -113,8 +113,19 @@ async fn lay_compiled(cache: &Path) {
         let folder = tempfile::tempdir().unwrap();
         let options = SandboxOptions::new(folder.path().join("cache"), Compiler::InProcess);
         let sandbox = Sandbox::new(options).unwrap();
-        let names = ["hostile", "ideas", "outcomes", "own-client", "paid", "pages", "searching", "tooled", "youtube"]
-            .map(|name| tollgate_core::ids::HandlerName::new(name).unwrap());
+        let names = [
+            "hostile",
+            "ideas",
+            "outcomes",
+            "own-client",
+            "paid",
+            "pages",
+            "passing",
+            "searching",
+            "tooled",
+            "youtube",
+        ]
+        .map(|name| tollgate_core::ids::HandlerName::new(name).unwrap());
         let set = HandlerSet::load(&sandbox, &handlers(), names.to_vec()).await;
         assert!(set.broken().is_empty(), "{:?}", set.broken());
         folder

@@ -23,7 +23,7 @@ use tollgate_sim::{
         video::{self, Captions, VideoFacts, VideoKind, Videos},
     },
 };
-use tollgate_store::{CostGroup, CostKey, EntryView, ItemDetail};
+use tollgate_store::{CostGroup, CostKey, EntryView, ItemDetail, ItemQuery};
 
 use crate::world::{World, detail_of, item, open_items, state, stop, wait_of};
 
@@ -369,8 +369,13 @@ async fn p06_audio_goes_once_it_is_heard_and_what_was_heard_stays_with_its_sourc
     stop(host).await;
     assert_eq!(files(&blobs), [""; 0].map(Path::new), "nor does its file lie there");
 
-    // Who has it heard again has it fetched again.
+    // Who has it heard again has it fetched again, and is told so before.
     let host = channel.run(&job()).await;
+    let all = ItemQuery { limit: 99, ..ItemQuery::default() };
+    let shown = host.operations().stage_items("youtube", "whisper", all).await.unwrap();
+    assert!(shown.entries.contains(&found(video).key) && shown.lacking.is_empty(), "{shown:?}");
+    assert_eq!((shown.gone.items, shown.gone.binaries), (1, 1), "{shown:?}");
+    assert!(shown.gone.bytes > 1 << 20, "{shown:?}");
     host.operations().retry_stage("youtube", "whisper", vec![found(video).key]).await.unwrap();
     channel.ended(&host, 0).await;
     assert_eq!(channel.world.sim.counts().of(video::HOST, &audio), 2);

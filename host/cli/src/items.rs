@@ -13,6 +13,7 @@ use crate::{
     CliError, Program,
     api::{Api, encode},
     args::{Global, ItemAddArgs, ItemListArgs},
+    lacking::sentences,
     output,
 };
 
@@ -242,14 +243,18 @@ pub(crate) async fn exclude(
 ) -> Result<(), CliError> {
     let body = ExcludeBody { keys: keys(&which)?, reason };
     let done: Done = Api::find(program, global).await?.post(&format!("/jobs/{job}/exclude"), &body).await?;
-    told(global, job, &done, "left out")
+    told(global, job, None, &done, "left out")
 }
 
-pub(crate) fn told(global: &Global, job: &str, done: &Done, what: &str) -> Result<(), CliError> {
+/// Tells what was done. `stage`: the one that was opened alone.
+pub(crate) fn told(global: &Global, job: &str, stage: Option<&str>, done: &Done, what: &str) -> Result<(), CliError> {
     output::one(global.output, done, |done| {
         let mut text = format!("{} items, {} tasks {what}\n", done.items, done.tasks);
         for key in &done.in_progress {
             text.push_str(&format!("{key} is in progress and was left to it\n"));
+        }
+        for sentence in sentences(job, stage.unwrap_or("the stage"), &done.lacking) {
+            text.push_str(&format!("{sentence}\n"));
         }
         if let Some(pause) = &done.resumed {
             text.push_str(&format!("{job} goes on; it had been paused: {}\n", pause.sentence()));

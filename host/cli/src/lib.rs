@@ -14,6 +14,7 @@ mod export;
 mod handler_profile;
 mod items;
 mod jobs;
+mod lacking;
 mod logging;
 mod new_handler;
 mod output;

@@ -3,8 +3,9 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use serde::Serialize;
-use tollgate_core::{ItemKey, item::ItemStatus};
+use tollgate_core::{ItemKey, budget::Size, item::ItemStatus};
 use tollgate_engine::operations::Done;
+use tollgate_store::{Gone, Lacking};
 use tollgate_web::api::{KeysPage, RetryBody};
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     api::{Api, encode},
     args::{Global, ItemRetryArgs},
     items::{PAGE, keys, parts, told},
+    lacking::sentences,
     output,
 };
 
@@ -20,7 +22,7 @@ const RETRY_ITEMS: usize = 5_000;
 /// Bytes of keys in one request: half of what the API takes.
 const RETRY_BYTES: usize = 1 << 20;
 /// Items that are named where they are counted.
-const NAMED_MAX: usize = 3;
+pub(crate) const NAMED_MAX: usize = 3;
 
 /// One stage of items, as it was shown: no others are opened (trap 31).
 #[derive(Debug, Serialize)]
@@ -32,6 +34,12 @@ struct Shown {
     items: usize,
     /// The first of them.
     named: Vec<ItemKey>,
+    /// Large binaries that the stage had left for these, and has to fetch or make again (P06).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    again: Option<Gone>,
+    /// Items that are left alone, as what the stage reads has gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lacking: Vec<Lacking>,
 }
 
 impl Shown {
@@ -48,6 +56,15 @@ impl Shown {
         }
         if self.items > self.named.len() {
             text.push_str(&format!(" and {} more", self.items - self.named.len()));
+        }
+        if let Some(Gone { items, binaries, bytes }) = self.again {
+            text.push_str(&format!(
+                "\nof {items} of them large binaries have gone ({binaries} of them, {}): these are fetched again",
+                Size(bytes)
+            ));
+        }
+        for sentence in sentences(job, &self.stage, &self.lacking) {
+            text.push_str(&format!("\n{sentence}"));
         }
         text
     }
@@ -67,7 +84,7 @@ pub(crate) async fn retry(program: &dyn Program, global: &Global, args: ItemRetr
         None => RetryBody::Keys(keys(&args.keys)?),
     };
     let done: Done = Api::find(program, global).await?.post(&path(&args), &body).await?;
-    told(global, &args.job, &done, what(&args))
+    told(global, &args.job, args.stage.as_deref(), &done, what(&args))
 }
 
 fn path(args: &ItemRetryArgs) -> String {
@@ -84,9 +101,7 @@ async fn stage_of(program: &dyn Program, global: &Global, args: ItemRetryArgs, s
     let job = args.job.as_str();
     let api = Api::find(program, global).await?;
     let status = args.status.or(args.failed.then_some(ItemStatus::Failed));
-    let found = found(&api, job, &stage, status).await?;
-    let named = found.iter().take(NAMED_MAX).cloned().collect();
-    let shown = Shown { stage: stage.clone(), status, items: found.len(), named };
+    let (found, shown) = found(&api, job, &stage, status).await?;
     if args.dry_run {
         return output::one(global.output, &shown, |shown| {
             format!("{}\nnothing was changed: a dry run\n", shown.sentence(job, args.reuse_answers))
@@ -96,7 +111,8 @@ async fn stage_of(program: &dyn Program, global: &Global, args: ItemRetryArgs, s
         eprintln!("{}", shown.sentence(job, args.reuse_answers));
         agreed(args.yes)?;
     }
-    let (mut total, mut sent) = (Done::default(), 0);
+    // Those aren't sent, and stand in the answer all the same.
+    let (mut total, mut sent) = (Done { lacking: shown.lacking, ..Done::default() }, 0);
     for part in parts(&found, RETRY_ITEMS, RETRY_BYTES)?.into_iter().filter(|part| !part.is_empty()) {
         let body = RetryBody::Stage { stage: stage.clone(), keys: part.to_vec() };
         let done: Done = api.post(&path(&args), &body).await.map_err(|error| {
@@ -109,13 +125,19 @@ async fn stage_of(program: &dyn Program, global: &Global, args: ItemRetryArgs, s
         total.resumed = total.resumed.or(done.resumed);
         total.unknown.extend(done.unknown);
         total.in_progress.extend(done.in_progress);
+        total.lacking.extend(done.lacking);
     }
-    told(global, job, &total, what(&args))
+    told(global, job, Some(stage.as_str()), &total, what(&args))
 }
 
-/// Items whose stage would be opened.
-async fn found(api: &Api, job: &str, stage: &str, status: Option<ItemStatus>) -> Result<Vec<ItemKey>, CliError> {
-    let mut found = Vec::new();
+/// Items whose stage would be opened, and what is shown of them.
+async fn found(
+    api: &Api,
+    job: &str,
+    stage: &str,
+    status: Option<ItemStatus>,
+) -> Result<(Vec<ItemKey>, Shown), CliError> {
+    let (mut found, mut gone, mut lacking) = (Vec::new(), Gone::default(), Vec::new());
     let mut after = None;
     loop {
         let mut path = format!("/jobs/{job}/retry?stage={}&limit={PAGE}", encode(stage));
@@ -127,9 +149,14 @@ async fn found(api: &Api, job: &str, stage: &str, status: Option<ItemStatus>) ->
         }
         let page: KeysPage = api.get(&path).await?;
         found.extend(page.entries);
+        gone = gone.and(page.gone);
+        lacking.extend(page.lacking);
         after = page.next.map(|next| next.0);
         if after.is_none() {
-            return Ok(found);
+            let named = found.iter().take(NAMED_MAX).cloned().collect();
+            let again = (gone.items > 0).then_some(gone);
+            let shown = Shown { stage: stage.to_owned(), status, items: found.len(), named, again, lacking };
+            return Ok((found, shown));
         }
     }
 }

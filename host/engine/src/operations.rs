@@ -26,7 +26,8 @@ use tollgate_core::{
 };
 use tollgate_egress::{Gate, GateStatus};
 use tollgate_store::{
-    ErrorView, ItemDetail, ItemQuery, ItemView, JobView, Page, Reopened, Selection, Store, StoreError, Submitted,
+    ErrorView, ItemDetail, ItemQuery, ItemView, JobView, Lacking, Page, Reopened, Selection, StageItems, Store,
+    StoreError, Submitted,
 };
 
 use crate::{
@@ -156,12 +157,15 @@ pub struct Done {
     /// Items that have work to do already, and were left to it.
     #[serde(default)]
     pub in_progress: Vec<ItemKey>,
+    /// Items that were left alone, as large binaries have gone that the stage reads: what to run first (P06).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacking: Vec<Lacking>,
 }
 
 impl From<Reopened> for Done {
     fn from(reopened: Reopened) -> Self {
-        let Reopened { items, tasks, resumed, unknown, in_progress, opened: _ } = reopened;
-        Self { items, tasks, resumed, unknown, in_progress }
+        let Reopened { items, tasks, resumed, unknown, in_progress, lacking, opened: _ } = reopened;
+        Self { items, tasks, resumed, unknown, in_progress, lacking }
     }
 }
 
@@ -422,16 +426,11 @@ impl Operations {
     }
 
     /// Items of which [`Operations::retry_stage`] would open that stage now, a page of those that `query` means. Whoever
-    /// acts on them names them, so that what is done is what was shown (trap 31).
+    /// acts on them names them, so that what is done is what was shown (trap 31). Also which large binaries have gone (P06).
     ///
     /// # Errors
     /// No job of that name, no stage of it, or the store can't be read.
-    pub async fn stage_items(
-        &self,
-        name: &str,
-        stage: &str,
-        query: ItemQuery,
-    ) -> Result<Page<ItemKey, ItemId>, EngineError> {
+    pub async fn stage_items(&self, name: &str, stage: &str, query: ItemQuery) -> Result<StageItems, EngineError> {
         let (job, ix) = self.stage_ix(name, stage).await?;
         Ok(self.store.stage_items(job, ix, query).await?)
     }

@@ -335,13 +335,16 @@ fn job_plan(
 /// that come after it: what a stage gives to a model or a tool it needn't declare.
 fn passing(graph: &StageGraph, stages: &[Arc<StagePlan>]) -> Arc<[Passing]> {
     let made = stages.iter().filter(|stage| stage.check.is_none() && !stage.spec.keep).map(|stage| stage.lane.stage);
-    let reads = |stage: &StagePlan, maker: StageIx| {
-        stage.lane.stage != maker
-            && (stage.check.as_ref().is_some_and(|check| check.of == maker)
-                || stage.reads.iter().any(|of| of.1 == maker))
+    let reads = |stage: &StagePlan| -> Vec<(StageIx, String)> {
+        let of_check = stage.check.iter().map(|check| (check.of, check.spec.artifact.clone()));
+        stage.reads.iter().map(|(_, maker, name)| (*maker, name.clone())).chain(of_check).collect()
     };
-    let readers =
-        |maker| stages.iter().filter(move |stage| reads(stage, maker)).map(|stage| stage.lane.stage).collect();
+    let of = |stage: &StagePlan, maker: StageIx| -> Vec<(StageIx, String)> {
+        let reader = stage.lane.stage;
+        let read = reads(stage).into_iter().filter(|(of, _)| *of == maker && reader != maker);
+        read.map(|(_, name)| (reader, name)).collect()
+    };
+    let readers = |maker| stages.iter().flat_map(|stage| of(stage, maker)).collect();
     let comes_after = |stage: &GraphStage, maker: &GraphStage| graph.before(stage.name.as_str()).contains(&&maker.name);
     let after = |maker| {
         let maker = graph.stages().iter().find(|stage| stage.ix == maker);

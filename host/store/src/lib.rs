@@ -100,8 +100,9 @@ pub trait Store: Send + Sync + 'static {
     fn reopen<'a>(&'a self, job: JobId, what: Selection, answers: Answers, now: Timestamp) -> Reply<'a, Reopened>;
 
     /// Items whose task in `stage` [`Selection::Stage`] would open now, of those that `query` means (its `outputs` apart), by
-    /// rising id. A page may be short, or empty, and still name a next one.
-    fn stage_items<'a>(&'a self, job: JobId, stage: StageIx, query: ItemQuery) -> Reply<'a, Page<ItemKey, ItemId>>;
+    /// rising id, with those that it would leave alone for what has gone. A page may be short, or empty, and still name a
+    /// next one.
+    fn stage_items<'a>(&'a self, job: JobId, stage: StageIx, query: ItemQuery) -> Reply<'a, StageItems>;
 
     /// What items of a job after `after` have kept, by rising id, at most `limit` items and [`RECHECK_ITEMS_MAX`].
     fn pages<'a>(&'a self, job: JobId, after: Option<ItemId>, limit: usize) -> Reply<'a, Page<ItemPages, ItemId>>;

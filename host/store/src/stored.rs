@@ -4,6 +4,7 @@
 //! variant that has been released: add one, and a step in `migrations` where every row has to follow.
 
 mod circuit;
+mod gone;
 mod item;
 mod job;
 mod ledger;
@@ -15,6 +16,7 @@ mod task;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use circuit::StoredCircuit;
+pub(crate) use gone::StoredGone;
 pub(crate) use item::{StoredItem, StoredItemV1};
 pub(crate) use job::{
     StoredDeclaredStage, StoredDiscovery, StoredJob, StoredJobV1, StoredLane, StoredLaneV1, StoredPause, StoredTotals,

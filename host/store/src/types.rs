@@ -19,7 +19,7 @@ pub use ledger::{
     AccountView, AnswerKey, CallSettled, CostGroup, CostKey, CostQuery, CostView, EntryView, KeptAnswer, LedgerQuery,
     Reserved,
 };
-pub use opened::{ItemPages, PageView, Rechecked, Reopened, Selection};
+pub use opened::{Gone, ItemPages, Lacking, PageView, Rechecked, Reopened, Selection, StageItems};
 pub use settled::{
     AttemptEnd, AttemptRecord, Claim, Duplicate, Fingerprint, InputOutput, KeptPage, NewArtifact, PageCopy, Passing,
     RefusedPage, Settled, Settlement, TOOLS_PER_ATTEMPT_MAX, TakeBack, ToolServed,

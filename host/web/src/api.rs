@@ -22,7 +22,7 @@ use tollgate_engine::{
     ConfigurationStatus, EngineError, Operations, RecheckedPart, SessionError, SessionStatus, SessionTest,
     operations::{Added, CostReport, CostsAsked, Done, JobDetail, LedgerAsked, Overview},
 };
-use tollgate_store::{CostGroup, EntryView, ItemDetail, ItemQuery, ItemView, Page, Selection};
+use tollgate_store::{CostGroup, EntryView, ItemDetail, ItemQuery, ItemView, Page, Selection, StageItems};
 
 /// Largest body with items to add: some of the largest data that an item may have, however it is escaped.
 pub const ITEMS_BYTES_MAX: usize = 32 << 20;
@@ -167,7 +167,7 @@ pub struct RecheckBody {
 }
 
 /// A page of what a retry would open.
-pub type KeysPage = Page<ItemKey, ItemId>;
+pub type KeysPage = StageItems;
 
 /// A page of items.
 pub type ItemsPage = Page<ItemView, ItemId>;

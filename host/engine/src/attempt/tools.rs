@@ -20,14 +20,21 @@ use super::{
 
 /// Media types of files that tools leave, by the ending of their names: text stays whatever its size, and services that hear
 /// or read files go by it.
-const TYPES: [(&str, &str); 15] = [
+const TYPES: [(&str, &str); 22] = [
     ("vtt", "text/vtt"),
     ("srt", "text/plain"),
     ("txt", "text/plain"),
     ("csv", "text/csv"),
+    ("tsv", "text/tab-separated-values"),
+    ("md", "text/markdown"),
+    ("ass", "text/plain"),
     ("html", "text/html"),
     ("json", "application/json"),
+    ("jsonl", "text/plain"),
+    ("yaml", "application/yaml"),
+    ("yml", "application/yaml"),
     ("xml", "application/xml"),
+    ("ttml", "application/ttml+xml"),
     ("wav", "audio/wav"),
     ("flac", "audio/flac"),
     ("mp3", "audio/mpeg"),
@@ -164,5 +171,25 @@ impl ToolGate for AttemptTools {
             })
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_core::artifact::is_large_binary;
+
+    use super::*;
+
+    #[test]
+    fn p06_text_that_a_tool_leaves_is_no_large_binary_whatever_its_size() {
+        let endings = [
+            "vtt", "srt", "ass", "ttml", "txt", "md", "csv", "tsv", "html", "json", "jsonl", "yaml", "yml", "xml",
+            "VTT",
+        ];
+        for ending in endings {
+            assert!(!is_large_binary(type_of(&format!("left.{ending}")), u64::MAX), "{ending}");
+        }
+        assert!(is_large_binary(type_of("left.wav"), u64::MAX));
+        assert!(is_large_binary(type_of("left"), u64::MAX), "nobody says that it is text");
     }
 }

@@ -183,12 +183,12 @@ pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<ContentMessage
 }
 
 fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Result<(), StoreError> {
-    let mut company = Company::default();
-    while let Some(message) = inbox.blocking_recv() {
+    let (mut company, mut waiting) = (Company::default(), None);
+    while let Some(message) = waiting.take().or_else(|| inbox.blocking_recv()) {
         let (packed, reply) = match message {
             ContentMessage::Keep(packed, reply) => (packed, reply),
             ContentMessage::Forget(digests) => {
-                passing::forget(shared, &digests);
+                waiting = forget(shared, inbox, digests);
                 continue;
             }
             ContentMessage::Close => return Ok(()),
@@ -226,6 +226,24 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Re
         }
     }
     Ok(())
+}
+
+/// Forgets these with all that wait to be forgotten next: one walk over the rows serves them together. Answers the first
+/// message that is of another kind.
+fn forget(
+    shared: &Shared,
+    inbox: &mut mpsc::Receiver<ContentMessage>,
+    mut digests: Vec<Digest>,
+) -> Option<ContentMessage> {
+    let next = loop {
+        match inbox.try_recv() {
+            Ok(ContentMessage::Forget(more)) => digests.extend(more),
+            Ok(other) => break Some(other),
+            Err(_) => break None,
+        }
+    };
+    passing::forget(shared, &digests);
+    next
 }
 
 fn commit(

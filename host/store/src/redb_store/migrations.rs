@@ -23,8 +23,8 @@ const STEPS: &[Step] = &[
     // 3: what was spent of budgets, and which pages tasks hold, in tables of their own that opening makes; attempts may end
     // for want of a budget, and name the tools that ran for them.
     |_| Ok(()),
-    // 4: the ledger of paid calls, its accounts and sums, and kept answers, in tables of their own that opening makes;
-    // tasks may take kept answers again.
+    // 4: the ledger of paid calls, its accounts and sums, kept answers, and what has gone of large binaries, in tables of
+    // their own that opening makes; tasks may take kept answers again.
     |_| Ok(()),
 ];
 

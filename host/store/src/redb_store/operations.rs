@@ -34,7 +34,7 @@ use crate::{
     AccountView, AnswerKey, BlobPart, BlobSource, CallSettled, Claim, CostQuery, CostView, DeclaredJob, DiscoveryClaim,
     DiscoveryPage, DiscoveryResult, DiscoveryState, EntryView, ErrorView, ItemDetail, ItemPages, ItemQuery, ItemView,
     JobDeclaration, JobView, KeptAnswer, LedgerQuery, Page, Rechecked, Reopened, Reply, Reserved, Selection, Settled,
-    Settlement, StateChange, StateEntry, Store, StoreError, StoredArtifact, StoredBlob, Submitted, TaskRef,
+    Settlement, StageItems, StateChange, StateEntry, Store, StoreError, StoredArtifact, StoredBlob, Submitted, TaskRef,
 };
 
 /// Bytes of a small operation, about: what a batch counts it as.
@@ -182,6 +182,7 @@ fn add(total: &mut Reopened, part: Reopened) {
     total.resumed = total.resumed.take().or(part.resumed);
     total.unknown.extend(part.unknown);
     total.in_progress.extend(part.in_progress);
+    total.lacking.extend(part.lacking);
 }
 
 impl Store for RedbStore {
@@ -322,7 +323,7 @@ impl Store for RedbStore {
         }
     }
 
-    fn stage_items<'a>(&'a self, job: JobId, stage: StageIx, query: ItemQuery) -> Reply<'a, Page<ItemKey, ItemId>> {
+    fn stage_items<'a>(&'a self, job: JobId, stage: StageIx, query: ItemQuery) -> Reply<'a, StageItems> {
         self.read(move |shared| reopen_stage::stage_items(shared, job, stage, &query)).boxed()
     }
 

@@ -1,5 +1,6 @@
 //! Opening one stage of items alone (P07): which items it would run again for, and doing it.
 
+use redb::ReadableTable;
 use tollgate_core::{
     ItemId, ItemKey, JobId, StageIx, Timestamp,
     task::{Answers, TaskState},
@@ -9,13 +10,14 @@ use super::{
     Shared,
     fault::Fault,
     jobs::Spec,
+    passing,
     reopen::{answered, exclusion, heads, write},
-    tables::{ITEMS, TASKS},
+    tables::{GONE, ITEMS, TASKS, TaskKey},
     tasks::{ItemTasks, Side, read_item},
     views::{ITEMS_LOOKED_AT_MAX, ITEMS_PAGE_MAX, candidates},
     writer::Batch,
 };
-use crate::{ItemQuery, Page, Reopened, TaskRef, stored::corrupt};
+use crate::{ItemQuery, Lacking, Reopened, StageItems, TaskRef, stored::corrupt};
 
 /// What becomes of a stage of an item that is to run again alone.
 enum Alone {
@@ -79,6 +81,12 @@ pub(crate) fn stage(
         let is_claimed = batch.is_claimed(TaskRef { item: head.id, stage });
         match alone(&spec, stage, &before, is_claimed, answers, now)? {
             Alone::Again { after, is_ready } => {
+                let lacking =
+                    if is_ready { lacking(&batch.tables.gone, &spec, head.id, stage, key)? } else { Vec::new() };
+                if !lacking.is_empty() {
+                    into.lacking.extend(lacking);
+                    continue;
+                }
                 write(batch, &spec, head, head.priority, &before, &after, &mut into.opened)?;
                 into.tasks += u64::from(is_ready);
                 into.items += u64::from(is_ready);
@@ -90,23 +98,38 @@ pub(crate) fn stage(
     Ok(())
 }
 
-/// See [`Store::stage_items`](crate::Store::stage_items).
-pub(crate) fn stage_items(
-    shared: &Shared,
-    job: JobId,
+/// What of an item has gone that the stage reads: it would fail, and what was done stays so (P06). Who has yet to make it
+/// anew isn't waited for here: then the stage isn't ready.
+fn lacking(
+    gone: &impl ReadableTable<&'static TaskKey, &'static [u8]>,
+    spec: &Spec,
+    item: ItemId,
     stage: StageIx,
-    query: &ItemQuery,
-) -> Result<Page<ItemKey, ItemId>, Fault> {
+    key: &ItemKey,
+) -> Result<Vec<Lacking>, Fault> {
+    let mut all = Vec::new();
+    for (maker, gone) in passing::read_and_gone(gone, item, stage)? {
+        // What a stage made that the job has no more, nobody reads.
+        if spec.has(maker) {
+            all.push(Lacking { key: key.clone(), maker: spec.stage_name(maker)?.clone(), gone });
+        }
+    }
+    Ok(all)
+}
+
+/// See [`Store::stage_items`](crate::Store::stage_items).
+pub(crate) fn stage_items(shared: &Shared, job: JobId, stage: StageIx, query: &ItemQuery) -> Result<StageItems, Fault> {
     let spec = shared.jobs().get(job)?.spec.clone();
     let snapshot = shared.begin_read()?;
     let (items, tasks) = (snapshot.open_table(ITEMS)?, snapshot.open_table(TASKS)?);
+    let notes = snapshot.open_table(GONE)?;
     let limit = query.limit.clamp(1, ITEMS_PAGE_MAX);
-    let mut page = Page { entries: Vec::new(), next: None };
+    let mut page = StageItems::default();
     let mut last = None;
     let after = query.after.map_or(0, |after| after.0);
     for (looked_at, id) in candidates(&snapshot, job, query.status, after)?.enumerate() {
         let id = id?;
-        if page.entries.len() == limit || looked_at == ITEMS_LOOKED_AT_MAX {
+        if page.entries.len() + page.lacking.len() >= limit || looked_at == ITEMS_LOOKED_AT_MAX {
             page.next = last;
             break;
         }
@@ -119,6 +142,13 @@ pub(crate) fn stage_items(
         // When, and whose answers, doesn't matter: nothing is written.
         let alone = alone(&spec, stage, &before, is_claimed, Answers::Anew, Timestamp(0))?;
         if is_meant && matches!(alone, Alone::Again { is_ready: true, .. }) {
+            let lacking = lacking(&notes, &spec, id, stage, &key)?;
+            if !lacking.is_empty() {
+                page.lacking.extend(lacking);
+                continue;
+            }
+            let gone = passing::gone(&notes, TaskRef { item: id, stage })?;
+            page.gone = page.gone.and(gone.unwrap_or_default());
             page.entries.push(key);
         }
     }

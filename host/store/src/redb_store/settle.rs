@@ -151,6 +151,7 @@ fn settle(batch: &mut Batch<'_>, prepared: &PreparedSettlement) -> Result<Settle
     write_output(&mut batch.tables, prepared, flag)?;
     batch.named.extend(passing::named_anew(&batch.tables, settlement)?);
     write_artifacts(&mut batch.tables, settlement)?;
+    // After the artifacts are replaced: what is noted is of those that were there by then.
     let passed = passing::drop_rows(&mut batch.tables, settlement, &before, &after)?;
     batch.passed.extend(passed);
     if let Some(back) = &settlement.take_back {
@@ -257,6 +258,8 @@ fn write_artifacts(tables: &mut Tables<'_>, settlement: &Settlement) -> Result<(
         let mut after = first.to_vec();
         after.push(2);
         tables.artifacts.retain_in::<&[u8], _>(first.as_slice()..after.as_slice(), |_, _| false)?;
+        // What had gone of them is there anew.
+        tables.gone.remove(&first)?;
     }
     for artifact in &settlement.artifacts {
         let row = StoredArtifactRow::V1(StoredArtifactV1 {

@@ -51,6 +51,8 @@ pub(crate) const LATER: Set<&'static QueueKey> = TableDefinition::new("later");
 pub(crate) const OUTPUTS: Rows<&'static TaskKey> = TableDefinition::new("outputs");
 /// Artifacts: (item, stage, pending, name).
 pub(crate) const ARTIFACTS: Rows<&'static [u8]> = TableDefinition::new("artifacts");
+/// Large binaries of a task that have gone: nobody needed them any more.
+pub(crate) const GONE: Rows<&'static TaskKey> = TableDefinition::new("gone");
 /// Attempts.
 pub(crate) const ATTEMPTS: Rows<&'static AttemptKey> = TableDefinition::new("attempts");
 /// The latest errors of each job: (job, number).
@@ -93,6 +95,7 @@ pub(crate) struct Tables<'t> {
     pub(crate) later: Table<'t, &'static QueueKey, ()>,
     pub(crate) outputs: Table<'t, &'static TaskKey, &'static [u8]>,
     pub(crate) artifacts: Table<'t, &'static [u8], &'static [u8]>,
+    pub(crate) gone: Table<'t, &'static TaskKey, &'static [u8]>,
     pub(crate) attempts: Table<'t, &'static AttemptKey, &'static [u8]>,
     pub(crate) errors: Table<'t, &'static JobKey, &'static [u8]>,
     pub(crate) state: Table<'t, &'static [u8], &'static [u8]>,
@@ -120,6 +123,7 @@ impl<'t> Tables<'t> {
             later: transaction.open_table(LATER)?,
             outputs: transaction.open_table(OUTPUTS)?,
             artifacts: transaction.open_table(ARTIFACTS)?,
+            gone: transaction.open_table(GONE)?,
             attempts: transaction.open_table(ATTEMPTS)?,
             errors: transaction.open_table(ERRORS)?,
             state: transaction.open_table(STATE)?,

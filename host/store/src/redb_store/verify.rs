@@ -15,10 +15,11 @@ use super::{
     content::Kept,
     duplicates::read_pages,
     fault::Fault,
-    ledger_check, spending,
+    ledger_check, passing, spending,
     tables::{
-        self, ARTIFACTS, ATTEMPTS, FAILED, FIGURES, HOLDERS, ITEMS, JobKey, KEYS, LATER, OUTPUTS, PAGES, QueueKey,
-        READY, SHARERS, TASKS, TaskKey, holders_place, job_key, later_key, ready_key, sharer_place, task_key, text_key,
+        self, ARTIFACTS, ATTEMPTS, FAILED, FIGURES, GONE, HOLDERS, ITEMS, JobKey, KEYS, LATER, OUTPUTS, PAGES,
+        QueueKey, READY, SHARERS, TASKS, TaskKey, holders_place, job_key, later_key, ready_key, sharer_place, task_key,
+        text_key,
     },
     tasks::{ItemTasks, Side},
 };
@@ -199,6 +200,14 @@ fn belongings(
     }
     for row in snapshot.open_table(ATTEMPTS)?.iter()? {
         owned("attempts", key_item(row?.0.value())?, report)?;
+    }
+    for row in snapshot.open_table(GONE)?.iter()? {
+        let (key, row) = row?;
+        let item = key_item(key.value())?;
+        owned("gone", item, report)?;
+        if let Some(problem) = passing::problem(row.value()) {
+            report.problem(|| format!("item {}: {problem}", item.0));
+        }
     }
     let pages = snapshot.open_table(PAGES)?;
     for row in pages.iter()? {

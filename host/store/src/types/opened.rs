@@ -1,6 +1,7 @@
 //! What people open again: which tasks, and what items have kept.
 
-use tollgate_core::{Digest, ItemId, ItemKey, StageIx, pause::Pause};
+use serde::{Deserialize, Serialize};
+use tollgate_core::{Digest, ItemId, ItemKey, StageIx, StageName, pause::Pause};
 
 use super::{StoredArtifact, TaskRef};
 
@@ -14,6 +15,7 @@ pub enum Selection {
     Failed,
     /// The tasks of these items in one stage, done ones too, and no other: from what is stored, nothing before it runs
     /// (P07). A task that has yet to run, or whose item a person left out, stays as it is.
+    /// So does one of which something has gone that the stage reads: that has to be made anew first (P06).
     Stage(StageIx, Vec<ItemKey>),
 }
 
@@ -81,4 +83,56 @@ pub struct Reopened {
     pub unknown: Vec<ItemKey>,
     /// Items that have work to do already, and were left to it.
     pub in_progress: Vec<ItemKey>,
+    /// Items that were left alone, as what the stage reads has gone.
+    pub lacking: Vec<Lacking>,
+}
+
+/// Items of which one stage would be opened, a page of them, and which of their large binaries have gone (P06).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StageItems {
+    /// These.
+    pub entries: Vec<ItemKey>,
+    /// What to ask the next page with; absent: this was the last.
+    pub next: Option<ItemId>,
+    /// What the stage itself has left for these, and makes or fetches anew.
+    #[serde(default)]
+    pub gone: Gone,
+    /// Items that would be left alone, as what the stage reads has gone.
+    #[serde(default)]
+    pub lacking: Vec<Lacking>,
+}
+
+/// Large binaries that were removed, as no stage needed them any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Gone {
+    /// Items that had them.
+    pub items: u64,
+    /// How many they were.
+    pub binaries: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+}
+
+impl Gone {
+    /// Together with some of other items.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            items: self.items.saturating_add(other.items),
+            binaries: self.binaries.saturating_add(other.binaries),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
+/// An item that a stage can't run again for: what it reads has gone. One that lacks what several stages made is named once
+/// for each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lacking {
+    /// Which item.
+    pub key: ItemKey,
+    /// The stage that has to run again first.
+    pub maker: StageName,
+    /// What that had left.
+    pub gone: Gone,
 }

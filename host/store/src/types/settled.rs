@@ -78,8 +78,8 @@ pub struct Settlement {
 pub struct Passing {
     /// The stage.
     pub maker: StageIx,
-    /// Other stages that declare to read what it leaves.
-    pub readers: Vec<StageIx>,
+    /// Other stages that declare to read what it leaves, each with the name of what it reads.
+    pub readers: Vec<(StageIx, String)>,
     /// Stages that come after it, and may read it without a word.
     pub after: Vec<StageIx>,
 }

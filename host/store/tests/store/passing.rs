@@ -2,10 +2,17 @@
 
 use std::{fs, path::Path};
 
-use tollgate_core::{outcome::Verdict, task::SkipReason};
-use tollgate_store::{BLOB_ROW_BYTES_MAX, BlobSource, NewArtifact, Passing, Settlement, Store};
+use tollgate_core::{
+    StageIx, Timestamp,
+    outcome::Verdict,
+    task::{Answers, SkipReason, TaskState},
+};
+use tollgate_store::{
+    BLOB_ROW_BYTES_MAX, BlobSource, Gone, ItemQuery, Lacking, NewArtifact, Passing, Reopened, Selection, Settlement,
+    StageItems, Store,
+};
 
-use crate::fixture::{EXTRACT, FETCH, Fixture, done, failed, settlement};
+use crate::fixture::{EXTRACT, FETCH, Fixture, done, failed, key, name, settlement};
 
 /// A file, in place of a row.
 fn large(byte: u8) -> Vec<u8> {
@@ -50,7 +57,7 @@ async fn files(fixture: Fixture) -> (Fixture, usize) {
 const ALONE: &[Passing] = &[Passing { maker: FETCH, readers: Vec::new(), after: Vec::new() }];
 
 fn read() -> [Passing; 1] {
-    [Passing { maker: FETCH, readers: vec![EXTRACT], after: Vec::new() }]
+    [Passing { maker: FETCH, readers: vec![(EXTRACT, "media.webm".to_owned())], after: Vec::new() }]
 }
 
 #[tokio::test]
@@ -128,4 +135,75 @@ async fn p06_equal_content_stays_as_long_as_another_names_it_or_is_about_to() {
     fetch(&fixture, ALONE, vec![of_c], done("c")).await;
     let (fixture, left) = files(fixture).await;
     assert_eq!((left, names(&fixture, "b").await.len(), names(&fixture, "c").await.len()), (1, 1, 0));
+}
+
+async fn shown(fixture: &Fixture, stage: StageIx) -> StageItems {
+    let query = ItemQuery { limit: 9, ..ItemQuery::default() };
+    fixture.store.stage_items(fixture.job, stage, query).await.unwrap()
+}
+
+async fn again(fixture: &Fixture, stage: StageIx, now: u64) -> Reopened {
+    let of = Selection::Stage(stage, vec![key("a")]);
+    fixture.store.reopen(fixture.job, of, Answers::Anew, Timestamp(now)).await.unwrap()
+}
+
+#[tokio::test]
+async fn p06_what_has_gone_is_shown_before_a_re_run_and_who_reads_it_is_left_done_until_it_is_there_again() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a"], 1).await;
+    let artifacts = vec![
+        kept(&fixture, "media.webm", "audio/webm", large(1)).await,
+        kept(&fixture, "cover.png", "image/png", large(2)).await,
+    ];
+    fetch(&fixture, &read(), artifacts, done("fetched")).await;
+    assert_eq!(shown(&fixture, FETCH).await.gone, Gone::default(), "nothing has gone yet");
+    extract(&fixture, &read(), done("text")).await;
+    let fixture = fixture.restart().await;
+    fixture.sound().await;
+    let gone = Gone { items: 1, binaries: 2, bytes: 2 * (BLOB_ROW_BYTES_MAX + 1) };
+    let of_fetch = shown(&fixture, FETCH).await;
+    assert_eq!((&of_fetch.entries, of_fetch.gone, of_fetch.lacking.len()), (&vec![key("a")], gone, 0));
+    let lacking = vec![Lacking { key: key("a"), maker: name("fetch"), gone }];
+    let of_extract = shown(&fixture, EXTRACT).await;
+    assert_eq!((of_extract.entries.len(), of_extract.gone), (0, Gone::default()));
+    assert_eq!(of_extract.lacking, lacking);
+    let left = again(&fixture, EXTRACT, 30).await;
+    assert_eq!((left.items, left.tasks, left.lacking), (0, 0, lacking));
+    assert_eq!(fixture.state("a", "extract").await, TaskState::Done, "no failure is made of it");
+
+    // As it says: first its maker, then itself. What nobody reads goes at once.
+    assert_eq!(again(&fixture, FETCH, 31).await.items, 1);
+    let artifacts = vec![
+        kept(&fixture, "media.webm", "audio/webm", large(3)).await,
+        kept(&fixture, "cover.png", "image/png", large(4)).await,
+    ];
+    let claim = fixture.claim_one(FETCH, 32).await;
+    let passing = read().into();
+    fixture.settle(Settlement { artifacts, passing, ..settlement(&claim, done("anew"), 32) }).await.unwrap();
+    assert_eq!(names(&fixture, "a").await, ["media.webm"]);
+    assert_eq!(shown(&fixture, EXTRACT).await.entries, [key("a")]);
+    assert_eq!(shown(&fixture, FETCH).await.gone, Gone { binaries: 1, bytes: gone.bytes / 2, ..gone });
+    let opened = again(&fixture, EXTRACT, 33).await;
+    assert_eq!((opened.items, opened.lacking.len()), (1, 0));
+    let claim = fixture.claim_one(EXTRACT, 34).await;
+    fixture.settle(Settlement { passing: read().into(), ..settlement(&claim, done("text"), 34) }).await.unwrap();
+    assert_eq!(shown(&fixture, FETCH).await.gone, gone);
+    assert_eq!(files(fixture).await.1, 0);
+}
+
+#[tokio::test]
+async fn p06_who_reads_only_what_stays_runs_again_whatever_else_of_it_has_gone() {
+    let fixture = Fixture::new().await;
+    fixture.submit(&["a"], 1).await;
+    let artifacts = vec![
+        kept(&fixture, "media.webm", "audio/webm", large(1)).await,
+        kept(&fixture, "page.html", "text/html", large(2)).await,
+    ];
+    let read = [Passing { maker: FETCH, readers: vec![(EXTRACT, "page.html".to_owned())] }];
+    fetch(&fixture, &read, artifacts, done("fetched")).await;
+    extract(&fixture, &read, done("text")).await;
+    assert_eq!(names(&fixture, "a").await, ["page.html"]);
+    let of_extract = shown(&fixture, EXTRACT).await;
+    assert_eq!((of_extract.entries, of_extract.lacking), (vec![key("a")], Vec::new()));
+    assert_eq!(again(&fixture, EXTRACT, 30).await.items, 1);
 }

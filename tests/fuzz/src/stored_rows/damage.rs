@@ -5,9 +5,11 @@ use redb::{Database, Key, ReadableTable as _, ReadableTableMetadata as _, TableD
 use super::memory::MemoryDisk;
 
 /// Tables of both databases.
-const TABLES: u8 = 29;
+const TABLES: u8 = 30;
 /// The first of `content.redb`.
 const CONTENT: u8 = 27;
+/// Of `queue.redb`, and behind them all: seeds name tables by their numbers.
+const GONE: u8 = 29;
 /// Set in the second byte: a row more, whose key is what its bytes begin with.
 const NEW: u8 = 0x80;
 /// Bytes of the key of a row more, where keys have no fixed width.
@@ -53,12 +55,13 @@ fn of_table<T: Visit>(number: u8, visit: &T) -> T::Found {
         24 => visit.visit::<Array<22>, Bytes>(TableDefinition::new("answers")),
         25 => visit.visit::<Array<46>, u64>(TableDefinition::new("answer_calls")),
         CONTENT => visit.visit::<Array<32>, Bytes>(TableDefinition::new("blobs")),
+        GONE => visit.visit::<Array<10>, Bytes>(TableDefinition::new("gone")),
         _ => visit.visit::<&'static str, u64>(TableDefinition::new("meta")),
     }
 }
 
 fn database_of(disk: &MemoryDisk, table: u8) -> Database {
-    if table < CONTENT { disk.queue.database() } else { disk.content.database() }
+    if table < CONTENT || table == GONE { disk.queue.database() } else { disk.content.database() }
 }
 
 /// Changes one row as the input says. False: it names none.
