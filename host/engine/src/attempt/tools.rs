@@ -18,8 +18,8 @@ use super::{
     http::TYPE_UNKNOWN,
 };
 
-/// Media types of files that tools leave, by the ending of their names: text stays whatever its size, and services that hear
-/// or read files go by it.
+/// Media types of files that tools leave, by the ending of their names: sound and film pass, and services that hear or read
+/// files go by it.
 const TYPES: [(&str, &str); 22] = [
     ("vtt", "text/vtt"),
     ("srt", "text/plain"),
@@ -190,6 +190,6 @@ mod tests {
             assert!(!is_large_binary(type_of(&format!("left.{ending}")), u64::MAX), "{ending}");
         }
         assert!(is_large_binary(type_of("left.wav"), u64::MAX));
-        assert!(is_large_binary(type_of("left"), u64::MAX), "nobody says that it is text");
+        assert!(!is_large_binary(type_of("left"), u64::MAX), "nobody says what it is");
     }
 }

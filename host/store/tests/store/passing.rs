@@ -199,7 +199,7 @@ async fn p06_who_reads_only_what_stays_runs_again_whatever_else_of_it_has_gone()
         kept(&fixture, "media.webm", "audio/webm", large(1)).await,
         kept(&fixture, "page.html", "text/html", large(2)).await,
     ];
-    let read = [Passing { maker: FETCH, readers: vec![(EXTRACT, "page.html".to_owned())] }];
+    let read = [Passing { maker: FETCH, readers: vec![(EXTRACT, "page.html".to_owned())], after: Vec::new() }];
     fetch(&fixture, &read, artifacts, done("fetched")).await;
     extract(&fixture, &read, done("text")).await;
     assert_eq!(names(&fixture, "a").await, ["page.html"]);

@@ -20,13 +20,13 @@ pub(crate) struct Heard {
 /// Leaves it.
 #[stage]
 pub(crate) fn fetch(kept: &Artifacts) -> Result<Fetched> {
-    let saved = kept.put("audio.bin", "application/octet-stream", &vec![7; BYTES])?;
+    let saved = kept.put("audio.wav", "audio/wav", &vec![7; BYTES])?;
     Ok(Fetched { bytes: saved.size })
 }
 
 /// Reads it.
 #[stage]
-pub(crate) fn hear(_fetched: Fetched, #[reads("fetch/audio.bin")] audio: Artifact) -> Result<Heard> {
+pub(crate) fn hear(_fetched: Fetched, #[reads("fetch/audio.wav")] audio: Artifact) -> Result<Heard> {
     Ok(Heard { bytes: audio.bytes()?.len() as u64 })
 }
 
