@@ -153,7 +153,7 @@ async fn p06_what_has_gone_is_shown_before_a_re_run_and_who_reads_it_is_left_don
     fixture.submit(&["a"], 1).await;
     let artifacts = vec![
         kept(&fixture, "media.webm", "audio/webm", large(1)).await,
-        kept(&fixture, "cover.png", "image/png", large(2)).await,
+        kept(&fixture, "film.mp4", "video/mp4", large(2)).await,
     ];
     fetch(&fixture, &read(), artifacts, done("fetched")).await;
     assert_eq!(shown(&fixture, FETCH).await.gone, Gone::default(), "nothing has gone yet");
@@ -175,7 +175,7 @@ async fn p06_what_has_gone_is_shown_before_a_re_run_and_who_reads_it_is_left_don
     assert_eq!(again(&fixture, FETCH, 31).await.items, 1);
     let artifacts = vec![
         kept(&fixture, "media.webm", "audio/webm", large(3)).await,
-        kept(&fixture, "cover.png", "image/png", large(4)).await,
+        kept(&fixture, "film.mp4", "video/mp4", large(4)).await,
     ];
     let claim = fixture.claim_one(FETCH, 32).await;
     let passing = read().into();
