@@ -1,5 +1,6 @@
 //! One attempt: what its gates share, and what is left of it when the guest has answered.
 
+mod apart;
 mod artifacts;
 mod cutting;
 mod http;

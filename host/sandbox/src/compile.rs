@@ -190,7 +190,9 @@ async fn child(
         return Ok(());
     }
     let said = clean_message(String::from_utf8_lossy(&run.stderr).trim());
-    Err(match (said.is_empty(), run.status.code()) {
+    // Where memory ends, the allocator aborts, or cranelift panics with these words: it depends on the place.
+    let is_out_of_memory = said.contains("out-of-memory error");
+    Err(match (said.is_empty(), run.status.code().filter(|_| !is_out_of_memory)) {
         (false, Some(_)) => LoadError::Compile(said),
         (_, None) => ended(&format!("the compiler was ended by its limits ({}) {said}", run.status)),
         (true, Some(code)) => LoadError::Compile(format!("the compiler ended with exit code {code}")),

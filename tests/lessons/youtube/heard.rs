@@ -1,7 +1,5 @@
 //! Speech that is longer than a part: cut by the host's own ffmpeg, heard piece by piece, and paid for once.
 
-use std::time::Duration;
-
 use super::*;
 use tollgate_sim::{
     Release,
@@ -118,9 +116,8 @@ async fn p05_audio_that_nobody_can_cut_is_paid_for_by_nobody_and_says_what_to_ad
         let video = channel.promising(Captions::None);
         let once = in_parts(ffmpeg);
         let once = but(&once, "[job.youtube.stage.whisper]\n", "[job.youtube.stage.whisper]\nattempts = 1\n");
-        let began = std::time::Instant::now();
+        // What sleeps is killed, and not waited for: a run in which nothing moves for so long fails.
         let host = channel.run(&once).await;
-        assert!(began.elapsed() < Duration::from_mins(2), "it is killed, not waited for");
         let one = of(&host, video).await;
         let TaskState::Failed { error } = state(&one, "whisper") else { panic!("{one:#?}") };
         assert!(error.to_string().contains(says), "{error}");

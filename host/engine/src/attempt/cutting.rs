@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tollgate_core::{
     outcome::RefusalKind,
     tool::{ToolContent, ToolError, ToolInput, ToolRequest},
@@ -21,7 +21,7 @@ use tollgate_egress::{ToolOutput, ToolRefused};
 use tollgate_llm::hosting::{AudioCutter, AudioPiece, CutError, SpeechInput};
 use tollgate_store::StoreError;
 
-use super::Attempt;
+use super::{Attempt, apart::apart};
 
 /// The tool's name in jobs.toml.
 const TOOL: &str = "ffmpeg";
@@ -53,13 +53,9 @@ impl HostCutter {
     async fn run(&self, input: ToolInput, args: Vec<String>) -> Result<ToolOutput, CutError> {
         let tool = TOOL.to_owned();
         let request = ToolRequest { tool, args, url: None, files: vec![input], stdin: None, timeout: None };
-        let (gate, mut run) = (self.attempt.gate.clone(), JoinSet::new());
-        run.spawn(async move { gate.run_own_tool(request).await });
-        let ended = match run.join_next().await {
-            Some(Ok(ended)) => ended,
-            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Some(Err(_)) | None => return Err(CutError::Failed("the run was given up".to_owned())),
-        };
+        let gate = self.attempt.gate.clone();
+        let ended = apart(async move { gate.run_own_tool(request).await }).await;
+        let ended = ended.ok_or_else(|| CutError::Failed("the run was given up".to_owned()))?;
         let output = ended.map_err(|refused| self.refused(refused))?;
         self.attempt.ledger().served(TOOL, &output.profile);
         Ok(output)

@@ -7,7 +7,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use tokio::{sync::OnceCell, task::JoinSet};
+use tokio::sync::OnceCell;
 use tollgate_core::{
     ArtifactRef, Digest,
     http::{HttpError, HttpRequest},
@@ -16,7 +16,7 @@ use tollgate_egress::{GuardedPage, Hop, Listed, Refused, Response, Spooled, Spoo
 use tollgate_sandbox::gates::{ArtifactError, Fetched, HttpGate};
 use tollgate_store::{BlobSource, KeptPage, NewArtifact, PageCopy, StoreError, StoredBlob};
 
-use super::{Attempt, GUARDED_PREFIX, artifacts::check_name};
+use super::{Attempt, GUARDED_PREFIX, apart::apart, artifacts::check_name};
 
 /// Media type where a site gives none: unknown bytes, RFC 9110 section 8.3.
 pub(super) const TYPE_UNKNOWN: &str = "application/octet-stream";
@@ -71,17 +71,11 @@ impl AttemptHttp {
         let began = self.attempt.ledger().begin(asked.url());
         let _under_way = UnderWay { attempt: &self.attempt, call: began };
         let attempt = self.attempt.clone();
-        let mut exchange = JoinSet::new();
-        exchange.spawn(async move {
+        let answer = apart(async move {
             let told = |hop: Hop<'_>| attempt.ledger().reached(began, hop);
             asked.of(&attempt, &told).await
         });
-        let answer = match exchange.join_next().await {
-            Some(Ok(answer)) => answer,
-            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // Nobody but this call could have ended it, and it is still here.
-            Some(Err(_)) | None => return Err(HttpError::Other("the request was given up".to_owned())),
-        };
+        let answer = answer.await.ok_or_else(|| HttpError::Other("the request was given up".to_owned()))?;
         let refused = match self.took(began, answer) {
             Ok(answer) => return Ok(answer),
             Err(refused) => refused,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
-use tokio::task::JoinSet;
 use tollgate_core::{
     ArtifactRef, StageName,
     tool::{ToolContent, ToolError, ToolInput, ToolRequest},
@@ -14,6 +13,7 @@ use tollgate_store::{BlobSource, NewArtifact, StoreError};
 
 use super::{
     Attempt,
+    apart::apart,
     artifacts::{AttemptArtifacts, check_name},
     http::TYPE_UNKNOWN,
 };
@@ -84,16 +84,11 @@ impl AttemptTools {
         let began = self.attempt.ledger().begin_tool(request.url.as_deref());
         let tool = request.tool.clone();
         let attempt = self.attempt.clone();
-        let mut run = JoinSet::new();
-        run.spawn(async move {
+        let ended = apart(async move {
             let told = |hop: Hop<'_>| attempt.ledger().reached(began, hop);
             attempt.gate.run_tool(&attempt.caller, request, &told).await
         });
-        let ended = match run.join_next().await {
-            Some(Ok(ended)) => ended,
-            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Some(Err(_)) | None => return Err(ToolError::Failed("the run was given up".to_owned())),
-        };
+        let ended = ended.await.ok_or_else(|| ToolError::Failed("the run was given up".to_owned()))?;
         let mut ledger = self.attempt.ledger();
         ledger.under_way.remove(&began);
         match ended {
