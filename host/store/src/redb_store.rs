@@ -2,6 +2,7 @@
 
 mod answers;
 mod apart;
+mod book;
 mod circuits;
 mod claims;
 mod company;
@@ -14,11 +15,13 @@ mod fault;
 mod handing;
 mod job_state;
 mod jobs;
+mod journal;
 mod json;
 mod ledger;
 mod ledger_check;
 mod ledger_tables;
 mod ledger_views;
+mod message;
 mod migrations;
 mod open;
 mod operations;
@@ -40,20 +43,23 @@ mod writer;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard},
     thread::JoinHandle,
 };
 
 use redb::{Database, ReadTransaction, WriteTransaction};
 use tokio::sync::mpsc;
 
+use book::Book;
 use claims::Claims;
 use content::ContentMessage;
 use disk::Place;
 use fault::Fault;
 use jobs::Jobs;
+use ledger::Paying;
+use message::{Answer, Message};
 use passing::Unnamed;
-use writer::{Batch, Message, unpoisoned};
+use writer::{Batch, unpoisoned};
 
 pub use answers::{ANSWER_BYTES_MAX, ANSWER_INLINE_BYTES_MAX, ANSWERS_PER_TASK_KEPT};
 pub use content::{BLOB_READ_BYTES_MAX, BLOB_ROW_BYTES_MAX};
@@ -83,6 +89,7 @@ struct Shared {
     /// As of the last commit.
     jobs: RwLock<Arc<Jobs>>,
     claims: Mutex<Claims>,
+    book: RwLock<Book>,
     unnamed: Mutex<Unnamed>,
     /// Why the queue's writer has ended.
     ended: OnceLock<StoreError>,
@@ -120,6 +127,15 @@ impl Shared {
 
     fn claims(&self) -> MutexGuard<'_, Claims> {
         unpoisoned(self.claims.lock())
+    }
+
+    fn book(&self) -> RwLockReadGuard<'_, Book> {
+        unpoisoned(self.book.read())
+    }
+
+    /// The writer's alone.
+    fn write_book(&self) -> RwLockWriteGuard<'_, Book> {
+        unpoisoned(self.book.write())
     }
 
     fn unnamed(&self) -> MutexGuard<'_, Unnamed> {
@@ -166,7 +182,7 @@ impl Drop for Threads {
     }
 }
 
-/// A store in a folder of its own: `queue.redb`, `content.redb`, `blobs/`, and `lock`, which one process holds.
+/// A store in a folder of its own: `queue.redb`, `ledger.journal`, `content.redb`, `blobs/`, and `lock`, which one process holds.
 ///
 /// Its futures want a tokio runtime, whose blocking pool hashes and packs blobs and reads long views.
 pub struct RedbStore {
@@ -207,6 +223,7 @@ impl RedbStore {
             content: RwLock::new(Some(opened.content)),
             jobs: RwLock::new(Arc::new(opened.jobs)),
             claims: Mutex::new(opened.claims),
+            book: RwLock::new(opened.book),
             unnamed: Mutex::default(),
             ended: OnceLock::new(),
             content_ended: OnceLock::new(),
@@ -219,8 +236,8 @@ impl RedbStore {
             thread.map_err(|error| StoreError::Io(format!("no thread for the {name}: {error}")))
         };
         let theirs = shared.clone();
-        let forget = content.clone();
-        let writer = spawn("store-writer", Box::new(move || writer::run(&theirs, queue_inbox, &forget)))?;
+        let (forget, journal) = (content.clone(), opened.journal);
+        let writer = spawn("store-writer", Box::new(move || writer::run(&theirs, queue_inbox, &forget, journal)))?;
         let theirs = shared.clone();
         let content_writer = spawn("content-writer", Box::new(move || content::run(&theirs, content_inbox)))?;
         let threads = Arc::new(Threads(Mutex::new(vec![writer, content_writer])));
@@ -233,7 +250,7 @@ impl RedbStore {
     /// # Errors
     /// The store is closed, or a row can't be read.
     pub async fn verify(&self) -> Result<VerifyReport, StoreError> {
-        self.read(verify::verify).await
+        self.read_ledger(verify::verify).await
     }
 
     /// Has the writer do something, and waits until it is durable.
@@ -242,10 +259,36 @@ impl RedbStore {
         bytes: usize,
         run: impl FnMut(&mut Batch<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (operation, answer) = writer::ask(bytes, run);
+        let (operation, answer) = message::operation(bytes, run);
+        self.answered(operation, answer).await
+    }
+
+    /// Has the writer do something in the ledger, and waits until it is durable.
+    async fn pay<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        run: impl FnMut(&mut Paying<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (payment, answer) = message::payment(bytes, run);
+        self.answered(payment, answer).await
+    }
+
+    async fn answered<T>(&self, message: Message, answer: Answer<T>) -> Result<T, StoreError> {
         let ended = || self.shared.ended.get().cloned().unwrap_or(StoreError::Closed);
-        self.queue.send(Message::Do(operation)).await.map_err(|_| ended())?;
+        self.queue.send(message).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
+    }
+
+    /// Reads what the ledger's tables have, with all that was answered before.
+    async fn read_ledger<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if self.shared.book().is_unfolded() {
+            // Any transaction takes the book into the tables.
+            self.write(0, |_| Ok(())).await?;
+        }
+        self.read(read).await
     }
 
     /// Reads on the blocking pool.

@@ -23,7 +23,8 @@ pub(crate) use job::{
     StoredTotalsV1,
 };
 pub(crate) use ledger::{
-    StoredAccount, StoredAnswer, StoredAnswerBody, StoredAnswerV1, StoredCall, StoredCosts, StoredPaid,
+    StoredAccount, StoredAnswer, StoredAnswerBody, StoredAnswerV1, StoredCall, StoredCosts, StoredFrame,
+    StoredFrameCall, StoredFrameV1, StoredPaid,
 };
 pub(crate) use output::{
     StoredArtifactRow, StoredArtifactV1, StoredAttempt, StoredErrorRow, StoredErrorV1, StoredOutput, StoredOutputV1,

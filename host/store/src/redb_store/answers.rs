@@ -30,7 +30,8 @@ pub const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// tasks ask for, and an end to what failing again and again piles up. Of a job's discovery it is the newest.
 pub const ANSWERS_PER_TASK_KEPT: usize = 256;
 
-/// An answer on its way into the writer's transaction.
+/// An answer on its way into the ledger.
+#[derive(Debug)]
 pub(crate) enum Body {
     /// Its text.
     Inline(String),
@@ -107,11 +108,24 @@ pub(crate) enum Found {
     Blob(KeptAnswer, StoredBlob),
 }
 
+/// The key of its row in [`ANSWER_CALLS`].
+pub(crate) fn key_of(key: &AnswerKey) -> RequestKey {
+    request_key(&caller_of(key), &key.request)
+}
+
+fn caller_of(key: &AnswerKey) -> Caller {
+    Caller { job: key.job, task: key.task, attempt: 0, number: 0 }
+}
+
 /// Finds the answer to a request of that task.
 pub(crate) fn find(shared: &Shared, key: &AnswerKey) -> Result<Option<Found>, Fault> {
+    // First: what isn't in the book any more is in the tables by then.
+    if let Some(answer) = shared.book().answer(key) {
+        return Ok(Some(Found::Whole(answer)));
+    }
     let snapshot = shared.begin_read()?;
-    let caller = Caller { job: key.job, task: key.task, attempt: 0, number: 0 };
-    let call = snapshot.open_table(ANSWER_CALLS)?.get(&request_key(&caller, &key.request))?;
+    let caller = caller_of(key);
+    let call = snapshot.open_table(ANSWER_CALLS)?.get(&key_of(key))?;
     let Some(call) = call.map(|call| CallId(call.value())) else {
         return Ok(None);
     };

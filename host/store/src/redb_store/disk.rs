@@ -4,6 +4,7 @@ use std::{
     fmt,
     fs::{self, File},
     io,
+    os::unix::fs::FileExt as _,
     path::Path,
 };
 
@@ -91,6 +92,32 @@ impl StorageBackend for Backend {
     }
 }
 
+/// A file in the data folder.
+#[derive(Debug)]
+struct FolderFile(File);
+
+impl DiskFile for FolderFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
+}
+
 /// Where a store's databases are.
 #[derive(Clone, Copy)]
 pub(crate) enum Place<'a> {
@@ -127,6 +154,23 @@ impl Place<'_> {
             Self::Disk(disk) => builder.create_with_backend(Backend(disk.file(name)?)),
         };
         opened.map_err(|error| unopened(name, error))
+    }
+
+    /// The file of that name beside the databases, made if it isn't there.
+    pub(crate) fn file(self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        match self {
+            Self::Folder(folder) => {
+                let is_new = !self.has(name)?;
+                let file =
+                    File::options().create(true).truncate(false).read(true).write(true).open(folder.join(name))?;
+                if is_new {
+                    // A name is durable once its folder is.
+                    File::open(folder)?.sync_all()?;
+                }
+                Ok(Box::new(FolderFile(file)))
+            }
+            Self::Disk(disk) => disk.file(name),
+        }
     }
 
     fn is_empty(self, name: &str) -> io::Result<bool> {

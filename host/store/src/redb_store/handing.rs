@@ -9,8 +9,8 @@ use tollgate_core::{
 
 use super::{
     fault::Fault,
-    ledger,
-    writer::{self, Batch, Message, Operation},
+    ledger::{self, Paying},
+    message::{self, Answer, Asked, Message, Payment},
 };
 use crate::{Reserved, StoreError};
 
@@ -37,9 +37,9 @@ impl Handed {
             is_estimate: false,
             ..CallEnd::lost(Cost::Unpriced, self.reservation.call.at)
         };
-        let (operation, _) = writer::ask(BYTES, move |batch| ledger::settle(batch, call, &call_end, None));
+        let (payment, _) = message::payment(BYTES, move |paying| ledger::settle(paying, call, &call_end, None));
         let queue = self.queue.upgrade();
-        if queue.is_none_or(|queue| queue.try_send(Message::Do(operation)).is_err()) {
+        if queue.is_none_or(|queue| queue.try_send(payment).is_err()) {
             tracing::warn!(
                 call = call.0,
                 "a reservation that nobody waits for can't be given back; the next start does it"
@@ -56,7 +56,7 @@ impl Drop for Handed {
     }
 }
 
-/// The operation.
+/// The payment.
 struct Reserve {
     reservation: Reservation,
     result: Option<Result<Reserved, StoreError>>,
@@ -64,23 +64,15 @@ struct Reserve {
     queue: mpsc::WeakSender<Message>,
 }
 
-/// Makes the operation, and the end at which its answer comes out.
-pub(crate) fn reserve(
-    reservation: Reservation,
-    queue: &mpsc::Sender<Message>,
-) -> (Box<dyn Operation>, oneshot::Receiver<Result<Handed, StoreError>>) {
+/// Makes the payment, and the end at which its answer comes out.
+pub(crate) fn reserve(reservation: Reservation, queue: &mpsc::Sender<Message>) -> (Message, Answer<Handed>) {
     let (reply, answer) = oneshot::channel();
-    (Box::new(Reserve { reservation, result: None, reply, queue: queue.downgrade() }), answer)
+    (Message::Pay(Box::new(Reserve { reservation, result: None, reply, queue: queue.downgrade() })), answer)
 }
 
-impl Operation for Reserve {
+impl Asked for Reserve {
     fn bytes(&self) -> usize {
         BYTES
-    }
-
-    fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), Fault> {
-        self.result = Some(Ok(ledger::reserve(batch, &self.reservation)?));
-        Ok(())
     }
 
     fn fail(&mut self, error: StoreError) {
@@ -97,5 +89,12 @@ impl Operation for Reserve {
         let handed = result.map(|reserved| Handed { reserved: Some(reserved), reservation, queue });
         // Who asked may have gone: then it is given back as it is dropped here.
         drop(reply.send(handed));
+    }
+}
+
+impl Payment for Reserve {
+    fn apply(&mut self, paying: &mut Paying<'_>) -> Result<(), Fault> {
+        self.result = Some(Ok(ledger::reserve(paying, &self.reservation)?));
+        Ok(())
     }
 }

@@ -1,19 +1,16 @@
-//! Paid calls: room is taken before one is made, in the writer's transaction, and given for its cost after, once.
+//! The ledger of paid calls: room is taken before a call, and what it came to is counted once. It is done in the book, at one
+//! go with what was asked at the same time, and is durable once the journal or the tables have it.
 
-use redb::ReadableTable;
+use redb::ReadableTable as _;
 use tollgate_core::{
     JobId, Timestamp,
     budget::{Budget, Spending},
-    ledger::{self, Beside, CallEnd, CallId, Costs, ESTIMATE_MAX, Entry, Granted, Reservation, Unbalanced},
+    ledger::{
+        self, Account, Beside, CallEnd, CallId, Costs, ESTIMATE_MAX, Entry, Granted, Reservation, Scope, Unbalanced,
+    },
 };
 
-use super::{
-    answers::{self, Body},
-    fault::Fault,
-    ledger_tables::{day_call_key, entry_of, item_call_key_of},
-    tables::{Tables, meta, number_after},
-    writer::Batch,
-};
+use super::{Shared, answers::Body, book::Book, fault::Fault, jobs::Jobs, ledger_tables::UNDER_WAY, tables::SPENDING};
 use crate::{
     CallSettled, Reserved, StoreError, TaskRef,
     stored::{StoredSpending, corrupt, decode},
@@ -24,8 +21,8 @@ pub const PAID_NAME_BYTES_MAX: usize = 256;
 /// Bytes of a provider's name for a request that are kept; a longer one is kept as far as that, since what a provider
 /// likes to call it is no reason to lose what was paid.
 pub const PROVIDER_REQUEST_BYTES_MAX: usize = 256;
-/// Calls that are expired in one transaction: the writer serves nobody else meanwhile.
-const EXPIRED_PER_TRANSACTION: usize = 1_000;
+/// Calls that are expired at one go: the writer serves nobody else meanwhile.
+const EXPIRED_AT_ONCE: usize = 1_000;
 
 /// Whether a reservation keeps within the limits.
 pub(crate) fn check(reservation: &Reservation) -> Result<(), StoreError> {
@@ -56,126 +53,112 @@ fn unbalanced(error: Unbalanced) -> Fault {
     corrupt(error).into()
 }
 
+/// What payments work in: the book, and what they are held against.
+pub(crate) struct Paying<'p> {
+    pub(crate) shared: &'p Shared,
+    pub(crate) jobs: &'p Jobs,
+    pub(crate) book: &'p mut Book,
+}
+
+impl Paying<'_> {
+    /// The accounts of a call's scopes.
+    fn accounts(&mut self, scopes: &[Scope; 3]) -> Result<[Account; 3], Fault> {
+        let mut accounts = [Account::default(); 3];
+        for (account, scope) in accounts.iter_mut().zip(scopes) {
+            *account = self.book.account(scope, || self.shared.begin_read())?;
+        }
+        Ok(accounts)
+    }
+
+    /// Whether the attempt still has its claim: one that has lost it would pay for what nobody takes (trap 25).
+    fn check_claim(&self, reservation: &Reservation) -> Result<(), StoreError> {
+        let caller = &reservation.call.caller;
+        self.jobs.get(caller.job)?;
+        let Some((item, stage)) = caller.task else {
+            return self.shared.claims().check_discovery(caller.job, reservation.claim);
+        };
+        match self.shared.claims().check(TaskRef { item, stage }, reservation.claim)? {
+            job if job == caller.job => Ok(()),
+            JobId(_) => Err(StoreError::StaleClaim(item)),
+        }
+    }
+
+    /// What proxies cost, where a budget of everything asks for it: a few rows, one a proxy. It is as new as what the gate has
+    /// kept, which is a second old, or a MiB of bytes.
+    fn beside(&self, everything: &Budget, now: Timestamp) -> Result<Beside, Fault> {
+        let mut beside = Beside::default();
+        if *everything == Budget::default() {
+            return Ok(beside);
+        }
+        // Sites share the money of the proxies that they are reached by, so it is counted once.
+        for row in self.shared.begin_read()?.open_table(SPENDING)?.range("proxy ".."proxy!")? {
+            let spending: Spending = decode::<StoredSpending>("spending", row?.1.value())?.into();
+            beside = beside.and(&spending, now);
+        }
+        Ok(beside)
+    }
+}
+
 /// Takes room for a call in all of its budgets, or says which has none: in one step, so that settled and reserved never
 /// exceed a limit, however many ask at once (trap 1).
-pub(crate) fn reserve(batch: &mut Batch<'_>, reservation: &Reservation) -> Result<Reserved, Fault> {
+pub(crate) fn reserve(paying: &mut Paying<'_>, reservation: &Reservation) -> Result<Reserved, Fault> {
     let call = &reservation.call;
-    check_claim(batch, reservation).map_err(Fault::Refused)?;
-    let beside = beside(&batch.tables, &reservation.budgets.everything, call.at)?;
-    let opened = opened(&batch.tables)?;
-    let tables = batch.tables.ledger()?;
+    paying.check_claim(reservation).map_err(Fault::Refused)?;
+    let beside = paying.beside(&reservation.budgets.everything, call.at)?;
     let scopes = call.scopes();
-    let [everything, job, paid] = &scopes;
-    let accounts = [tables.account(everything)?, tables.account(job)?, tables.account(paid)?];
+    let accounts = paying.accounts(&scopes)?;
     let granted = match ledger::reserve(reservation, accounts, beside).map_err(unbalanced)? {
         Ok(granted) => granted,
         Err(refused) => return Ok(Reserved::Refused(*refused)),
     };
-    // Rows are never removed, so the last one's number was given last.
-    let last = tables.ledger.last()?.map_or(0, |(id, _)| id.value());
-    let id = CallId(number_after("calls", last)?);
+    let id = paying.book.next()?;
     let Granted { accounts, periods, warned } = granted;
     let entry = Entry { id, call: call.clone(), day: reservation.zone.day(call.at), periods, end: None };
-    tables.set_entry(&entry)?;
-    tables.item_calls.insert(&item_call_key_of(&entry), ())?;
-    tables.day_calls.insert(&day_call_key(entry.day.number(), id), ())?;
-    tables.under_way.insert(id.0, opened)?;
-    for (scope, account) in scopes.iter().zip(accounts) {
-        tables.set_account(scope, account)?;
-    }
+    paying.book.reserve(entry, scopes.into_iter().zip(accounts));
     Ok(Reserved::Made { call: id, warned })
-}
-
-/// Whether the attempt still has its claim: one that has lost it would pay for what nobody takes (trap 25).
-fn check_claim(batch: &Batch<'_>, reservation: &Reservation) -> Result<(), StoreError> {
-    let caller = &reservation.call.caller;
-    batch.jobs.get(caller.job)?;
-    let Some((item, stage)) = caller.task else {
-        return batch.check_discovery(caller.job, reservation.claim);
-    };
-    match batch.check_claim(TaskRef { item, stage }, reservation.claim)? {
-        job if job == caller.job => Ok(()),
-        JobId(_) => Err(StoreError::StaleClaim(item)),
-    }
-}
-
-/// What proxies cost, where a budget of everything asks for it: a few rows, one a proxy. It is as new as what the gate has
-/// kept, which is a second old, or a MiB of bytes.
-fn beside(tables: &Tables<'_>, everything: &Budget, now: Timestamp) -> Result<Beside, Fault> {
-    let mut beside = Beside::default();
-    if *everything == Budget::default() {
-        return Ok(beside);
-    }
-    // Sites share the money of the proxies that they are reached by, so it is counted once.
-    for row in tables.spending.range("proxy ".."proxy!")? {
-        let spending: Spending = decode::<StoredSpending>("spending", row?.1.value())?.into();
-        beside = beside.and(&spending, now);
-    }
-    Ok(beside)
-}
-
-fn opened(tables: &Tables<'_>) -> Result<u64, Fault> {
-    Ok(tables.meta.get(meta::OPENED)?.map_or(0, |row| row.value()))
 }
 
 /// Settles a call with what it came to and its answer, unless it is settled already.
 pub(crate) fn settle(
-    batch: &mut Batch<'_>,
+    paying: &mut Paying<'_>,
     id: CallId,
     end: &CallEnd,
-    answer: Option<&Body>,
+    answer: Option<Body>,
 ) -> Result<CallSettled, Fault> {
-    let tables = batch.tables.ledger()?;
-    let row = tables.ledger.get(id.0)?;
-    let row = row.ok_or_else(|| Fault::Refused(StoreError::NotFound(format!("call {}", id.0))))?;
-    let mut entry = entry_of(id.0, row.value())?;
-    drop(row);
+    let entry = paying.book.entry(id, || paying.shared.begin_read())?;
+    let entry = entry.ok_or_else(|| Fault::Refused(StoreError::NotFound(format!("call {}", id.0))))?;
     if entry.end.is_some() {
         return Ok(CallSettled::Before);
     }
-    for scope in entry.call.scopes() {
-        let before = tables.account(&scope)?;
-        let mut account = before;
+    let scopes = entry.call.scopes();
+    let mut accounts = paying.accounts(&scopes)?;
+    for account in &mut accounts {
         account.settle(entry.periods, entry.call.estimate, end.cost).map_err(unbalanced)?;
-        if account != before {
-            tables.set_account(&scope, account)?;
-        }
     }
-    entry.end = Some(end.clone());
-    tables.set_entry(&entry)?;
-    tables.under_way.remove(id.0)?;
-    tables.add_costs(&entry, &Costs::of(end))?;
-    if let Some(answer) = answer {
-        answers::keep(tables, &entry, answer, end.at)?;
-    }
+    paying.book.settle(entry, end.clone(), answer, scopes.into_iter().zip(accounts));
     Ok(CallSettled::Now)
 }
 
 /// Settles calls that an earlier process had under way, at their estimates; answers what they came to, and whether there
 /// may be more.
-pub(crate) fn expire(batch: &mut Batch<'_>, now: Timestamp) -> Result<(Costs, bool), Fault> {
-    let opened = opened(&batch.tables)?;
+pub(crate) fn expire(paying: &mut Paying<'_>, now: Timestamp) -> Result<(Costs, bool), Fault> {
     let mut left = Vec::new();
     // Numbers rise, so those of earlier openings stand first.
-    for row in batch.tables.ledger()?.under_way.iter()?.take(EXPIRED_PER_TRANSACTION) {
+    for row in paying.shared.begin_read()?.open_table(UNDER_WAY)?.iter()?.take(EXPIRED_AT_ONCE) {
         let (id, of) = row?;
-        if of.value() >= opened {
+        if of.value() >= paying.book.opened() {
             break;
         }
-        left.push(id.value());
+        left.push(CallId(id.value()));
     }
     let mut total = Costs::default();
     for &id in &left {
-        let tables = batch.tables.ledger()?;
-        let row = tables.ledger.get(id)?.ok_or_else(|| corrupt(format!("call {id} is under way and has no row")))?;
-        let estimate = entry_of(id, row.value())?.call.estimate;
-        drop(row);
-        let end = CallEnd::lost(estimate, now);
-        if settle(batch, CallId(id), &end, None)? == CallSettled::Now {
+        let entry = paying.book.entry(id, || paying.shared.begin_read())?;
+        let entry = entry.ok_or_else(|| corrupt(format!("call {} is under way and has no row", id.0)))?;
+        let end = CallEnd::lost(entry.call.estimate, now);
+        if settle(paying, id, &end, None)? == CallSettled::Now {
             total = total.and(&Costs::of(&end));
         }
-        // Were it settled and listed all the same, as only a damaged store has it, this would never end.
-        batch.tables.ledger()?.under_way.remove(id)?;
     }
-    Ok((total, left.len() == EXPIRED_PER_TRANSACTION))
+    Ok((total, left.len() == EXPIRED_AT_ONCE))
 }

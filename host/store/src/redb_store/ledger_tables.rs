@@ -75,13 +75,7 @@ impl<'t> LedgerTables<'t> {
         })
     }
 
-    /// The account of a scope; one that nobody has charged is empty.
-    pub(crate) fn account(&self, scope: &Scope) -> Result<Account, Fault> {
-        let row = self.accounts.get(scope.to_string().as_str())?;
-        Ok(row.map_or(Ok(Account::default()), |row| account_of(row.value()))?)
-    }
-
-    /// Writes it.
+    /// Writes the account of a scope.
     pub(crate) fn set_account(&mut self, scope: &Scope, account: Account) -> Result<(), Fault> {
         let row = encode(&StoredAccount::from(account))?;
         self.accounts.insert(scope.to_string().as_str(), row.as_slice())?;

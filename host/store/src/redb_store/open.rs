@@ -9,11 +9,13 @@ use std::{
 use redb::{Database, Durability, ReadableTable as _};
 
 use super::{
+    book::Book,
     claims::Claims,
     content,
     disk::Place,
     fault::Fault,
     jobs::Jobs,
+    journal::{self, Journal},
     migrations,
     tables::{Tables, meta, number_after},
 };
@@ -42,6 +44,8 @@ pub(crate) struct Opened {
     pub(crate) content: Database,
     pub(crate) jobs: Jobs,
     pub(crate) claims: Claims,
+    pub(crate) book: Book,
+    pub(crate) journal: Journal,
 }
 
 /// A data folder is this process's until this is dropped.
@@ -77,8 +81,8 @@ pub(crate) fn open(folder: &Path, options: StoreOptions, databases: Place<'_>) -
     let queue = undamaged("queue.redb", || databases.database("queue.redb", options.queue_cache_bytes))?;
     let content = undamaged("content.redb", || databases.database("content.redb", options.content_cache_bytes))?;
     undamaged("content.redb", || content::prepare(folder, &content))?;
-    let (jobs, claims) = undamaged("queue.redb", || prepare(&queue))?;
-    Ok(Opened { lock, queue, content, jobs, claims })
+    let Prepared { jobs, claims, book, journal } = undamaged("queue.redb", || prepare(&queue, databases))?;
+    Ok(Opened { lock, queue, content, jobs, claims, book, journal })
 }
 
 /// Does something with a file that redb may panic over, as it says itself of a file that others have written to.
@@ -89,22 +93,56 @@ fn undamaged<T>(file: &str, work: impl FnOnce() -> Result<T, Fault>) -> Result<T
     })
 }
 
-/// Migrates, makes the tables, counts the opening and reads the jobs: one transaction.
-fn prepare(queue: &Database) -> Result<(Jobs, Claims), Fault> {
+/// What opening makes of `queue.redb` and the journal beside it.
+struct Prepared {
+    jobs: Jobs,
+    claims: Claims,
+    book: Book,
+    journal: Journal,
+}
+
+/// Migrates, makes the tables, takes into them what the journal has beyond them, counts the opening and reads the jobs: one
+/// transaction.
+fn prepare(queue: &Database, place: Place<'_>) -> Result<Prepared, Fault> {
     let mut transaction = queue.begin_write()?;
     transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Io(error.to_string()))?;
     migrations::run(&transaction)?;
-    let (jobs, opened) = {
-        let mut tables = Tables::open(&transaction)?;
-        // Readers want them before there is a call.
-        tables.ledger()?;
-        let opened = tables.meta.get(meta::OPENED)?.map_or(0, |row| row.value());
-        let opened = number_after("openings", opened)?;
-        tables.meta.insert(meta::OPENED, opened)?;
-        (Jobs::load(&tables)?, opened)
-    };
+    let mut tables = Tables::open(&transaction)?;
+    let number = |name| Ok::<_, Fault>(tables.meta.get(name)?.map_or(0, |row| row.value()));
+    let (before, turn) = (number(meta::OPENED)?, number(meta::JOURNAL)?);
+    let (mut journal, frames) = Journal::open(place, turn)?;
+    // Readers want them before there is a call.
+    let ledger = tables.ledger()?;
+    // Rows are never removed, so the last one's number was given last.
+    let mut book = Book::new(ledger.ledger.last()?.map_or(0, |(id, _)| id.value()), before);
+    for frame in &frames {
+        book.replay(frame, ledger).map_err(unreadable)?;
+    }
+    book.fold(ledger)?;
+    let opened = number_after("openings", before)?;
+    tables.meta.insert(meta::OPENED, opened)?;
+    tables.meta.insert(meta::JOURNAL, journal.next_turn())?;
+    let jobs = Jobs::load(&tables)?;
+    drop(tables);
     transaction.commit()?;
-    Ok((jobs, Claims::new(opened)))
+    journal.turned();
+    if !frames.is_empty() {
+        tracing::info!(
+            frames = frames.len(),
+            "paid calls that stood in the journal alone are in the ledger's tables now"
+        );
+    }
+    Ok(Prepared { jobs, claims: Claims::new(opened), book: Book::new(book.last(), opened), journal })
+}
+
+/// What the journal holds was whole when it was written.
+fn unreadable(fault: Fault) -> Fault {
+    match fault {
+        Fault::Broken(StoreError::Corrupt(message)) => {
+            StoreError::Damaged { file: journal::FILE.to_owned(), message }.into()
+        }
+        fault => fault,
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,9 @@ use super::{
     content::{self, ContentMessage},
     declare, discovery, handing,
     job_state::{self, STATE_KEYS_PAGE_MAX},
-    ledger, ledger_views, queue,
+    ledger, ledger_views,
+    message::Message,
+    queue,
     recheck::{self, RECHECK_ITEMS_MAX},
     reopen::{self, REOPEN_ITEMS_PER_TRANSACTION},
     reopen_stage,
@@ -28,7 +30,6 @@ use super::{
     submit::{self, Prepared},
     tasks::note,
     views,
-    writer::Message,
 };
 use crate::{
     AccountView, AnswerKey, BlobPart, BlobSource, CallSettled, Claim, CostQuery, CostView, DeclaredJob, DiscoveryClaim,
@@ -79,7 +80,7 @@ impl RedbStore {
     /// Settles a call; a long answer is durable as a blob before its row names it.
     async fn settle_paid(&self, call: CallId, end: CallEnd, answer: Option<String>) -> Result<CallSettled, StoreError> {
         let end = ledger::kept(end);
-        let body = match answer {
+        let mut body = match answer {
             Some(text) if text.len() > ANSWER_INLINE_BYTES_MAX => {
                 answers::check(&text)?;
                 Some(Body::Blob(self.keep_blob(BlobSource::Bytes(text.into())).await?))
@@ -88,7 +89,7 @@ impl RedbStore {
             None => None,
         };
         let bytes = SMALL + body.as_ref().map_or(0, Body::bytes);
-        self.write(bytes, move |batch| ledger::settle(batch, call, &end, body.as_ref())).await
+        self.pay(bytes, move |paying| ledger::settle(paying, call, &end, body.take())).await
     }
 
     async fn find_answer(&self, key: AnswerKey) -> Result<Option<KeptAnswer>, StoreError> {
@@ -103,11 +104,11 @@ impl RedbStore {
         }
     }
 
-    /// Expires what was under way, in as many transactions as it takes.
+    /// Expires what was under way, in as many steps as it takes.
     async fn expire_all(&self, now: Timestamp) -> Result<Costs, StoreError> {
         let mut total = Costs::default();
         loop {
-            let (part, has_more) = self.write(SMALL, move |batch| ledger::expire(batch, now)).await?;
+            let (part, has_more) = self.pay(SMALL, move |paying| ledger::expire(paying, now)).await?;
             total = total.and(&part);
             if !has_more {
                 return Ok(total);
@@ -381,10 +382,8 @@ impl Store for RedbStore {
     fn reserve_call<'a>(&'a self, reservation: Reservation) -> Reply<'a, Reserved> {
         async move {
             ledger::check(&reservation)?;
-            let (operation, answer) = handing::reserve(reservation, &self.queue);
-            let ended = || self.shared.ended.get().cloned().unwrap_or(StoreError::Closed);
-            self.queue.send(Message::Do(operation)).await.map_err(|_| ended())?;
-            answer.await.map_err(|_| ended())??.take()
+            let (payment, answer) = handing::reserve(reservation, &self.queue);
+            self.answered(payment, answer).await?.take()
         }
         .boxed()
     }
@@ -399,7 +398,7 @@ impl Store for RedbStore {
 
     fn answer_of<'a>(&'a self, call: CallId) -> Reply<'a, Option<KeptAnswer>> {
         async move {
-            let key = self.read(move |shared| ledger_views::answer_key(shared, call)).await?;
+            let key = self.read_ledger(move |shared| ledger_views::answer_key(shared, call)).await?;
             let kept = match key {
                 Some(key) => self.find_answer(key).await?,
                 None => None,
@@ -414,15 +413,15 @@ impl Store for RedbStore {
     }
 
     fn ledger_entries<'a>(&'a self, query: LedgerQuery) -> Reply<'a, Page<EntryView, CallId>> {
-        self.read(move |shared| ledger_views::entries(shared, &query)).boxed()
+        self.read_ledger(move |shared| ledger_views::entries(shared, &query)).boxed()
     }
 
     fn costs<'a>(&'a self, query: CostQuery) -> Reply<'a, Page<CostView, (JobId, ItemId)>> {
-        self.read(move |shared| ledger_views::costs(shared, &query)).boxed()
+        self.read_ledger(move |shared| ledger_views::costs(shared, &query)).boxed()
     }
 
     fn accounts<'a>(&'a self) -> Reply<'a, Vec<AccountView>> {
-        self.read(ledger_views::accounts).boxed()
+        self.read_ledger(ledger_views::accounts).boxed()
     }
 
     fn jobs<'a>(&'a self) -> Reply<'a, Vec<JobView>> {

@@ -77,6 +77,8 @@ pub(crate) mod meta {
     pub(crate) const SCHEMA: &str = "schema";
     /// How often the store was opened: the high part of claim tokens.
     pub(crate) const OPENED: &str = "opened";
+    /// The turn of the ledger's journal: what stands there of another one is in the tables.
+    pub(crate) const JOURNAL: &str = "journal";
 }
 
 /// All tables, open for writing in one transaction.

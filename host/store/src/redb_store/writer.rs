@@ -1,4 +1,5 @@
-//! The one writer of `queue.redb`: takes what waits, does all of it in one transaction, commits, then answers.
+//! The one writer of `queue.redb` and the ledger's journal: takes what waits, does all of it at one go, makes it durable, then
+//! answers. Payments alone are durable in the journal, anything else in a transaction, which takes the journal in.
 
 use std::{
     collections::HashSet,
@@ -7,10 +8,20 @@ use std::{
 };
 
 use redb::{Durability, WriteTransaction};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tollgate_core::{ClaimToken, Digest, JobId};
 
-use super::{Shared, company::Company, content::ContentMessage, fault::Fault, jobs::Jobs, tables::Tables};
+use super::{
+    Shared,
+    company::Company,
+    content::ContentMessage,
+    fault::Fault,
+    jobs::Jobs,
+    journal::Journal,
+    ledger::Paying,
+    message::{Asked, Message, Operation, Payment},
+    tables::{Tables, meta},
+};
 use crate::{StoreError, TaskRef};
 
 /// Operations that may wait for the writer; who comes after waits to be let in.
@@ -19,71 +30,6 @@ pub(crate) const QUEUE_OPERATIONS_MAX: usize = 4_096;
 const BATCH_OPERATIONS_MAX: usize = 1_024;
 /// Bytes of one transaction, about; an operation larger than that has one of its own.
 const BATCH_BYTES_MAX: usize = 16 << 20;
-
-/// What the writer is sent.
-pub(crate) enum Message {
-    /// Do it.
-    Do(Box<dyn Operation>),
-    /// Do what came before, then end.
-    Close,
-}
-
-/// Something to be done in the writer's transaction, and told about once that is durable.
-pub(crate) trait Operation: Send {
-    /// About its bytes.
-    fn bytes(&self) -> usize;
-    /// Does it. It may be asked again, when its batch has to be done again.
-    fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), Fault>;
-    /// It failed: it isn't asked again.
-    fn fail(&mut self, error: StoreError);
-    /// Whether it failed.
-    fn has_failed(&self) -> bool;
-    /// Tells who asked.
-    fn answer(self: Box<Self>);
-}
-
-/// An operation made of a closure.
-struct Ask<T, F> {
-    run: F,
-    bytes: usize,
-    result: Option<Result<T, StoreError>>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
-}
-
-/// Makes an operation, and the end at which its answer comes out.
-pub(crate) fn ask<T, F>(bytes: usize, run: F) -> (Box<dyn Operation>, oneshot::Receiver<Result<T, StoreError>>)
-where
-    T: Send + 'static,
-    F: FnMut(&mut Batch<'_>) -> Result<T, Fault> + Send + 'static,
-{
-    let (reply, answer) = oneshot::channel();
-    (Box::new(Ask { run, bytes, result: None, reply }), answer)
-}
-
-impl<T: Send, F: FnMut(&mut Batch<'_>) -> Result<T, Fault> + Send> Operation for Ask<T, F> {
-    fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), Fault> {
-        self.result = Some(Ok((self.run)(batch)?));
-        Ok(())
-    }
-
-    fn fail(&mut self, error: StoreError) {
-        self.result = Some(Err(error));
-    }
-
-    fn has_failed(&self) -> bool {
-        matches!(self.result, Some(Err(_)))
-    }
-
-    fn answer(self: Box<Self>) {
-        let result = self.result.unwrap_or(Err(StoreError::Closed));
-        // Who asked may have gone; what they asked for is done all the same.
-        drop(self.reply.send(result));
-    }
-}
 
 /// The transaction that operations work in.
 pub(crate) struct Batch<'t> {
@@ -141,9 +87,60 @@ impl Batch<'_> {
     }
 }
 
+/// What was asked at the same time.
+#[derive(Default)]
+struct Together {
+    operations: Vec<Box<dyn Operation>>,
+    payments: Vec<Box<dyn Payment>>,
+    bytes: usize,
+    /// Nothing comes after it.
+    is_last: bool,
+}
+
+impl Together {
+    /// Puts the next message to it.
+    fn add(&mut self, message: Message) {
+        match message {
+            Message::Do(operation) => {
+                self.bytes += operation.bytes();
+                self.operations.push(operation);
+            }
+            Message::Pay(payment) => {
+                self.bytes += payment.bytes();
+                self.payments.push(payment);
+            }
+            Message::Close => self.is_last = true,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.operations.len() + self.payments.len()
+    }
+
+    fn may_have_more(&self) -> bool {
+        !self.is_last && self.count() < BATCH_OPERATIONS_MAX && self.bytes < BATCH_BYTES_MAX
+    }
+
+    fn fail(&mut self, error: &StoreError) {
+        self.operations.iter_mut().for_each(|operation| operation.fail(error.clone()));
+        self.payments.iter_mut().for_each(|payment| payment.fail(error.clone()));
+    }
+
+    fn answer(self) {
+        self.payments.into_iter().for_each(Asked::answer);
+        self.operations.into_iter().for_each(Asked::answer);
+    }
+}
+
 /// Runs the writer until it is closed, nobody is left to ask, or the database refuses.
-pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<Message>, content: &mpsc::Sender<ContentMessage>) {
-    let ended = catch_unwind(AssertUnwindSafe(|| serve(shared, &mut inbox, content)));
+pub(crate) fn run(
+    shared: &Arc<Shared>,
+    mut inbox: mpsc::Receiver<Message>,
+    content: &mpsc::Sender<ContentMessage>,
+    journal: Journal,
+) {
+    let mut writer = Writer { shared, content, journal };
+    let ended = catch_unwind(AssertUnwindSafe(|| writer.serve(&mut inbox)));
     let reason = match ended {
         Ok(Ok(())) => StoreError::Closed,
         Ok(Err(error)) => {
@@ -158,94 +155,174 @@ pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<Message>, cont
     };
     shared.end(reason.clone());
     inbox.close();
+    let mut rest = Together::default();
     while let Some(message) = inbox.blocking_recv() {
-        if let Message::Do(mut operation) = message {
-            operation.fail(reason.clone());
-            operation.answer();
-        }
+        rest.add(message);
     }
+    rest.fail(&reason);
+    rest.answer();
 }
 
-fn serve(
-    shared: &Arc<Shared>,
-    inbox: &mut mpsc::Receiver<Message>,
-    content: &mpsc::Sender<ContentMessage>,
-) -> Result<(), StoreError> {
-    let mut company = Company::default();
-    while let Some(message) = inbox.blocking_recv() {
-        let Message::Do(first) = message else {
-            return Ok(());
-        };
-        company.wait(inbox);
-        let (mut bytes, mut operations, mut closing) = (first.bytes(), vec![first], false);
-        while operations.len() < BATCH_OPERATIONS_MAX && bytes < BATCH_BYTES_MAX {
-            match inbox.try_recv() {
-                Ok(Message::Do(operation)) => {
-                    bytes += operation.bytes();
-                    operations.push(operation);
-                }
-                Ok(Message::Close) => {
-                    closing = true;
-                    break;
-                }
-                Err(_) => break,
+struct Writer<'w> {
+    shared: &'w Arc<Shared>,
+    content: &'w mpsc::Sender<ContentMessage>,
+    journal: Journal,
+}
+
+impl Writer<'_> {
+    fn serve(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Result<(), StoreError> {
+        let mut company = Company::default();
+        while let Some(message) = inbox.blocking_recv() {
+            // Who pays isn't kept waiting: the journal costs little.
+            if matches!(message, Message::Do(_)) {
+                company.wait(inbox);
             }
-        }
-        let together = operations.len();
-        let outcome = commit(shared, &mut operations, content);
-        if let Err(error) = &outcome {
-            operations.iter_mut().for_each(|operation| operation.fail(error.clone()));
-        }
-        company.was(together);
-        operations.into_iter().for_each(Operation::answer);
-        outcome?;
-        if closing {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-/// Does the operations in one durable transaction; those that fail are left out of it.
-fn commit(
-    shared: &Arc<Shared>,
-    operations: &mut [Box<dyn Operation>],
-    content: &mpsc::Sender<ContentMessage>,
-) -> Result<(), StoreError> {
-    loop {
-        let mut transaction = shared.begin_write()?;
-        transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Io(error.to_string()))?;
-        let mut ending = Ending::default();
-        match work(shared, &transaction, operations, &mut ending) {
-            Ok(jobs) => {
-                transaction.commit().map_err(Fault::from)?;
-                // From here on claims read what was settled, so the old ones may go.
-                shared.publish(jobs);
-                let mut claims = shared.claims();
-                ending.settling.iter().chain(&ending.revoked).for_each(|task| claims.end(*task));
-                ending.discoveries.iter().for_each(|job| claims.end_discovery(*job));
-                drop(claims);
-                if !ending.named.is_empty() {
-                    let mut unnamed = shared.unnamed();
-                    ending.named.iter().for_each(|digest| unnamed.named(*digest));
-                }
-                // A writer of content that has ended has said so; the files stay.
-                if !ending.passed.is_empty() {
-                    drop(content.blocking_send(ContentMessage::Forget(ending.passed)));
-                }
+            let mut together = Together::default();
+            together.add(message);
+            while together.may_have_more()
+                && let Ok(message) = inbox.try_recv()
+            {
+                together.add(message);
+            }
+            let outcome = self.make_durable(&mut together);
+            if let Err(error) = &outcome {
+                together.fail(error);
+            }
+            if !together.operations.is_empty() {
+                company.was(together.count());
+            }
+            let is_last = together.is_last;
+            together.answer();
+            outcome?;
+            if is_last {
                 return Ok(());
             }
-            Err(fault) => {
-                let mut claims = shared.claims();
-                ending.settling.iter().for_each(|task| claims.set_settling(*task, false));
-                ending.barred.iter().for_each(|task| claims.end(*task));
-                drop(claims);
-                transaction.abort().map_err(Fault::from)?;
-                if !matches!(fault, Fault::Redo) {
-                    return Err(fault.into());
+        }
+        Ok(())
+    }
+
+    fn make_durable(&mut self, together: &mut Together) -> Result<(), StoreError> {
+        self.pay(&mut together.payments)?;
+        let book = self.shared.book();
+        let is_folded = together.is_last && book.is_unfolded();
+        if together.operations.is_empty() && !is_folded && !book.must_fold() {
+            let frame = book.frame()?;
+            drop(book);
+            match frame {
+                Some(frame) if self.journal.has_room(frame.len()) => {
+                    self.journal.write(&frame)?;
+                    self.shared.write_book().is_told();
+                    return Ok(());
+                }
+                Some(_) => {}
+                None => return Ok(()),
+            }
+        } else {
+            drop(book);
+        }
+        self.commit(&mut together.operations)
+    }
+
+    /// Does the payments in the book: one that fails has written nothing in it.
+    fn pay(&self, payments: &mut [Box<dyn Payment>]) -> Result<(), StoreError> {
+        if payments.is_empty() {
+            return Ok(());
+        }
+        let (jobs, mut book) = (self.shared.jobs(), self.shared.write_book());
+        let mut paying = Paying { shared: self.shared, jobs: &jobs, book: &mut book };
+        for payment in payments {
+            match payment.apply(&mut paying) {
+                Ok(()) => {}
+                Err(Fault::Refused(error) | Fault::Broken(error)) => payment.fail(error),
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Does the operations in one durable transaction, with what the book has beyond the tables; those that fail are left out
+    /// of it.
+    fn commit(&mut self, operations: &mut [Box<dyn Operation>]) -> Result<(), StoreError> {
+        let shared = self.shared;
+        loop {
+            let mut transaction = shared.begin_write()?;
+            transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Io(error.to_string()))?;
+            let mut ending = Ending::default();
+            match self.work(&transaction, operations, &mut ending) {
+                Ok(jobs) => {
+                    transaction.commit().map_err(Fault::from)?;
+                    if ending.is_folded {
+                        shared.write_book().is_folded();
+                        self.journal.turned();
+                    }
+                    // From here on claims read what was settled, so the old ones may go.
+                    shared.publish(jobs);
+                    let mut claims = shared.claims();
+                    ending.settling.iter().chain(&ending.revoked).for_each(|task| claims.end(*task));
+                    ending.discoveries.iter().for_each(|job| claims.end_discovery(*job));
+                    drop(claims);
+                    if !ending.named.is_empty() {
+                        let mut unnamed = shared.unnamed();
+                        ending.named.iter().for_each(|digest| unnamed.named(*digest));
+                    }
+                    // A writer of content that has ended has said so; the files stay.
+                    if !ending.passed.is_empty() {
+                        drop(self.content.blocking_send(ContentMessage::Forget(ending.passed)));
+                    }
+                    return Ok(());
+                }
+                Err(fault) => {
+                    let mut claims = shared.claims();
+                    ending.settling.iter().for_each(|task| claims.set_settling(*task, false));
+                    ending.barred.iter().for_each(|task| claims.end(*task));
+                    drop(claims);
+                    transaction.abort().map_err(Fault::from)?;
+                    if !matches!(fault, Fault::Redo) {
+                        return Err(fault.into());
+                    }
                 }
             }
         }
+    }
+
+    /// Does the operations within `transaction`; answers the jobs as they then are.
+    fn work(
+        &self,
+        transaction: &WriteTransaction,
+        operations: &mut [Box<dyn Operation>],
+        ending: &mut Ending,
+    ) -> Result<Jobs, Fault> {
+        let shared = self.shared;
+        let before = shared.jobs();
+        let mut tables = Tables::open(transaction)?;
+        let is_folded = self.fold(&mut tables)?;
+        let mut batch = Batch {
+            tables,
+            jobs: Jobs::clone(&before),
+            revoked: HashSet::new(),
+            barred: Vec::new(),
+            discoveries_ended: HashSet::new(),
+            settling: Vec::new(),
+            named: Vec::new(),
+            passed: Vec::new(),
+            shared,
+        };
+        let outcome = apply_all(&mut batch, operations).and_then(|()| batch.jobs.save(&before, &mut batch.tables));
+        let Batch { settling, revoked, barred, discoveries_ended: discoveries, jobs, named, passed, .. } = batch;
+        *ending = Ending { settling, revoked, barred, discoveries, named, passed, is_folded };
+        outcome.map(|()| jobs)
+    }
+
+    /// Takes into the tables what they lack of the book, and begins the journal's next turn. Answers whether they lacked
+    /// anything.
+    fn fold(&self, tables: &mut Tables<'_>) -> Result<bool, Fault> {
+        let book = self.shared.book();
+        if !book.is_unfolded() {
+            return Ok(false);
+        }
+        book.fold(tables.ledger()?)?;
+        tables.meta.insert(meta::JOURNAL, self.journal.next_turn())?;
+        Ok(true)
     }
 }
 
@@ -258,32 +335,8 @@ struct Ending {
     discoveries: HashSet<JobId>,
     named: Vec<Digest>,
     passed: Vec<Digest>,
-}
-
-/// Does the operations within `transaction`; answers the jobs as they then are.
-fn work(
-    shared: &Shared,
-    transaction: &WriteTransaction,
-    operations: &mut [Box<dyn Operation>],
-    ending: &mut Ending,
-) -> Result<Jobs, Fault> {
-    let before = shared.jobs();
-    let tables = Tables::open(transaction)?;
-    let mut batch = Batch {
-        tables,
-        jobs: Jobs::clone(&before),
-        revoked: HashSet::new(),
-        barred: Vec::new(),
-        discoveries_ended: HashSet::new(),
-        settling: Vec::new(),
-        named: Vec::new(),
-        passed: Vec::new(),
-        shared,
-    };
-    let outcome = apply_all(&mut batch, operations).and_then(|()| batch.jobs.save(&before, &mut batch.tables));
-    let Batch { settling, revoked, barred, discoveries_ended: discoveries, jobs, named, passed, .. } = batch;
-    *ending = Ending { settling, revoked, barred, discoveries, named, passed };
-    outcome.map(|()| jobs)
+    /// The tables have all of the book with it.
+    is_folded: bool,
 }
 
 /// Asks each operation; [`Fault::Redo`] when what one of them wrote must not stay.

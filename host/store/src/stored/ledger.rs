@@ -75,6 +75,31 @@ struct StoredTokens {
     output: u64,
 }
 
+/// What the journal of paid calls is told at one go.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum StoredFrame<'a> {
+    /// From schema 5.
+    #[serde(borrow)]
+    V1(StoredFrameV1<'a>),
+}
+
+/// See [`StoredFrame`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoredFrameV1<'a> {
+    #[serde(borrow)]
+    pub(crate) calls: Vec<StoredFrameCall<'a>>,
+    /// Accounts by scope, as they are with these calls.
+    pub(crate) accounts: Vec<(String, StoredAccount)>,
+}
+
+/// A call as it is now, and its answer as it is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoredFrameCall<'a> {
+    pub(crate) id: u64,
+    pub(crate) call: StoredCall,
+    pub(crate) answer: Option<&'a str>,
+}
+
 /// Twin of [`Account`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum StoredAccount {

@@ -1,0 +1,240 @@
+//! The ledger's open book: calls under way, and what was done since the last transaction of `queue.redb`, in memory. It is
+//! durable in the journal; a transaction takes it into the tables. Only the writer writes in it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use redb::{ReadTransaction, ReadableTable as _};
+use tollgate_core::ledger::{Account, CallEnd, CallId, Costs, Entry, Scope};
+
+use super::{
+    answers::{self, Body},
+    fault::Fault,
+    ledger_tables::{
+        ACCOUNTS, LEDGER, LedgerTables, RequestKey, account_of, day_call_key, entry_of, item_call_key_of, request_key,
+    },
+    tables::number_after,
+};
+use crate::{
+    AnswerKey, KeptAnswer, StoreError,
+    stored::{StoredFrame, StoredFrameCall, StoredFrameV1, corrupt, decode, encode},
+};
+
+/// Calls that are written in the book, and not yet in the tables, at the most: taking them over keeps the writer from all else
+/// for some milliseconds.
+const UNFOLDED_MAX: usize = 64;
+
+/// A call that is written in the book.
+#[derive(Debug)]
+struct Written {
+    entry: Entry,
+    /// The tables have no row of it.
+    is_new: bool,
+    /// The tables don't have it as it is.
+    is_unfolded: bool,
+    answer: Option<Body>,
+}
+
+/// The book.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    /// The number that was given last.
+    last: u64,
+    /// Which opening of the store its calls are of.
+    opened: u64,
+    calls: BTreeMap<CallId, Written>,
+    /// Those with an answer that the tables don't have, by their requests.
+    answers: BTreeMap<RequestKey, CallId>,
+    /// As they are, once somebody has asked for them; the tables have others where a call isn't folded.
+    accounts: HashMap<Scope, Account>,
+    unfolded: BTreeSet<Scope>,
+    /// What the journal doesn't have yet.
+    fresh: Fresh,
+}
+
+#[derive(Debug, Default)]
+struct Fresh {
+    calls: BTreeSet<CallId>,
+    scopes: BTreeSet<Scope>,
+}
+
+impl Book {
+    /// An empty one. `last`: the number of the last call in the tables; `opened`: how often the store was opened.
+    pub(crate) fn new(last: u64, opened: u64) -> Self {
+        Self { last, opened, ..Self::default() }
+    }
+
+    /// The number of the last call; 0 where there is none.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Which opening of the store its calls are of.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Whether the tables lack something of it.
+    pub(crate) fn is_unfolded(&self) -> bool {
+        !self.unfolded.is_empty()
+    }
+
+    /// Whether it can't wait any longer for the tables to take it over: it is long, or names a blob, which is looked for in the
+    /// tables alone.
+    pub(crate) fn must_fold(&self) -> bool {
+        let fresh = |id: &CallId| self.calls.get(id).and_then(|call| call.answer.as_ref());
+        self.calls.values().filter(|call| call.is_unfolded).count() >= UNFOLDED_MAX
+            || self.fresh.calls.iter().any(|id| matches!(fresh(id), Some(Body::Blob(_))))
+    }
+
+    /// The account of a scope; one that nobody has charged is empty.
+    pub(crate) fn account(
+        &mut self,
+        scope: &Scope,
+        tables: impl FnOnce() -> Result<ReadTransaction, Fault>,
+    ) -> Result<Account, Fault> {
+        if let Some(account) = self.accounts.get(scope) {
+            return Ok(*account);
+        }
+        let row = tables()?.open_table(ACCOUNTS)?.get(scope.to_string().as_str())?;
+        let account = row.map_or(Ok(Account::default()), |row| account_of(row.value()))?;
+        self.accounts.insert(scope.clone(), account);
+        Ok(account)
+    }
+
+    /// The number of the next call.
+    pub(crate) fn next(&self) -> Result<CallId, StoreError> {
+        number_after("calls", self.last).map(CallId)
+    }
+
+    /// Writes a call that is reserved, with [`Book::next`] as its number, and the accounts of its scopes.
+    pub(crate) fn reserve(&mut self, entry: Entry, accounts: impl IntoIterator<Item = (Scope, Account)>) {
+        self.last = entry.id.0;
+        self.write(Written { entry, is_new: true, is_unfolded: true, answer: None }, accounts);
+    }
+
+    /// A call; absent: neither book nor tables have it.
+    pub(crate) fn entry(
+        &self,
+        id: CallId,
+        tables: impl FnOnce() -> Result<ReadTransaction, Fault>,
+    ) -> Result<Option<Entry>, Fault> {
+        if let Some(call) = self.calls.get(&id) {
+            return Ok(Some(call.entry.clone()));
+        }
+        let row = tables()?.open_table(LEDGER)?.get(id.0)?;
+        Ok(row.map(|row| entry_of(id.0, row.value())).transpose()?)
+    }
+
+    /// Writes the end of a call, its answer, and the accounts of its scopes.
+    pub(crate) fn settle(
+        &mut self,
+        entry: Entry,
+        end: CallEnd,
+        answer: Option<Body>,
+        accounts: impl IntoIterator<Item = (Scope, Account)>,
+    ) {
+        let is_new = self.calls.get(&entry.id).is_some_and(|call| call.is_new);
+        self.write(Written { entry: Entry { end: Some(end), ..entry }, is_new, is_unfolded: true, answer }, accounts);
+    }
+
+    fn write(&mut self, call: Written, accounts: impl IntoIterator<Item = (Scope, Account)>) {
+        let id = call.entry.id;
+        if call.answer.is_some() {
+            self.answers.insert(request_key(&call.entry.call.caller, &call.entry.call.request), id);
+        }
+        for (scope, account) in accounts {
+            self.fresh.scopes.insert(scope.clone());
+            self.unfolded.insert(scope.clone());
+            self.accounts.insert(scope, account);
+        }
+        self.fresh.calls.insert(id);
+        self.calls.insert(id, call);
+    }
+
+    /// The answer to a request that the tables don't have yet.
+    pub(crate) fn answer(&self, key: &AnswerKey) -> Option<KeptAnswer> {
+        let call = self.calls.get(self.answers.get(&answers::key_of(key))?)?;
+        let (end, Some(Body::Inline(json))) = (call.entry.end.as_ref()?, &call.answer) else {
+            return None;
+        };
+        let attempt = call.entry.call.caller.attempt;
+        Some(KeptAnswer { call: call.entry.id, attempt, at: end.at, json: json.clone() })
+    }
+
+    /// What the journal has to be told; absent: nothing was done since it was told last.
+    pub(crate) fn frame(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.fresh.calls.is_empty() {
+            return Ok(None);
+        }
+        let written = |id: &CallId| self.calls.get(id).ok_or_else(|| corrupt(format!("call {} is in no book", id.0)));
+        let calls = self.fresh.calls.iter().map(|id| {
+            let call = written(id)?;
+            let answer = match &call.answer {
+                Some(Body::Inline(text)) => Some(text.as_str()),
+                Some(Body::Blob(_)) | None => None,
+            };
+            Ok(StoredFrameCall { id: id.0, call: (&call.entry).into(), answer })
+        });
+        let account = |scope: &Scope| (scope.to_string(), self.accounts.get(scope).copied().unwrap_or_default().into());
+        let accounts = self.fresh.scopes.iter().map(account).collect();
+        let frame = StoredFrame::V1(StoredFrameV1 { calls: calls.collect::<Result<_, StoreError>>()?, accounts });
+        encode(&frame).map(Some)
+    }
+
+    /// The journal has it.
+    pub(crate) fn is_told(&mut self) {
+        self.fresh = Fresh::default();
+    }
+
+    /// Writes again what the journal was told by the process before this one.
+    pub(crate) fn replay(&mut self, frame: &[u8], tables: &LedgerTables<'_>) -> Result<(), Fault> {
+        let StoredFrame::V1(StoredFrameV1 { calls, accounts }) = decode("ledger.journal", frame)?;
+        let accounts: Vec<_> = accounts
+            .into_iter()
+            .map(|(scope, account)| Ok((scope.parse().map_err(corrupt)?, account.into())))
+            .collect::<Result<_, StoreError>>()?;
+        for StoredFrameCall { id, call, answer } in calls {
+            let is_new = tables.ledger.get(id)?.is_none();
+            let answer = answer.map(|text| Body::Inline(text.to_owned()));
+            let entry = call.entry(CallId(id))?;
+            self.last = self.last.max(id);
+            self.write(Written { entry, is_new, is_unfolded: true, answer }, accounts.iter().cloned());
+        }
+        Ok(())
+    }
+
+    /// Takes into the tables what they lack. They have it once their transaction is durable.
+    pub(crate) fn fold(&self, tables: &mut LedgerTables<'_>) -> Result<(), Fault> {
+        for Written { entry, is_new, answer, .. } in self.calls.values().filter(|call| call.is_unfolded) {
+            tables.set_entry(entry)?;
+            if *is_new {
+                tables.item_calls.insert(&item_call_key_of(entry), ())?;
+                tables.day_calls.insert(&day_call_key(entry.day.number(), entry.id), ())?;
+            }
+            let Some(end) = &entry.end else {
+                tables.under_way.insert(entry.id.0, self.opened)?;
+                continue;
+            };
+            if !is_new {
+                tables.under_way.remove(entry.id.0)?;
+            }
+            tables.add_costs(entry, &Costs::of(end))?;
+            if let Some(answer) = answer {
+                answers::keep(tables, entry, answer, end.at)?;
+            }
+        }
+        for scope in &self.unfolded {
+            tables.set_account(scope, self.accounts.get(scope).copied().unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    /// The tables have all of it. Calls under way stay, to be settled.
+    pub(crate) fn is_folded(&mut self) {
+        self.calls.retain(|_, call| call.entry.end.is_none());
+        self.calls.values_mut().for_each(|call| (call.is_new, call.is_unfolded) = (false, false));
+        self.answers.clear();
+        self.unfolded.clear();
+        self.fresh = Fresh::default();
+    }
+}
