@@ -16,9 +16,9 @@ use crate::Target;
 use memory::MemoryDisk;
 
 /// A store with one item in each of several states and a row of every table, as a program of that version wrote it.
-const QUEUE: &[u8] = include_bytes!("../../../host/store/tests/fixtures/v5/queue.redb");
+const QUEUE: &[u8] = include_bytes!("../../../host/store/tests/fixtures/v4/queue.redb");
 /// Its blobs.
-const CONTENT: &[u8] = include_bytes!("../../../host/store/tests/fixtures/v5/content.redb");
+const CONTENT: &[u8] = include_bytes!("../../../host/store/tests/fixtures/v4/content.redb");
 /// Pages kept by the databases, in bytes: all of them.
 const CACHE_BYTES: usize = 1 << 20;
 
