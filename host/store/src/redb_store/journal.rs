@@ -16,7 +16,7 @@ use super::{
 pub(crate) const FILE: &str = "ledger.journal";
 /// Its size in bytes. It never grows while calls are paid: a page that is there already costs least to make durable, and a
 /// full disk can't refuse it.
-pub(crate) const BYTES: usize = 256 << 10;
+pub(crate) const BYTES: usize = 512 << 10;
 /// Digest, turn and length of a frame, before its content.
 const HEAD_BYTES: usize = 32 + 8 + 4;
 
