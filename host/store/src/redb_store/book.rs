@@ -10,7 +10,8 @@ use super::{
     answers::{self, Body},
     fault::Fault,
     ledger_tables::{
-        ACCOUNTS, LEDGER, LedgerTables, RequestKey, account_of, day_call_key, entry_of, item_call_key_of, request_key,
+        ACCOUNTS, COSTS, LEDGER, LedgerTables, RequestKey, account_of, costs_key, costs_of, day_call_key, entry_of,
+        item_call_key_of, request_key,
     },
     tables::number_after,
 };
@@ -47,6 +48,8 @@ pub(crate) struct Book {
     /// As they are, once somebody has asked for them; the tables have others where a call isn't folded.
     accounts: HashMap<Scope, Account>,
     unfolded: BTreeSet<Scope>,
+    /// Sums by their keys in the tables, with what isn't folded.
+    costs: BTreeMap<Vec<u8>, Costs>,
     /// What the journal doesn't have yet.
     fresh: Fresh,
 }
@@ -125,14 +128,31 @@ impl Book {
         Ok(row.map(|row| entry_of(id.0, row.value())).transpose()?)
     }
 
-    /// Writes the end of a call, its answer, and the accounts of its scopes.
+    /// The sum that a call belongs to, by its key in the tables.
+    pub(crate) fn sum(
+        &self,
+        entry: &Entry,
+        tables: impl FnOnce() -> Result<ReadTransaction, Fault>,
+    ) -> Result<(Vec<u8>, Costs), Fault> {
+        let key = costs_key(entry)?;
+        if let Some(sum) = self.costs.get(&key) {
+            return Ok((key, *sum));
+        }
+        let row = tables()?.open_table(COSTS)?.get(key.as_slice())?;
+        let sum = row.map(|row| costs_of(row.value())).transpose()?;
+        Ok((key, sum.unwrap_or_default()))
+    }
+
+    /// Writes the end of a call, its answer, the accounts of its scopes, and the sum that it belongs to.
     pub(crate) fn settle(
         &mut self,
         entry: Entry,
         end: CallEnd,
         answer: Option<Body>,
         accounts: impl IntoIterator<Item = (Scope, Account)>,
+        (key, sum): (Vec<u8>, Costs),
     ) {
+        self.costs.insert(key, sum);
         let is_new = self.calls.get(&entry.id).is_some_and(|call| call.is_new);
         self.write(Written { entry: Entry { end: Some(end), ..entry }, is_new, is_unfolded: true, answer }, accounts);
     }
@@ -198,6 +218,14 @@ impl Book {
             let answer = answer.map(|text| Body::Inline(text.to_owned()));
             let entry = call.entry(CallId(id))?;
             self.last = self.last.max(id);
+            if let Some(end) = &entry.end {
+                let key = costs_key(&entry)?;
+                let before = match self.costs.get(&key) {
+                    Some(sum) => *sum,
+                    None => tables.costs(&key)?,
+                };
+                self.costs.insert(key, before.and(&Costs::of(end)));
+            }
             self.write(Written { entry, is_new, is_unfolded: true, answer }, accounts.iter().cloned());
         }
         Ok(())
@@ -218,10 +246,12 @@ impl Book {
             if !is_new {
                 tables.under_way.remove(entry.id.0)?;
             }
-            tables.add_costs(entry, &Costs::of(end))?;
             if let Some(answer) = answer {
                 answers::keep(tables, entry, answer, end.at)?;
             }
+        }
+        for (key, sum) in &self.costs {
+            tables.set_costs(key, *sum)?;
         }
         for scope in &self.unfolded {
             tables.set_account(scope, self.accounts.get(scope).copied().unwrap_or_default())?;
@@ -234,6 +264,7 @@ impl Book {
         self.calls.retain(|_, call| call.entry.end.is_none());
         self.calls.values_mut().for_each(|call| (call.is_new, call.is_unfolded) = (false, false));
         self.answers.clear();
+        self.costs.clear();
         self.unfolded.clear();
         self.fresh = Fresh::default();
     }

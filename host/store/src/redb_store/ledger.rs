@@ -135,7 +135,9 @@ pub(crate) fn settle(
     for account in &mut accounts {
         account.settle(entry.periods, entry.call.estimate, end.cost).map_err(unbalanced)?;
     }
-    paying.book.settle(entry, end.clone(), answer, scopes.into_iter().zip(accounts));
+    let (key, sum) = paying.book.sum(&entry, || paying.shared.begin_read())?;
+    let sum = (key, sum.and(&Costs::of(end)));
+    paying.book.settle(entry, end.clone(), answer, scopes.into_iter().zip(accounts), sum);
     Ok(CallSettled::Now)
 }
 

@@ -88,12 +88,14 @@ impl<'t> LedgerTables<'t> {
         Ok(())
     }
 
-    /// Adds to the sums that a call belongs to.
-    pub(crate) fn add_costs(&mut self, entry: &Entry, costs: &Costs) -> Result<(), Fault> {
-        let key = costs_key(entry)?;
-        let before = self.costs.get(key.as_slice())?.map(|row| costs_of(row.value())).transpose()?;
-        let row = encode(&StoredCosts::from(before.unwrap_or_default().and(costs)))?;
-        self.costs.insert(key.as_slice(), row.as_slice())?;
+    /// The sum of a key; one that no call belongs to is empty.
+    pub(crate) fn costs(&self, key: &[u8]) -> Result<Costs, Fault> {
+        Ok(self.costs.get(key)?.map(|row| costs_of(row.value())).transpose()?.unwrap_or_default())
+    }
+
+    /// Writes it.
+    pub(crate) fn set_costs(&mut self, key: &[u8], costs: Costs) -> Result<(), Fault> {
+        self.costs.insert(key, encode(&StoredCosts::from(costs))?.as_slice())?;
         Ok(())
     }
 }
