@@ -2,6 +2,7 @@
 //! power, and counts once.
 
 use futures::future::join_all;
+use redb::ReadableTable as _;
 use tollgate_core::{
     Digest, Timestamp,
     budget::Budget,
@@ -15,7 +16,7 @@ use tollgate_store::{
 use crate::{
     disk::{FlakyDisk, Trouble},
     fixture::{Fixture, declaration, stage},
-    paying::{DAY, a_day, answered, known, reservation},
+    paying::{DAY, a_day, answered, known, paid, reservation},
 };
 
 const JOURNAL: &str = "ledger.journal";
@@ -166,4 +167,39 @@ async fn a_journal_whose_frames_say_nothing_that_can_be_read_is_told_and_left_as
     let refused = RedbStore::open(folder.path(), StoreOptions::default()).unwrap_err();
     assert!(matches!(&refused, StoreError::Damaged { file, .. } if file == JOURNAL), "{refused}");
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn money_that_cannot_be_read_fails_who_pays_by_it_and_nobody_else() {
+    let fixture = Fixture::new().await;
+    let claim = fixture.claim_new("a").await;
+    let call = fixture.reserve(reservation(&fixture, &claim, "q", known(1), DAY)).await;
+    fixture.store.settle_call(call, answered(known(1), DAY), None).await.unwrap();
+    fixture.store.close().await.unwrap();
+    {
+        let queue = redb::Database::open(fixture.folder.path().join("queue.redb")).unwrap();
+        let transaction = queue.begin_write().unwrap();
+        let accounts: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("accounts");
+        let costs: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("costs");
+        transaction.open_table(accounts).unwrap().insert("model fast", [0xff].as_slice()).unwrap();
+        let mut costs = transaction.open_table(costs).unwrap();
+        let key = costs.first().unwrap().unwrap().0.value().to_vec();
+        costs.insert(key.as_slice(), [0xff].as_slice()).unwrap();
+        drop(costs);
+        transaction.commit().unwrap();
+    }
+    let fixture = fixture.restart_closed();
+    let claim = fixture.claim_one(claim.task.stage, 9).await;
+    let ask = |alias: &str, at| {
+        let mut asked = reservation(&fixture, &claim, "q", known(1), at);
+        asked.call.paid = paid(alias);
+        asked
+    };
+    let unreadable = fixture.store.reserve_call(ask("fast", DAY)).await;
+    assert!(matches!(unreadable, Err(StoreError::Corrupt(_))), "{unreadable:?}");
+    // The same in the sums: of another model they are another row.
+    let call = fixture.reserve(ask("best", DAY)).await;
+    assert_eq!(fixture.store.settle_call(call, answered(known(1), DAY), None).await.unwrap(), CallSettled::Now);
+    assert_eq!(fixture.submit(&["b"], 10).await.new, 1, "the tables have taken the book in");
+    assert!(!fixture.store.verify().await.unwrap().is_sound());
 }
