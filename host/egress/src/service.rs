@@ -1,14 +1,14 @@
 //! Requests of the host's own to paid services: by the route and the budgets of their site, never followed elsewhere, and not
 //! judged. What a status means, and what it costs, is for who pays to know; so is whether anything was sent.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{
     Client, Method, Response,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tollgate_core::{JobName, spec::Secret};
 
 use crate::{
@@ -40,7 +40,7 @@ pub struct ServiceRequest {
     pub body_max: u64,
 }
 
-/// The key of a paid service: read where it lives when it is used, shown nowhere, not even where the service says it again.
+/// The key of a paid service: looked at where it lives when it is used, shown nowhere, not even where the service says it again.
 #[derive(Debug, Clone)]
 pub struct ServiceKey {
     /// The header's name.
@@ -60,7 +60,8 @@ pub struct ServiceAnswer {
     response: Response,
     passage: Passage,
     host: String,
-    deadline: Instant,
+    /// One timer for all of it: it may come in many pieces.
+    deadline: Pin<Box<Sleep>>,
     time: Duration,
     left: u64,
     redactor: Redactor,
@@ -132,8 +133,8 @@ impl Gate {
                     admitted.iter().for_each(|admitted| admitted.up());
                     let (status, mut headers) = (response.status().as_u16(), headers::for_guest(response.headers()));
                     let mut redactor = Redactor::new(&secrets, status);
-                    headers.iter_mut().for_each(|(_, value)| *value = redactor.text(value));
-                    let (left, is_whole) = (request.body_max, false);
+                    headers.iter_mut().for_each(|(_, value)| redactor.clean(value));
+                    let (left, is_whole, deadline) = (request.body_max, false, Box::pin(sleep_until(deadline)));
                     return Ok(ServiceAnswer {
                         status,
                         headers,
@@ -180,7 +181,7 @@ impl Gate {
                 let text = format!("the key for {} isn't there, so nothing is sent: {why}", address.host());
                 Refused::down(&address.authority, text, UNSET_WAIT)
             };
-            let key = secret::read(secret, &self.options.base).map_err(unset)?;
+            let key = self.keys.read(secret, &self.options.base).map_err(unset)?;
             let key = key.ok_or_else(|| unset(secret::how_to_set(secret)))?;
             let value = HeaderValue::try_from(format!("{before}{key}"));
             let mut value = value.map_err(|_| unset("it is no line of text".to_owned()))?;
@@ -249,13 +250,19 @@ impl ServiceAnswer {
         if let Some(over) = self.passage.over() {
             return Err(ServiceFailure::Lost(format!("{}: {}", self.host, over.error)));
         }
-        match timeout_at(self.deadline, self.response.chunk()).await {
-            Err(_) => Err(ServiceFailure::Late(format!("{} wasn't done within {:?}", self.host, self.time))),
-            Ok(Err(error)) => {
+        let came = tokio::select! {
+            biased;
+            came = self.response.chunk() => came,
+            () = &mut self.deadline => {
+                return Err(ServiceFailure::Late(format!("{} wasn't done within {:?}", self.host, self.time)));
+            }
+        };
+        match came {
+            Err(error) => {
                 Err(ServiceFailure::Lost(format!("{}: the answer broke off: {}", self.host, exchange::chain(&error))))
             }
-            Ok(Ok(None)) => Ok(None),
-            Ok(Ok(Some(bytes))) => {
+            Ok(None) => Ok(None),
+            Ok(Some(bytes)) => {
                 let left = self.left.checked_sub(bytes.len() as u64);
                 self.left = left.ok_or_else(|| ServiceFailure::Lost(format!("{} answers without end", self.host)))?;
                 Ok(Some(bytes))
