@@ -1,7 +1,7 @@
 //! Requests of the host's own to paid services: by the route and the budgets of their site, never followed elsewhere, and not
 //! judged. What a status means, and what it costs, is for who pays to know; so is whether anything was sent.
 
-use std::{pin::Pin, time::Duration};
+use std::{borrow::Cow, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{
@@ -10,6 +10,7 @@ use reqwest::{
 };
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tollgate_core::{JobName, spec::Secret};
+use url::Url;
 
 use crate::{
     Caller, Denial, Gate, Refused,
@@ -27,13 +28,13 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct ServiceRequest {
     /// Its address. The site's policy says how it is reached.
-    pub url: String,
+    pub url: Url,
     /// Headers beside the site's own.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(&'static str, &'static str)>,
     /// What bears the key; absent: the service wants none.
     pub key: Option<ServiceKey>,
     /// The body with its media type.
-    pub body: Option<(Bytes, String)>,
+    pub body: Option<(Bytes, Cow<'static, str>)>,
     /// From its start to the end of the answer.
     pub time: Duration,
     /// Most bytes of the answer's body.
@@ -44,7 +45,7 @@ pub struct ServiceRequest {
 #[derive(Debug, Clone)]
 pub struct ServiceKey {
     /// The header's name.
-    pub header: String,
+    pub header: &'static str,
     /// What stands before the key: `Bearer `.
     pub before: &'static str,
     /// Where it is.
@@ -97,8 +98,8 @@ impl Gate {
     pub async fn ask_service(&self, request: ServiceRequest) -> Result<ServiceAnswer, ServiceFailure> {
         let host = JobName::new("host").map_err(|error| Refused::invalid(error.to_string()))?;
         let caller = Caller::of(host, Vec::new());
-        let url = address::parse(&request.url)?;
-        let address = address::decide(&self.deployment(), &caller, url, Named::Host)?;
+        address::check(&request.url)?;
+        let address = address::decide(&self.deployment(), &caller, request.url.clone(), Named::Host)?;
         let head = self.head(&request, &address)?;
         let secrets = secrets(&head, request.key.as_ref());
         let deadline = Instant::now() + request.time;
@@ -169,11 +170,11 @@ impl Gate {
         let mut head = HeaderMap::new();
         let invalid = |name: &str| Refused::invalid(format!("the header {name} can't be sent"));
         for (name, value) in &request.headers {
-            let value = HeaderValue::try_from(value).map_err(|_| invalid(name))?;
-            head.insert(HeaderName::try_from(name).map_err(|_| invalid(name))?, value);
+            let value = HeaderValue::try_from(*value).map_err(|_| invalid(name))?;
+            head.insert(HeaderName::try_from(*name).map_err(|_| invalid(name))?, value);
         }
         if let Some((_, media_type)) = &request.body {
-            head.insert(CONTENT_TYPE, HeaderValue::try_from(media_type).map_err(|_| invalid("content-type"))?);
+            head.insert(CONTENT_TYPE, HeaderValue::try_from(&**media_type).map_err(|_| invalid("content-type"))?);
         }
         headers::of_site(&mut head, &address.site, &self.options.base)?;
         if let Some(ServiceKey { header, before, secret }) = &request.key {
@@ -186,7 +187,7 @@ impl Gate {
             let value = HeaderValue::try_from(format!("{before}{key}"));
             let mut value = value.map_err(|_| unset("it is no line of text".to_owned()))?;
             value.set_sensitive(true);
-            head.insert(HeaderName::try_from(header).map_err(|_| invalid(header))?, value);
+            head.insert(HeaderName::try_from(*header).map_err(|_| invalid(header))?, value);
         }
         Ok(head)
     }
@@ -208,7 +209,7 @@ fn build(
     client: &Client,
     address: &Address,
     head: HeaderMap,
-    body: Option<&(Bytes, String)>,
+    body: Option<&(Bytes, Cow<'static, str>)>,
 ) -> Result<reqwest::Request, Refused> {
     let method = if body.is_some() { Method::POST } else { Method::GET };
     let mut builder = client.request(method, address.target().clone()).headers(head);

@@ -181,8 +181,9 @@ impl Services {
     /// The money of one attempt.
     pub(crate) fn purse(self: &Arc<Self>, payer: Payer) -> Arc<dyn Purse> {
         let answers = payer.task.map(|(item, stage)| self.answers.of((payer.job, item, stage)));
+        let asker = lengths::asker(payer.job, payer.task);
         let (services, calls, given) = (self.clone(), AtomicU32::new(0), Mutex::default());
-        Arc::new(AttemptPurse { services, payer, answers, calls, given })
+        Arc::new(AttemptPurse { services, payer, asker, answers, calls, given })
     }
 }
 
@@ -247,6 +248,7 @@ impl Payer {
 struct AttemptPurse {
     services: Arc<Services>,
     payer: Payer,
+    asker: String,
     /// Absent: the job's discovery, which asks the same each time that it wants to know what is new.
     answers: Option<Arc<TaskAnswers>>,
     calls: AtomicU32,
@@ -276,8 +278,8 @@ impl Given {
 }
 
 impl Purse for AttemptPurse {
-    fn asker(&self) -> String {
-        lengths::asker(self.payer.job, self.payer.task)
+    fn asker(&self) -> &str {
+        &self.asker
     }
 
     fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>> {
@@ -375,8 +377,8 @@ impl Transport for OverGate {
     fn send(&self, request: Sending) -> BoxFuture<'_, Result<Box<dyn Answering>, SendError>> {
         async move {
             let Sending { service, path, headers, key, body, time, body_max } = request;
-            let url = service.address(&path).to_string();
-            let key = service.key.map(|secret| ServiceKey { header: key.name.to_owned(), before: key.prefix, secret });
+            let url = service.address(&path);
+            let key = service.key.clone().map(|secret| ServiceKey { header: key.name, before: key.prefix, secret });
             let request = ServiceRequest { url, headers, key, body, time, body_max };
             let answer = self.0.ask_service(request).await.map_err(send_error)?;
             Ok(Box::new(Coming(answer)) as Box<dyn Answering>)
