@@ -1,6 +1,7 @@
 //! A store that fails where a test says so: redb behind it, and one fault before it.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -121,6 +122,7 @@ impl Store for Faulty {
         circuits(now: Timestamp) -> Vec<(String, Circuit)>;
         keep_spending(rows: Vec<(String, tollgate_core::budget::Spending)>) -> ();
         spending() -> Vec<(String, tollgate_core::budget::Spending)>;
+        kept_requests(job: JobId, task: (ItemId, StageIx)) -> BTreeSet<Digest>;
         kept_answer(key: AnswerKey) -> Option<KeptAnswer>;
         answer_of(call: CallId) -> Option<KeptAnswer>;
         expire_reservations(now: Timestamp) -> Costs;

@@ -55,13 +55,19 @@ pub(crate) enum Named<'a> {
 /// Parses an address as a guest wrote it.
 pub(crate) fn parse(text: &str) -> Result<Url, Refused> {
     let url = Url::parse(text).map_err(|error| Refused::invalid(format!("{text:?} is no absolute URL: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") && !endpoint::is_named_by(&url) {
+    check(&url)?;
+    Ok(url)
+}
+
+/// Whether an address is one that can pass, wherever it leads.
+pub(crate) fn check(url: &Url) -> Result<(), Refused> {
+    if !matches!(url.scheme(), "http" | "https") && !endpoint::is_named_by(url) {
         return Err(Refused::invalid(format!("{}: only http, https and endpoint pass the gate", url.scheme())));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Refused::invalid("a URL with a user or password: secrets stand in jobs.toml"));
     }
-    Ok(url)
+    Ok(())
 }
 
 /// Decides one address.

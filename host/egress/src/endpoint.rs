@@ -72,7 +72,7 @@ pub(crate) fn decide(
     target.set_query(url.query());
     let outside = || Refused::invalid(format!("{url} leads out of the path of its endpoint's url"));
     // As it is sent: `\` and the like may have become a way out only there.
-    shown(endpoint, &target).map(|url| address_of(endpoint, url, target)).ok_or_else(outside)
+    shown(endpoint, &target, url.clone()).map(|url| address_of(endpoint, url, target)).ok_or_else(outside)
 }
 
 /// Where a redirect of an endpoint leads: it stays within its origin and path.
@@ -86,7 +86,8 @@ pub(crate) fn next(deployment: &Deployment, from: &Address, location: &str) -> R
     let mut target = target.map_err(|error| Refused::invalid(format!("a redirect to {location:?}: {error}")))?;
     target.set_fragment(None);
     let has_login = !target.username().is_empty() || target.password().is_some();
-    match shown(endpoint, &target).filter(|_| target.origin() == endpoint.url.origin() && !has_login) {
+    match shown(endpoint, &target, from.url.clone()).filter(|_| target.origin() == endpoint.url.origin() && !has_login)
+    {
         Some(url) => Ok(address_of(endpoint, url, target)),
         None => Err(Refused::denied(
             Denial::Redirect,
@@ -104,13 +105,12 @@ fn base_of(endpoint: &EndpointSpec) -> &str {
     endpoint.url.path().trim_end_matches('/')
 }
 
-/// A real address as handlers see it; absent, if it is outside of the endpoint's path.
-fn shown(endpoint: &EndpointSpec, target: &Url) -> Option<Url> {
+/// A real address as handlers see it; absent, if it is outside of the endpoint's path. `url`: any other of that endpoint.
+fn shown(endpoint: &EndpointSpec, target: &Url, mut url: Url) -> Option<Url> {
     let path = target.path().strip_prefix(base_of(endpoint))?;
     if !path.is_empty() && !path.starts_with('/') {
         return None;
     }
-    let mut url = Url::parse(&format!("{ENDPOINT_SCHEME}://{}/", endpoint.name)).ok()?;
     url.set_path(if path.is_empty() { "/" } else { path });
     url.set_query(target.query());
     Some(url)

@@ -38,6 +38,7 @@ use crate::{
     proxy::Proxy,
     receive::{Receive, Whole},
     route,
+    secret::KeyFiles,
     session::{Sessions, Stopped},
     site::{SiteMemory, Sites, Trying},
     spool::{self, Held, Spooled},
@@ -153,6 +154,7 @@ pub struct Gate {
     pub(crate) guarding: Guarding,
     pub(crate) archives: Archives,
     pub(crate) sessions: Sessions,
+    pub(crate) keys: KeyFiles,
     pub(crate) meters: Meters,
     pub(crate) denials: Denials,
 }
@@ -195,6 +197,7 @@ impl Gate {
             archives,
             guarding,
             sessions,
+            keys: KeyFiles::default(),
             meters,
             denials: Denials::default(),
         };

@@ -1,15 +1,16 @@
 //! Requests of the host's own to paid services: by the route and the budgets of their site, never followed elsewhere, and not
 //! judged. What a status means, and what it costs, is for who pays to know; so is whether anything was sent.
 
-use std::time::Duration;
+use std::{borrow::Cow, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{
     Client, Method, Response,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tollgate_core::{JobName, spec::Secret};
+use url::Url;
 
 use crate::{
     Caller, Denial, Gate, Refused,
@@ -27,24 +28,24 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct ServiceRequest {
     /// Its address. The site's policy says how it is reached.
-    pub url: String,
+    pub url: Url,
     /// Headers beside the site's own.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(&'static str, &'static str)>,
     /// What bears the key; absent: the service wants none.
     pub key: Option<ServiceKey>,
     /// The body with its media type.
-    pub body: Option<(Bytes, String)>,
+    pub body: Option<(Bytes, Cow<'static, str>)>,
     /// From its start to the end of the answer.
     pub time: Duration,
     /// Most bytes of the answer's body.
     pub body_max: u64,
 }
 
-/// The key of a paid service: read where it lives when it is used, shown nowhere, not even where the service says it again.
+/// The key of a paid service: looked at where it lives when it is used, shown nowhere, not even where the service says it again.
 #[derive(Debug, Clone)]
 pub struct ServiceKey {
     /// The header's name.
-    pub header: String,
+    pub header: &'static str,
     /// What stands before the key: `Bearer `.
     pub before: &'static str,
     /// Where it is.
@@ -60,7 +61,8 @@ pub struct ServiceAnswer {
     response: Response,
     passage: Passage,
     host: String,
-    deadline: Instant,
+    /// One timer for all of it: it may come in many pieces.
+    deadline: Pin<Box<Sleep>>,
     time: Duration,
     left: u64,
     redactor: Redactor,
@@ -96,8 +98,8 @@ impl Gate {
     pub async fn ask_service(&self, request: ServiceRequest) -> Result<ServiceAnswer, ServiceFailure> {
         let host = JobName::new("host").map_err(|error| Refused::invalid(error.to_string()))?;
         let caller = Caller::of(host, Vec::new());
-        let url = address::parse(&request.url)?;
-        let address = address::decide(&self.deployment(), &caller, url, Named::Host)?;
+        address::check(&request.url)?;
+        let address = address::decide(&self.deployment(), &caller, request.url.clone(), Named::Host)?;
         let head = self.head(&request, &address)?;
         let secrets = secrets(&head, request.key.as_ref());
         let deadline = Instant::now() + request.time;
@@ -132,8 +134,8 @@ impl Gate {
                     admitted.iter().for_each(|admitted| admitted.up());
                     let (status, mut headers) = (response.status().as_u16(), headers::for_guest(response.headers()));
                     let mut redactor = Redactor::new(&secrets, status);
-                    headers.iter_mut().for_each(|(_, value)| *value = redactor.text(value));
-                    let (left, is_whole) = (request.body_max, false);
+                    headers.iter_mut().for_each(|(_, value)| redactor.clean(value));
+                    let (left, is_whole, deadline) = (request.body_max, false, Box::pin(sleep_until(deadline)));
                     return Ok(ServiceAnswer {
                         status,
                         headers,
@@ -168,11 +170,11 @@ impl Gate {
         let mut head = HeaderMap::new();
         let invalid = |name: &str| Refused::invalid(format!("the header {name} can't be sent"));
         for (name, value) in &request.headers {
-            let value = HeaderValue::try_from(value).map_err(|_| invalid(name))?;
-            head.insert(HeaderName::try_from(name).map_err(|_| invalid(name))?, value);
+            let value = HeaderValue::try_from(*value).map_err(|_| invalid(name))?;
+            head.insert(HeaderName::try_from(*name).map_err(|_| invalid(name))?, value);
         }
         if let Some((_, media_type)) = &request.body {
-            head.insert(CONTENT_TYPE, HeaderValue::try_from(media_type).map_err(|_| invalid("content-type"))?);
+            head.insert(CONTENT_TYPE, HeaderValue::try_from(&**media_type).map_err(|_| invalid("content-type"))?);
         }
         headers::of_site(&mut head, &address.site, &self.options.base)?;
         if let Some(ServiceKey { header, before, secret }) = &request.key {
@@ -180,12 +182,12 @@ impl Gate {
                 let text = format!("the key for {} isn't there, so nothing is sent: {why}", address.host());
                 Refused::down(&address.authority, text, UNSET_WAIT)
             };
-            let key = secret::read(secret, &self.options.base).map_err(unset)?;
+            let key = self.keys.read(secret, &self.options.base).map_err(unset)?;
             let key = key.ok_or_else(|| unset(secret::how_to_set(secret)))?;
             let value = HeaderValue::try_from(format!("{before}{key}"));
             let mut value = value.map_err(|_| unset("it is no line of text".to_owned()))?;
             value.set_sensitive(true);
-            head.insert(HeaderName::try_from(header).map_err(|_| invalid(header))?, value);
+            head.insert(HeaderName::try_from(*header).map_err(|_| invalid(header))?, value);
         }
         Ok(head)
     }
@@ -207,7 +209,7 @@ fn build(
     client: &Client,
     address: &Address,
     head: HeaderMap,
-    body: Option<&(Bytes, String)>,
+    body: Option<&(Bytes, Cow<'static, str>)>,
 ) -> Result<reqwest::Request, Refused> {
     let method = if body.is_some() { Method::POST } else { Method::GET };
     let mut builder = client.request(method, address.target().clone()).headers(head);
@@ -249,13 +251,19 @@ impl ServiceAnswer {
         if let Some(over) = self.passage.over() {
             return Err(ServiceFailure::Lost(format!("{}: {}", self.host, over.error)));
         }
-        match timeout_at(self.deadline, self.response.chunk()).await {
-            Err(_) => Err(ServiceFailure::Late(format!("{} wasn't done within {:?}", self.host, self.time))),
-            Ok(Err(error)) => {
+        let came = tokio::select! {
+            biased;
+            came = self.response.chunk() => came,
+            () = &mut self.deadline => {
+                return Err(ServiceFailure::Late(format!("{} wasn't done within {:?}", self.host, self.time)));
+            }
+        };
+        match came {
+            Err(error) => {
                 Err(ServiceFailure::Lost(format!("{}: the answer broke off: {}", self.host, exchange::chain(&error))))
             }
-            Ok(Ok(None)) => Ok(None),
-            Ok(Ok(Some(bytes))) => {
+            Ok(None) => Ok(None),
+            Ok(Some(bytes)) => {
                 let left = self.left.checked_sub(bytes.len() as u64);
                 self.left = left.ok_or_else(|| ServiceFailure::Lost(format!("{} answers without end", self.host)))?;
                 Ok(Some(bytes))

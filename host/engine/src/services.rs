@@ -1,5 +1,6 @@
 //! Paid services of a host: its models over the gate, its ledger over the store, and the budgets that bound them.
 
+mod kept;
 mod lengths;
 
 use std::{
@@ -33,6 +34,7 @@ use tollgate_llm::{
 use tollgate_store::{AnswerKey, KeptAnswer, Reserved, Store, StoreError};
 
 use crate::{EngineError, plan::JobPlan};
+use kept::{TaskAnswers, TasksAnswers};
 
 /// How the name of an account's circuit begins in the store, where those of sites are.
 const ACCOUNT: &str = "model ";
@@ -73,6 +75,7 @@ pub struct Services {
     zone: Zone,
     everything: Budget,
     paid: BTreeMap<(PaidKind, String), Budget>,
+    answers: TasksAnswers,
     /// What holds requests by proxies against the budget of everything; absent: none costs money, or there is no budget.
     told: Option<Told>,
 }
@@ -136,6 +139,7 @@ impl Services {
             zone: deployment.host.zone.clone(),
             everything: deployment.budget.into(),
             paid: paid.collect(),
+            answers: TasksAnswers::default(),
             told,
         };
         services.tell_gate().await?;
@@ -176,7 +180,10 @@ impl Services {
 
     /// The money of one attempt.
     pub(crate) fn purse(self: &Arc<Self>, payer: Payer) -> Arc<dyn Purse> {
-        Arc::new(AttemptPurse { services: self.clone(), payer, calls: AtomicU32::new(0), given: Mutex::default() })
+        let answers = payer.task.map(|(item, stage)| self.answers.of((payer.job, item, stage)));
+        let asker = lengths::asker(payer.job, payer.task);
+        let (services, calls, given) = (self.clone(), AtomicU32::new(0), Mutex::default());
+        Arc::new(AttemptPurse { services, payer, asker, answers, calls, given })
     }
 }
 
@@ -241,6 +248,9 @@ impl Payer {
 struct AttemptPurse {
     services: Arc<Services>,
     payer: Payer,
+    asker: String,
+    /// Absent: the job's discovery, which asks the same each time that it wants to know what is new.
+    answers: Option<Arc<TaskAnswers>>,
     calls: AtomicU32,
     given: Mutex<Given>,
 }
@@ -268,15 +278,20 @@ impl Given {
 }
 
 impl Purse for AttemptPurse {
-    fn asker(&self) -> String {
-        lengths::asker(self.payer.job, self.payer.task)
+    fn asker(&self) -> &str {
+        &self.asker
     }
 
     fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>> {
         async move {
             let Payer { job, task, attempt, since, reuses, .. } = self.payer;
-            let next = self.given().next(request);
-            let kept = self.services.store.kept_answer(AnswerKey { job, task, request: next }).await;
+            let (Some(answers), Some(task)) = (&self.answers, task) else { return Ok(None) };
+            let (store, next) = (&self.services.store, self.given().next(request));
+            let may_have = answers.may_have(next, store.kept_requests(job, task)).await;
+            if !may_have.map_err(|error| error.to_string())? {
+                return Ok(None);
+            }
+            let kept = store.kept_answer(AnswerKey { job, task: Some(task), request: next }).await;
             let kept = kept.map_err(|error| error.to_string())?;
             // Of this attempt, when it ran before and the host ended; of those that had to wait before it; or of what ran before
             // a person asked for a run with the answers that there were. Any other one may have failed of its answer, or is
@@ -286,8 +301,7 @@ impl Purse for AttemptPurse {
                     || since.is_some_and(|since| kept.at >= since)
                     || reuses.is_some_and(|last| kept.attempt <= last)
             };
-            // Discovery asks the same each time that it wants to know what is new.
-            let kept = kept.filter(|kept| task.is_some() && is_own(kept)).map(|kept| kept.json);
+            let kept = kept.filter(is_own).map(|kept| kept.json);
             if kept.is_some() {
                 self.given().give(request);
             }
@@ -304,6 +318,7 @@ impl Purse for AttemptPurse {
             let number = self.calls.fetch_add(1, Relaxed);
             let caller = Caller { job, task, attempt, number };
             let next = self.given().next(request);
+            self.answers.iter().for_each(|answers| answers.asked(next));
             let call = Call { caller, paid, request: next, at: clock.now(), estimate };
             let budgets = Budgets { everything: *everything, job: budget, paid: of_paid };
             let reserved = store.reserve_call(Reservation { call, claim, budgets, zone: zone.clone() }).await;
@@ -362,8 +377,8 @@ impl Transport for OverGate {
     fn send(&self, request: Sending) -> BoxFuture<'_, Result<Box<dyn Answering>, SendError>> {
         async move {
             let Sending { service, path, headers, key, body, time, body_max } = request;
-            let url = service.address(&path).to_string();
-            let key = service.key.map(|secret| ServiceKey { header: key.name.to_owned(), before: key.prefix, secret });
+            let url = service.address(&path);
+            let key = service.key.clone().map(|secret| ServiceKey { header: key.name, before: key.prefix, secret });
             let request = ServiceRequest { url, headers, key, body, time, body_max };
             let answer = self.0.ask_service(request).await.map_err(send_error)?;
             Ok(Box::new(Coming(answer)) as Box<dyn Answering>)

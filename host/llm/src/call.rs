@@ -92,7 +92,7 @@ impl Calls {
 /// Who is asked, and paid for it.
 #[derive(Debug)]
 pub(crate) struct Payee {
-    pub(crate) service: ServiceSpec,
+    pub(crate) service: Arc<ServiceSpec>,
     pub(crate) paid: Paid,
     pub(super) account: Account,
     tokens: Option<Allowance>,
@@ -102,7 +102,7 @@ impl Payee {
     pub(crate) fn new(paid: Paid, service: &ServiceSpec, tokens: Option<Allowance>) -> Self {
         let key = service.key.as_ref().map_or_else(String::new, |key| format!("{key:?}"));
         let account = Account::named(format!("{} {key} {}", service.url, paid.model));
-        Self { service: service.clone(), paid, account, tokens }
+        Self { service: Arc::new(service.clone()), paid, account, tokens }
     }
 
     /// As refusals name it: `model cheap`.

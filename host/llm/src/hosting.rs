@@ -1,6 +1,6 @@
 //! What a call needs of the host: a way out, a purse, and searches. Traits, since this crate knows neither gate nor store.
 
-use std::time::Duration;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -21,15 +21,15 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Sending {
     /// Where and how it is asked.
-    pub service: ServiceSpec,
+    pub service: Arc<ServiceSpec>,
     /// Below its base address.
-    pub path: String,
+    pub path: Cow<'static, str>,
     /// Headers beside the key.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(&'static str, &'static str)>,
     /// How its key is sent.
     pub key: KeyHeader,
     /// The body with its media type; absent: it only asks.
-    pub body: Option<(Bytes, String)>,
+    pub body: Option<(Bytes, Cow<'static, str>)>,
     /// From its start to the end of its answer. Never longer than the service's own.
     pub time: Duration,
     /// Most bytes of the answer.
@@ -83,7 +83,7 @@ pub enum NotReserved {
 /// The money of one attempt: what it is held to cost before a call, what it cost after, and what it has paid for already.
 pub trait Purse: Send + Sync {
     /// Who asks, such as `job ideas, stage enrich`: answers to one stage are of like length.
-    fn asker(&self) -> String;
+    fn asker(&self) -> &str;
     /// An answer to this request that the task has paid for.
     fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>>;
     /// Takes room for a call. Durable once answered.

@@ -2,9 +2,10 @@
 
 mod contracts;
 mod exchange;
+mod lengths;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,7 +13,6 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 use tollgate_core::{
     Clock,
-    contract::Contract,
     ledger::{Cost, Paid, PaidKind},
     model::{ModelPrices, Tokens},
     money::NanoUsd,
@@ -29,9 +29,12 @@ use crate::{
     estimate::{IMAGE_TOKENS, input_tokens},
     hosting::{PaceMemory, Purse, Refused, Searches, Transport},
     pace::{Account, Cooling},
+    wire::Fitted,
 };
-use contracts::Contracts;
+use contracts::{Contracts, Known};
 use exchange::ModelExchange;
+pub use lengths::LENGTHS_NEEDED;
+use lengths::Lengths;
 
 /// Most requests for one answer: searches and pauses, each a request of its own. In the last the model may only answer: else
 /// all that was paid would be thrown away.
@@ -40,10 +43,6 @@ const ROUNDS_MAX: usize = 12;
 const SEARCHES_MAX: usize = 20;
 /// Tokens that an answer is held to make whose model's maximum isn't known, until it has made some.
 const OUTPUT_UNKNOWN: u64 = 16_384;
-/// Answers of a model from which the next ones' length is told at the most.
-const LENGTHS_KEPT: usize = 200;
-/// Answers of a stage that have to be known before the next ones' length is told from them.
-pub const LENGTHS_NEEDED: usize = 20;
 
 /// One model of jobs.toml, with what is known of it by its name.
 pub(crate) struct Model {
@@ -53,7 +52,7 @@ pub(crate) struct Model {
     payee: Arc<Payee>,
     image_tokens: u64,
     /// Tokens of answers of late, by who asked.
-    lengths: Mutex<BTreeMap<String, VecDeque<u64>>>,
+    lengths: Mutex<BTreeMap<String, Lengths>>,
 }
 
 /// All models of a jobs.toml.
@@ -92,22 +91,18 @@ impl Model {
     /// Tokens that an answer is held to make: nearly all of those of late made no more, or the most that it can.
     fn output_tokens(&self, asker: &str) -> u64 {
         let lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lengths: Vec<u64> = lengths.get(asker).into_iter().flatten().copied().collect();
-        if lengths.len() < LENGTHS_NEEDED {
-            return self.wire.output_max.unwrap_or(OUTPUT_UNKNOWN);
+        match lengths.get(asker).and_then(Lengths::most) {
+            None => self.wire.output_max.unwrap_or(OUTPUT_UNKNOWN),
+            Some(most) => self.wire.output_max.map_or(most, |max| most.min(max)),
         }
-        lengths.sort_unstable();
-        let most = lengths[(lengths.len() * 99 / 100).min(lengths.len() - 1)];
-        self.wire.output_max.map_or(most, |max| most.min(max))
     }
 
     pub(crate) fn made(&self, asker: &str, tokens: u64) {
         let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
-        let lengths = lengths.entry(asker.to_owned()).or_default();
-        if lengths.len() >= LENGTHS_KEPT {
-            lengths.pop_front();
+        match lengths.get_mut(asker) {
+            Some(lengths) => lengths.add(tokens),
+            None => lengths.entry(asker.to_owned()).or_default().add(tokens),
         }
-        lengths.push_back(tokens);
     }
 
     /// What tokens cost here.
@@ -184,23 +179,26 @@ impl Models {
     pub async fn complete(
         self: &Arc<Self>,
         alias: &str,
-        prompt: Prompt,
+        mut prompt: Prompt,
         timeout: Option<Duration>,
         purse: Arc<dyn Purse>,
         searches: Option<Arc<dyn Searches>>,
     ) -> Result<Completion, Refused> {
-        let contract = prompt.schema.as_ref().map(|schema| self.contracts.of(schema)).transpose();
-        let contract =
-            contract.map_err(|error| Refused::plain(ServiceError::InvalidRequest(format!("the schema is {error}"))))?;
+        let schema = prompt.schema.as_ref().map(|schema| self.contracts.of(schema)).transpose();
+        let schema =
+            schema.map_err(|error| Refused::plain(ServiceError::InvalidRequest(format!("the schema is {error}"))))?;
         let chain = self.deployment.model_chain(alias);
         let mut refused = Refused::plain(ServiceError::Denied(format!("no model is named {alias:?}")));
         let of_call = timeout.map(|time| Instant::now() + time);
+        let given_turns = prompt.turns.len();
         for spec in chain {
             let Some(model) = self.models.get(&spec.alias) else { continue };
-            let mut asking =
-                Asking { models: self, model, purse: &purse, searches: searches.as_deref(), spent: Spent::default() };
-            match asking.answer(prompt.clone(), of_call).await {
-                Ok(answer) => return asking.completion(&prompt, &answer, contract.as_deref()),
+            let (schema, searches) = (schema.as_deref(), searches.as_deref());
+            let mut asking = Asking { models: self, model, schema, purse: &purse, searches, spent: Spent::default() };
+            // What another model has said before is nothing to this one.
+            prompt.turns.truncate(given_turns);
+            match asking.answer(&mut prompt, of_call).await {
+                Ok(answer) => return asking.completion(&prompt, &answer),
                 Err(next) if next.is_free && asking.spent.requests == 0 => {
                     tracing::info!(model = spec.alias, error = %next.refused.error, "a model gave no answer; the next one is asked");
                     // Of several that said no, what helps soonest is worth most to know: the first is the one that was wanted.
@@ -229,6 +227,8 @@ struct Spent {
 struct Asking<'a> {
     models: &'a Arc<Models>,
     model: &'a Arc<Model>,
+    /// The prompt's; absent: it has none.
+    schema: Option<&'a Known>,
     purse: &'a Arc<dyn Purse>,
     searches: Option<&'a dyn Searches>,
     spent: Spent,
@@ -236,17 +236,19 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     /// Asks until the model has said all that it has to say, or until its time is over, whatever it does in it.
-    async fn answer(&mut self, mut prompt: Prompt, of_call: Option<Instant>) -> Result<Answer, Unanswered> {
+    async fn answer(&mut self, prompt: &mut Prompt, of_call: Option<Instant>) -> Result<Answer, Unanswered> {
         let own = Instant::now() + self.model.spec.service.timeout;
         let deadline = of_call.map_or(own, |of_call| of_call.min(own));
+        let (nothing, asker) = (Fitted::default(), self.purse.asker());
+        let fitted = self.schema.map_or(&nothing, |schema| &schema.fitted);
         for round in 1..=ROUNDS_MAX {
             let time = deadline.saturating_duration_since(Instant::now());
             if time.is_zero() {
                 return Err(self.late());
             }
             prompt.has_to_answer = round == ROUNDS_MAX;
-            let request = exchange::request(self.model, &prompt, time, &self.purse.asker())?;
-            let exchange = ModelExchange::new(self.model, self.purse.asker());
+            let request = exchange::request(self.model, prompt, fitted, time, asker)?;
+            let exchange = ModelExchange::new(self.model, self.purse);
             let Ended { answer, cost } =
                 call::run(&self.models.calls, &self.model.payee, request, exchange, self.purse).await?;
             self.spent.requests += 1;
@@ -315,9 +317,9 @@ impl Asking<'_> {
     }
 
     /// The answer as its handler gets it: of JSON, as its schema says.
-    fn completion(self, prompt: &Prompt, answer: &Answer, contract: Option<&Contract>) -> Result<Completion, Refused> {
-        let text = match contract {
-            Some(contract) => answer.json(contract).map(|value| value.to_string()),
+    fn completion(self, prompt: &Prompt, answer: &Answer) -> Result<Completion, Refused> {
+        let text = match self.schema {
+            Some(schema) => answer.json(&schema.contract).map(|value| value.to_string()),
             None => answer.text().map(str::to_owned),
         };
         let text = text.map_err(|error| {

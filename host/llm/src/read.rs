@@ -39,6 +39,12 @@ pub enum WireError {
     Provider(ProviderError),
 }
 
+impl From<sse::TooLarge> for WireError {
+    fn from(sse::TooLarge: sse::TooLarge) -> Self {
+        Self::TooLarge
+    }
+}
+
 /// Reads one answer of status 200.
 #[derive(Debug)]
 pub struct Reader {
@@ -96,12 +102,12 @@ impl Reader {
                 Ok(())
             }
             Body::Stream(parser) => {
-                let events = parser.feed(bytes).map_err(|sse::TooLarge| WireError::TooLarge)?;
-                for data in &events {
-                    self.format.event(data)?;
-                    self.has_begun |= !data.is_empty();
-                }
-                Ok(())
+                let (format, has_begun) = (&mut self.format, &mut self.has_begun);
+                parser.feed(bytes, |data| {
+                    format.event(data)?;
+                    *has_begun |= !data.is_empty();
+                    Ok(())
+                })
             }
             Body::Unknown => Ok(()),
         }
@@ -169,11 +175,14 @@ impl Format {
         if data.is_empty() {
             return Ok(());
         }
-        if let Self::OpenAi(state) = self
-            && data.trim_ascii() == openai::DONE
-        {
-            state.is_done = true;
-            return Ok(());
+        if let Self::OpenAi(state) = self {
+            if data.trim_ascii() == openai::DONE {
+                state.is_done = true;
+                return Ok(());
+            }
+            if let Some(words) = openai::Words::read(data) {
+                return state.words(&words);
+            }
         }
         let event: Value = serde_json::from_slice(data).map_err(|error| broken(&error))?;
         let dialect = self.dialect();

@@ -111,11 +111,11 @@ impl Search {
         };
         let digest = call::digest(service, &path, body.as_deref().unwrap_or_default());
         let sending = Sending {
-            service: service.clone(),
-            path,
-            headers: vec![("accept".to_owned(), "application/json".to_owned())],
+            service: self.payee.service.clone(),
+            path: path.into(),
+            headers: vec![("accept", "application/json")],
             key,
-            body: body.map(|body| (body.into(), "application/json".to_owned())),
+            body: body.map(|body| (body.into(), "application/json".into())),
             time: service.timeout,
             body_max: ANSWER_BYTES_MAX as u64,
         };

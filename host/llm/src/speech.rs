@@ -159,11 +159,11 @@ impl Speech {
         let digest = call::digest(service, PATH, &format!("{fields:?}\n{cut}"));
         let (body, content_type) = form::body(&fields, &piece.bytes, ending, &digest);
         let sending = Sending {
-            service: service.clone(),
-            path: PATH.to_owned(),
-            headers: vec![("accept".to_owned(), "application/json".to_owned())],
+            service: self.payee.service.clone(),
+            path: PATH.into(),
+            headers: vec![("accept", "application/json")],
             key: KeyHeader::of(Dialect::OpenAi),
-            body: Some((body, content_type)),
+            body: Some((body, content_type.into())),
             time: service.timeout,
             body_max: ANSWER_BYTES_MAX as u64,
         };

@@ -245,8 +245,8 @@ impl AttemptPurse {
 }
 
 impl Purse for AttemptPurse {
-    fn asker(&self) -> String {
-        "a stage".to_owned()
+    fn asker(&self) -> &'static str {
+        "a stage"
     }
 
     fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>> {

@@ -10,6 +10,10 @@ mod gemini;
 mod openai;
 mod schema;
 
+pub(crate) use schema::Fitted;
+
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 use tollgate_core::{
     JsonObject,
@@ -60,7 +64,7 @@ impl WireModel {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireRequest {
     /// To be joined to the provider's base URL with a `/`.
-    pub path: String,
+    pub path: Cow<'static, str>,
     /// Headers, in lower case, without the key.
     pub headers: Vec<(&'static str, &'static str)>,
     /// The body: its text is what is sent, to the byte, and its digest tells one request from another.
@@ -141,6 +145,11 @@ pub fn base_url(dialect: Dialect) -> &'static str {
 /// # Errors
 /// The model can't be asked that.
 pub fn request(model: &WireModel, prompt: &Prompt) -> Result<WireRequest, RequestError> {
+    request_with(model, prompt, &Fitted::default())
+}
+
+/// The same, where `fitted` is what was fitted of the prompt's schema before.
+pub(crate) fn request_with(model: &WireModel, prompt: &Prompt, fitted: &Fitted) -> Result<WireRequest, RequestError> {
     if prompt.turns.iter().any(|turn| turn.said.dialect != model.dialect) {
         return Err(RequestError::ForeignTurn(model.name.clone()));
     }
@@ -152,9 +161,9 @@ pub fn request(model: &WireModel, prompt: &Prompt) -> Result<WireRequest, Reques
     }
     let is_streamed = model.is_streamed || model.dialect == Dialect::Anthropic;
     let (path, body) = match model.dialect {
-        Dialect::OpenAi => ("chat/completions".to_owned(), openai::body(model, prompt)),
-        Dialect::Anthropic => ("v1/messages".to_owned(), anthropic::body(model, prompt)?),
-        Dialect::Gemini => (gemini::path(model)?, gemini::body(model, prompt)?),
+        Dialect::OpenAi => ("chat/completions".into(), openai::body(model, prompt, fitted)),
+        Dialect::Anthropic => ("v1/messages".into(), anthropic::body(model, prompt, fitted)?),
+        Dialect::Gemini => (gemini::path(model)?.into(), gemini::body(model, prompt, fitted)?),
     };
     let accept = if is_streamed { "text/event-stream" } else { "application/json" };
     let mut headers = vec![("accept", accept), ("content-type", "application/json")];

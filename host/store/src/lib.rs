@@ -8,6 +8,8 @@ mod redb_store;
 mod stored;
 mod types;
 
+use std::collections::BTreeSet;
+
 use futures::future::BoxFuture;
 use tollgate_core::{
     ClaimToken, Digest, ItemId, ItemKey, JobId, JobName, Lane, StageIx, Timestamp,
@@ -135,6 +137,9 @@ pub trait Store: Send + Sync + 'static {
     /// Settles a call, once: with what it came to, and its answer as JSON, kept in the same transaction. It is charged to
     /// the day and the month in which it was reserved. Needs no claim: what was paid was paid.
     fn settle_call<'a>(&'a self, call: CallId, end: CallEnd, answer: Option<String>) -> Reply<'a, CallSettled>;
+
+    /// Digests of the requests of a task whose answers are kept.
+    fn kept_requests<'a>(&'a self, job: JobId, task: (ItemId, StageIx)) -> Reply<'a, BTreeSet<Digest>>;
 
     /// The answer that a task has paid for, to the same request. Those of its attempt under way are all kept, those of
     /// earlier ones as far as [`ANSWERS_PER_TASK_KEPT`].

@@ -28,13 +28,9 @@ async fn what_a_service_says_again_of_its_key_is_left_out_whatever_its_status() 
     let site = format!("[site.\"{SERVICE}\"]\nheaders = {{ x-team = {TOKEN:?} }}\n");
     let world = World::new(vec![(SERVICE, Arc::new(service))], &site).await;
     for path in ["no", "yes"] {
-        let key = ServiceKey {
-            header: "authorization".to_owned(),
-            before: "Bearer ",
-            secret: Secret::Literal(KEY.to_owned()),
-        };
+        let key = ServiceKey { header: "authorization", before: "Bearer ", secret: Secret::Literal(KEY.to_owned()) };
         let request = ServiceRequest {
-            url: format!("http://{SERVICE}/{path}"),
+            url: format!("http://{SERVICE}/{path}").parse().unwrap(),
             headers: Vec::new(),
             key: Some(key),
             body: None,

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tollgate_core::{
     Timestamp,
     ledger::{Cost, Units},
@@ -14,26 +15,34 @@ use crate::{
     Answer, Prompt, ProviderError, Reader, WireError,
     call::{self, Bill, Exchange, Request, unanswered::Unanswered},
     estimate,
-    hosting::Sending,
+    hosting::{Purse, Sending},
     read::ANSWER_BYTES_MAX,
-    refusal, wire,
+    refusal,
+    wire::{self, Fitted},
 };
 
 /// Bytes of what surrounds an answer's text on the wire, at the most so many times as much.
 const WIRE_SHARE: u64 = 16;
 
-/// The request of a prompt, as the model's provider takes it.
-pub(super) fn request(model: &Model, prompt: &Prompt, time: Duration, asker: &str) -> Result<Request, Unanswered> {
-    let wire = wire::request(&model.wire, prompt);
+/// The request of a prompt, as the model's provider takes it. `fitted`: what was fitted of the prompt's schema before.
+pub(super) fn request(
+    model: &Model,
+    prompt: &Prompt,
+    fitted: &Fitted,
+    time: Duration,
+    asker: &str,
+) -> Result<Request, Unanswered> {
+    let wire = wire::request_with(&model.wire, prompt, fitted);
     let wire = wire.map_err(|error| Unanswered::free(ServiceError::InvalidRequest(error.to_string()), None))?;
     let (tokens, estimate) = model.estimate(prompt, asker);
-    let headers = wire.headers.iter().filter(|(name, _)| *name != "content-type");
+    let mut headers = wire.headers;
+    headers.retain(|(name, _)| *name != "content-type");
     let digest = call::digest(&model.spec.service, &wire.path, wire.body.as_str());
     let sending = Sending {
-        service: model.spec.service.clone(),
-        headers: headers.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        service: model.payee.service.clone(),
+        headers,
         key: wire.key,
-        body: Some((wire.body.as_str().to_owned().into(), "application/json".to_owned())),
+        body: Some((Bytes::from_owner(wire.body), "application/json".into())),
         path: wire.path,
         time,
         body_max: ANSWER_BYTES_MAX as u64 * WIRE_SHARE,
@@ -45,12 +54,12 @@ pub(super) fn request(model: &Model, prompt: &Prompt, time: Duration, asker: &st
 pub(super) struct ModelExchange {
     model: Arc<Model>,
     reader: Reader,
-    asker: String,
+    purse: Arc<dyn Purse>,
 }
 
 impl ModelExchange {
-    pub(super) fn new(model: &Arc<Model>, asker: String) -> Self {
-        Self { model: model.clone(), reader: Reader::new(model.spec.dialect), asker }
+    pub(super) fn new(model: &Arc<Model>, purse: &Arc<dyn Purse>) -> Self {
+        Self { model: model.clone(), reader: Reader::new(model.spec.dialect), purse: purse.clone() }
     }
 }
 
@@ -72,7 +81,7 @@ impl Exchange for ModelExchange {
         }
         // What nobody has counted tells nothing of how long answers are.
         if let Some(tokens) = answer.usage.tokens.filter(|_| answer.usage.is_whole()) {
-            self.model.made(&self.asker, tokens.output);
+            self.model.made(self.purse.asker(), tokens.output);
         }
         Ok(answer)
     }

@@ -7,7 +7,7 @@ use tollgate_core::{
     outcome::RefusalKind,
 };
 
-use super::*;
+use super::{lengths::LENGTHS_KEPT, *};
 use crate::{
     Search,
     hosting::SendError,

@@ -1,5 +1,8 @@
 //! A chat completion: chunks with deltas, or one object. Ends with `[DONE]`.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use tollgate_core::model::Dialect;
 
@@ -28,14 +31,82 @@ pub(super) struct State {
     id: String,
 }
 
+/// A chunk of words, thoughts or an end, and of nothing else that counts, as nearly all are. It is read without a [`Value`] of it, which
+/// takes most of the time that is spent on an answer; any other chunk is read as one.
+#[derive(Debug, Deserialize)]
+pub(super) struct Words<'a> {
+    #[serde(borrow, default, deserialize_with = "text_or_null")]
+    model: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "text_or_null")]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    choices: [WordsChoice<'a>; 1],
+    #[serde(default)]
+    usage: (),
+    #[serde(default)]
+    x_groq: (),
+    #[serde(default)]
+    error: (),
+}
+
+#[derive(Debug, Deserialize)]
+struct WordsChoice<'a> {
+    #[serde(borrow)]
+    delta: WordsDelta<'a>,
+    #[serde(borrow, default, deserialize_with = "text_or_null")]
+    finish_reason: Cow<'a, str>,
+    #[serde(default)]
+    error: (),
+}
+
+#[derive(Debug, Deserialize)]
+struct WordsDelta<'a> {
+    #[serde(borrow, default, deserialize_with = "text_or_null")]
+    content: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "text_or_null")]
+    reasoning: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "text_or_null")]
+    reasoning_content: Cow<'a, str>,
+    #[serde(default)]
+    refusal: (),
+    #[serde(default)]
+    tool_calls: (),
+}
+
+/// A text, copied only where it has escapes; null is none.
+fn text_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Cow<'de, str>, D::Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    Ok(Option::<Text<'de>>::deserialize(from)?.map(|text| text.0).unwrap_or_default())
+}
+
+impl<'a> Words<'a> {
+    /// Absent: it is another chunk, or none.
+    pub(super) fn read(chunk: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(chunk).ok()
+    }
+}
+
 impl State {
+    pub(super) fn words(&mut self, words: &Words<'_>) -> Result<(), WireError> {
+        let Words { model, id, choices: [choice], usage: (), x_groq: (), error: () } = words;
+        let WordsChoice { delta, finish_reason, error: () } = choice;
+        let WordsDelta { content, reasoning, reasoning_content, refusal: (), tool_calls: () } = delta;
+        self.named(model, id);
+        self.say(content)?;
+        self.held.add(reasoning)?;
+        self.held.add(reasoning_content)?;
+        self.ended(finish_reason);
+        Ok(())
+    }
+
     pub(super) fn chunk(&mut self, chunk: &Value) -> Result<(), WireError> {
         self.head(chunk);
         let Some(choice) = chunk.pointer("/choices/0") else {
             return Ok(());
         };
         self.message(choice.get("delta").unwrap_or(&Value::Null))?;
-        self.finish_of(choice);
+        self.ended(text(choice, "finish_reason"));
         Ok(())
     }
 
@@ -43,17 +114,13 @@ impl State {
         self.head(whole);
         let choice = whole.pointer("/choices/0").ok_or_else(|| WireError::Malformed("it has no choice".to_owned()))?;
         self.message(choice.get("message").unwrap_or(&Value::Null))?;
-        self.finish_of(choice);
+        self.ended(text(choice, "finish_reason"));
         self.is_done = true;
         Ok(())
     }
 
     fn head(&mut self, value: &Value) {
-        for (kept, field) in [(&mut self.model, "model"), (&mut self.id, "id")] {
-            if kept.is_empty() {
-                text(value, field).clone_into(kept);
-            }
-        }
+        self.named(text(value, "model"), text(value, "id"));
         // Groq's older models count in a place of their own. A later count replaces an earlier one.
         for pointer in ["/usage", "/x_groq/usage"] {
             if let Some(usage) = value.pointer(pointer).filter(|usage| usage.is_object()) {
@@ -63,8 +130,16 @@ impl State {
         }
     }
 
-    fn finish_of(&mut self, choice: &Value) {
-        if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str).filter(|reason| !reason.is_empty()) {
+    fn named(&mut self, model: &str, id: &str) {
+        for (kept, said) in [(&mut self.model, model), (&mut self.id, id)] {
+            if kept.is_empty() {
+                said.clone_into(kept);
+            }
+        }
+    }
+
+    fn ended(&mut self, reason: &str) {
+        if !reason.is_empty() {
             self.finish = Some(reason.to_owned());
         }
     }

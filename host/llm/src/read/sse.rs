@@ -18,34 +18,51 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    /// Takes the next bytes, and gives the data of each event that they end.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, TooLarge> {
-        let mut events = Vec::new();
-        for &byte in bytes {
-            let was_cr = std::mem::replace(&mut self.was_cr, byte == b'\r');
-            match byte {
-                b'\n' if was_cr => {}
-                b'\n' | b'\r' => events.extend(self.end_of_line()),
-                _ if self.line.len() + self.data.len() >= EVENT_BYTES_MAX => return Err(TooLarge),
-                byte => self.line.push(byte),
-            }
+    /// Takes the next bytes, and gives the data of each event that they end to `event`.
+    pub(super) fn feed<E: From<TooLarge>>(
+        &mut self,
+        mut bytes: &[u8],
+        mut event: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.was_cr && !bytes.is_empty() {
+            self.was_cr = false;
+            bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
         }
-        Ok(events)
+        while let Some(at) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+            self.keep(&bytes[..at])?;
+            if self.end_of_line() {
+                event(&self.data)?;
+                self.data.clear();
+            }
+            let (end, rest) = (bytes[at], &bytes[at + 1..]);
+            self.was_cr = end == b'\r' && rest.is_empty();
+            bytes = if end == b'\r' { rest.strip_prefix(b"\n").unwrap_or(rest) } else { rest };
+        }
+        Ok(self.keep(bytes)?)
     }
 
     /// The data of an event that no empty line ended: some servers close after their last line.
     pub(super) fn end(&mut self) -> Option<Vec<u8>> {
-        self.end_of_line().or_else(|| self.dispatch())
+        let has_ended = self.end_of_line() || std::mem::take(&mut self.has_data);
+        has_ended.then(|| std::mem::take(&mut self.data))
     }
 
-    fn end_of_line(&mut self) -> Option<Vec<u8>> {
-        if self.line.is_empty() {
-            return self.dispatch();
+    fn keep(&mut self, part: &[u8]) -> Result<(), TooLarge> {
+        if self.line.len() + part.len() + self.data.len() > EVENT_BYTES_MAX {
+            return Err(TooLarge);
         }
-        let line = std::mem::take(&mut self.line);
-        let (field, value) = match line.iter().position(|&byte| byte == b':') {
-            Some(at) => (&line[..at], &line[at + 1..]),
-            None => (&line[..], &line[line.len()..]),
+        self.line.extend_from_slice(part);
+        Ok(())
+    }
+
+    /// Takes the line that has ended. True: an event has ended with it.
+    fn end_of_line(&mut self) -> bool {
+        if self.line.is_empty() {
+            return std::mem::take(&mut self.has_data);
+        }
+        let (field, value) = match self.line.iter().position(|&byte| byte == b':') {
+            Some(at) => (&self.line[..at], &self.line[at + 1..]),
+            None => (&self.line[..], &[][..]),
         };
         if field.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(field) == b"data" {
             if self.has_data {
@@ -54,12 +71,8 @@ impl Parser {
             self.data.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
             self.has_data = true;
         }
-        None
-    }
-
-    fn dispatch(&mut self) -> Option<Vec<u8>> {
-        let data = std::mem::take(&mut self.data);
-        std::mem::take(&mut self.has_data).then_some(data)
+        self.line.clear();
+        false
     }
 }
 
@@ -69,7 +82,14 @@ mod tests {
 
     fn events(pieces: &[&[u8]]) -> Vec<String> {
         let mut parser = Parser::default();
-        let mut events: Vec<_> = pieces.iter().flat_map(|piece| parser.feed(piece).unwrap()).collect();
+        let mut events = Vec::new();
+        for piece in pieces {
+            let add = |data: &[u8]| {
+                events.push(data.to_vec());
+                Ok::<_, TooLarge>(())
+            };
+            parser.feed(piece, add).unwrap();
+        }
         events.extend(parser.end());
         events.into_iter().map(|data| String::from_utf8(data).unwrap()).collect()
     }
@@ -88,12 +108,13 @@ mod tests {
 
     #[test]
     fn an_event_without_end_is_refused_and_not_held() {
+        let feed = |parser: &mut Parser, bytes: &[u8]| parser.feed(bytes, |_| Ok(()));
         let mut parser = Parser::default();
         let piece = vec![b'x'; EVENT_BYTES_MAX / 2 + 1];
-        assert!(parser.feed(b"data: ").is_ok() && parser.feed(&piece).is_ok());
-        assert_eq!(parser.feed(&piece), Err(TooLarge));
+        assert!(feed(&mut parser, b"data: ").is_ok() && feed(&mut parser, &piece).is_ok());
+        assert_eq!(feed(&mut parser, &piece), Err(TooLarge));
         let mut parser = Parser::default();
         let lines = b"data: 0123456789\n".repeat(EVENT_BYTES_MAX / 10);
-        assert_eq!(parser.feed(&lines), Err(TooLarge), "many lines of one event");
+        assert_eq!(feed(&mut parser, &lines), Err(TooLarge), "many lines of one event");
     }
 }

@@ -107,6 +107,48 @@ fn a_stream_of_each_format_is_read() {
 }
 
 #[test]
+fn a_chunk_of_words_is_read_as_it_would_be_as_any_chunk() {
+    let chunk = |delta: Value, more: Value| {
+        let mut chunk =
+            json!({"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]});
+        chunk.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        chunk
+    };
+    let words = |delta: Value| chunk(delta, json!({"usage": null, "service_tier": "default"}));
+    let mut of_words = openai_stream();
+    let last = of_words.pop().unwrap();
+    of_words.extend([
+        words(json!({"content": "a \"quoted\"\n\u{1f600}", "tool_calls": null})),
+        words(json!({"content": null, "reasoning": "Hm.", "reasoning_content": "Well."})),
+        chunk(json!({}), json!({"choices": [{"delta": {}, "finish_reason": ""}], "model": null})),
+    ]);
+    let function = json!({"index": 0, "id": "t", "function": {"name": "f", "arguments": "{}"}});
+    let others = [
+        last,
+        words(json!({"content": [{"type": "text", "text": "a"}]})),
+        words(json!({"refusal": "no"})),
+        words(json!({"tool_calls": [function]})),
+        chunk(json!({"content": "a"}), json!({"usage": {"prompt_tokens": 1}})),
+        chunk(json!({"content": "a"}), json!({"x_groq": {"usage": {"prompt_tokens": 1}}})),
+        chunk(json!({"content": "a"}), json!({"error": {"message": "no"}})),
+        chunk(json!({}), json!({"choices": [{"delta": {"content": "a"}, "error": {"message": "no"}}]})),
+        chunk(json!({}), json!({"choices": [{"delta": {"content": "a"}}, {"delta": {"content": "b"}}]})),
+        chunk(json!({"content": "a"}), json!({"model": 1})),
+        json!([]),
+    ];
+    let (mut one, mut other) = (openai::State::default(), openai::State::default());
+    for chunk in &of_words {
+        let data = chunk.to_string();
+        one.words(&openai::Words::read(data.as_bytes()).unwrap()).unwrap();
+        other.chunk(chunk).unwrap();
+        assert_eq!(format!("{one:?}"), format!("{other:?}"), "{chunk}");
+    }
+    for chunk in &others {
+        assert!(openai::Words::read(chunk.to_string().as_bytes()).is_none(), "{chunk}");
+    }
+}
+
+#[test]
 fn an_answer_in_one_piece_is_read_whatever_was_asked_for() {
     let openai = json!({"id": "c", "model": "local", "choices": [{"index": 0, "finish_reason": "stop",
         "message": {"role": "assistant", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}}]});

@@ -46,7 +46,7 @@ async fn serper_is_sent_the_query_once_and_paid_by_the_credits_that_it_tells() {
     let hits = web(&search, &host, 11).await.unwrap();
     assert_eq!((hits.len(), hits[0].url.as_str(), hits[0].title.as_str()), (11, "https://a.test/0", "T0"));
     let sent = &host.sent()[0];
-    assert_eq!((sent.path.as_str(), sent.key.name, sent.key.prefix), ("search", "x-api-key", ""));
+    assert_eq!((&*sent.path, sent.key.name, sent.key.prefix), ("search", "x-api-key", ""));
     assert_eq!(host.body(0), "{\"num\":11,\"q\":\"ärzte & co\"}");
     let row = &host.rows()[0];
     assert_eq!((row.paid.provider.as_str(), row.paid.alias.as_str()), ("serper", "web"));
@@ -88,7 +88,7 @@ async fn brave_is_asked_by_its_address_and_paid_by_the_query() {
     assert_eq!(hits, [hit]);
     let sent = &host.sent()[0];
     let asked = "web/search?q=%C3%A4rzte%20%26%20co&count=20&result_filter=web&text_decorations=false";
-    assert_eq!((sent.path.as_str(), sent.body.is_none(), sent.key.name), (asked, true, "x-subscription-token"));
+    assert_eq!((&*sent.path, sent.body.is_none(), sent.key.name), (asked, true, "x-subscription-token"));
     assert_eq!(sent.service.address(&sent.path).as_str(), format!("https://api.search.brave.com/res/v1/{asked}"));
     assert_eq!(host.rows()[0].told(), (How::Answered, usd("0.005 USD"), false));
 }

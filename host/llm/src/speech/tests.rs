@@ -116,7 +116,7 @@ async fn audio_that_fits_is_one_form_and_paid_by_the_second_that_its_provider_co
         ),
     ];
     assert_eq!(host.body(0), wanted.concat());
-    assert_eq!((sent.path.as_str(), sent.key.prefix), ("audio/transcriptions", "Bearer "));
+    assert_eq!((&*sent.path, sent.key.prefix), ("audio/transcriptions", "Bearer "));
     let row = &host.rows()[0];
     assert_eq!((row.estimate, row.told()), (usd("0.013 USD"), (How::Answered, usd("0.013 USD"), false)));
     assert_eq!(row.end.as_ref().unwrap().units.audio_ms, 13_000);

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     RequestError, WireModel, blocks, instruction, native_schema, object,
-    schema::{self, Grammar},
+    schema::{Fitted, Grammar},
     search_tool, temperature,
 };
 use crate::prompt::{Media, Prompt};
@@ -14,9 +14,9 @@ pub(super) const VERSION: &str = "2023-06-01";
 /// Marks for the cache that one request may bear.
 const MARKS_MAX: usize = 4;
 
-pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Result<Map<String, Value>, RequestError> {
+pub(super) fn body(model: &WireModel, prompt: &Prompt, fitted: &Fitted) -> Result<Map<String, Value>, RequestError> {
     let output_max = model.output_max.ok_or_else(|| RequestError::OutputMax(model.name.clone()))?;
-    let fitted = native_schema(model, prompt).and_then(|given| schema::fit(given, Grammar::Anthropic));
+    let fitted = native_schema(model, prompt).and_then(|given| fitted.of(given, Grammar::Anthropic));
     let written_out = prompt.schema.as_ref().filter(|_| fitted.is_none());
 
     let mut system: Vec<_> =
@@ -93,7 +93,7 @@ mod tests {
         let model = WireModel { output_max: Some(64_000), ..WireModel::new(Dialect::Anthropic, "m") };
         let mut documents: Vec<_> = (0..6).map(|n| Document::text(n.to_string(), "text", n != 0)).collect();
         documents.push(Document::blob("p", "application/pdf", "x".into(), true).unwrap());
-        let body = body(&model, &Prompt { documents, ..Prompt::default() }).unwrap();
+        let body = body(&model, &Prompt { documents, ..Prompt::default() }, &Fitted::default()).unwrap();
         let is_marked = |block: &Value| block.get("cache_control").is_some();
         let system: Vec<_> = body["system"].as_array().unwrap().iter().map(is_marked).collect();
         assert_eq!(system, [false, false, false, true, true, true, false], "the unshared one comes last");
@@ -104,6 +104,6 @@ mod tests {
     #[test]
     fn m01_a_model_whose_maximum_is_unknown_is_not_asked() {
         let model = WireModel::new(Dialect::Anthropic, "m");
-        assert_eq!(body(&model, &Prompt::default()), Err(RequestError::OutputMax("m".to_owned())));
+        assert_eq!(body(&model, &Prompt::default(), &Fitted::default()), Err(RequestError::OutputMax("m".to_owned())));
     }
 }

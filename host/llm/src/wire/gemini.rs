@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     RequestError, WireModel, blocks, instruction, native_schema, object,
-    schema::{self, Grammar},
+    schema::{Fitted, Grammar},
     search_tool, temperature,
 };
 use crate::prompt::{Media, Prompt};
@@ -20,10 +20,10 @@ pub(super) fn path(model: &WireModel) -> Result<String, RequestError> {
     Ok(format!("v1beta/{folder}{}:{action}", model.name))
 }
 
-pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Result<Map<String, Value>, RequestError> {
+pub(super) fn body(model: &WireModel, prompt: &Prompt, fitted: &Fitted) -> Result<Map<String, Value>, RequestError> {
     // Models before Gemini 3 refuse a schema beside a tool, so then it is written out for all of them.
     let native = native_schema(model, prompt).filter(|_| !prompt.can_search);
-    let fitted = native.and_then(|given| schema::fit(given, Grammar::Gemini));
+    let fitted = native.and_then(|given| fitted.of(given, Grammar::Gemini));
     let written_out = prompt.schema.as_ref().filter(|_| fitted.is_none());
 
     let mut parts = Vec::new();
@@ -59,7 +59,7 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Result<Map<String, Val
     let mut config = Map::new();
     if let Some(schema) = fitted {
         config.insert("responseMimeType".to_owned(), Value::from("application/json"));
-        config.insert("responseJsonSchema".to_owned(), schema);
+        config.insert("responseJsonSchema".to_owned(), schema.clone());
     }
     if let Some(temperature) = temperature(model, prompt) {
         config.insert("temperature".to_owned(), json!(temperature));
@@ -98,8 +98,8 @@ mod tests {
     #[test]
     fn a_picture_that_it_does_not_take_is_refused_by_name() {
         let documents = vec![Document::blob("moving", "image/gif", "x".into(), false).unwrap()];
-        let error =
-            body(&WireModel::new(Dialect::Gemini, "g"), &Prompt { documents, ..Prompt::default() }).unwrap_err();
+        let prompt = Prompt { documents, ..Prompt::default() };
+        let error = body(&WireModel::new(Dialect::Gemini, "g"), &prompt, &Fitted::default()).unwrap_err();
         assert!(error.to_string().contains("\"moving\" is of type image/gif"), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     WireModel, blocks, instruction, native_schema, object,
-    schema::{self, Grammar},
+    schema::{Fitted, Grammar},
     search_tool, temperature,
 };
 use crate::prompt::{Media, Prompt};
@@ -13,14 +13,14 @@ use crate::prompt::{Media, Prompt};
 /// What a schema is called there; the format wants a name.
 const SCHEMA_NAME: &str = "answer";
 
-pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Map<String, Value> {
+pub(super) fn body(model: &WireModel, prompt: &Prompt, fitted: &Fitted) -> Map<String, Value> {
     let native = native_schema(model, prompt);
     let written_out = prompt.schema.as_ref().filter(|_| native.is_none());
     let mut messages = Vec::new();
     if let Some(system) = blocks::system(prompt) {
-        messages.push(json!({"role": "system", "content": system}));
+        messages.push(message("system", Value::from(system)));
     }
-    messages.push(json!({"role": "user", "content": user(prompt, written_out)}));
+    messages.push(message("user", user(prompt, written_out)));
     for turn in &prompt.turns {
         messages.push(turn.said.raw.clone());
         messages.extend(
@@ -29,19 +29,21 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Map<String, Value> {
                 .map(|result| json!({"role": "tool", "tool_call_id": result.call.id, "content": result.text})),
         );
     }
-    let mut body = object(json!({"model": model.name, "messages": messages}));
+    let mut body = object(json!({"model": model.name}));
+    body.insert("messages".to_owned(), Value::from(messages));
     if model.is_streamed {
         body.insert("stream".to_owned(), Value::Bool(true));
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));
     }
     if let Some(given) = native {
-        let strict = schema::fit(given, Grammar::OpenAi).filter(|_| model.is_strict);
-        let format = json!({
-            "name": SCHEMA_NAME,
-            "strict": strict.is_some(),
-            "schema": strict.as_ref().unwrap_or(given),
-        });
-        body.insert("response_format".to_owned(), json!({"type": "json_schema", "json_schema": format}));
+        let strict = fitted.of(given, Grammar::OpenAi).filter(|_| model.is_strict);
+        let format = Value::from_iter([
+            ("name", Value::from(SCHEMA_NAME)),
+            ("strict", Value::from(strict.is_some())),
+            ("schema", strict.unwrap_or(given).clone()),
+        ]);
+        let format = Value::from_iter([("type", Value::from("json_schema")), ("json_schema", format)]);
+        body.insert("response_format".to_owned(), format);
     }
     if let Some(temperature) = temperature(model, prompt) {
         body.insert("temperature".to_owned(), json!(temperature));
@@ -55,6 +57,11 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt) -> Map<String, Value> {
         }
     }
     body
+}
+
+/// Not by `json!`, which copies what it is given: documents are long.
+fn message(role: &str, content: Value) -> Value {
+    Value::from_iter([("role", Value::from(role)), ("content", content)])
 }
 
 /// A text alone is sent as one: some servers take no list of parts.

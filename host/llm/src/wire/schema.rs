@@ -1,7 +1,7 @@
 //! A JSON Schema as each provider's grammar takes it. What a grammar can't hold is said in a description instead, and the
 //! answer is held against the schema as it was given: a fitted schema may be looser than it, never another.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use serde_json::{Map, Value};
 
@@ -36,8 +36,19 @@ impl Grammar {
     }
 }
 
+/// What each grammar takes of one schema, fitted when it is first asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Fitted([OnceLock<Option<Value>>; 3]);
+
+impl Fitted {
+    /// The schema as that grammar takes it; absent: its structure can't be said there.
+    pub(super) fn of(&self, schema: &Value, grammar: Grammar) -> Option<&Value> {
+        self.0[grammar as usize].get_or_init(|| fit(schema, grammar)).as_ref()
+    }
+}
+
 /// The schema as a grammar takes it; absent: its structure can't be said there.
-pub(super) fn fit(schema: &Value, grammar: Grammar) -> Option<Value> {
+fn fit(schema: &Value, grammar: Grammar) -> Option<Value> {
     // Anthropic's grammar knows no recursion.
     if grammar == Grammar::Anthropic && has_circle(schema, schema, &mut BTreeMap::new(), 0) {
         return None;

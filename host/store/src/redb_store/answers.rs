@@ -3,9 +3,11 @@
 //! Those of the attempt under way are all kept, so that a task that runs again after a crash pays for none of them twice.
 //! Of earlier attempts, a task keeps its newest, for a re-run that wants them.
 
+use std::collections::BTreeSet;
+
 use redb::ReadableTable as _;
 use tollgate_core::{
-    Digest, Timestamp,
+    Digest, ItemId, JobId, StageIx, Timestamp,
     ledger::{CallId, Caller, Entry},
 };
 
@@ -14,6 +16,7 @@ use super::{
     fault::Fault,
     ledger_tables::{
         ANSWER_CALLS, ANSWERS, AnswerPlace, LedgerTables, RequestKey, answer_call, answer_place, request_key,
+        request_of,
     },
 };
 use crate::{
@@ -79,8 +82,7 @@ pub(crate) fn keep(tables: &mut LedgerTables<'_>, entry: &Entry, body: &Body, at
 
 /// Drops the task's oldest answer if it has too many, and that one isn't of the attempt under way.
 fn make_room(tables: &mut LedgerTables<'_>, caller: &Caller) -> Result<(), Fault> {
-    let bounds = [[0; 32], [0xff; 32]].map(|digest| request_key(caller, &Digest(digest)));
-    let [first, last] = &bounds;
+    let [first, last] = &requests_of(caller);
     let rows = tables.answer_calls.range::<&RequestKey>(first..=last)?;
     if rows.take(ANSWERS_PER_TASK_KEPT + 1).count() <= ANSWERS_PER_TASK_KEPT {
         return Ok(());
@@ -120,6 +122,23 @@ pub(crate) fn key_of(key: &AnswerKey) -> RequestKey {
 
 fn caller_of(key: &AnswerKey) -> Caller {
     Caller { job: key.job, task: key.task, attempt: 0, number: 0 }
+}
+
+/// The first and the last key that a request of that task can have.
+fn requests_of(caller: &Caller) -> [RequestKey; 2] {
+    [[0; 32], [0xff; 32]].map(|digest| request_key(caller, &Digest(digest)))
+}
+
+/// The requests of a task whose answers are kept.
+pub(crate) fn requests(shared: &Shared, job: JobId, task: (ItemId, StageIx)) -> Result<BTreeSet<Digest>, Fault> {
+    let [first, last] = &requests_of(&Caller { job, task: Some(task), attempt: 0, number: 0 });
+    // The book first, as below.
+    let mut requests: BTreeSet<Digest> = shared.book().answers_between(first, last).map(request_of).collect();
+    let table = shared.begin_read()?.open_table(ANSWER_CALLS)?;
+    for row in table.range::<&RequestKey>(first..=last)? {
+        requests.insert(request_of(row?.0.value()));
+    }
+    Ok(requests)
 }
 
 /// Finds the answer to a request of that task.

@@ -181,6 +181,11 @@ impl Book {
         Some(KeptAnswer { call: call.entry.id, attempt, at: end.at, json: json.clone() })
     }
 
+    /// Keys from the first to the last of answers that the tables don't have yet.
+    pub(crate) fn answers_between(&self, first: &RequestKey, last: &RequestKey) -> impl Iterator<Item = &RequestKey> {
+        self.answers.range(*first..=*last).map(|(key, _)| key)
+    }
+
     /// What the journal has to be told; absent: nothing was done since it was told last.
     pub(crate) fn frame(&self) -> Result<Option<Vec<u8>>, StoreError> {
         if self.fresh.calls.is_empty() {

@@ -201,3 +201,10 @@ pub(crate) fn request_key(caller: &Caller, request: &Digest) -> RequestKey {
         (caller.job.0.to_be_bytes(), item_of(caller).to_be_bytes(), stage_of(caller).to_be_bytes());
     join(&[&job, &item, &stage, &request.0])
 }
+
+/// The request in such a key.
+pub(crate) fn request_of(key: &RequestKey) -> Digest {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(&key[14..]);
+    Digest(digest)
+}

@@ -1,5 +1,7 @@
 //! The [`Store`] trait over the parts: what runs here, what the writer does, what the blocking pool reads.
 
+use std::collections::BTreeSet;
+
 use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tollgate_core::{
@@ -390,6 +392,11 @@ impl Store for RedbStore {
 
     fn settle_call<'a>(&'a self, call: CallId, end: CallEnd, answer: Option<String>) -> Reply<'a, CallSettled> {
         self.settle_paid(call, end, answer).boxed()
+    }
+
+    fn kept_requests<'a>(&'a self, job: JobId, task: (ItemId, StageIx)) -> Reply<'a, BTreeSet<Digest>> {
+        // As a claim is, and as an answer that is found: mostly one page.
+        async move { Ok(answers::requests(&self.shared, job, task)?) }.boxed()
     }
 
     fn kept_answer<'a>(&'a self, key: AnswerKey) -> Reply<'a, Option<KeptAnswer>> {

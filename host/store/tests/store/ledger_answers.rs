@@ -45,6 +45,9 @@ async fn a_task_that_runs_again_after_a_kill_finds_what_it_paid_for() {
     assert_eq!(found(&fixture, &claim, "another").await, None);
     let other = AnswerKey { task: Some((claim.task.item, StageIx(1))), ..key(&fixture, &claim, "short") };
     assert_eq!(fixture.store.kept_answer(other).await.unwrap(), None, "it is of one task alone");
+    let requests = async |stage| fixture.store.kept_requests(fixture.job, (claim.task.item, stage)).await.unwrap();
+    let both = ["long", "short"].map(|request| Digest::of(request.as_bytes()));
+    assert_eq!((requests(claim.task.stage).await, requests(StageIx(1)).await), (both.into(), [].into()));
     let discovery = AnswerKey { task: None, ..other };
     assert_eq!(fixture.store.kept_answer(discovery).await.unwrap(), None);
     fixture.sound().await;
