@@ -3,14 +3,17 @@
 use serde_json::{Map, Value, json};
 use tollgate_core::{
     Digest, Document, ItemId, Timestamp,
-    outcome::{Outcome, Refusal, RefusalKind, StageError, StageOutput, decide},
+    outcome::{Outcome, Refusal, RefusalKind, StageError, StageOutput, Verdict, decide},
     spec::GuardOutcome,
     task::{ErrorKind, TaskError, TaskState},
 };
 use tollgate_egress::guard::{self, CHECK_PREFIX, EXCERPT_CHARS_MAX, GUARDED_BYTES_MAX, GuardLayer, Guarded};
 use tollgate_store::{AttemptEnd, BlobPart, Claim, ItemDetail, RefusedPage, StoreError};
 
-use super::{Judged, Ran, Tools, Verdict, draw, pause_of, settlement_of};
+use super::{
+    Judged, Ran, Tools,
+    judging::{draw, pause_of, settlement_of},
+};
 use crate::{
     CheckAnswer, CheckError, CheckRequest, EngineError,
     attempt::{AttemptEnded, GUARDED_PREFIX},
