@@ -137,8 +137,7 @@ async fn failed(
             (decision.error.unwrap_or_else(later), due)
         }
         Verdict::Failed(error) => {
-            let (by, evidence) = ("host".to_owned(), error.to_string());
-            pause = Some(Pause { reason: PauseReason::Discovery, by, at: now, evidence, until: None });
+            pause = Some(Pause::by_host(PauseReason::Discovery, now, error.to_string()));
             (error, now)
         }
         // None of these comes of an error; were it to, the next try shows it.

@@ -35,13 +35,7 @@ impl Dispatcher {
             Err(Unsettled::Store(error)) if ends_all(&error) => return Err(error.into()),
             Err(error) => error,
         };
-        let pause = Pause {
-            reason: PauseReason::Host,
-            by: "host".to_owned(),
-            at: self.tools.clock.now(),
-            evidence: error.to_string(),
-            until: None,
-        };
+        let pause = Pause::by_host(PauseReason::Host, self.tools.clock.now(), error.to_string());
         tracing::error!(?job, pause = pause.sentence(), "job paused");
         match self.tools.store.pause(job, pause.clone()).await {
             Err(error) if ends_all(&error) => return Err(error.into()),
@@ -93,13 +87,7 @@ pub(super) async fn pause_refused(plan: &Plan, tools: &Tools) -> Result<(), Engi
         let Some(id) = tools.store.job_id(name.clone()).await? else {
             continue;
         };
-        let pause = Pause {
-            reason: PauseReason::Handler,
-            by: "host".to_owned(),
-            at: tools.clock.now(),
-            evidence: error.to_string(),
-            until: None,
-        };
+        let pause = Pause::by_host(PauseReason::Handler, tools.clock.now(), error.to_string());
         tools.store.pause(id, pause).await?;
     }
     Ok(())

@@ -158,15 +158,13 @@ pub(crate) fn pause_of(
     };
     if reason.kind == LaterKind::Budget {
         let until = now.after(refusal.and_then(|refusal| refusal.after).unwrap_or(ASKED_WAIT));
-        let (by, evidence) = ("host".to_owned(), reason.message.clone());
-        return Some(Pause { reason: PauseReason::Budget, by, at: now, evidence, until: Some(until) });
+        let pause = Pause::by_host(PauseReason::Budget, now, reason.message.clone());
+        return Some(Pause { until: Some(until), ..pause });
     }
-    (reason.kind == LaterKind::LoginRequired).then(|| Pause {
-        reason: PauseReason::Circuit { site: last_url.map(site_of).unwrap_or_else(|| "the site".to_owned()) },
-        by: "host".to_owned(),
-        at: now,
-        evidence: format!("login required: {}", reason.message),
-        until: None,
+    (reason.kind == LaterKind::LoginRequired).then(|| {
+        let site = last_url.map(site_of).unwrap_or_else(|| "the site".to_owned());
+        let evidence = format!("login required: {}", reason.message);
+        Pause::by_host(PauseReason::Circuit { site }, now, evidence)
     })
 }
 
