@@ -39,6 +39,16 @@ pub(crate) struct Tools {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+/// A claimed task that runs, with all that is looked at on its way to its settlement.
+#[derive(Clone, Copy)]
+struct Running<'a> {
+    tools: &'a Tools,
+    job: &'a JobPlan,
+    stage: &'a StagePlan,
+    claim: &'a Claim,
+    started_at: Timestamp,
+}
+
 /// What has been run and judged, before it is settled.
 struct Judged {
     settlement: Settlement,
@@ -117,19 +127,19 @@ async fn run_and_settle(
     ended_well: impl FnOnce(),
 ) -> Result<Executed, Unsettled> {
     let started_at = tools.clock.now();
-    let Judged { settlement, in_the_way, well } = match supervise::catch(attempt(tools, job, stage, &claim, started_at))
-        .await
-    {
+    let running = Running { tools, job, stage, claim: &claim, started_at };
+    let Judged { settlement, in_the_way, well } = match supervise::catch(attempt(running)).await {
         Ok(attempted) => attempted?,
         Err(panic) => {
             tracing::error!(job = %job.spec.name, item = %claim.key, panic, "the host panicked while it ran a task");
             let ran = Ran::nothing(Outcome::Host(format!("the host panicked: {panic}")));
-            settlement_of(tools, job, stage, &claim, started_at, ran).await
+            settlement_of(running, ran).await
         }
     };
     // What the guest was given is needed no more, and others may run before the disk has answered.
     claim.inputs.clear();
     claim.data = JsonObject::nest([]);
+    let running = Running { tools, job, stage, claim: &claim, started_at };
     let is_well =
         settlement.refused.is_none() && !matches!(settlement.verdict, Verdict::Failed(_) | Verdict::Later { .. });
     // Of a page that several items may have been served, only the store knows whether it is one.
@@ -140,7 +150,7 @@ async fn run_and_settle(
         }
     };
     if may_be_refused {
-        let (settled, duplicated) = settle(tools, job, stage, &claim, settlement).await?;
+        let (settled, duplicated) = settle(running, settlement).await?;
         tell(well.filter(|_| duplicated.is_none())).await;
         return Ok(Executed { settled, in_the_way: duplicated.or(in_the_way) });
     }
@@ -149,20 +159,15 @@ async fn run_and_settle(
     if is_well {
         ended_well();
     }
-    let (settled, duplicated) = settle(tools, job, stage, &claim, settlement).await?;
+    let (settled, duplicated) = settle(running, settlement).await?;
     Ok(Executed { settled, in_the_way: duplicated.or(in_the_way) })
 }
 
 /// Runs a claimed task, up to its settlement.
-async fn attempt(
-    tools: &Tools,
-    job: &JobPlan,
-    stage: &StagePlan,
-    claim: &Claim,
-    started_at: Timestamp,
-) -> Result<Judged, StoreError> {
+async fn attempt(running: Running<'_>) -> Result<Judged, StoreError> {
+    let Running { tools, job, stage, claim, started_at } = running;
     if let Some(check) = &stage.check {
-        return check::attempt(tools, job, stage, check, claim, started_at).await;
+        return check::attempt(running, check).await;
     }
     let ran = match condition(stage, claim) {
         Err(message) => Ran::nothing(Outcome::Stage(StageError::Failed(message))),
@@ -176,11 +181,11 @@ async fn attempt(
                 let paying = PayingAttempt::task(claim.token, claim.tally, stage.spec.timeout);
                 Attempt::new(tools, job, item, paying)
             };
-            let report = match missing_input(tools, stage, claim).await? {
+            let report = match missing_input(running).await? {
                 Some(missing) => {
                     Report { result: Ok(Err(StageError::Failed(missing))), guest_us: 0, memory_peak_bytes: 0 }
                 }
-                None => call(job, stage, claim, &attempt).await,
+                None => call(running, &attempt).await,
             };
             let (guest_us, mut ended) = (report.guest_us, attempt.end());
             if let Some(gone) = ended.store_gone.take() {
@@ -194,5 +199,5 @@ async fn attempt(
             Ran { outcome, ended, guest_us }
         }
     };
-    Ok(settlement_of(tools, job, stage, claim, started_at, ran).await)
+    Ok(settlement_of(running, ran).await)
 }

@@ -113,6 +113,7 @@ pub struct CheckPlan {
     /// Who answers; absent: the model that it names.
     pub judge: Option<Arc<dyn ContentCheck>>,
 }
+
 impl Plan {
     /// Holds each job against its handler, and declares those that fit. `judge`: who answers the questions of checks in
     /// place of models.

@@ -9,7 +9,7 @@ use tollgate_core::{
 };
 use tollgate_store::{AttemptEnd, AttemptRecord, Claim, Fingerprint, Settlement};
 
-use super::{InTheWay, Judged, Ran, Tools};
+use super::{InTheWay, Judged, Ran, Running, Tools};
 use crate::{
     attempt::{Answered, CallPhase},
     plan::{JobPlan, StagePlan},
@@ -35,14 +35,9 @@ pub(super) fn skipped(job: &JobPlan, claim: &Claim, reason: SkipReason, now: Tim
     }
 }
 
-pub(super) async fn settlement_of(
-    tools: &Tools,
-    job: &JobPlan,
-    stage: &StagePlan,
-    claim: &Claim,
-    started_at: Timestamp,
-    ran: Ran,
-) -> Judged {
+/// What an attempt comes to by core's rules, and how it is settled; the gate is told at once of what didn't end well.
+pub(super) async fn settlement_of(running: Running<'_>, ran: Ran) -> Judged {
+    let Running { tools, job, stage, claim, started_at } = running;
     let now = tools.clock.now();
     let refusal = deciding_refusal(tools, &ran, started_at).await;
     let decision = decide(ran.outcome, refusal.as_ref(), claim.tally, &stage.spec.retry, now, draw());
@@ -100,6 +95,7 @@ fn in_the_way(verdict: &Verdict, refusal: Option<Refusal>, now: Timestamp) -> Op
     let after = refusal.after.filter(|_| as_a_whole)?;
     Some(InTheWay { about: refusal.about, until: now.after(after) })
 }
+
 /// Tells the gate what an attempt says of the sites that answered it.
 pub(crate) async fn tell_gate(tools: &Tools, answered: &Answered, well: bool) {
     tools.gate.ended(&answered.caller, &answered.sites, well).await;

@@ -11,10 +11,10 @@ use tollgate_core::{
 use tollgate_sandbox::call::{CallFailure, CallLimits, Report, StageCall, StageReport};
 use tollgate_store::{Claim, StoreError};
 
-use super::Tools;
+use super::Running;
 use crate::{
     attempt::{Attempt, AttemptLog, AttemptName},
-    plan::{JobPlan, StagePlan},
+    plan::StagePlan,
     supervise,
 };
 /// Evaluates the stage's condition: a reason to skip, if it is false.
@@ -41,11 +41,8 @@ pub(super) fn condition(stage: &StagePlan, claim: &Claim) -> Result<Option<SkipR
 }
 
 /// The first artifact that the stage declares to read and that isn't there (S06).
-pub(super) async fn missing_input(
-    tools: &Tools,
-    stage: &StagePlan,
-    claim: &Claim,
-) -> Result<Option<String>, StoreError> {
+pub(super) async fn missing_input(running: Running<'_>) -> Result<Option<String>, StoreError> {
+    let Running { tools, stage, claim, .. } = running;
     if stage.reads.is_empty() {
         return Ok(None);
     }
@@ -63,7 +60,8 @@ pub(super) async fn missing_input(
     }))
 }
 
-pub(super) async fn call(job: &JobPlan, stage: &StagePlan, claim: &Claim, attempt: &Arc<Attempt>) -> StageReport {
+pub(super) async fn call(running: Running<'_>, attempt: &Arc<Attempt>) -> StageReport {
+    let Running { job, stage, claim, .. } = running;
     let number = claim.tally.attempts.saturating_add(1);
     let log = AttemptLog::new(AttemptName {
         job: job.spec.name.to_string(),
@@ -83,11 +81,12 @@ pub(super) async fn call(job: &JobPlan, stage: &StagePlan, claim: &Claim, attemp
         params: stage.params.clone(),
         attempt: number,
     };
-    let running = job.handler.run_stage_in(&stage.instances, asked, attempt.gates(job, log), &limits);
-    match supervise::catch(running).await {
+    let calling = job.handler.run_stage_in(&stage.instances, asked, attempt.gates(job, log), &limits);
+    match supervise::catch(calling).await {
         Ok(report) => report,
         Err(panic) => {
-            tracing::error!(job = %job.spec.name, item = %claim.key, stage = %stage.spec.name, panic, "the host panicked while it ran a task");
+            let (job, item, stage) = (&job.spec.name, &claim.key, &stage.spec.name);
+            tracing::error!(%job, %item, %stage, panic, "the host panicked while it ran a task");
             let result = Err(CallFailure::Host(format!("the host panicked: {panic}")));
             Report { result, guest_us: 0, memory_peak_bytes: 0 }
         }

@@ -1,42 +1,33 @@
 //! Settling what an attempt came to; and what it comes to instead, where the store can't take it.
 
 use tollgate_core::{
-    Digest, ItemKey, Timestamp,
+    Digest, ItemKey,
     artifact::free_name,
     outcome::{Outcome, Verdict},
     task::{LaterKind, LaterReason, clean_message},
 };
 use tollgate_egress::guard::DUPLICATE;
-use tollgate_store::{
-    AttemptRecord, Claim, Duplicate, KeptPage, NewArtifact, Settled, Settlement, StoreError, TakeBack,
-};
+use tollgate_store::{AttemptRecord, Duplicate, KeptPage, NewArtifact, Settled, Settlement, StoreError, TakeBack};
 
-use super::{InTheWay, Judged, Ran, Tools, judging::settlement_of};
-use crate::{
-    attempt::{AttemptEnded, GUARDED_PREFIX},
-    plan::{JobPlan, StagePlan},
-};
+use super::{InTheWay, Judged, Ran, Running, judging::settlement_of};
+use crate::attempt::{AttemptEnded, GUARDED_PREFIX};
 
 /// Settles; an output that the store can't take is a failure of the stage, which says so, and one that stands on a page
 /// which too many items were served is none (S11). Answers what stood in the way, where only the store could tell.
 pub(super) async fn settle(
-    tools: &Tools,
-    job: &JobPlan,
-    stage: &StagePlan,
-    claim: &Claim,
+    running: Running<'_>,
     settlement: Settlement,
 ) -> Result<(Settled, Option<InTheWay>), StoreError> {
     let one = async |settlement| {
-        let answers = tools.store.settle(vec![settlement]).await?;
+        let answers = running.tools.store.settle(vec![settlement]).await?;
         answers.into_iter().next().unwrap_or(Err(StoreError::Closed))
     };
     let (spent, artifacts) = (settlement.attempt.clone(), settlement.artifacts.clone());
     let pages = settlement.pages.clone();
-    let started_at = spent.as_ref().map_or(settlement.now, |attempt| attempt.started_at);
     match one(settlement).await {
         Err(error @ StoreError::TooLarge { .. }) => {
             let ran = Ran::nothing(Outcome::Contract(error.to_string()));
-            let mut failed = settlement_of(tools, job, stage, claim, started_at, ran).await.settlement;
+            let mut failed = settlement_of(running, ran).await.settlement;
             // What it cost and what it kept is as it was.
             (failed.artifacts, failed.pages) = (artifacts, pages);
             spent.into_iter().for_each(|spent| cost_of(&mut failed, &spent));
@@ -44,7 +35,7 @@ pub(super) async fn settle(
         }
         Err(StoreError::Duplicate(found)) => {
             let kept = AttemptEnded { artifacts, pages, ..AttemptEnded::default() };
-            let (mut refused, in_the_way) = duplicated(tools, job, stage, claim, started_at, *found, kept).await;
+            let (mut refused, in_the_way) = duplicated(running, *found, kept).await;
             spent.into_iter().for_each(|spent| cost_of(&mut refused, &spent));
             Ok((one(refused).await?, in_the_way))
         }
@@ -64,15 +55,8 @@ fn cost_of(settlement: &mut Settlement, spent: &AttemptRecord) {
 
 /// The settlement of an attempt whose page is one that too many items were served: a guard's, and the page is taken back
 /// from all who hold it.
-async fn duplicated(
-    tools: &Tools,
-    job: &JobPlan,
-    stage: &StagePlan,
-    claim: &Claim,
-    started_at: Timestamp,
-    found: Duplicate,
-    mut kept: AttemptEnded,
-) -> (Settlement, Option<InTheWay>) {
+async fn duplicated(running: Running<'_>, found: Duplicate, mut kept: AttemptEnded) -> (Settlement, Option<InTheWay>) {
+    let Running { tools, job, stage, claim, started_at } = running;
     let Duplicate { signature, items, others } = found;
     let is_it = |page: &&KeptPage| page.copy.is_some_and(|copy| copy.signature == signature);
     let (blobs, url) = {
@@ -93,7 +77,7 @@ async fn duplicated(
     let after = refusal.after.unwrap_or_default();
     (kept.last_url, kept.refusal) = (Some(url), Some(refusal.clone()));
     let ran = Ran { outcome: Outcome::Contract(refusal.message.clone()), ended: kept, guest_us: 0 };
-    let judged = settlement_of(tools, job, stage, claim, started_at, ran).await;
+    let judged = settlement_of(running, ran).await;
     let Judged { mut settlement, in_the_way, .. } = judged;
     let (due, reason) = match &settlement.verdict {
         Verdict::Later { due, reason } => (*due, reason.clone()),
