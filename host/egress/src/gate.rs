@@ -83,6 +83,12 @@ impl Caller {
     pub fn of(job: JobName, allowed: Vec<SitePattern>) -> Self {
         Self { job, allowed, tools: None, held: Held::default() }
     }
+
+    /// The host itself, which no grant binds.
+    pub(crate) fn of_host() -> Result<Self, Refused> {
+        let name = JobName::new("host").map_err(|error| Refused::invalid(error.to_string()))?;
+        Ok(Self::of(name, Vec::new()))
+    }
 }
 
 /// How far a request is, told to its caller.
@@ -274,7 +280,7 @@ impl Gate {
 
     /// An address that was asked for, whoever asked.
     pub(crate) fn address_of(&self, url: &str) -> Option<Address> {
-        let caller = Caller::of(JobName::new("host").ok()?, Vec::new());
+        let caller = Caller::of_host().ok()?;
         address::decide(&self.deployment(), &caller, address::parse(url).ok()?, Named::Host).ok()
     }
 

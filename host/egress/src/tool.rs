@@ -14,7 +14,12 @@ pub(crate) mod scratch;
 mod traffic;
 mod verdict;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tollgate_core::{
     spec::{
@@ -83,12 +88,33 @@ struct Run<'a> {
     time: Duration,
 }
 
+impl<'a> Run<'a> {
+    fn new(
+        tool: &'a ToolSpec,
+        wanted: Vec<OutputKind>,
+        request: ToolRequest,
+        base: &Path,
+    ) -> Result<Self, ToolRefused> {
+        check_inputs(&request.files)?;
+        Ok(Self {
+            tool,
+            program: process::find(&tool.command, base).ok_or_else(|| missing(tool))?,
+            wanted,
+            args: request.args,
+            inputs: request.files.into(),
+            stdin: request.stdin,
+            time: request.timeout.map_or(tool.timeout, |shorter| shorter.min(tool.timeout)),
+        })
+    }
+}
+
 /// The site that a run acts for, by host name and port, and where what it transfers is counted.
 #[derive(Clone, Copy)]
 struct Acting<'a> {
     site: &'a str,
     passage: &'a Passage,
 }
+
 impl Gate {
     /// Runs a tool for a job, through its site's proxy, within its site's limits.
     ///
@@ -115,17 +141,7 @@ impl Gate {
         let tool = Self::granted_tool(&deployment, caller, &request.tool)?;
         let wanted = tool.accept(&request.args).map_err(|arg| not_accepted(tool, arg))?;
         let address = self.acts_for(caller, tool, request.url.as_deref())?;
-        check_inputs(&request.files)?;
-        let program = process::find(&tool.command, &self.options.base).ok_or_else(|| missing(tool))?;
-        let run = Run {
-            tool,
-            program,
-            wanted,
-            args: request.args,
-            inputs: request.files.into(),
-            stdin: request.stdin,
-            time: request.timeout.map_or(tool.timeout, |shorter| shorter.min(tool.timeout)),
-        };
+        let run = Run::new(tool, wanted, request, &self.options.base)?;
         match &address {
             Some(address) => self.run_in_session(&run, (caller, address), told).await,
             None => {

@@ -10,15 +10,15 @@ use url::Url;
 
 use super::{Answer, Caller, Gate, Hop, Told};
 use crate::{
-    Denial, Refused,
+    Refused,
     address::{self, Address, Named},
     endpoint,
-    exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Via},
+    exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing},
     headers,
-    proxy::Proxy,
     receive::Receive,
     session::Stopped,
     site::Trying,
+    ways,
 };
 /// Hops of one request: what browsers allow is 20, and honest sites need few.
 const HOPS_MAX: u32 = 10;
@@ -59,8 +59,8 @@ impl Gate {
         }
     }
 
-    /// One request and its answer, with those cookies. The route is looked at first: where it is shut, nothing waits for a turn. It is taken
-    /// last, since the turn may be long in coming.
+    /// One request and its answer, with those cookies. The route is looked at first: where it is shut, nothing waits for
+    /// a turn. It is taken last, since the turn may be long in coming.
     pub(crate) async fn hop(
         &self,
         (caller, address): (&Caller, &Address),
@@ -80,21 +80,12 @@ impl Gate {
         let site = self.sites.get(&address.authority, &address.site, clock.now());
         let mut slot = site.enter(&address.site, clock, caller.held.attempt()).await?;
         let standing = self.endpoints.admit(address, clock.now())?;
-        let mut refused = Refused::denied(Denial::NoPolicy, format!("site {} names no proxy", address.site.pattern));
+        let mut refused = ways::none(address);
         for way in ways {
-            let admitted = match way.proxy.map(|proxy| proxy.admit(clock.now())).transpose() {
-                Ok(admitted) => admitted,
-                Err(down) => {
-                    refused = refused.or_sooner(down);
-                    continue;
-                }
-            };
-            let (is_secure, is_socks) = (address.is_secure(), way.via == Via::Socks);
-            let proxy = way.proxy.map(Proxy::name);
-            let passage = match self.meters.admit(&address.site.pattern.to_string(), proxy, (is_secure, is_socks)) {
-                Ok(passage) => passage,
-                Err(spent) => {
-                    refused = refused.or_sooner(spent);
+            let (admitted, passage) = match self.admit(&way, address, way.around(address)) {
+                Ok(let_through) => let_through,
+                Err(shut) => {
+                    refused = refused.or_sooner(shut);
                     continue;
                 }
             };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tollgate_core::{JobName, Timestamp, spec::diagnostic::did_you_mean};
+use tollgate_core::{Timestamp, spec::diagnostic::did_you_mean};
 
 use super::{
     Session,
@@ -175,7 +175,7 @@ impl Gate {
                 Err(error) => Err(error),
             };
         };
-        let caller = by_hand()?;
+        let caller = Caller::of_host()?;
         let address = address::decide(&self.deployment(), &caller, address::parse(test)?, Named::Host)?;
         let not_taken = |said| SessionTest { url: shown(test).to_owned(), is_taken: false, said };
         let lease = match self.lease(&caller, &address, &|_| {}).await {
@@ -206,7 +206,7 @@ impl Gate {
     /// An unknown name, a step of the chain that failed with what to do, or the way to the exchange.
     pub async fn renew_session(&self, name: &str) -> Result<SessionStatus, SessionError> {
         let session = self.named_session(name)?;
-        let caller = by_hand()?;
+        let caller = Caller::of_host()?;
         let _turn = session.renewing.lock().await;
         let before = {
             let mut state = session.state();
@@ -234,10 +234,4 @@ impl Gate {
             SessionError::Unknown { name: name.to_owned(), help }
         })
     }
-}
-
-/// A person, who is no job.
-fn by_hand() -> Result<Caller, Refused> {
-    let job = JobName::new("host").map_err(|error| Refused::invalid(error.to_string()))?;
-    Ok(Caller::of(job, Vec::new()))
 }

@@ -14,7 +14,7 @@ use super::{
     verdict::Trouble,
 };
 use crate::{
-    Caller, Denial, Gate, Hop, Refused, Told,
+    Caller, Gate, Hop, Refused, Told,
     address::Address,
     error::refusal,
     gate::COOL_DOWN_MIN,
@@ -37,14 +37,11 @@ impl Gate {
     /// The first way that lets a run through: its proxy is up, and no budget is spent. Else the refusal of the one that is
     /// open sooner.
     fn first_open<'a>(&self, ways: Vec<ways::Way<'a>>, address: &Address) -> Result<Open<'a>, Refused> {
-        let pattern = address.site.pattern.to_string();
-        let mut refused = Refused::denied(Denial::NoPolicy, format!("site {pattern} names no proxy"));
-        for ways::Way { proxy, .. } in ways {
-            let admitted = proxy.map(|proxy| proxy.admit(self.options.clock.now())).transpose();
+        let mut refused = ways::none(address);
+        for way in ways {
             // What is counted is an estimate: nothing lies around it.
-            let passage = self.meters.admit(&pattern, proxy.map(Proxy::name), (false, false));
-            match admitted.and_then(|admitted| Ok((admitted, passage?))) {
-                Ok((admitted, passage)) => return Ok(Open { proxy, admitted, passage }),
+            match self.admit(&way, address, (false, false)) {
+                Ok((admitted, passage)) => return Ok(Open { proxy: way.proxy, admitted, passage }),
                 Err(shut) => refused = refused.or_sooner(shut),
             }
         }

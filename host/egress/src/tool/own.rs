@@ -3,10 +3,7 @@
 
 use tollgate_core::{spec::tools::OutputKind, tool::ToolRequest};
 
-use super::{
-    Run, ToolOutput, ToolRefused, check_inputs, process,
-    refused::{missing, without_site},
-};
+use super::{Run, ToolOutput, ToolRefused, refused::without_site};
 use crate::Gate;
 
 impl Gate {
@@ -28,17 +25,7 @@ impl Gate {
                  [tool.{name}] of jobs.toml"
             )));
         }
-        check_inputs(&request.files)?;
-        let program = process::find(&tool.command, &self.options.base).ok_or_else(|| missing(tool))?;
-        let run = Run {
-            tool,
-            program,
-            wanted: vec![OutputKind::Files],
-            args: request.args,
-            inputs: request.files.into(),
-            stdin: request.stdin,
-            time: request.timeout.map_or(tool.timeout, |shorter| shorter.min(tool.timeout)),
-        };
+        let run = Run::new(tool, vec![OutputKind::Files], request, &self.options.base)?;
         let handover = self.hand_over(tool, None)?;
         let output = self.run_profiles(&run, &handover, None).await;
         output.map_err(|no_output| without_site(tool, run.time, no_output))
