@@ -1,4 +1,5 @@
 //! Graphs: order, circles, and what each change opens, skips or closes.
+
 use super::*;
 use crate::task::{ErrorKind, LaterKind, LaterReason, TaskError};
 

@@ -20,6 +20,7 @@ use crate::{
     site::Trying,
     ways,
 };
+
 /// Hops of one request: what browsers allow is 20, and honest sites need few.
 const HOPS_MAX: u32 = 10;
 

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tollgate_core::{Clock, budget::Spending};
 
 use crate::site::SiteMemory;
+
 /// What was spent is kept after so long at the latest.
 const KEPT_EVERY: Duration = Duration::from_secs(1);
 /// Or after so many bytes.

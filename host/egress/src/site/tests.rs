@@ -1,4 +1,5 @@
 //! Turns at a site: given back, paced anew, and refused where they are far off.
+
 use futures::{FutureExt, future::BoxFuture};
 use tollgate_core::spec::{Route, SitePattern};
 

@@ -17,6 +17,7 @@ use crate::{
     plan::StagePlan,
     supervise,
 };
+
 /// Evaluates the stage's condition: a reason to skip, if it is false.
 pub(super) fn condition(stage: &StagePlan, claim: &Claim) -> Result<Option<SkipReason>, String> {
     let Some(when) = &stage.spec.when else {

@@ -1,4 +1,5 @@
 //! What elements are: what each makes of what stands in it, which end a line, which have no end of their own.
+
 /// What an element makes of what stands in it; its children inherit it.
 pub(super) mod is {
     pub(in super::super) const CHROME: u16 = 1;

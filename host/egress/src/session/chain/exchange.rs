@@ -18,6 +18,7 @@ use crate::{
     receive::Whole,
     session::{Jar, Session, renewal::signs_out},
 };
+
 /// Requests of one exchange. Honest ones need two.
 const EXCHANGE_HOPS_MAX: usize = 6;
 

@@ -12,6 +12,7 @@ use crate::{
         kept, netscape, print,
     },
 };
+
 /// Largest cookie file that is read, in bytes: all cookies of a browser are less.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
