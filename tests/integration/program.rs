@@ -71,8 +71,20 @@ async fn a_crawl_takes_every_page_once_and_says_what_is_broken() {
     assert!(csv.starts_with("key,status,output.title,output.url\n"), "{}", csv.lines().next().unwrap());
 }
 
+/// A world whose site answers once it is let go.
+async fn hanging() -> (World, Release) {
+    let release = Release::new();
+    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
+    (World::new(vec![(SITE, Arc::new(site))]).await, release)
+}
+
+/// A job of one item, which asks the site.
+fn asks_it() -> String {
+    outcomes(&format!("discover = \"once\"\nparams = {{ count = 1, first = \"fetch http://{SITE}/\" }}\n"))
+}
+
 /// Starts the program and waits until it has asked the hanging site.
-pub(crate) async fn start_hanging(world: &World) -> Child {
+async fn start_hanging(world: &World) -> Child {
     let child = tollgate(world, &["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     world.sim.wait_for(|counts| counts.in_flight(SITE) == 1).await;
     child
@@ -80,11 +92,8 @@ pub(crate) async fn start_hanging(world: &World) -> Child {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s04_work_in_flight_at_a_kill_runs_again_and_d02_a_killed_host_shows_as_stopped() {
-    let release = Release::new();
-    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
-    let world = World::new(vec![(SITE, Arc::new(site))]).await;
-    let params = format!("discover = \"once\"\nparams = {{ count = 1, first = \"fetch http://{SITE}/\" }}\n");
-    world.jobs(&outcomes(&params));
+    let (world, release) = hanging().await;
+    world.jobs(&asks_it());
     let mut child = start_hanging(&world).await;
     assert_eq!(json(&world, &["status"]).await["liveness"]["liveness"], "running");
     let refused = run(&world, &["run"]).await;
@@ -111,11 +120,8 @@ async fn s04_work_in_flight_at_a_kill_runs_again_and_d02_a_killed_host_shows_as_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_reach_a_running_host_and_a_stopped_one_alike() {
-    let release = Release::new();
-    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
-    let world = World::new(vec![(SITE, Arc::new(site))]).await;
-    let params = format!("discover = \"once\"\nparams = {{ count = 1, first = \"fetch http://{SITE}/\" }}\n");
-    world.jobs(&outcomes(&params));
+    let (world, release) = hanging().await;
+    world.jobs(&asks_it());
     let mut child = start_hanging(&world).await;
     ok(&world, &["job", "pause", "test", "--note", "a look"]).await;
     let listed = json(&world, &["job", "list"]).await;
@@ -234,13 +240,10 @@ async fn a_token_is_not_shown_to_whoever_has_a_killed_hosts_port() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watcher_outlives_the_start_and_the_stop_of_a_host_and_is_in_nobodys_way() {
-    let release = Release::new();
-    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
-    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let (world, release) = hanging().await;
     world.jobs(&outcomes(""));
     ok(&world, &["run", "--until-idle"]).await;
-    world
-        .jobs(&outcomes(&format!("discover = \"once\"\nparams = {{ count = 1, first = \"fetch http://{SITE}/\" }}\n")));
+    world.jobs(&asks_it());
     let mut watcher = tollgate(&world, &["status", "--watch", "-o", "jsonl"]).stdout(Stdio::piped()).spawn().unwrap();
     let lines = std::io::BufRead::lines(std::io::BufReader::new(watcher.stdout.take().unwrap()));
     let lines = Arc::new(std::sync::Mutex::new(lines));

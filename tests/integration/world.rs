@@ -141,6 +141,16 @@ async fn lay_compiled(cache: &Path) {
     }
 }
 
+/// Files of a folder and those below it, without their folders.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
 /// A job of the handler `outcomes`, with more lines.
 pub(crate) fn outcomes(more: &str) -> String {
     format!(

@@ -165,7 +165,7 @@ impl Campaign {
         match aim {
             Aim::PageHeld(pages) | Aim::PageLetGo(pages) => eyes.hold(Some(pages)),
             Aim::TunnelKept => self.tap.close(true),
-            Aim::Silent(Service::Search) => search.next([ModelFault::Hold(release.clone())]),
+            Aim::Silent(Service::Search) => search.desk.next([ModelFault::Hold(release.clone())]),
             Aim::Silent(Service::Model) | Aim::Stopped | Aim::Sent => at_last(ModelFault::Hold(release.clone())),
             Aim::Half => at_last(ModelFault::Stall(release.clone())),
             Aim::Starting => eyes.hold(Some("/")),

@@ -150,7 +150,7 @@ impl Internet {
     pub(crate) fn bill_of(&self, service: Service) -> Vec<Billed> {
         match service {
             Service::Model => self.models.bill(),
-            Service::Search => self.search.bill(),
+            Service::Search => self.search.desk.bill(),
         }
     }
 }
