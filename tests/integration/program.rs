@@ -40,8 +40,10 @@ pub(crate) async fn json(world: &World, args: &[&str]) -> Value {
 
 fn shop_jobs() -> String {
     format!(
-        "[site.\"*\"]\nconcurrency = 8\n[job.shop]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {host}\", \"artifacts\"]\n\
-         discover = \"once\"\nparams = {{ seeds = [\"https://{host}/\"], follow = true, fields = {{ title = \"h1\" }} }}\n\
+        "[site.\"*\"]\nconcurrency = 8\n[job.shop]\nkind = \"backfill\"\nhandler = \"pages\"\n\
+         grant = [\"http {host}\", \"artifacts\"]\n\
+         discover = \"once\"\nparams = {{ seeds = [\"https://{host}/\"], follow = true, \
+         fields = {{ title = \"h1\" }} }}\n\
          [job.shop.stage.fetch]\nbackoff = \"1ms\"\n",
         host = catalogue::HOST
     )
@@ -161,7 +163,8 @@ async fn check_explains_which_policy_an_address_gets_and_who_may_ask_for_it() {
     let sites = "[site.\"*.shop.example\"]\nconcurrency = 2\njobs = [\"shop\"]\n\
                  headers = { Authorization = { env = \"NOT_SET\" } }\nbudget = { day = \"2 GB\" }\n\
                  [tool.fetcher]\ncommand = \"true\"\noutput = \"text\"\nproxy-env = [\"http_proxy\"]\n\
-                 [job.other]\nkind = \"backfill\"\nhandler = \"outcomes\"\ngrant = [\"http docs.example\", \"artifacts\", \"state\"]\n";
+                 [job.other]\nkind = \"backfill\"\nhandler = \"outcomes\"\n\
+                 grant = [\"http docs.example\", \"artifacts\", \"state\"]\n";
     let shop = shop_jobs()
         .replace("concurrency = 8", "rate = \"30/min\"")
         .replace("grant = [", "grant = [\"http\", \"tools\", ");
@@ -192,7 +195,8 @@ async fn namesakes() -> World {
     let site = Scripted::new().path("/", [Step::ok("<h1>A key</h1><p>fine</p>")]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
     world.jobs(&format!(
-        "[job.test]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\ndiscover = \"once\"\n\
+        "[job.test]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\n\
+         discover = \"once\"\n\
          params = {{ seeds = [\"http://{SITE}/\"], fields = {{ key = \"h1\", status = \"p\" }} }}\n"
     ));
     ok(&world, &["run", "--until-idle"]).await;
@@ -303,7 +307,8 @@ async fn a_job_that_jobs_toml_names_no_more_stands_in_nobodys_way() {
 fn lay_crate(world: &World, source: &str) -> String {
     let folder = world.path("odd");
     fs::create_dir_all(folder.join("src")).unwrap();
-    let manifest = "[package]\nname = \"odd\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[lib]\ncrate-type = [\"cdylib\"]\n\n[workspace]\n";
+    let manifest = "[package]\nname = \"odd\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[lib]\n\
+        crate-type = [\"cdylib\"]\n\n[workspace]\n";
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     fs::write(folder.join("src/lib.rs"), source).unwrap();
     folder.display().to_string()

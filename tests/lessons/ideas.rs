@@ -1,5 +1,5 @@
-//! The reference job `ideas`, against a club that shows its ideas to members: sessions, limits, walls, and what a model makes of
-//! the pages that are kept.
+//! The reference job `ideas`, against a club that shows its ideas to members: sessions, limits, walls, and what a model
+//! makes of the pages that are kept.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -27,8 +27,8 @@ use crate::{
 const PARTS: [&str; 5] =
     ["[site.\"ideas.example\"]", "[model.cheap]", "[session.ideas]", "[job.ideas]", "[job.ideas.stage.fetch]"];
 
-/// The job as jobs.toml ships it, but for its pace, as the test's clock stands, for the browser of this machine, and for what
-/// a model makes of an idea: these are tests of how it is got.
+/// The job as jobs.toml ships it, but for its pace, as the test's clock stands, for the browser of this machine, and
+/// for what a model makes of an idea: these are tests of how it is got.
 fn job() -> String {
     let shipped = include_str!("../../jobs.toml");
     let parts = PARTS.map(|part| {

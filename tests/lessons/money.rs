@@ -1,5 +1,5 @@
-//! Money: traps 1 to 10 and the lessons of models, through the real host and a real handler, against the small internet's own
-//! bill.
+//! Money: traps 1 to 10 and the lessons of models, through the real host and a real handler, against the
+//! small internet's own bill.
 
 mod billed;
 mod budgets;

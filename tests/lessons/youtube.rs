@@ -1,5 +1,5 @@
-//! P03 to P06, P10 and M05 by the reference job `youtube`: through the real host and the stand-in for yt-dlp, against a channel of
-//! videos and the small internet's own bill.
+//! P03 to P06, P10 and M05 by the reference job `youtube`: through the real host and the stand-in for yt-dlp, against a
+//! channel of videos and the small internet's own bill.
 
 mod heard;
 
@@ -268,8 +268,10 @@ async fn p05_speech_is_paid_for_where_there_are_no_captions_and_the_source_and_i
             assert_eq!((&heard["text"], &heard["seconds"]), (&json!(video.said), &json!(video.duration_s as f64)));
             assert_eq!(channel.fetched(video), [format!("/audio/{}.wav", video.id)]);
         } else {
-            let is_served = |reason: &SkipReason| matches!(reason, SkipReason::Alternative { served_by } if served_by.as_str() == "captions");
-            assert!(matches!(state(&one, "whisper"), TaskState::Skipped { reason } if is_served(reason)), "{one:#?}");
+            let TaskState::Skipped { reason: SkipReason::Alternative { served_by } } = state(&one, "whisper") else {
+                panic!("{one:#?}");
+            };
+            assert_eq!(served_by.as_str(), "captions");
             assert!(channel.fetched(video).iter().all(|path| path.starts_with("/captions/")));
         }
         assert_eq!(paid_stages(&rows, video).contains("whisper"), video.captions == Captions::None);

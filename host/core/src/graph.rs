@@ -61,7 +61,8 @@ pub enum GraphError {
         need: StageName,
     },
     /// Stages need one another in a circle (P01).
-    #[error("stages need one another in a circle: {}", .0.iter().map(StageName::as_str).collect::<Vec<_>>().join(" → "))]
+    #[error("stages need one another in a \
+        circle: {}", .0.iter().map(StageName::as_str).collect::<Vec<_>>().join(" → "))]
     Cycle(Vec<StageName>),
     /// A name stands twice.
     #[error("stage `{0}` stands twice")]

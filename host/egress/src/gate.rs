@@ -210,14 +210,14 @@ impl Gate {
         self.deployment.load_full()
     }
 
-    /// Goes on by another policy: of sites alone, and of those only what `tollgate_core::spec::reload` takes. What was made
-    /// of the first one, such as clients, places and meters, stays.
+    /// Goes on by another policy: of sites alone, and of those only what `tollgate_core::spec::reload` takes. What was
+    /// made of the first one, such as clients, places and meters, stays.
     pub fn reload(&self, deployment: Deployment) {
         self.deployment.store(Arc::new(deployment));
     }
 
-    /// What paid calls are charged by now, as the ledger has it. It counts towards the budget of everything, and once that is
-    /// spent, nothing is sent by a proxy that costs money either.
+    /// What paid calls are charged by now, as the ledger has it. It counts towards the budget of everything, and once
+    /// that is spent, nothing is sent by a proxy that costs money either.
     pub fn calls_are_charged(&self, calls: Account) {
         self.meters.calls_are_charged(calls);
     }
@@ -263,8 +263,8 @@ impl Gate {
         &self.options.spool
     }
 
-    /// An attempt has ended. If it did `well`, the sites that answered it work, and their circuits are closed; else it said
-    /// nothing of them, and where it was the one that tried, another may.
+    /// An attempt has ended. If it did `well`, the sites that answered it work, and their circuits are closed; else it
+    /// said nothing of them, and where it was the one that tried, another may.
     pub async fn ended(&self, caller: &Caller, answered: &BTreeSet<String>, well: bool) {
         if well {
             answered.iter().for_each(|authority| self.trust_session(authority));

@@ -1,7 +1,7 @@
 //! What goes through proxies and to sites: counted as it comes, held against budgets, and kept over a restart.
 //!
-//! A request is let through by what is left (`Meters::admit`), and holds a part of it while it is under way, so that many
-//! at once don't each take the same bytes for theirs. What comes is counted on its [`Passage`].
+//! A request is let through by what is left (`Meters::admit`), and holds a part of it while it is under way, so that
+//! many at once don't each take the same bytes for theirs. What comes is counted on its [`Passage`].
 
 mod keeper;
 
@@ -27,8 +27,8 @@ use crate::{MeterStatus, Refused, everything::Everything, site::SiteMemory};
 const HELD_BYTES: u64 = 64 << 10;
 /// How long a request is put off while others hold what is left.
 const HELD_WAIT: Duration = Duration::from_secs(2);
-/// Bytes of a tunnel and its TLS handshake: a CONNECT and its answer, two hellos, a chain of certificates. Most take 4 to
-/// 6 KB.
+/// Bytes of a tunnel and its TLS handshake: a CONNECT and its answer, two hellos, a chain of
+/// certificates. Most take 4 to 6 KB.
 const HANDSHAKE_BYTES: u64 = 6 << 10;
 /// Bytes of a SOCKS handshake, about.
 const SOCKS_BYTES: u64 = 64;
@@ -269,8 +269,8 @@ impl Meter {
 }
 
 impl Holding {
-    /// Counts bytes, of which so many are an estimate; answers what they cost, and the refusal of what comes after them if a
-    /// budget allows no more.
+    /// Counts bytes, of which so many are an estimate; answers what they cost, and the refusal of what comes after them
+    /// if a budget allows no more.
     fn count(
         &mut self,
         (bytes, estimated): (u64, u64),

@@ -1,5 +1,5 @@
-//! Requests of the host's own to paid services: by the route and the budgets of their site, never followed elsewhere, and not
-//! judged. What a status means, and what it costs, is for who pays to know; so is whether anything was sent.
+//! Requests of the host's own to paid services: by the route and the budgets of their site, never followed elsewhere,
+//! and not judged. What a status means, and what it costs, is for who pays to know; so is whether anything was sent.
 
 use std::time::Duration;
 
@@ -40,7 +40,8 @@ pub struct ServiceRequest {
     pub body_max: u64,
 }
 
-/// The key of a paid service: read where it lives when it is used, shown nowhere, not even where the service says it again.
+/// The key of a paid service: read where it lives when it is used, shown nowhere, not even where
+/// the service says it again.
 #[derive(Debug, Clone)]
 pub struct ServiceKey {
     /// The header's name.
@@ -70,8 +71,8 @@ pub struct ServiceAnswer {
 /// Why there is no whole answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceFailure {
-    /// Nothing was sent: policy, a proxy or a budget of bytes stands in the way, the key isn't there, or no connection was
-    /// made.
+    /// Nothing was sent: policy, a proxy or a budget of bytes stands in the way, the key isn't there,
+    /// or no connection was made.
     #[error("{}", .0.error)]
     NotSent(Box<Refused>),
     /// It was sent, and what came of it is lost. It may be billed.

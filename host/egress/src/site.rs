@@ -220,8 +220,8 @@ impl Site {
     }
 
     /// Waits for a place and for the rate's turn. A site that is left alone refuses at once, and so does a turn that is
-    /// far off: nobody waits either out here. A slot that is dropped before anything is sent gives its turn back. `by` is the
-    /// attempt that asks.
+    /// far off: nobody waits either out here. A slot that is dropped before anything is sent gives its turn back. `by`
+    /// is the attempt that asks.
     pub(crate) async fn enter(
         self: &Arc<Self>,
         spec: &SiteSpec,
@@ -263,8 +263,8 @@ impl Site {
         }
     }
 
-    /// Leaves the site alone for `after`, whichever job asks, or for longer if it goes on blocking us; a longer cool-down
-    /// stands. Answers for how long, once that is kept.
+    /// Leaves the site alone for `after`, whichever job asks, or for longer if it goes on blocking us; a longer
+    /// cool-down stands. Answers for how long, once that is kept.
     pub(crate) async fn refused(
         &self,
         kind: CoolingKind,

@@ -59,8 +59,8 @@ impl Gate {
             Route::Unset => {
                 let host = &address.authority;
                 let text = format!(
-                    "no proxy is configured for {host}, so nothing is sent; add [proxy.main] with its url to jobs.toml, \
-                     and proxy = \"main\" to [site.\"*\"]"
+                    "no proxy is configured for {host}, so nothing is sent; add [proxy.main] with its url to \
+                     jobs.toml, and proxy = \"main\" to [site.\"*\"]"
                 );
                 Err(Refused::down(host, text, UNSET_WAIT))
             }

@@ -222,8 +222,8 @@ impl Dispatcher {
         so_far.next_due
     }
 
-    /// Says that something runs before it does: whoever sees what a task does, a request at a site for one, is never told
-    /// that nothing is under way.
+    /// Says that something runs before it does: whoever sees what a task does, a request at a site for one, is never
+    /// told that nothing is under way.
     fn begin(&mut self, beginning: usize) {
         if beginning > 0 && self.progress.borrow().running == 0 {
             self.publish(beginning);
@@ -347,8 +347,8 @@ impl Dispatcher {
         }
     }
 
-    /// Lets what runs finish for the grace time, then drops it. What is dropped runs again at the next start. Paid calls whose
-    /// tasks have ended before them are waited for as long.
+    /// Lets what runs finish for the grace time, then drops it. What is dropped runs again at the next start. Paid
+    /// calls whose tasks have ended before them are waited for as long.
     async fn wind_up(mut self) -> Result<Progress, EngineError> {
         self.stopping = true;
         let deadline = Instant::now() + self.grace;

@@ -100,8 +100,8 @@ pub(crate) enum Unsettled {
 }
 
 /// Runs a claimed task and settles it. A panic of the host on the way is an attempt like any other, counted and kept.
-/// `ended_well` is told when nothing is left but to settle it, and that it can neither pause its job nor be tried again,
-/// unless the store refuses it.
+/// `ended_well` is told when nothing is left but to settle it, and that it can neither pause its job nor be tried
+/// again, unless the store refuses it.
 pub(crate) async fn execute(
     tools: &Tools,
     job: &JobPlan,

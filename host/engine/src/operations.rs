@@ -1,4 +1,5 @@
-//! What people do with a host, running or stopped: pause, resume, reload, stop here; the rest each in a file of its own.
+//! What people do with a host, running or stopped: pause, resume, reload, stop here; the rest
+//! each in a file of its own.
 //!
 //! The API is a thin layer over this. With a dispatcher attached, what changes is told to it; without one the store
 //! alone changes, and the next run finds it there.
@@ -82,15 +83,16 @@ impl Operations {
         }
     }
 
-    /// Knows what jobs.toml says, with the folder that it lies in, or why it can't be read: that is told to who needs it. For a
-    /// stopped host.
+    /// Knows what jobs.toml says, with the folder that it lies in, or why it can't be read: that is told to who needs
+    /// it. For a stopped host.
     #[must_use]
     pub fn with_deployment(mut self, deployment: Result<(Arc<Deployment>, PathBuf), String>) -> Self {
         self.deployment = deployment;
         self
     }
 
-    /// Tells `dispatcher` of what changes, shows what `plan` refuses and how `gate` stands, and has jobs.toml read again.
+    /// Tells `dispatcher` of what changes, shows what `plan` refuses and how `gate` stands, and
+    /// has jobs.toml read again.
     #[must_use]
     pub fn attached(
         mut self,

@@ -195,8 +195,8 @@ fn job_plan(
     })
 }
 
-/// Every stage that a handler runs and that doesn't say `keep`, with the others that declare to read what it leaves, and those
-/// that come after it: what a stage gives to a model or a tool it needn't declare.
+/// Every stage that a handler runs and that doesn't say `keep`, with the others that declare to read what it leaves,
+/// and those that come after it: what a stage gives to a model or a tool it needn't declare.
 fn passing(graph: &StageGraph, stages: &[Arc<StagePlan>]) -> Arc<[Passing]> {
     let made = stages.iter().filter(|stage| stage.check.is_none() && !stage.spec.keep).map(|stage| stage.lane.stage);
     let reads = |stage: &StagePlan| -> Vec<(StageIx, String)> {

@@ -64,8 +64,8 @@ impl fmt::Display for Report {
 /// Kills as planned, and holds the ledger against the bill.
 ///
 /// # Errors
-/// Something that must hold doesn't, a step was hit too seldom, or something stands still. The end of what the program said
-/// is with it.
+/// Something that must hold doesn't, a step was hit too seldom, or something stands still. The end of what the
+/// program said is with it.
 pub async fn campaign(means: Means, plan: Plan) -> Result<Report> {
     let mut campaign = Campaign::start(means, plan).await?;
     let ran = campaign.run(plan).await;
@@ -319,7 +319,8 @@ impl Campaign {
         tokio::time::timeout(STUCK_TIME, sent).await.context("the answer isn't sent")
     }
 
-    /// Waits until the service is asked once more than `ahead` times; gives the bytes of answers that had passed by then.
+    /// Waits until the service is asked once more than `ahead` times; gives the bytes of answers
+    /// that had passed by then.
     async fn asked(&self, service: Service, ahead: u64) -> Result<u64> {
         let nth = |seen: &[Seen]| {
             let mut asked = seen.iter().filter_map(|seen| match seen {

@@ -1,8 +1,8 @@
-//! A real litellm proxy between us and the models: what it answers with mocks, as OpenAI and as Anthropic, arrives as it
-//! was sent, and is in the ledger as the proxy counted it.
+//! A real litellm proxy between us and the models: what it answers with mocks, as OpenAI and as Anthropic, arrives as
+//! it was sent, and is in the ledger as the proxy counted it.
 //!
-//! Behind the feature `real-litellm`, since it must be installed; once asked for, a missing one is a failure. The chore:
-//! `cargo xtask test`, or as that says by hand where it can't.
+//! Behind the feature `real-litellm`, since it must be installed; once asked for, a missing one is a failure. The
+//! chore: `cargo xtask test`, or as that says by hand where it can't.
 
 use std::{
     fs,
@@ -179,7 +179,8 @@ fn extract(alias: &str, document: &str) -> Value {
     json!({ "ask": "Is it one?", "extract": true, "model": alias, "documents": documents, "swallow": true })
 }
 
-/// What is extracted is what the mock says, and is billed as the proxy counts it; of OpenAI's format, as it prices it too.
+/// What is extracted is what the mock says, and is billed as the proxy counts it; of OpenAI's
+/// format, as it prices it too.
 async fn extractions(litellm: &Litellm) {
     let heard = Heard::before(litellm.at).await;
     let behind = Behind::service(heard.at).await;

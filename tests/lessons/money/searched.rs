@@ -1,5 +1,5 @@
-//! M02: a search is the host's, one behaviour whichever model asks and whoever searches, with its queries kept and its cost
-//! in the ledger; and traps 4, 6, 8 and 9 of it.
+//! M02: a search is the host's, one behaviour whichever model asks and whoever searches, with its queries kept and its
+//! cost in the ledger; and traps 4, 6, 8 and 9 of it.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -110,7 +110,8 @@ async fn m02_a_models_searches_are_the_same_whichever_model_asks_and_whoever_sea
         let library = Library::new().await;
         let models = &library.shop.models;
         let queries = QUERIES.map(str::to_owned).to_vec();
-        // Not every model takes a schema beside a tool: where one doesn't, it is told in words, which the sim's don't read.
+        // Not every model takes a schema beside a tool: where one doesn't, it is told in words,
+        // which the sim's don't read.
         let verdict = Say::Json(json!({ "genuine": true, "summary": "so the pages say" }));
         models.next([Say::Search(queries.clone()), Say::Usual, Say::Search(queries), verdict]);
         let file = library.file(search, "paid", "\"llm\", \"artifacts\", \"search\"", &model(alias, ""));

@@ -104,8 +104,10 @@ async fn p05_audio_that_nobody_can_cut_is_paid_for_by_nobody_and_says_what_to_ad
     let sleeps = "[tool.ffmpeg]\ncommand = \"/bin/sh\"\nargs = [\"-c\", \"sleep 600\"]\nnetwork = false\n\
                   output = \"files\"\ntimeout = \"1s\"\n";
     let junk = "[tool.ffmpeg]\ncommand = \"/bin/sh\"\nargs = [\"-c\", \"echo 'x: Invalid data found' >&2; exit 1\"]\n\
-                network = false\noutput = \"files\"\nrules = [{ stderr = [\"Invalid data found\"], outcome = \"permanent\" }]\n";
-    let reaches = "[tool.ffmpeg]\ncommand = \"ffmpeg\"\nproxy-env = [\"http_proxy\"]\nurl-args = [\"{url}\"]\noutput = \"files\"\n";
+                network = false\noutput = \"files\"\nrules = [{ stderr = [\"Invalid data found\"], \
+                outcome = \"permanent\" }]\n";
+    let reaches = "[tool.ffmpeg]\ncommand = \"ffmpeg\"\nproxy-env = [\"http_proxy\"]\nurl-args = [\"{url}\"]\n\
+        output = \"files\"\n";
     for (ffmpeg, says) in [
         ("", "jobs.toml has no tool ffmpeg; add [tool.ffmpeg] with `network = false`"),
         (reaches, "set `network = false` in [tool.ffmpeg]"),

@@ -101,7 +101,8 @@ impl SitePattern {
 }
 
 impl SitePattern {
-    /// Reads what a grant may name: a host pattern, or `endpoint:NAME`, whose name begins with a letter as no port does.
+    /// Reads what a grant may name: a host pattern, or `endpoint:NAME`, whose name begins with
+    /// a letter as no port does.
     #[must_use]
     pub fn of_grant(text: &str) -> Option<Self> {
         let endpoint = text.strip_prefix("endpoint:").filter(|name| name.starts_with(|c: char| !c.is_ascii_digit()));

@@ -1,4 +1,5 @@
-//! A request hop by hop: each hop decided anew, let through by its site, its endpoint, its proxy and its budgets, and sent.
+//! A request hop by hop: each hop decided anew, let through by its site, its endpoint, its proxy
+//! and its budgets, and sent.
 
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ use crate::{
 const HOPS_MAX: u32 = 10;
 
 impl Gate {
-    /// Sends a request hop by hop, each decided anew and sent with its own site's session. `receive` takes the body of the last one.
+    /// Sends a request hop by hop, each decided anew and sent with its own site's session. `receive` takes
+    /// the body of the last one.
     pub(crate) async fn hops(
         &self,
         caller: &Caller,
@@ -60,8 +62,8 @@ impl Gate {
         }
     }
 
-    /// One request and its answer, with those cookies. The route is looked at first: where it is shut, nothing waits for
-    /// a turn. It is taken last, since the turn may be long in coming.
+    /// One request and its answer, with those cookies. The route is looked at first: where it is shut, nothing waits
+    /// for a turn. It is taken last, since the turn may be long in coming.
     pub(crate) async fn hop(
         &self,
         (caller, address): (&Caller, &Address),

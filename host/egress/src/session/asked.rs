@@ -85,7 +85,8 @@ pub enum SessionError {
     },
     /// Nothing says what to ask.
     #[error(
-        "session {0} has no `test`, and no `exchange`: add test = \"https://…\" to [session.{0}], an address that is for members"
+        "session {0} has no `test`, and no `exchange`: add test = \"https://…\" to [session.{0}], an address that is \
+         for members"
     )]
     NoTest(String),
     /// The site, the way to it, or a step of the chain stands in the way.
@@ -108,8 +109,8 @@ impl From<Refused> for SessionError {
 }
 
 impl Gate {
-    /// Why there is no session, a sentence each with what to do, of those whose chain ended at a person when it was last run,
-    /// and whose file is as it was then. One look at the disk for each of these.
+    /// Why there is no session, a sentence each with what to do, of those whose chain ended at a person when it was
+    /// last run, and whose file is as it was then. One look at the disk for each of these.
     #[must_use]
     pub fn sessions_lacking(&self) -> Vec<String> {
         let failed = self.sessions.all.values().filter_map(|session| {
@@ -155,8 +156,8 @@ impl Gate {
         }
     }
 
-    /// Asks a session's `test` with the session as it is, made if there is none; without `test` it is renewed, which asks
-    /// its exchange.
+    /// Asks a session's `test` with the session as it is, made if there is none; without `test` it is renewed,
+    /// which asks its exchange.
     ///
     /// # Errors
     /// An unknown name, nothing to ask, or whatever stands between us and an answer.

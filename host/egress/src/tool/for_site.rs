@@ -1,4 +1,5 @@
-//! A run for a site: with its session and in its turn, over the first way that is open, and what follows from its failure.
+//! A run for a site: with its session and in its turn, over the first way that is open, and what
+//! follows from its failure.
 
 use tollgate_core::{
     circuit::CoolingKind,
@@ -34,8 +35,8 @@ struct Open<'a> {
 }
 
 impl Gate {
-    /// The first way that lets a run through: its proxy is up, and no budget is spent. Else the refusal of the one that is
-    /// open sooner.
+    /// The first way that lets a run through: its proxy is up, and no budget is spent. Else the refusal of the
+    /// one that is open sooner.
     fn first_open<'a>(&self, ways: Vec<ways::Way<'a>>, address: &Address) -> Result<Open<'a>, Refused> {
         let mut refused = ways::none(address);
         for way in ways {
@@ -48,8 +49,8 @@ impl Gate {
         Err(refused)
     }
 
-    /// Runs with the cookies of the site's session, where it has one. A run that is told to sign in has met the end of it:
-    /// it is renewed, and the tool run once more.
+    /// Runs with the cookies of the site's session, where it has one. A run that is told to sign in has met the end of
+    /// it: it is renewed, and the tool run once more.
     pub(super) async fn run_in_session(
         &self,
         run: &Run<'_>,
@@ -98,8 +99,9 @@ impl Gate {
         match tool.network.as_ref().and_then(|network| network.cookies_args.as_ref()) {
             // What it brings back without would be what the site shows to strangers.
             None => Err(ToolRefused::denied(format!(
-                "{} has session {session}, and nothing says how tool {} takes its cookies: add cookies-args = [\"--cookies\", \
-                 \"{{cookies}}\"] as the program has it, or cookies-args = [] to run it without, to [tool.{}] in jobs.toml",
+                "{} has session {session}, and nothing says how tool {} takes its cookies: add \
+                 cookies-args = [\"--cookies\", \"{{cookies}}\"] as the program has it, or cookies-args = [] to run it \
+                 without, to [tool.{}] in jobs.toml",
                 address.authority, tool.name, tool.name
             ))),
             Some(args) if args.is_empty() => Ok(None),

@@ -1,5 +1,5 @@
-//! Tools that the host runs for itself: no job is granted them, and no handler has written their arguments. What bounds a
-//! handler's run bounds these too.
+//! Tools that the host runs for itself: no job is granted them, and no handler has written their arguments. What bounds
+//! a handler's run bounds these too.
 
 use tollgate_core::{spec::tools::OutputKind, tool::ToolRequest};
 
@@ -21,8 +21,8 @@ impl Gate {
         })?;
         if tool.network.is_some() {
             return Err(ToolRefused::denied(format!(
-                "tool {name} may reach the network, and the host runs it where nothing says how; set `network = false` in \
-                 [tool.{name}] of jobs.toml"
+                "tool {name} may reach the network, and the host runs it where nothing says how; set `network = false` \
+                 in [tool.{name}] of jobs.toml"
             )));
         }
         let run = Run::new(tool, vec![OutputKind::Files], request, &self.options.base)?;

@@ -344,7 +344,8 @@ async fn provoke(row: &Row) {
     let documented = documented.unwrap_or_else(|| panic!("docs/errors.md has no row for {what:?}"));
     let url = |sim: &Sim| sim.proxy_url_with_auth().replace("hush-hush", password);
     let more = format!(
-        "[site.\"*\"]\nbody-max = \"{BODY_MAX} B\"\ntimeout = \"{timeout}\"\nheaders = {{ X-Key = \"key-of-the-site\" }}\n"
+        "[site.\"*\"]\nbody-max = \"{BODY_MAX} B\"\ntimeout = \"{timeout}\"\n\
+         headers = {{ X-Key = \"key-of-the-site\" }}\n"
     );
     for (way, scheme, ends) in [("http", "http", row.http), ("https", "https", row.https), ("range", "http", row.range)]
     {

@@ -1,4 +1,5 @@
-//! Filling lanes: tasks are claimed as far as there is room, the next page of a discovery is begun, each by an executor.
+//! Filling lanes: tasks are claimed as far as there is room, the next page of a discovery is
+//! begun, each by an executor.
 
 use std::sync::Arc;
 

@@ -159,8 +159,8 @@ fn began(detail: &ItemDetail, check: &CheckPlan) -> Timestamp {
     made_it.map_or(Timestamp(0), |attempt| attempt.started_at)
 }
 
-/// The page is no content: it is kept apart, and the task that brought it goes on as if a guard had caught it, by its own
-/// retry rules and with what is counted of it so far.
+/// The page is no content: it is kept apart, and the task that brought it goes on as if a guard had caught it, by its
+/// own retry rules and with what is counted of it so far.
 async fn refuse(
     tools: &Tools,
     job: &JobPlan,

@@ -141,8 +141,8 @@ pub(crate) async fn deciding_refusal(tools: &Tools, ran: &Ran, started_at: Times
     }
 }
 
-/// Why a job stands still after an attempt, visibly: a site that wants a session which nobody configured needs a person,
-/// and a budget that is spent needs its next day.
+/// Why a job stands still after an attempt, visibly: a site that wants a session which nobody configured needs a
+/// person, and a budget that is spent needs its next day.
 pub(crate) fn pause_of(
     verdict: &Verdict,
     refusal: Option<&Refusal>,
@@ -205,7 +205,10 @@ fn log_end(job: &JobPlan, stage: &StagePlan, claim: &Claim, decision: &Decision)
     match &decision.verdict {
         Verdict::Failed(error) => tracing::warn!(%job, %item, %stage, attempt = attempts, %error, "task failed"),
         Verdict::Later { reason, due } => {
-            tracing::debug!(%job, %item, %stage, attempt = attempts, %reason, due_ms = due.0, "task is tried again later");
+            tracing::debug!(
+                %job, %item, %stage, attempt = attempts, %reason, due_ms = due.0,
+                "task is tried again later"
+            );
         }
         _ => tracing::debug!(%job, %item, %stage, attempt = attempts, "task ended"),
     }

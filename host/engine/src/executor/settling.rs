@@ -53,8 +53,8 @@ fn cost_of(settlement: &mut Settlement, spent: &AttemptRecord) {
     }
 }
 
-/// The settlement of an attempt whose page is one that too many items were served: a guard's, and the page is taken back
-/// from all who hold it.
+/// The settlement of an attempt whose page is one that too many items were served: a guard's, and the page is taken
+/// back from all who hold it.
 async fn duplicated(running: Running<'_>, found: Duplicate, mut kept: AttemptEnded) -> (Settlement, Option<InTheWay>) {
     let Running { tools, job, stage, claim, started_at } = running;
     let Duplicate { signature, items, others } = found;
@@ -69,8 +69,8 @@ async fn duplicated(running: Running<'_>, found: Duplicate, mut kept: AttemptEnd
     let others: Vec<&str> = others.iter().map(ItemKey::as_str).collect();
     let others = if others.is_empty() { String::new() } else { format!(", {} among them", others.join(", ")) };
     let what = format!(
-        "{items} items were served one and the same page{others}; if it is content, write a higher `duplicates` for the \
-         site, or `duplicates = false`"
+        "{items} items were served one and the same page{others}; if it is content, write a higher `duplicates` for \
+         the site, or `duplicates = false`"
     );
     let refusal = tools.gate.duplicated(&url, &what, started_at).await;
     tracing::warn!(job = %job.spec.name, item = %claim.key, stage = %stage.spec.name, url, "{}", refusal.message);

@@ -100,8 +100,8 @@ impl Operations {
         self.retry_with(name, what, Answers::Anew).await
     }
 
-    /// The same; with [`Answers::Kept`], a task that comes to run by it takes the answers that it paid for before, until it
-    /// has ended, and pays only for requests that differ.
+    /// The same; with [`Answers::Kept`], a task that comes to run by it takes the answers that it paid for before,
+    /// until it has ended, and pays only for requests that differ.
     ///
     /// # Errors
     /// As [`Operations::retry`].
@@ -114,8 +114,9 @@ impl Operations {
         Ok(reopened.into())
     }
 
-    /// Judges the stored pages of some items after `after` by today's guards. What is no content any more is kept apart and
-    /// queued again with what stands on it, and so is what is content by now; a dry run only counts. The job's pause stays.
+    /// Judges the stored pages of some items after `after` by today's guards. What is no content any more is kept apart
+    /// and queued again with what stands on it, and so is what is content by now; a dry run only
+    /// counts. The job's pause stays.
     ///
     /// # Errors
     /// No job of that name, jobs.toml can't be read, or the store can't be read or written.
@@ -140,7 +141,8 @@ impl Operations {
         Ok(part)
     }
 
-    /// Opens one stage of items again, done or not, from what is stored: no stage before it runs (P07). Resumes the job.
+    /// Opens one stage of items again, done or not, from what is stored: no stage before it
+    /// runs (P07). Resumes the job.
     ///
     /// # Errors
     /// No job of that name, no stage of it, or the store can't be written.
@@ -163,8 +165,9 @@ impl Operations {
         self.retry_with(name, Selection::Stage(ix, keys), answers).await
     }
 
-    /// Items of which [`Operations::retry_stage`] would open that stage now, a page of those that `query` means. Whoever
-    /// acts on them names them, so that what is done is what was shown (trap 31). Also which large binaries have gone (P06).
+    /// Items of which [`Operations::retry_stage`] would open that stage now, a page of those that `query` means.
+    /// Whoever acts on them names them, so that what is done is what was shown (trap 31). Also which large
+    /// binaries have gone (P06).
     ///
     /// # Errors
     /// No job of that name, no stage of it, or the store can't be read.

@@ -45,7 +45,8 @@ pub struct Overview {
 }
 
 impl Overview {
-    /// What of sites, proxies and paid services stands in the way, a sentence each. `ago` says how a time until then is written.
+    /// What of sites, proxies and paid services stands in the way, a sentence each. `ago` says how a
+    /// time until then is written.
     #[must_use]
     pub fn left_alone(&self, ago: impl Fn(Short) -> String) -> Vec<String> {
         let gate = self.gate.iter().flat_map(|gate| gate.sentences(self.at, &ago));

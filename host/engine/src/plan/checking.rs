@@ -14,7 +14,8 @@ use tollgate_sandbox::{Handler, HandlerSet, INSTANCES_MAX, JobStage, StageWork, 
 use super::PlanError;
 use crate::ContentCheck;
 
-/// What the outputs of checks stand on, beside what jobs.toml says of them: another figure where they are made otherwise.
+/// What the outputs of checks stand on, beside what jobs.toml says of them: another figure where
+/// they are made otherwise.
 const CHECK_SOURCE: &str = "check 1";
 
 /// A job that fits its handler, before the store knows it.
@@ -50,8 +51,8 @@ pub(super) struct ChosenStage {
 }
 
 /// Holds every job against its handler, in the file's order, and all their lanes against the places for guests: each
-/// finds one whenever its own concurrency allows, whatever the others do (trap 30). `judge`: who answers the questions of
-/// checks in place of models; without one, a check whose model jobs.toml doesn't name can't run.
+/// finds one whenever its own concurrency allows, whatever the others do (trap 30). `judge`: who answers the questions
+/// of checks in place of models; without one, a check whose model jobs.toml doesn't name can't run.
 pub fn check<'a>(
     deployment: &'a Deployment,
     file: &str,
@@ -78,7 +79,8 @@ impl Places {
                 spec.name, self.left
             );
             let help = format!(
-                "lower `concurrency` of its stages, or of those of the jobs before it: together with one for each discovery they may come to {INSTANCES_MAX}"
+                "lower `concurrency` of its stages, or of those of the jobs before it: together with one for each \
+                 discovery they may come to {INSTANCES_MAX}"
             );
             return Err(PlanError::Mismatch(vec![Diagnostic {
                 file: file.to_owned(),

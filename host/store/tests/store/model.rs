@@ -69,7 +69,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (key, stage, claim) = (0..KEYS.len(), 0..STAGES.len(), 0..16_usize);
     let revision = prop_oneof![2 => Just(None), 1 => (1..3_u8).prop_map(Some)];
     let step = prop_oneof![
-        6 => (key.clone(), -1..2, revision).prop_map(|(key, priority, revision)| Step::Submit { key, priority, revision }),
+        6 => (key.clone(), -1..2, revision)
+            .prop_map(|(key, priority, revision)| Step::Submit { key, priority, revision }),
         8 => (stage, 1..4_usize).prop_map(|(stage, limit)| Step::Claim { stage, limit }),
         10 => (claim.clone(), end).prop_map(|(claim, end)| Step::Settle { claim, end }),
         1 => claim.prop_map(|claim| Step::Release { claim }),

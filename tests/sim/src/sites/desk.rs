@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tollgate_core::money::NanoUsd;
 
-/// The body of a billed answer, broken as a fault has it. `pieces` go out one by one where it is streamed, and as one with its
-/// length otherwise. Once all of them have, the row is whole.
+/// The body of a billed answer, broken as a fault has it. `pieces` go out one by one where it is streamed, and as one
+/// with its length otherwise. Once all of them have, the row is whole.
 pub(crate) fn deliver(
     pieces: Vec<Bytes>,
     is_streamed: bool,
@@ -81,8 +81,8 @@ impl Desk {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What goes wrong with the next requests, one after the other. `Usage` of a search: no credits are told, or null, or 0,
-    /// where the format tells any.
+    /// What goes wrong with the next requests, one after the other. `Usage` of a search: no credits are told, or null,
+    /// or 0, where the format tells any.
     pub fn next(&self, faults: impl IntoIterator<Item = ModelFault>) {
         self.lock().extend(faults);
     }

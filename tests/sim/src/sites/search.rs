@@ -1,9 +1,12 @@
 //! Web search over the sim's own catalogue, in the formats of two services, with what they would have billed.
 //!
-//! | service | host | request | answer |
-//! |---|---|---|---|
-//! | [`Serper`] | `google.serper.dev` | POST `/search`, `X-API-KEY`, `{"q", "num"}` | `{"organic": [{"title", "link", "snippet", "position"}], "credits"}` |
-//! | [`Brave`] | `api.search.brave.com` | GET `/res/v1/web/search?q=&count=`, `X-Subscription-Token` | `{"web": {"results": [{"title", "url", "description"}]}}` |
+//! | service | host | request |
+//! |---|---|---|
+//! | [`Serper`] | `google.serper.dev` | POST `/search`, `X-API-KEY`, `{"q", "num"}` |
+//! | [`Brave`] | `api.search.brave.com` | GET `/res/v1/web/search?q=&count=`, `X-Subscription-Token` |
+//!
+//! Serper answers `{"organic": [{"title", "link", "snippet", "position"}], "credits"}`, Brave
+//! `{"web": {"results": [{"title", "url", "description"}]}}`.
 //!
 //! Hits are items of [`catalogue`], the best first, always the same for a query; there are always some. A
 //! search that is answered is billed, whether the answer arrives or not; a refusal costs nothing.

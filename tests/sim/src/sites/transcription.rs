@@ -1,10 +1,10 @@
 //! Speech to text, as OpenAI speaks it, and Groq and local servers after it; billed by the second.
 //!
-//! POST `…/audio/transcriptions`, multipart: `file`, `model`, `language`, `response_format` (`json`, `text`, `verbose_json`;
-//! `diarized_json` of a model that tells speakers apart), `timestamp_granularities[]`, `chunking_strategy`. What is heard is,
-//! in this order, what a test said by [`Transcription::answer`], what stands in the file's own comment (the sim's audio has
-//! what is said in it there), or words that are always the same for the same file. How long it is, its header says
-//! ([`duration_ms`]).
+//! POST `…/audio/transcriptions`, multipart: `file`, `model`, `language`, `response_format` (`json`, `text`,
+//! `verbose_json`; `diarized_json` of a model that tells speakers apart), `timestamp_granularities[]`,
+//! `chunking_strategy`. What is heard is, in this order, what a test said by [`Transcription::answer`], what stands in
+//! the file's own comment (the sim's audio has what is said in it there), or words that are always the same for the
+//! same file. How long it is, its header says ([`duration_ms`]).
 
 mod audio;
 mod form;

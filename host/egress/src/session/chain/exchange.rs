@@ -23,8 +23,8 @@ use crate::{
 const EXCHANGE_HOPS_MAX: usize = 6;
 
 impl Gate {
-    /// Asks the exchange with persistent cookies, and takes those that it is to give. Its redirects are followed as long as
-    /// they stay with the session's sites. `print`: that of the browser's cookies.
+    /// Asks the exchange with persistent cookies, and takes those that it is to give. Its redirects are followed as
+    /// long as they stay with the session's sites. `print`: that of the browser's cookies.
     pub(super) async fn exchange(
         &self,
         session: &Arc<Session>,

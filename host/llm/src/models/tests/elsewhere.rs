@@ -1,4 +1,5 @@
-//! Where another model is asked: only where it is certain that nothing was paid; else the call is lost, at its estimate.
+//! Where another model is asked: only where it is certain that nothing was paid; else the call
+//! is lost, at its estimate.
 
 use tollgate_core::calendar::PeriodKind;
 

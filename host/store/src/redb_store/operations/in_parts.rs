@@ -1,4 +1,5 @@
-//! Changes that take as many transactions as there is of them: what opens many items again, and what expires many calls.
+//! Changes that take as many transactions as there is of them: what opens many items again, and
+//! what expires many calls.
 
 use tollgate_core::{ItemId, ItemKey, JobId, StageIx, Timestamp, ledger::Costs, task::Answers};
 
