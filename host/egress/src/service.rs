@@ -1,5 +1,5 @@
-//! Requests of the host's own to paid services: by the route and the budgets of their site, never followed elsewhere,
-//! and not judged. What a status means, and what it costs, is for who pays to know; so is whether anything was sent.
+//! Requests of the host's own to paid services: by the route and the budgets of their site, never followed elsewhere, and not
+//! judged. What a status means, and what it costs, is for who pays to know; so is whether anything was sent.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! What a call needs of the host: a way out, a purse, and searches. Traits, since this crate
-//! knows neither gate nor store.
+//! What a call needs of the host: a way out, a purse, and searches. Traits, since this crate knows neither gate nor store.
 
 use std::time::Duration;
 
@@ -81,8 +80,7 @@ pub enum NotReserved {
     Storage(String),
 }
 
-/// The money of one attempt: what it is held to cost before a call, what it cost after, and what
-/// it has paid for already.
+/// The money of one attempt: what it is held to cost before a call, what it cost after, and what it has paid for already.
 pub trait Purse: Send + Sync {
     /// Who asks, such as `job ideas, stage enrich`: answers to one stage are of like length.
     fn asker(&self) -> String;

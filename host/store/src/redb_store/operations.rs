@@ -100,6 +100,18 @@ impl RedbStore {
             }
         }
     }
+
+    /// Expires what was under way, in as many transactions as it takes.
+    async fn expire_all(&self, now: Timestamp) -> Result<Costs, StoreError> {
+        let mut total = Costs::default();
+        loop {
+            let (part, has_more) = self.write(SMALL, move |batch| ledger::expire(batch, now)).await?;
+            total = total.and(&part);
+            if !has_more {
+                return Ok(total);
+            }
+        }
+    }
 }
 
 impl Store for RedbStore {

@@ -1,13 +1,12 @@
-//! Changes that take as many transactions as there is of them: what opens many items again, and
-//! what expires many calls.
+//! What many items are opened, judged or left out by, in as many transactions as it takes.
 
-use tollgate_core::{ItemId, ItemKey, JobId, StageIx, Timestamp, ledger::Costs, task::Answers};
+use tollgate_core::{ItemId, ItemKey, JobId, StageIx, Timestamp, task::Answers};
 
 use super::SMALL;
 use crate::{
     Rechecked, Reopened, StoreError,
     redb_store::{
-        Batch, RedbStore, ledger,
+        Batch, RedbStore,
         recheck::{self, RECHECK_ITEMS_MAX},
         reopen::{self, REOPEN_ITEMS_PER_TRANSACTION},
         reopen_stage,
@@ -16,18 +15,6 @@ use crate::{
 };
 
 impl RedbStore {
-    /// Expires what was under way, in as many transactions as it takes.
-    pub(super) async fn expire_all(&self, now: Timestamp) -> Result<Costs, StoreError> {
-        let mut total = Costs::default();
-        loop {
-            let (part, has_more) = self.write(SMALL, move |batch| ledger::expire(batch, now)).await?;
-            total = total.and(&part);
-            if !has_more {
-                return Ok(total);
-            }
-        }
-    }
-
     /// Opens what failed, in as many transactions as it takes; the first resumes the job.
     pub(super) async fn reopen_failed(
         &self,
