@@ -4,6 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::world::files;
+
 /// Each crate of the host, with those of ours that it may depend on.
 const ARROWS: [(&str, &[&str]); 9] = [
     ("tollgate-core", &[]),
@@ -88,12 +90,7 @@ fn each_foundation_is_named_in_one_crate() {
 #[test]
 fn core_reads_no_clock_and_does_no_io() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/core/src");
-    let mut open = vec![std::path::PathBuf::from(folder)];
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-            continue;
-        }
+    for path in files(folder.as_ref()) {
         let text = std::fs::read_to_string(&path).unwrap();
         for forbidden in
             ["std::fs", "std::net::Tcp", "SystemTime", "Instant::now", "getrandom", "std::env", "std::process"]

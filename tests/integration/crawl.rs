@@ -18,7 +18,8 @@ async fn a_page_that_a_link_led_to_is_not_asked_for_again_when_a_sitemap_dates_i
         .path("/sitemap.xml", [Step::ok(sitemap).hang_until(&release)]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
     let jobs = format!(
-        "[job.test]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\ndiscover = \"once\"\n\
+        "[job.test]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\n\
+         discover = \"once\"\n\
          params = {{ seeds = [\"http://{SITE}/\"], sitemap = [\"http://{SITE}/sitemap.xml\"], follow = true }}\n"
     );
     let host = world.start(&world.jobs(&jobs)).await;

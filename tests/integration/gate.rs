@@ -26,7 +26,8 @@ async fn trap12_a_page_can_not_send_us_inside() {
     });
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
     let jobs = outcomes(
-        "breaker = 100\n[job.test.stage.first]\nattempts = 1\n[site.\"localhost:9\"]\ndirect = true\n[site.\"direct.example\"]\ndirect = true\n",
+        "breaker = 100\n[job.test.stage.first]\nattempts = 1\n[site.\"localhost:9\"]\ndirect = true\n\
+         [site.\"direct.example\"]\ndirect = true\n",
     );
     let host = world.start(&world.jobs(&jobs)).await;
     let items =
@@ -47,7 +48,8 @@ async fn trap12_a_page_can_not_send_us_inside() {
 async fn trap17_a_host_that_is_not_granted_is_denied_with_the_line_to_add() {
     let site = Scripted::new().path("/", [Step::ok("x")]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
-    let jobs = "[job.test]\nkind = \"backfill\"\nhandler = \"outcomes\"\ngrant = [\"http other.example\", \"artifacts\", \"state\"]\n[job.test.stage.first]\nattempts = 1\n";
+    let jobs = "[job.test]\nkind = \"backfill\"\nhandler = \"outcomes\"\n\
+        grant = [\"http other.example\", \"artifacts\", \"state\"]\n[job.test.stage.first]\nattempts = 1\n";
     let host = world.start(&world.jobs(jobs)).await;
     let one = run_one(&host, first(&format!("fetch http://{SITE}/"))).await;
     let TaskState::Failed { error } = state(&one, "first") else {
@@ -79,8 +81,8 @@ async fn trap17_what_is_denied_is_counted_by_why_and_shown_whichever_way_it_was_
     }
     let counted: Vec<_> = gate(&host).await.denials.into_iter().map(|count| (count.why, count.times)).collect();
     assert_eq!(counted, [(Denial::NotGranted, 1), (Denial::Local, 1), (Denial::Redirect, 1), (Denial::Tool, 1)]);
-    let said = "denied by policy: 1 not granted, 1 to this machine or its network, 1 redirected to where no page may send us, \
-                1 tools";
+    let said = "denied by policy: 1 not granted, 1 to this machine or its network, 1 redirected to where no page may \
+                send us, 1 tools";
     let listen = host.listen();
     let page = tokio::task::spawn_blocking(move || page::get(listen, "/")).await.unwrap();
     assert!(page.contains(said), "{page}");

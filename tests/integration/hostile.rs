@@ -22,7 +22,8 @@ const DESCRIBES: &[u8] = b"hostile describes=well      ";
 fn jobs(timeout: &str) -> String {
     format!(
         "[site.\"*\"]\nconcurrency = 8\n\
-         [job.good]\nkind = \"backfill\"\nhandler = \"outcomes\"\nstages = [\"first\"]\ngrant = [\"http\", \"artifacts\", \"state\"]\n\
+         [job.good]\nkind = \"backfill\"\nhandler = \"outcomes\"\nstages = [\"first\"]\n\
+         grant = [\"http\", \"artifacts\", \"state\"]\n\
          [job.harm]\nkind = \"backfill\"\nhandler = \"hostile\"\ngrant = [\"http\"]\nbreaker = 100\n\
          [job.harm.stage.harm]\nattempts = 1\nconcurrency = 4\ntimeout = \"{timeout}\"\n"
     )

@@ -20,7 +20,8 @@ const DAY: u64 = 86_400_000;
 const CALLS: u64 = 90;
 
 /// Models of a jobs.toml that cost what [`fill`] says: one with a price, one without, one that is left alone.
-pub(crate) const MODELS: &str = "[model.fast]\nprovider = \"openai\"\nname = \"fast-1\"\nurl = \"http://127.0.0.1:9/v1\"\n\
+pub(crate) const MODELS: &str = "[model.fast]\nprovider = \"openai\"\nname = \"fast-1\"\n\
+     url = \"http://127.0.0.1:9/v1\"\n\
      price = { input = \"0.10 USD\", output = \"0.40 USD\" }\n\
      [model.bare]\nprovider = \"openai\"\nname = \"bare-1\"\nurl = \"http://127.0.0.1:9/v1\"\n";
 
@@ -75,8 +76,8 @@ async fn declare(store: &RedbStore, name: &str, stages: &[&str], keys: &[&str]) 
     job
 }
 
-/// Writes a ledger: jobs `test` (items `a` and `b`, stages `first` and `second`) and `news` (item `c`, stage `digest`, and a
-/// discovery that pays); known, unpriced and estimated costs; two calls under way. Answers the calls.
+/// Writes a ledger: jobs `test` (items `a` and `b`, stages `first` and `second`) and `news` (item `c`, stage `digest`,
+/// and a discovery that pays); known, unpriced and estimated costs; two calls under way. Answers the calls.
 pub(crate) async fn fill(data: &Path, now: Timestamp) -> Vec<Made> {
     std::fs::create_dir_all(data).unwrap();
     let store = RedbStore::open(data, StoreOptions::default()).unwrap();
@@ -137,8 +138,8 @@ pub(crate) async fn fill(data: &Path, now: Timestamp) -> Vec<Made> {
     all
 }
 
-/// Has the model `bare` of [`MODELS`] and those of [`SERVICES`] left alone for an hour, as an earlier host would have kept
-/// it.
+/// Has the model `bare` of [`MODELS`] and those of [`SERVICES`] left alone for an hour, as an earlier
+/// host would have kept it.
 pub(crate) async fn leave_alone(data: &Path, now: Timestamp) {
     std::fs::create_dir_all(data).unwrap();
     let store = RedbStore::open(data, StoreOptions::default()).unwrap();

@@ -40,8 +40,10 @@ pub(crate) async fn json(world: &World, args: &[&str]) -> Value {
 
 fn shop_jobs() -> String {
     format!(
-        "[site.\"*\"]\nconcurrency = 8\n[job.shop]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {host}\", \"artifacts\"]\n\
-         discover = \"once\"\nparams = {{ seeds = [\"https://{host}/\"], follow = true, fields = {{ title = \"h1\" }} }}\n\
+        "[site.\"*\"]\nconcurrency = 8\n[job.shop]\nkind = \"backfill\"\nhandler = \"pages\"\n\
+         grant = [\"http {host}\", \"artifacts\"]\n\
+         discover = \"once\"\nparams = {{ seeds = [\"https://{host}/\"], follow = true, \
+         fields = {{ title = \"h1\" }} }}\n\
          [job.shop.stage.fetch]\nbackoff = \"1ms\"\n",
         host = catalogue::HOST
     )
@@ -71,8 +73,20 @@ async fn a_crawl_takes_every_page_once_and_says_what_is_broken() {
     assert!(csv.starts_with("key,status,output.title,output.url\n"), "{}", csv.lines().next().unwrap());
 }
 
+/// A world whose site answers once it is let go.
+async fn hanging() -> (World, Release) {
+    let release = Release::new();
+    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
+    (World::new(vec![(SITE, Arc::new(site))]).await, release)
+}
+
+/// A job of one item, which asks the site.
+fn asks_it() -> String {
+    outcomes(&format!("discover = \"once\"\nparams = {{ count = 1, first = \"fetch http://{SITE}/\" }}\n"))
+}
+
 /// Starts the program and waits until it has asked the hanging site.
-pub(crate) async fn start_hanging(world: &World) -> Child {
+async fn start_hanging(world: &World) -> Child {
     let child = tollgate(world, &["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     world.sim.wait_for(|counts| counts.in_flight(SITE) == 1).await;
     child
@@ -80,11 +94,8 @@ pub(crate) async fn start_hanging(world: &World) -> Child {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s04_work_in_flight_at_a_kill_runs_again_and_d02_a_killed_host_shows_as_stopped() {
-    let release = Release::new();
-    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
-    let world = World::new(vec![(SITE, Arc::new(site))]).await;
-    let params = format!("discover = \"once\"\nparams = {{ count = 1, first = \"fetch http://{SITE}/\" }}\n");
-    world.jobs(&outcomes(&params));
+    let (world, release) = hanging().await;
+    world.jobs(&asks_it());
     let mut child = start_hanging(&world).await;
     assert_eq!(json(&world, &["status"]).await["liveness"]["liveness"], "running");
     let refused = run(&world, &["run"]).await;
@@ -111,11 +122,8 @@ async fn s04_work_in_flight_at_a_kill_runs_again_and_d02_a_killed_host_shows_as_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_reach_a_running_host_and_a_stopped_one_alike() {
-    let release = Release::new();
-    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
-    let world = World::new(vec![(SITE, Arc::new(site))]).await;
-    let params = format!("discover = \"once\"\nparams = {{ count = 1, first = \"fetch http://{SITE}/\" }}\n");
-    world.jobs(&outcomes(&params));
+    let (world, release) = hanging().await;
+    world.jobs(&asks_it());
     let mut child = start_hanging(&world).await;
     ok(&world, &["job", "pause", "test", "--note", "a look"]).await;
     let listed = json(&world, &["job", "list"]).await;
@@ -155,7 +163,8 @@ async fn check_explains_which_policy_an_address_gets_and_who_may_ask_for_it() {
     let sites = "[site.\"*.shop.example\"]\nconcurrency = 2\njobs = [\"shop\"]\n\
                  headers = { Authorization = { env = \"NOT_SET\" } }\nbudget = { day = \"2 GB\" }\n\
                  [tool.fetcher]\ncommand = \"true\"\noutput = \"text\"\nproxy-env = [\"http_proxy\"]\n\
-                 [job.other]\nkind = \"backfill\"\nhandler = \"outcomes\"\ngrant = [\"http docs.example\", \"artifacts\", \"state\"]\n";
+                 [job.other]\nkind = \"backfill\"\nhandler = \"outcomes\"\n\
+                 grant = [\"http docs.example\", \"artifacts\", \"state\"]\n";
     let shop = shop_jobs()
         .replace("concurrency = 8", "rate = \"30/min\"")
         .replace("grant = [", "grant = [\"http\", \"tools\", ");
@@ -186,7 +195,8 @@ async fn namesakes() -> World {
     let site = Scripted::new().path("/", [Step::ok("<h1>A key</h1><p>fine</p>")]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
     world.jobs(&format!(
-        "[job.test]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\ndiscover = \"once\"\n\
+        "[job.test]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\n\
+         discover = \"once\"\n\
          params = {{ seeds = [\"http://{SITE}/\"], fields = {{ key = \"h1\", status = \"p\" }} }}\n"
     ));
     ok(&world, &["run", "--until-idle"]).await;
@@ -234,13 +244,10 @@ async fn a_token_is_not_shown_to_whoever_has_a_killed_hosts_port() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watcher_outlives_the_start_and_the_stop_of_a_host_and_is_in_nobodys_way() {
-    let release = Release::new();
-    let site = Scripted::new().path("/", [Step::ok("fine").hang_until(&release)]);
-    let world = World::new(vec![(SITE, Arc::new(site))]).await;
+    let (world, release) = hanging().await;
     world.jobs(&outcomes(""));
     ok(&world, &["run", "--until-idle"]).await;
-    world
-        .jobs(&outcomes(&format!("discover = \"once\"\nparams = {{ count = 1, first = \"fetch http://{SITE}/\" }}\n")));
+    world.jobs(&asks_it());
     let mut watcher = tollgate(&world, &["status", "--watch", "-o", "jsonl"]).stdout(Stdio::piped()).spawn().unwrap();
     let lines = std::io::BufRead::lines(std::io::BufReader::new(watcher.stdout.take().unwrap()));
     let lines = Arc::new(std::sync::Mutex::new(lines));
@@ -300,7 +307,8 @@ async fn a_job_that_jobs_toml_names_no_more_stands_in_nobodys_way() {
 fn lay_crate(world: &World, source: &str) -> String {
     let folder = world.path("odd");
     fs::create_dir_all(folder.join("src")).unwrap();
-    let manifest = "[package]\nname = \"odd\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[lib]\ncrate-type = [\"cdylib\"]\n\n[workspace]\n";
+    let manifest = "[package]\nname = \"odd\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[lib]\n\
+        crate-type = [\"cdylib\"]\n\n[workspace]\n";
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     fs::write(folder.join("src/lib.rs"), source).unwrap();
     folder.display().to_string()

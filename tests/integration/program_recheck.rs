@@ -10,8 +10,9 @@ use crate::{
     world::{SITE, World, first, outcomes},
 };
 
-const WALL: &str = "<html><body><article><h1>Please wait 24 hours</h1><p>You have read a good many theses since yesterday, \
-                    more than any person would, and the club asks you to come back tomorrow.</p></article></body></html>";
+const WALL: &str = "<html><body><article><h1>Please wait 24 hours</h1><p>You have read a good many theses since \
+                    yesterday, more than any person would, and the club asks you to come back \
+                    tomorrow.</p></article></body></html>";
 const PAGE: &str =
     "<html><body><article><h1>A thesis</h1><p>Words about a company, and more.</p></article></body></html>";
 
@@ -38,7 +39,8 @@ async fn walled(release: &Release) -> World {
     let none = answer(&world, &["recheck", "test"]).await;
     assert_eq!((&none["items"], &none["pages"], &none["queued"]), (&json!(2), &json!(2), &json!(0)), "{none}");
     world.jobs(&outcomes(&format!(
-        "[site.\"{SITE}\"]\nguard = [{{ text = \"Please wait 24 hours\", outcome = \"rate-limited\", for = \"24h\" }}]\n"
+        "[site.\"{SITE}\"]\nguard = [{{ text = \"Please wait 24 hours\", outcome = \"rate-limited\", \
+         for = \"24h\" }}]\n"
     )));
     world
 }

@@ -1,5 +1,5 @@
-//! `tollgate item retry`: one stage of many items is shown first, and what was shown is what runs again (P07, trap 31); with
-//! `--reuse-answers`, what was paid for isn't paid again.
+//! `tollgate item retry`: one stage of many items is shown first, and what was shown is what runs again (P07, trap 31);
+//! with `--reuse-answers`, what was paid for isn't paid again.
 
 use std::{fs, sync::Arc};
 

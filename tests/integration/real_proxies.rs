@@ -1,8 +1,8 @@
 //! A whole crawl through a real squid and a real tinyproxy that die in its middle: nothing is blamed, nothing is lost,
 //! nothing finds another way.
 //!
-//! Behind the feature `real-proxies`, since they must be installed; once asked for, a missing one is a failure. The chore:
-//! `cargo xtask test`, or `apt-get install squid tinyproxy-bin`.
+//! Behind the feature `real-proxies`, since they must be installed; once asked for, a missing one is a failure. The
+//! chore: `cargo xtask test`, or `apt-get install squid tinyproxy-bin`.
 
 use std::{ops::Range, sync::Arc};
 
@@ -19,7 +19,8 @@ use crate::world::{SITE, World, detail, gate, keys, open_items, retrying, stop, 
 
 /// Pages of the site, a tree: each links to the next four that no other does.
 const PAGES: usize = 60;
-/// The first that are asked for under way when the proxy dies: as many as the site takes at once, so that nothing else is.
+/// The first that are asked for under way when the proxy dies: as many as the site takes at once,
+/// so that nothing else is.
 const CUT: Range<usize> = 9..13;
 
 fn path(number: usize) -> String {
@@ -44,8 +45,10 @@ fn jobs(scheme: &str, proxy: &RealProxy) -> String {
     let stages = ["fetch", "extract"].map(|stage| format!("[job.test.stage.{stage}]\nattempts = 1\n")).concat();
     format!(
         "[proxy.main]\nurl = {:?}\nca = \"ca.pem\"\n[site.\"*\"]\nconcurrency = {}\nrate = \"1000/s\"\nburst = 1000\n\
-         [job.test]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\ndiscover = \"once\"\n\
-         breaker = 1\nparams = {{ seeds = [\"{scheme}://{SITE}{}\"], follow = true, fields = {{ number = \"h1\" }} }}\n{stages}",
+         [job.test]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http {SITE}\", \"artifacts\"]\n\
+         discover = \"once\"\n\
+         breaker = 1\nparams = {{ seeds = [\"{scheme}://{SITE}{}\"], follow = true, fields = {{ number = \"h1\" }} }}\n\
+         {stages}",
         proxy.url(Some(PASSWORD)),
         CUT.len(),
         path(0)

@@ -43,8 +43,8 @@ pub(crate) fn program(name: &str) -> PathBuf {
     program
 }
 
-/// A host maps 16 TiB for its guests, and a process has 128: so many worlds with theirs are there at once, however many tests
-/// run side by side.
+/// A host maps 16 TiB for its guests, and a process has 128: so many worlds with theirs are there at once, however many
+/// tests run side by side.
 static WORLDS: Semaphore = Semaphore::const_new(5);
 
 pub(crate) struct World {
@@ -141,6 +141,16 @@ async fn lay_compiled(cache: &Path) {
     }
 }
 
+/// Files of a folder and those below it, without their folders.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
 /// A job of the handler `outcomes`, with more lines.
 pub(crate) fn outcomes(more: &str) -> String {
     format!(
@@ -218,8 +228,8 @@ async fn settled(progress: &mut tokio::sync::watch::Receiver<Progress>, is: impl
     assert!(matches!(settled, Ok(Ok(_))), "it never came to rest: {:?}", progress.borrow());
 }
 
-/// Turns the clock once nothing is under way. Turned before, what is settled later would wait anew, from the turned clock
-/// on, and nobody would turn it again.
+/// Turns the clock once nothing is under way. Turned before, what is settled later would wait anew, from the turned
+/// clock on, and nobody would turn it again.
 pub(crate) async fn advance(host: &Host, clock: &TestClock, by: Duration) {
     rest(host, clock).await;
     clock.advance(by);

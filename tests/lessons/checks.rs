@@ -24,7 +24,8 @@ use crate::{
 };
 
 const TEASER: &str = "<html><head><title>Ideas</title></head><body><article><h1>An offer</h1><p>Whoever joins the club \
-                      reads what its best authors think of companies that few know, long before anybody else does so.</p>\
+                      reads what its best authors think of companies that few know, long before anybody else does \
+                      so.</p>\
                       </article></body></html>";
 const THESIS: &str = "<html><head><title>Ideas</title></head><body><article><h1>A thesis</h1><p>Acme makes anvils, and \
                       sells more of them each year, at prices that no other smith could ever ask for.</p></article>\

@@ -110,7 +110,8 @@ async fn r07_a_cool_down_outlives_the_host() {
     stop(host).await;
 }
 
-/// Blocks the site as often as opens its circuit: one item meets a wall each time that it is tried, and then is left out.
+/// Blocks the site as often as opens its circuit: one item meets a wall each time that it is
+/// tried, and then is left out.
 async fn open_circuit(world: &World, host: &Host, clock: &TestClock) {
     let mut progress = host.progress();
     let walled = first(&format!("fetch-then blocked http://{SITE}/wall"));

@@ -164,7 +164,8 @@ async fn a03_budgets_show_what_is_spent_and_held_and_say_so_when_they_are_nearly
     let usd = |nano: u64| NanoUsd(nano).to_string();
     let (tight, wide) = (usd(of_test), usd(all * 100 / 85));
     let file = world.jobs(&format!(
-        "[budget]\nday = \"{wide}\"\n{MODELS}budget = {{ month = \"1000 USD\" }}\n{SERVICES}{}budget = {{ day = \"{tight}\" }}\n",
+        "[budget]\nday = \"{wide}\"\n{MODELS}budget = {{ month = \"1000 USD\" }}\n\
+         {SERVICES}{}budget = {{ day = \"{tight}\" }}\n",
         outcomes("")
     ));
     leave_alone(&world.path("data"), clock.now()).await;

@@ -25,19 +25,20 @@ const IDEAS: [&str; 4] = ["one", "two", "three", "four"];
 fn teaser(nth: usize) -> Step {
     Step::ok(format!(
         "<html><head><meta name=csrf content=t{nth}a9></head><body><nav><a href=/>Ideas</a></nav><h1>Members only</h1>\
-         <p>The whole thesis is for members of the club. Apply for a membership to read on: each application is read by \
-         two members, who answer within a few weeks. Guests may read what is older, without a word about its author. \
-         Members write two theses of their own each year, and rate those of others; who writes none is a guest again. The \
-         best thesis of each week wins a prize, and is shown to everybody once the quarter is over.</p>\
+         <p>The whole thesis is for members of the club. Apply for a membership to read on: each application is read \
+         by two members, who answer within a few weeks. Guests may read what is older, without a word about its \
+         author. Members write two theses of their own each year, and rate those of others; who writes none is a guest \
+         again. The best thesis of each week wins a prize, and is shown to everybody once the quarter is over.</p>\
          <p>Served at {nth}:0{nth}, {nth} March 2025, request 8f{nth}c0</p></body></html>"
     ))
 }
 
 fn idea(of: &str) -> Step {
     Step::ok(format!(
-        "<html><body><nav><a href=/>Ideas</a></nav><h1>A thesis about company {of}</h1><p>Company {of} makes what nobody \
-         else can make, and owns the land below its plants. Management bought shares again. At nine times its earnings one \
-         pays nothing for the growth of the second line of {of}, which has doubled each year since it was begun.</p></body></html>"
+        "<html><body><nav><a href=/>Ideas</a></nav><h1>A thesis about company {of}</h1><p>Company {of} makes what \
+         nobody else can make, and owns the land below its plants. Management bought shares again. At nine times its \
+         earnings one pays nothing for the growth of the second line of {of}, which has doubled each year since it was \
+         begun.</p></body></html>"
     ))
 }
 

@@ -30,7 +30,8 @@ async fn r01_a_wall_that_comes_as_content_is_kept_apart_with_its_rule_and_no_sta
     let site = Scripted::new().path("/", [Step::ok(WALL), Step::ok(page)]);
     let world = World::new(vec![(SITE, Arc::new(site))]).await;
     let clock = TestClock::new();
-    let guard = "guard = [{ text = [\"access limits\", \"view count will reset\"], outcome = \"rate-limited\", for = \"24h\" }]\n";
+    let guard = "guard = [{ text = [\"access limits\", \"view count will reset\"], outcome = \"rate-limited\", \
+        for = \"24h\" }]\n";
     let host = world.start_at(&world.jobs(&outcomes(&format!("[site.\"{SITE}\"]\n{guard}"))), clock.clone()).await;
     let mut progress = host.progress();
     host.operations().add("test", vec![item("one", &first(&format!("bytes http://{SITE}/")))]).await.unwrap();
@@ -132,7 +133,8 @@ async fn r02_a_second_wording_is_found_among_stored_pages_and_queued_again_with_
     stop(host).await;
     // Somebody saw it, and wrote a rule.
     let guard = format!(
-        "[site.\"{SITE}\"]\nguard = [{{ text = \"Please wait 24 hours\", outcome = \"rate-limited\", for = \"24h\" }}]\n"
+        "[site.\"{SITE}\"]\nguard = [{{ text = \"Please wait 24 hours\", outcome = \"rate-limited\", \
+         for = \"24h\" }}]\n"
     );
     let host = world.start_at(&world.jobs(&outcomes(&guard)), clock.clone()).await;
     let mut progress = host.progress();
@@ -170,7 +172,8 @@ async fn r02_a_page_that_todays_rules_let_pass_is_queued_again_unless_it_can_not
     let clock = TestClock::new();
     let rules = |text: &str| {
         outcomes(&format!(
-            "[job.test.stage.first]\nattempts = 1\n[site.\"{SITE}\"]\nguard = [\n{{ header = \"x-wall\", outcome = \"not-content\" }},\n\
+            "[job.test.stage.first]\nattempts = 1\n[site.\"{SITE}\"]\nguard = [\n\
+             {{ header = \"x-wall\", outcome = \"not-content\" }},\n\
              {{ text = \"{text}\", outcome = \"not-content\" }},\n]\n"
         ))
     };

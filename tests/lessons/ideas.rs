@@ -1,5 +1,5 @@
-//! The reference job `ideas`, against a club that shows its ideas to members: sessions, limits, walls, and what a model makes of
-//! the pages that are kept.
+//! The reference job `ideas`, against a club that shows its ideas to members: sessions, limits, walls, and what a model
+//! makes of the pages that are kept.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -20,15 +20,15 @@ use tollgate_sim::sites::{
 
 use crate::{
     clock::TestClock,
-    world::{World, advance, detail_of, item, keys, open_items, pass_of, rest, retrying, state, stop, wait_of},
+    world::{World, advance, detail_of, files, item, keys, open_items, pass_of, rest, retrying, state, stop, wait_of},
 };
 
 /// The parts of the jobs.toml that ships which the job `ideas` is of.
 const PARTS: [&str; 5] =
     ["[site.\"ideas.example\"]", "[model.cheap]", "[session.ideas]", "[job.ideas]", "[job.ideas.stage.fetch]"];
 
-/// The job as jobs.toml ships it, but for its pace, as the test's clock stands, for the browser of this machine, and for what
-/// a model makes of an idea: these are tests of how it is got.
+/// The job as jobs.toml ships it, but for its pace, as the test's clock stands, for the browser of this machine, and
+/// for what a model makes of an idea: these are tests of how it is got.
 fn job() -> String {
     let shipped = include_str!("../../jobs.toml");
     let parts = PARTS.map(|part| {
@@ -123,26 +123,14 @@ async fn r10_a_session_that_expires_is_renewed_from_the_persistent_cookie_and_no
     let cookies: Vec<String> = sessions.chain([club.site.remember()]).collect();
     let found = cookies.iter().find(|cookie| shown.contains(cookie.as_str()));
     assert_eq!(found, None, "in what people and handlers are given");
-    for (file, bytes) in files(&club.world.path("data")) {
+    for file in files(&club.world.path("data")).iter().filter(|file| file.is_file()) {
+        let bytes = fs::read(file).unwrap();
+        let file = file.display().to_string();
         let says = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
         let found = cookies.iter().find(|cookie| says(cookie));
         assert!(found.is_none() || file.contains("/sessions/"), "{file} has {found:?} in it");
     }
     assert_eq!(club.world.sim.counts().direct, 0);
-}
-
-/// All files below a folder with their bytes.
-fn files(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.is_file() {
-            found.push((path.display().to_string(), fs::read(&path).unwrap()));
-        }
-    }
-    found
 }
 
 #[tokio::test]

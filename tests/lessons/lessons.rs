@@ -10,6 +10,7 @@ mod engine;
 mod guarded;
 mod ideas;
 mod integrity;
+mod ledger;
 mod logged;
 mod logins;
 mod money;

@@ -1,4 +1,5 @@
-//! M04: what a handler logs is an event with fields, of which the host says whose it is, in lines that programs can read.
+//! M04: what a handler logs is an event with fields, of which the host says whose it is, in
+//! lines that programs can read.
 
 use serde_json::{Value, json};
 

@@ -145,6 +145,25 @@ impl Club {
         self.until(async || self.checks("one").await >= times).await;
     }
 
+    /// The item `one` waits uncounted with its first session, which is to be renewed: who wants a login says so.
+    async fn waits_for_renewal(&self, says: &str) {
+        let one = detail(&self.host, "one").await;
+        let TaskState::RetryLater { reason, .. } = state(&one, "first") else { panic!("{one:#?}") };
+        assert_eq!(reason.kind, LaterKind::Asked, "{reason}");
+        assert!(reason.message.contains(says) && reason.message.contains("is renewed"), "{reason}");
+        assert_eq!(one.item.tasks.iter().map(|task| task.tally.counted).max(), Some(0), "uncounted");
+        assert_eq!(self.site.sessions_given(), 1);
+    }
+
+    /// What wanted a login wants one with a renewed session too: a person is asked for, and none is made any more.
+    async fn came_again(&self) {
+        assert_eq!(self.site.sessions_given(), 2, "the next request renewed it");
+        self.advance(Duration::from_secs(2)).await;
+        let pause = self.paused().await;
+        assert_eq!(self.site.sessions_given(), 2, "no third one");
+        assert!(pause.evidence.contains("was renewed for it, and it came again"), "{}", pause.evidence);
+    }
+
     async fn paused(&self) -> Pause {
         wait(&mut self.host.progress(), self.host.operations(), |job| job.job.pause.is_some()).await;
         let pause = self.host.operations().job("test").await.unwrap().job.pause.unwrap();
@@ -159,19 +178,10 @@ async fn r10_a_stage_that_wants_a_login_has_the_session_renewed_and_asks_for_a_p
     let club = Club::new().await;
     club.add("one", "fetch-then login", 1).await;
     club.waiting(1).await;
-    let one = detail(&club.host, "one").await;
-    let TaskState::RetryLater { reason, .. } = state(&one, "first") else { panic!("{one:#?}") };
-    assert_eq!(reason.kind, LaterKind::Asked, "{reason}");
-    assert!(reason.message.contains("asked to: login") && reason.message.contains("is renewed"), "{reason}");
-    assert_eq!(one.item.tasks.iter().map(|task| task.tally.counted).max(), Some(0), "uncounted");
-    assert_eq!(club.site.sessions_given(), 1);
+    club.waits_for_renewal("asked to: login").await;
     club.once_more(1).await;
     club.waiting(1).await;
-    assert_eq!(club.site.sessions_given(), 2, "the next request renewed it");
-    club.advance(Duration::from_secs(2)).await;
-    let pause = club.paused().await;
-    assert_eq!(club.site.sessions_given(), 2, "no third one");
-    assert!(pause.evidence.contains("was renewed for it, and it came again"), "{}", pause.evidence);
+    club.came_again().await;
     stop(club.host).await;
 }
 
@@ -201,18 +211,9 @@ async fn r10_a_check_that_wants_a_login_has_the_session_renewed_and_asks_for_a_p
     let club = Club::checked(Judge::new(takes_first)).await;
     club.add("one", "save", 1).await;
     club.waiting(1).await;
-    let one = detail(&club.host, "one").await;
-    let TaskState::RetryLater { reason, .. } = state(&one, "first") else { panic!("{one:#?}") };
-    assert_eq!(reason.kind, LaterKind::Asked, "{reason}");
-    assert!(reason.message.contains("check.inside") && reason.message.contains("is renewed"), "{reason}");
-    assert_eq!(one.item.tasks.iter().map(|task| task.tally.counted).max(), Some(0), "uncounted");
-    assert_eq!(club.site.sessions_given(), 1);
+    club.waits_for_renewal("check.inside").await;
     club.checked_again(2).await;
-    assert_eq!(club.site.sessions_given(), 2, "the next request renewed it");
-    club.advance(Duration::from_secs(2)).await;
-    let pause = club.paused().await;
-    assert_eq!(club.site.sessions_given(), 2, "no third one");
-    assert!(pause.evidence.contains("was renewed for it, and it came again"), "{}", pause.evidence);
+    club.came_again().await;
     stop(club.host).await;
 }
 

@@ -1,5 +1,5 @@
-//! Money: traps 1 to 10 and the lessons of models, through the real host and a real handler, against the small internet's own
-//! bill.
+//! Money: traps 1 to 10 and the lessons of models, through the real host and a real handler, against the
+//! small internet's own bill.
 
 mod billed;
 mod budgets;
@@ -34,6 +34,7 @@ use tollgate_sim::{
 };
 use tollgate_store::{ItemDetail, LedgerQuery, Store};
 
+use super::ledger::{is_the_bill, sum};
 use crate::{
     clock::TestClock,
     faulty::Faulty,
@@ -105,10 +106,7 @@ impl Shop {
     /// All calls are settled by what their provider counted, and come to what it has billed.
     async fn is_the_bill(&self, store: &Faulty) -> Vec<Entry> {
         let entries = entries(store).await;
-        let estimates: Vec<_> =
-            entries.iter().filter(|entry| entry.end.as_ref().is_none_or(|end| end.is_estimate)).collect();
-        assert!(estimates.is_empty(), "{estimates:#?}");
-        assert_eq!(sum(&entries), self.models.sum(), "{entries:#?}\n{:#?}", self.models.bill());
+        is_the_bill(&entries, &self.models.bill());
         let answered = entries.iter().filter(|entry| entry.end.as_ref().is_some_and(|end| end.how == How::Answered));
         assert_eq!(answered.count(), self.models.bill().len());
         entries
@@ -163,11 +161,6 @@ async fn entries(store: &Faulty) -> Vec<Entry> {
             return all;
         }
     }
-}
-
-fn sum(entries: &[Entry]) -> NanoUsd {
-    let costs = entries.iter().filter_map(|entry| entry.end.as_ref()?.cost.known());
-    costs.fold(NanoUsd::ZERO, NanoUsd::saturating_add)
 }
 
 /// How a row ended, whether its cost is an estimate, and what it is.

@@ -17,7 +17,8 @@ use crate::{
 const PAGE: &str = "<html><body><article><h1>A thesis</h1><p>Words about a company.</p></article></body></html>";
 /// The second wording, in our own words.
 const WALL: &str = "<html><body><article><h1>Please wait 24 hours</h1><p>You have read a good many theses since \
-                    yesterday, more than any person would, and the club asks you to come back tomorrow.</p></article></body>\
+                    yesterday, more than any person would, and the club asks you to come back \
+                    tomorrow.</p></article></body>\
                     </html>";
 
 /// A site that serves the wall at first, then pages.

@@ -1,4 +1,5 @@
-//! S08, S16, R03, R05, R11 and trap 17 as a handler meets them: a tool is run by its entry, and its word is taken by rules.
+//! S08, S16, R03, R05, R11 and trap 17 as a handler meets them: a tool is run by its entry, and
+//! its word is taken by rules.
 
 use std::{path::Path, sync::Arc};
 
@@ -21,7 +22,8 @@ const TUBE: &str = "tube.example";
 
 fn job(more: &str) -> String {
     format!(
-        "[job.test]\nkind = \"backfill\"\nhandler = \"tooled\"\ngrant = [\"tools\", \"http {TUBE}\", \"artifacts\"]\n{more}\n"
+        "[job.test]\nkind = \"backfill\"\nhandler = \"tooled\"\ngrant = [\"tools\", \"http {TUBE}\", \"artifacts\"]\n\
+         {more}\n"
     )
 }
 

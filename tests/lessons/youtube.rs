@@ -1,5 +1,5 @@
-//! P03 to P06, P10 and M05 by the reference job `youtube`: through the real host and the stand-in for yt-dlp, against a channel of
-//! videos and the small internet's own bill.
+//! P03 to P06, P10 and M05 by the reference job `youtube`: through the real host and the stand-in for yt-dlp, against a
+//! channel of videos and the small internet's own bill.
 
 mod heard;
 
@@ -25,7 +25,8 @@ use tollgate_sim::{
 };
 use tollgate_store::{CostGroup, CostKey, EntryView, ItemDetail, ItemQuery};
 
-use crate::world::{World, detail_of, item, open_items, state, stop, wait_of};
+use super::ledger::{is_the_bill, sum};
+use crate::world::{World, detail_of, files, item, open_items, state, stop, wait_of};
 
 /// jobs.toml as it ships.
 const SHIPPED: &str = include_str!("../../jobs.toml");
@@ -137,14 +138,13 @@ impl Channel {
 
     /// What was billed for hearing.
     fn heard(&self) -> NanoUsd {
-        self.services.speech.sum()
+        self.services.speech.desk.sum()
     }
 
     /// The ledger's rows, oldest first, once they are the bill.
     async fn is_the_bill(&self, host: &Host) -> Vec<EntryView> {
         let rows = rows(host).await;
-        assert!(rows.iter().all(|row| row.entry.end.as_ref().is_some_and(|end| !end.is_estimate)), "{rows:#?}");
-        assert_eq!(sum(&rows), bill::sum(&self.services.bill()), "{rows:#?}");
+        is_the_bill(rows.iter().map(|row| &row.entry), &self.services.bill());
         rows
     }
 }
@@ -154,11 +154,6 @@ async fn rows(host: &Host) -> Vec<EntryView> {
     let page = host.operations().ledger(asked).await.unwrap();
     assert!(page.next.is_none());
     page.entries.into_iter().rev().collect()
-}
-
-fn sum<'a>(rows: impl IntoIterator<Item = &'a EntryView>) -> NanoUsd {
-    let costs = rows.into_iter().filter_map(|row| row.entry.end.as_ref()?.cost.known());
-    costs.fold(NanoUsd::ZERO, NanoUsd::saturating_add)
 }
 
 /// The stages of an item that were paid for.
@@ -273,15 +268,21 @@ async fn p05_speech_is_paid_for_where_there_are_no_captions_and_the_source_and_i
             assert_eq!((&heard["text"], &heard["seconds"]), (&json!(video.said), &json!(video.duration_s as f64)));
             assert_eq!(channel.fetched(video), [format!("/audio/{}.wav", video.id)]);
         } else {
-            let is_served = |reason: &SkipReason| matches!(reason, SkipReason::Alternative { served_by } if served_by.as_str() == "captions");
-            assert!(matches!(state(&one, "whisper"), TaskState::Skipped { reason } if is_served(reason)), "{one:#?}");
+            let TaskState::Skipped { reason: SkipReason::Alternative { served_by } } = state(&one, "whisper") else {
+                panic!("{one:#?}");
+            };
+            assert_eq!(served_by.as_str(), "captions");
             assert!(channel.fetched(video).iter().all(|path| path.starts_with("/captions/")));
         }
         assert_eq!(paid_stages(&rows, video).contains("whisper"), video.captions == Captions::None);
     }
     assert!(silent > 0);
     let speech: Vec<_> = rows.iter().filter(|row| row.entry.call.paid.kind == PaidKind::Speech).collect();
-    assert_eq!((speech.len(), channel.services.speech.bill().len()), (silent, silent), "a row for each that was heard");
+    assert_eq!(
+        (speech.len(), channel.services.speech.desk.bill().len()),
+        (silent, silent),
+        "a row for each that was heard"
+    );
     let asked = CostsAsked { by: CostGroup::Stage, job: None, from: None, to: None, after: None, limit: 100 };
     let report = host.operations().costs(asked).await.unwrap();
     let of_whisper = report
@@ -322,7 +323,7 @@ async fn m05_what_was_fetched_is_there_for_questions_that_come_later() {
     let (read, heard) = (channel.promising(Captions::Manual), channel.promising(Captions::None));
     let host = channel.run(&job()).await;
     let requests = channel.world.sim.counts().of_host(video::HOST);
-    let was_heard = channel.services.speech.bill().len();
+    let was_heard = channel.services.speech.desk.bill().len();
     for video in [read, heard] {
         assert_eq!(artifacts(&of(&host, video).await, "meta"), ["info.json"], "kept as it came");
     }
@@ -335,19 +336,9 @@ async fn m05_what_was_fetched_is_there_for_questions_that_come_later() {
         assert_eq!((one.item.status, attempts.len()), (ItemStatus::Done, 2), "{one:#?}");
     }
     assert_eq!(channel.world.sim.counts().of_host(video::HOST), requests, "nothing is fetched again");
-    assert_eq!(channel.services.speech.bill().len(), was_heard, "or heard again");
+    assert_eq!(channel.services.speech.desk.bill().len(), was_heard, "or heard again");
     channel.is_the_bill(&host).await;
     stop(host).await;
-}
-
-/// Files of a folder and those below it, without their folders.
-fn files(folder: &Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
-    }
-    found
 }
 
 #[tokio::test]

@@ -81,16 +81,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: ItemCommand,
     },
-    /// Judges the stored pages of a job by today's guards: what they catch is kept apart and queued again with what stands
-    /// on it, and so is what they let pass by now.
+    /// Judges the stored pages of a job by today's guards: what they catch is kept apart and queued again with what
+    /// stands on it, and so is what they let pass by now.
     Recheck {
         job: String,
         /// Says how many pages and which rules, and changes nothing.
         #[arg(long)]
         dry_run: bool,
     },
-    /// Has a running host read jobs.toml again. It does so by itself when the file changes; what waits for the next start is
-    /// named.
+    /// Has a running host read jobs.toml again. It does so by itself when the file changes; what waits for
+    /// the next start is named.
     Reload,
     /// Shows, tests and renews the sessions of sites that want a login.
     Session {
@@ -226,8 +226,8 @@ pub(crate) struct ItemRetryArgs {
     /// With --stage: opens what --failed, --status or --all come to without asking.
     #[arg(long, requires = "stage", conflicts_with = "keys")]
     pub(crate) yes: bool,
-    /// Answers of models, searches and speech that these tasks have paid for are taken again, and only requests that differ
-    /// are paid; without it, all are made anew.
+    /// Answers of models, searches and speech that these tasks have paid for are taken again, and only requests that
+    /// differ are paid; without it, all are made anew.
     #[arg(long)]
     pub(crate) reuse_answers: bool,
 }

@@ -75,7 +75,8 @@ pub(crate) async fn check(program: &dyn Program, global: &Global) -> Result<(), 
         let (file, line) = (global.file.display(), site.at.map_or(0, |at| at.line));
         let (site, endpoint) = (site.pattern.section(), endpoint.policy.pattern.section());
         eprintln!(
-            "warning: {file}:{line}: {site} opens the host of {endpoint} past its pacing\n  remove one of the two entries"
+            "warning: {file}:{line}: {site} opens the host of {endpoint} past its pacing\n  remove one of the two \
+             entries"
         );
     }
     match global.output {

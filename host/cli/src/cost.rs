@@ -1,5 +1,5 @@
-//! `tollgate cost`: what models, searches and speech have cost, in sums or call by call. What has no price is said to be
-//! unpriced, and never shown as nothing (trap 4).
+//! `tollgate cost`: what models, searches and speech have cost, in sums or call by call. What has no price is said to
+//! be unpriced, and never shown as nothing (trap 4).
 
 use tollgate_core::{
     ItemId, ItemKey, JobId,

@@ -29,9 +29,10 @@ pub(crate) async fn explain(program: &dyn Program, global: &Global, url: &str) -
     let wider: Vec<String> = explained.wider.iter().map(|site| site.pattern.to_string()).collect();
     let proxies = proxies(&deployment, site);
     if global.output != Format::Table {
-        let jobs = explained.jobs.iter().map(
-            |(job, refused)| json!({"job": job, "refused": refused, "tools": tools(&deployment, job, refused.as_deref())}),
-        );
+        let jobs = explained.jobs.iter().map(|(job, refused)| {
+            let tools = tools(&deployment, job, refused.as_deref());
+            json!({"job": job, "refused": refused, "tools": tools})
+        });
         let document = json!({"site": explained.authority, "policy": site.pattern.to_string(),
             "line": site.at.map(|at| at.line), "wider": wider, "reached": route(site), "rate": rate(site),
             "concurrency": site.concurrency, "timeout_ms": site.timeout.as_millis().to_string(),

@@ -24,8 +24,9 @@ pub(crate) fn sentences(job: &str, stage: &str, lacking: &[Lacking]) -> Vec<Stri
             more => format!(" and {more} more"),
         };
         format!(
-            "{items} items are left alone: large binaries of {maker} have gone ({binaries} of them, {}), and {maker} has to \
-             run again before {stage} can read them; first `tollgate item retry {job} --stage {maker} KEY...`: {}{more}",
+            "{items} items are left alone: large binaries of {maker} have gone ({binaries} of them, {}), and {maker} \
+             has to run again before {stage} can read them; first `tollgate item retry {job} --stage {maker} \
+             KEY...`: {}{more}",
             Size(bytes),
             named.join(", ")
         )

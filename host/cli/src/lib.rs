@@ -1,7 +1,7 @@
 //! The program's commands and what they print.
 //!
-//! Every command but `run`, `check`, `build`, `new` and `store` speaks the API: over loopback to a running host, in this process
-//! to the store of a stopped one. stdout is data; everything said beside it goes to stderr.
+//! Every command but `run`, `check`, `build`, `new` and `store` speaks the API: over loopback to a running host, in
+//! this process to the store of a stopped one. stdout is data; everything said beside it goes to stderr.
 
 mod api;
 mod args;

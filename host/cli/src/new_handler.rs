@@ -46,7 +46,8 @@ pub(crate) fn new_handler(name: &str, sdk: Option<&Path>) -> Result<(), CliError
     fs::write(folder.join("jobs.toml"), TEMPLATE_JOBS.replace("HANDLER", name.as_str()))?;
     fs::write(folder.join(".gitignore"), "/target\n/data\n/handlers\n")?;
     println!(
-        "{name}/src/lib.rs is the handler, {name}/jobs.toml a job for it. Next:\n  cd {name}\n  cargo test\n  tollgate build\n  tollgate check\n  tollgate run --until-idle"
+        "{name}/src/lib.rs is the handler, {name}/jobs.toml a job for it. Next:\n  cd {name}\n  cargo test\n  tollgate \
+         build\n  tollgate check\n  tollgate run --until-idle"
     );
     Ok(())
 }
@@ -79,7 +80,8 @@ fn library(name: &HandlerName) -> String {
 /// A crate and a workspace of its own, whatever workspace it is made in.
 fn manifest(name: &HandlerName, sdk: &Path) -> String {
     format!(
-        "[package]\nname = \"{name}\"\ndescription = \"Keeps pages and takes their titles.\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+        "[package]\nname = \"{name}\"\ndescription = \"Keeps pages and takes their titles.\"\nversion = \"0.1.0\"\n\
+         edition = \"2024\"\n\n\
          [lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n\n\
          [dependencies]\ntollgate-sdk = {{ path = {:?} }}\n\n\
          [profile.release]\ncodegen-units = 1\nlto = true\npanic = \"abort\"\n\n\

@@ -44,8 +44,8 @@ pub struct Checked {
 pub trait Program {
     /// Starts a host.
     fn start(&self, request: RunRequest) -> BoxFuture<'_, Result<Box<dyn Running>, CliError>>;
-    /// Opens the store of a stopped host, beside the jobs.toml that says what its guards are. A file that can't be read is
-    /// no error here: who needs it is told.
+    /// Opens the store of a stopped host, beside the jobs.toml that says what its guards are. A file that can't be read
+    /// is no error here: who needs it is told.
     ///
     /// # Errors
     /// It is in use, or can't be opened.

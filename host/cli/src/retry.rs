@@ -74,7 +74,8 @@ pub(crate) async fn retry(program: &dyn Program, global: &Global, args: ItemRetr
     let is_by_filter = args.failed || args.status.is_some() || args.all;
     if args.keys.is_empty() && !is_by_filter {
         return Err(CliError::configuration(
-            "which items? Add their keys, or --failed for every failed one; with --stage STAGE also --status STATUS or --all",
+            "which items? Add their keys, or --failed for every failed one; with --stage STAGE also --status STATUS or \
+             --all",
         ));
     }
     let body = match args.stage.clone() {

@@ -11,8 +11,8 @@ pub const ARTIFACT_NAME_BYTES_MAX: usize = 200;
 /// Bytes up to which an artifact is small: it stays, whatever it is.
 pub const SMALL_BYTES_MAX: u64 = 1 << 20;
 
-/// Whether an artifact is a large binary: sound or film, which is kept only while a stage needs it (P06). Text is kept whatever
-/// its size, and so is what may be a document: pictures, PDFs, archives, and what nobody has said the type of.
+/// Whether an artifact is a large binary: sound or film, which is kept only while a stage needs it (P06). Text is kept
+/// whatever its size, and so is what may be a document: pictures, PDFs, archives, and what nobody has said the type of.
 #[must_use]
 pub fn is_large_binary(content_type: &str, size: u64) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

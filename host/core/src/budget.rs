@@ -159,7 +159,8 @@ impl Spending {
         }
     }
 
-    /// Adds bytes, and what they cost: exact over many small amounts, as long as the price stays. Answers what they cost.
+    /// Adds bytes, and what they cost: exact over many small amounts, as long as the price
+    /// stays. Answers what they cost.
     pub fn add(&mut self, bytes: u64, estimated: u64, price: Option<Price>) -> NanoUsd {
         let cost = price.map_or(NanoUsd::ZERO, |price| {
             let before = price.of(self.day.bytes);

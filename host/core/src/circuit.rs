@@ -103,8 +103,8 @@ impl Circuit {
         self.blocks == 0 && self.cooling(now).is_none()
     }
 
-    /// Whether a request of the attempt `by` may go at `now`. With an open circuit the first attempt tries, for `trial` at
-    /// the most, and the others wait meanwhile.
+    /// Whether a request of the attempt `by` may go at `now`. With an open circuit the first attempt tries, for `trial`
+    /// at the most, and the others wait meanwhile.
     ///
     /// # Errors
     /// The site is left alone, or is being tried by another.

@@ -31,7 +31,8 @@ pub fn is_host_header(lower: &str) -> bool {
     HOST_HEADERS.contains(&lower) || lower.starts_with("proxy-")
 }
 
-/// How long a value of Retry-After asks to wait: seconds or a date, RFC 9110 section 10.2.3; [`RETRY_AFTER_MAX`] at most.
+/// How long a value of Retry-After asks to wait: seconds or a date, RFC 9110 section 10.2.3;
+/// [`RETRY_AFTER_MAX`] at most.
 #[must_use]
 pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();

@@ -1,4 +1,5 @@
-//! JSON objects as text, canonical: equal objects have equal texts and digests, and who only passes one on reads nothing.
+//! JSON objects as text, canonical: equal objects have equal texts and digests, and who only
+//! passes one on reads nothing.
 
 use std::{fmt, sync::Arc};
 

@@ -217,9 +217,9 @@ impl NoBudget {
             ),
             NoRoom::TooDear { kind, most, asked } => {
                 format!(
-                    "this one call may cost {asked}, and the budget of {of} is {most} for a whole {kind}, so it is never sent; \
-                     raise {section} in jobs.toml, or choose a cheaper model, a smaller `output-max` or a shorter document, then \
-                     `tollgate item retry {job} --failed`",
+                    "this one call may cost {asked}, and the budget of {of} is {most} for a whole {kind}, so it is \
+                     never sent; raise {section} in jobs.toml, or choose a cheaper model, a smaller `output-max` or a \
+                     shorter document, then `tollgate item retry {job} --failed`",
                     kind = kind.as_str(),
                     section = self.scope.section(job)
                 )
@@ -250,13 +250,13 @@ pub struct Granted {
     pub warned: Vec<Warned>,
 }
 
-/// Takes room for a call in the accounts of its scopes, as they were last written, in the order of [`Call::scopes`]. All
-/// accounts are brought to the day and month of the first, that of everything. `beside`: what counts towards everything
-/// and isn't in the ledger.
+/// Takes room for a call in the accounts of its scopes, as they were last written, in the order of [`Call::scopes`].
+/// All accounts are brought to the day and month of the first, that of everything. `beside`: what counts towards
+/// everything and isn't in the ledger.
 ///
 /// # Errors
-/// A budget has no room; of several, one that no wait helps, then the one that is to be waited for longest. Or the accounts
-/// can hold no more.
+/// A budget has no room; of several, one that no wait helps, then the one that is to be waited for longest. Or the
+/// accounts can hold no more.
 pub fn reserve(
     reservation: &Reservation,
     accounts: [Account; 3],
@@ -339,7 +339,8 @@ pub struct CallEnd {
 }
 
 impl CallEnd {
-    /// That of a call which no answer came for: it may have been made, so it costs its estimate, and says that it is one.
+    /// That of a call which no answer came for: it may have been made, so it costs its estimate,
+    /// and says that it is one.
     #[must_use]
     pub fn lost(estimate: Cost, at: Timestamp) -> Self {
         let (tokens, units) = (Tokens::default(), Units::default());

@@ -136,11 +136,11 @@ pub struct SaidPrices {
 }
 
 impl SaidPrices {
-    /// With what isn't said, by one rule, which never takes a call for cheaper than it may be: who counts tokens that were
-    /// written to a cache bills a quarter more than for reading them anew, and for an hour twice as much (Anthropic, OpenAI's
-    /// models that count them, and who hands on either); older models of OpenAI count none, so that nothing is billed by it.
-    /// Gemini never counts any: to write is to read anew. What is read from a cache costs a tenth at Anthropic; at others
-    /// that is each model's own, so who doesn't say it pays as if there were no cache.
+    /// With what isn't said, by one rule, which never takes a call for cheaper than it may be: who counts tokens that
+    /// were written to a cache bills a quarter more than for reading them anew, and for an hour twice as much
+    /// (Anthropic, OpenAI's models that count them, and who hands on either); older models of OpenAI count none, so
+    /// that nothing is billed by it. Gemini never counts any: to write is to read anew. What is read from a cache costs
+    /// a tenth at Anthropic; at others that is each model's own, so who doesn't say it pays as if there were no cache.
     #[must_use]
     pub fn whole(self, dialect: Dialect) -> TokenPrices {
         let Self { input, output, cache_read, cache_write, cache_write_hour } = self;

@@ -80,12 +80,13 @@ pub enum RefusalKind {
     LoginRequired,
     /// Connect, TLS, reset or timeout of one address. Counted, but no breaker's business.
     Transport,
-    /// A 5xx. As `Transport` if the stage failed of it; but the stage has seen an answer, and its own word for it counts.
+    /// A 5xx. As `Transport` if the stage failed of it; but the stage has seen an answer, and
+    /// its own word for it counts.
     ServerError,
     /// A budget is spent: nothing is sent until its next day. Uncounted, and no word about a site.
     Budget,
-    /// One call may cost more than a whole budget: this item fails, as no wait helps it, and the others go on. Where it is so
-    /// of each, the breaker pauses the job with this for its reason.
+    /// One call may cost more than a whole budget: this item fails, as no wait helps it, and the others go on. Where it
+    /// is so of each, the breaker pauses the job with this for its reason.
     TooDear,
     /// The address has nothing yet, by its own word. Uncounted, and no word about its site.
     Later,

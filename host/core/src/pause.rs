@@ -67,6 +67,12 @@ pub struct Pause {
 }
 
 impl Pause {
+    /// One that the host makes by itself, until a person ends it.
+    #[must_use]
+    pub fn by_host(reason: PauseReason, at: Timestamp, evidence: String) -> Self {
+        Self { reason, by: "host".to_owned(), at, evidence, until: None }
+    }
+
     /// One sentence for tables and logs.
     #[must_use]
     pub fn sentence(&self) -> String {

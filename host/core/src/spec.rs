@@ -288,8 +288,8 @@ pub struct SiteSpec {
     pub guard: Arc<GuardSpec>,
     /// The session that gives its requests their cookies, by name.
     pub session: Option<String>,
-    /// Most items that may be served one and the same page at different addresses (S11): one more, and it is no content.
-    /// Absent: nobody looks.
+    /// Most items that may be served one and the same page at different addresses (S11): one more, and it is no
+    /// content. Absent: nobody looks.
     pub duplicates: Option<u32>,
     /// Where it stands; absent for the built-in one.
     pub at: Option<Place>,

@@ -335,7 +335,8 @@ impl ErrorKind {
     }
 }
 
-/// Where a task that a person opens again has the answers from that it has paid for before: of models, searches, speech.
+/// Where a task that a person opens again has the answers from that it has paid for before: of
+/// models, searches, speech.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answers {
@@ -357,8 +358,8 @@ pub struct Tally {
     pub crashes: u32,
     /// When the first attempt since the opening ended.
     pub first_at: Option<Timestamp>,
-    /// Answers that attempts up to this one have paid for are taken again, since a person asked for it; absent: until the
-    /// task ends, what it asks is asked anew.
+    /// Answers that attempts up to this one have paid for are taken again, since a person asked for it; absent: until
+    /// the task ends, what it asks is asked anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuses: Option<u32>,
 }
@@ -370,8 +371,8 @@ impl Tally {
         Self { attempts: self.attempts, ..Self::default() }
     }
 
-    /// The tally of a task that is opened again by a person who wants answers made anew, or those of all attempts so far
-    /// taken again.
+    /// The tally of a task that is opened again by a person who wants answers made anew, or those of all
+    /// attempts so far taken again.
     #[must_use]
     pub fn with_answers(self, answers: Answers) -> Self {
         Self { reuses: (answers == Answers::Kept && self.attempts > 0).then_some(self.attempts), ..self }

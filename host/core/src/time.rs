@@ -48,13 +48,20 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let number: f64 = number.trim().parse().map_err(|_| refuse())?;
     let seconds = match unit {
         "ms" => 0.001,
-        "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3_600.0,
-        "d" => 86_400.0,
-        _ => return Err(refuse()),
+        unit => unit_of_time(unit).ok_or_else(refuse)?.as_secs_f64(),
     };
     Duration::try_from_secs_f64(number * seconds).map_err(|_| refuse())
+}
+
+/// The time that a word of jobs.toml stands for: `s`, `m` or `min`, `h`, `d`.
+pub(crate) fn unit_of_time(unit: &str) -> Option<Duration> {
+    match unit {
+        "s" => Some(Duration::from_secs(1)),
+        "m" | "min" => Some(Duration::from_mins(1)),
+        "h" => Some(Duration::from_hours(1)),
+        "d" => Some(Duration::from_hours(24)),
+        _ => None,
+    }
 }
 
 /// A duration as a person reads it at a glance: `0 ms`, `<1 ms`, `250 ms`, `1.5 s`, `12 min`, `6 h`, `14 d`.

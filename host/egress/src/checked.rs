@@ -9,11 +9,13 @@ use tollgate_core::{
 use crate::{Gate, error::refusal, guard::Guarded, session::Doubter};
 
 impl Gate {
-    /// A check caught the stored page that came from `url`: its site is left alone as by any guard. Absent `url`: nobody
-    /// knows whence it came, and no site answers for it. Answers what the attempt is judged by that brought the page.
+    /// A check caught the stored page that came from `url`: its site is left alone as by any guard. Absent `url`:
+    /// nobody knows whence it came, and no site answers for it. Answers what the attempt is judged
+    /// by that brought the page.
     ///
-    /// `login-required` has the site's session renewed, if it has one and it is the one that the page was fetched with; a person
-    /// is asked for where that was done and didn't help. `began`: when the attempt that brought the page began.
+    /// `login-required` has the site's session renewed, if it has one and it is the one that the page was fetched with;
+    /// a person is asked for where that was done and didn't help. `began`: when the attempt
+    /// that brought the page began.
     pub async fn checked(&self, url: Option<&str>, guarded: &Guarded, began: Timestamp) -> Refusal {
         self.guarding.count(&guarded.rule);
         let kind = match guarded.outcome {

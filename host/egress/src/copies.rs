@@ -26,14 +26,16 @@ impl Gate {
         self.address_of(url)?.site.duplicates
     }
 
-    /// The site of `url` served more items one and the same page than it may. Its session, if it has one, is taken as expired
-    /// and renewed; a person is asked for where that was done and didn't help. A site without a session is left alone, as over
-    /// any page that is no content. `began`: when the attempt that met it began. Answers what that is judged by.
+    /// The site of `url` served more items one and the same page than it may. Its session, if it has one, is taken as
+    /// expired and renewed; a person is asked for where that was done and didn't help. A site without a session is left
+    /// alone, as over any page that is no content. `began`: when the attempt that met it began.
+    /// Answers what that is judged by.
     pub async fn duplicated(&self, url: &str, what: &str, began: Timestamp) -> Refusal {
         self.guarding.count(DUPLICATE);
         let about = self.address_of(url).map_or_else(String::new, |address| address.authority);
         let says = |outcome: GuardOutcome| format!("{about}: guard `{DUPLICATE}` (built-in, text): {outcome}, {what}");
-        // Where the page is what the site has for these items, each renewal is an exchange for nothing: ever fewer of them.
+        // Where the page is what the site has for these items, each renewal is an exchange for
+        // nothing: ever fewer of them.
         let later = |lately: u32| {
             let message = says(GuardOutcome::LoginRequired) + "; the site's session is renewed";
             let after = COOL_DOWN_MIN.saturating_mul(1 << lately.saturating_sub(1).min(31)).min(WAIT_MAX);

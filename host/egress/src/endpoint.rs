@@ -1,5 +1,5 @@
-//! Named endpoints: services that a handler reaches by name alone, `endpoint://NAME/…`, each with its pacing. One that is
-//! down is left alone and probed as a proxy is, and no work is blamed for it (S02).
+//! Named endpoints: services that a handler reaches by name alone, `endpoint://NAME/…`, each with its pacing. One that
+//! is down is left alone and probed as a proxy is, and no work is blamed for it (S02).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -61,7 +61,8 @@ pub(crate) fn decide(
         let granted = |pattern: &SitePattern| *pattern == endpoint.policy.pattern;
         if !caller.allowed.is_empty() && !caller.allowed.iter().any(granted) {
             let text = format!(
-                "job {} is not granted endpoint {name}; add \"http endpoint:{name}\" to `grant` of [job.{}] in jobs.toml",
+                "job {} is not granted endpoint {name}; add \"http endpoint:{name}\" to `grant` of [job.{}] in \
+                 jobs.toml",
                 caller.job, caller.job
             );
             return Err(Refused::denied(Denial::NotGranted, text));

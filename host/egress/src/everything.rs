@@ -1,5 +1,5 @@
-//! The budget of everything that is paid, for requests by proxies that cost money: what those cost counts towards it, and so do
-//! the ledger's calls, of which the ledger's owner tells. Spent, nothing more goes out by such a proxy.
+//! The budget of everything that is paid, for requests by proxies that cost money: what those cost counts towards it,
+//! and so do the ledger's calls, of which the ledger's owner tells. Spent, nothing more goes out by such a proxy.
 
 use std::{
     collections::BTreeMap,
@@ -64,8 +64,8 @@ impl Everything {
         state.proxies.add_at(0, 0, cost);
     }
 
-    /// Whether there is anything left for a request that costs money. What calls under way hold isn't looked at: one of them
-    /// may be what the request is for, and a request costs little beside them.
+    /// Whether there is anything left for a request that costs money. What calls under way hold isn't looked at: one of
+    /// them may be what the request is for, and a request costs little beside them.
     ///
     /// # Errors
     /// Nothing is, until the period is over.
@@ -81,8 +81,8 @@ impl Everything {
         };
         let (ends, kind) = (reached.spent.period.ends, reached.kind.as_str());
         let text = format!(
-            "the budget of {EVERYTHING} for this {kind} is spent ({}), so nothing is sent by a proxy that costs money; it goes \
-             on at {}",
+            "the budget of {EVERYTHING} for this {kind} is spent ({}), so nothing is sent by a proxy that costs money; \
+             it goes on at {}",
             reached.share(),
             self.zone.show(ends)
         );

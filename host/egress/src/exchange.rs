@@ -176,9 +176,9 @@ fn is_text(headers: &HeaderMap) -> bool {
 
 /// Whose fault a failed request is. reqwest marks errors of connecting, and the chain of causes tells the rest: with a
 /// proxy, an https request opens a tunnel first ("tunnel error: …"), and every request over SOCKS does ("SOCKS error:
-/// …"). Whatever the connection to the proxy itself meets, or that it doesn't take our credentials, is the proxy's; what
-/// it answers else to the wish for a tunnel, and TLS within it, may be the site's. A plain http request connects to
-/// an HTTP proxy alone, so an error of connecting is the proxy's.
+/// …"). Whatever the connection to the proxy itself meets, or that it doesn't take our credentials, is the proxy's;
+/// what it answers else to the wish for a tunnel, and TLS within it, may be the site's. A plain http request connects
+/// to an HTTP proxy alone, so an error of connecting is the proxy's.
 fn classify(error: &reqwest::Error, address: &Address, via: Via) -> ExchangeError {
     let said = chain(error);
     if is_proxys(error, address, via) {
@@ -198,8 +198,8 @@ pub(crate) fn is_proxys(error: &reqwest::Error, address: &Address, via: Via) -> 
     via != Via::Direct && error.is_connect() && (plain || is_of_proxy(&chain(error)))
 }
 
-/// Counts a connection that failed behind its proxy, which was asked for a tunnel: what went through it counts, whatever
-/// became of it. Where the time was up before, it may be the proxy that was never reached.
+/// Counts a connection that failed behind its proxy, which was asked for a tunnel: what went through it counts,
+/// whatever became of it. Where the time was up before, it may be the proxy that was never reached.
 pub(crate) fn count_handshake(error: &reqwest::Error, address: &Address, via: Via, passage: &Passage) {
     let is_made = via != Via::Direct && error.is_connect() && !error.is_timeout();
     if is_made && !is_proxys(error, address, via) {

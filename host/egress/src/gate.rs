@@ -1,4 +1,6 @@
-//! The gate itself: a request from its caller to its answer, hop by hop.
+//! The gate itself: how it is set up and stands, who asks, and what a request is answered.
+
+mod hops;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,10 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use reqwest::{
-    Client, Method,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION},
-};
+use reqwest::{Client, Method, header::HeaderMap};
 use tollgate_core::{
     Clock, Digest, JobName,
     budget::Spending,
@@ -21,31 +20,29 @@ use tollgate_core::{
     outcome::{Refusal, RefusalKind},
     spec::{Deployment, SitePattern},
 };
-use url::Url;
 
+pub(crate) use self::hops::location;
 use crate::{
-    Denial, GateError, GateStatus, Refused,
+    GateError, GateStatus, Refused,
     address::{self, Address, Named},
     archive::Archives,
     denial::Denials,
-    endpoint::{self, Endpoints},
+    endpoint::Endpoints,
     error::refusal,
-    exchange::{self, ExchangeError, ExchangeLimits, Incoming, Outgoing, Via},
+    exchange::Outgoing,
     guard::{self, GUARDED_BYTES_MAX},
     guarding::{BESIDE_BYTES_MIN, Guarding},
     headers,
     meter::Meters,
     proxy::Proxy,
-    receive::{Receive, Whole},
+    receive::Whole,
     route,
     secret::KeyFiles,
-    session::{Sessions, Stopped},
-    site::{SiteMemory, Sites, Trying},
+    session::Sessions,
+    site::{SiteMemory, Sites},
     spool::{self, Held, Spooled},
 };
 
-/// Hops of one request: what browsers allow is 20, and honest sites need few.
-const HOPS_MAX: u32 = 10;
 /// Shortest time that a site is left alone once it asked for it, whatever it and jobs.toml say: `Retry-After: 0` is no
 /// leave to ask again and again.
 pub(crate) const COOL_DOWN_MIN: Duration = Duration::from_secs(1);
@@ -86,6 +83,12 @@ impl Caller {
     #[must_use]
     pub fn of(job: JobName, allowed: Vec<SitePattern>) -> Self {
         Self { job, allowed, tools: None, held: Held::default() }
+    }
+
+    /// The host itself, which no grant binds.
+    pub(crate) fn of_host() -> Result<Self, Refused> {
+        let name = JobName::new("host").map_err(|error| Refused::invalid(error.to_string()))?;
+        Ok(Self::of(name, Vec::new()))
     }
 }
 
@@ -210,14 +213,14 @@ impl Gate {
         self.deployment.load_full()
     }
 
-    /// Goes on by another policy: of sites alone, and of those only what `tollgate_core::spec::reload` takes. What was made
-    /// of the first one, such as clients, places and meters, stays.
+    /// Goes on by another policy: of sites alone, and of those only what `tollgate_core::spec::reload` takes. What was
+    /// made of the first one, such as clients, places and meters, stays.
     pub fn reload(&self, deployment: Deployment) {
         self.deployment.store(Arc::new(deployment));
     }
 
-    /// What paid calls are charged by now, as the ledger has it. It counts towards the budget of everything, and once that is
-    /// spent, nothing is sent by a proxy that costs money either.
+    /// What paid calls are charged by now, as the ledger has it. It counts towards the budget of everything, and once
+    /// that is spent, nothing is sent by a proxy that costs money either.
     pub fn calls_are_charged(&self, calls: Account) {
         self.meters.calls_are_charged(calls);
     }
@@ -258,114 +261,13 @@ impl Gate {
         })
     }
 
-    /// Sends a request hop by hop, each decided anew and sent with its own site's session. `receive` takes the body of the last one.
-    pub(crate) async fn hops(
-        &self,
-        caller: &Caller,
-        url: Url,
-        mut outgoing: Outgoing,
-        shorter: Option<Duration>,
-        told: Told<'_>,
-        receive: &mut dyn Receive,
-    ) -> Result<Answer, Stopped> {
-        let asked = url.to_string();
-        let mut address = address::decide(&self.deployment(), caller, url, Named::Caller)?;
-        let (mut hops, mut received) = (0, 0);
-        loop {
-            let lease = self.lease(caller, &address, told).await.map_err(|refused| refused.after(received))?;
-            let cookies = lease.as_ref().and_then(|lease| lease.cookies.clone());
-            let incoming = self.hop((caller, &address), outgoing.clone(), cookies, shorter, told, receive).await;
-            let incoming = self.sift(lease, &address, incoming).await.map_err(|stopped| stopped.after(received))?;
-            hops += 1;
-            received += incoming.received;
-            let Some(location) = location(&incoming) else {
-                let Incoming { status, headers, body, .. } = incoming;
-                return Ok(Answer { address, status, headers, received, body });
-            };
-            if hops >= HOPS_MAX {
-                let text = format!("{asked} redirected {HOPS_MAX} times");
-                return Err(Refused::transport(&address.authority, text).after(received).into());
-            }
-            let next = address::next(&self.deployment(), caller, &address, &location);
-            let next = next.map_err(|refused| refused.after(received))?;
-            outgoing = follow(outgoing, incoming.status);
-            address = next;
-        }
-    }
-
     /// Where scratch files lie.
     pub(crate) fn spool(&self) -> &Path {
         &self.options.spool
     }
 
-    /// One request and its answer, with those cookies. The route is looked at first: where it is shut, nothing waits for a turn. It is taken
-    /// last, since the turn may be long in coming.
-    pub(crate) async fn hop(
-        &self,
-        (caller, address): (&Caller, &Address),
-        mut request: Outgoing,
-        cookies: Option<HeaderValue>,
-        shorter: Option<Duration>,
-        told: Told<'_>,
-        receive: &mut dyn Receive,
-    ) -> Result<Incoming, Refused> {
-        told(Hop::Waits(address.url.as_str()));
-        let clock = &*self.options.clock;
-        let ways = self.ways(address)?;
-        headers::of_site(&mut request.headers, &address.site, &self.options.base)?;
-        if let Some(cookies) = cookies {
-            request.headers.insert(COOKIE, cookies);
-        }
-        let site = self.sites.get(&address.authority, &address.site, clock.now());
-        let mut slot = site.enter(&address.site, clock, caller.held.attempt()).await?;
-        let standing = self.endpoints.admit(address, clock.now())?;
-        let mut refused = Refused::denied(Denial::NoPolicy, format!("site {} names no proxy", address.site.pattern));
-        for way in ways {
-            let admitted = match way.proxy.map(|proxy| proxy.admit(clock.now())).transpose() {
-                Ok(admitted) => admitted,
-                Err(down) => {
-                    refused = refused.or_sooner(down);
-                    continue;
-                }
-            };
-            let (is_secure, is_socks) = (address.is_secure(), way.via == Via::Socks);
-            let proxy = way.proxy.map(Proxy::name);
-            let passage = match self.meters.admit(&address.site.pattern.to_string(), proxy, (is_secure, is_socks)) {
-                Ok(passage) => passage,
-                Err(spent) => {
-                    refused = refused.or_sooner(spent);
-                    continue;
-                }
-            };
-            slot.sent();
-            told(Hop::Runs);
-            let limits = ExchangeLimits {
-                time: shorter.map_or(address.site.timeout, |shorter| shorter.min(address.site.timeout)),
-                body_max: address.site.body_max,
-                via: way.via,
-                login_bytes: way.login_bytes,
-            };
-            let answer = exchange::run(&way.client, address, request.clone(), limits, &passage, receive).await;
-            let answer = endpoint::judge(standing.as_ref(), answer, clock.now()).await;
-            match (answer, admitted) {
-                // It was not even reached: nothing was sent, and another may do it.
-                (Err((ExchangeError::Proxy(reason), _)), Some(admitted)) => {
-                    refused = refused.or_sooner(admitted.failed(&reason, clock.now()));
-                }
-                (answer, admitted) => {
-                    // Its place is another's only then: else one who waits for it would be let in after a refusal.
-                    let incoming = self.answered(address, &site, way.via, admitted, answer).await?;
-                    slot.end().into_iter().for_each(Trying::answered);
-                    told(Hop::Answered(&address.authority));
-                    return Ok(incoming);
-                }
-            }
-        }
-        Err(refused)
-    }
-
-    /// An attempt has ended. If it did `well`, the sites that answered it work, and their circuits are closed; else it said
-    /// nothing of them, and where it was the one that tried, another may.
+    /// An attempt has ended. If it did `well`, the sites that answered it work, and their circuits are closed; else it
+    /// said nothing of them, and where it was the one that tried, another may.
     pub async fn ended(&self, caller: &Caller, answered: &BTreeSet<String>, well: bool) {
         if well {
             answered.iter().for_each(|authority| self.trust_session(authority));
@@ -381,7 +283,7 @@ impl Gate {
 
     /// An address that was asked for, whoever asked.
     pub(crate) fn address_of(&self, url: &str) -> Option<Address> {
-        let caller = Caller::of(JobName::new("host").ok()?, Vec::new());
+        let caller = Caller::of_host().ok()?;
         address::decide(&self.deployment(), &caller, address::parse(url).ok()?, Named::Host).ok()
     }
 
@@ -405,28 +307,4 @@ impl Gate {
             renewals: self.sessions.renewals(),
         }
     }
-}
-
-/// Where an answer sends us, if it does.
-pub(crate) fn location(incoming: &Incoming) -> Option<String> {
-    let redirects = matches!(incoming.status, 301 | 302 | 303 | 307 | 308);
-    let location = incoming.headers.get(LOCATION).filter(|_| redirects)?;
-    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
-}
-
-/// The request of the next hop: 303, and a POST over 301 or 302, become a GET without a body (RFC 9110 section 15.4).
-fn follow(mut request: Outgoing, status: u16) -> Outgoing {
-    let becomes_get = (status == 303 && request.method != Method::HEAD)
-        || (matches!(status, 301 | 302) && request.method == Method::POST);
-    if becomes_get {
-        request.method = Method::GET;
-        request.body = None;
-        drop_body_headers(&mut request.headers);
-    }
-    request
-}
-
-fn drop_body_headers(headers: &mut HeaderMap) {
-    headers.remove(CONTENT_TYPE);
-    headers.remove(CONTENT_LENGTH);
 }

@@ -1,8 +1,10 @@
-//! Guards: whether a page is the content that was asked for, by its status, its headers and what it says (R01, trap 14).
+//! Guards: whether a page is the content that was asked for, by its status, its headers and
+//! what it says (R01, trap 14).
 //!
 //! A pure function over an answer: the gate asks it of each, and stored pages can be asked again after rules changed.
 //! In this order: the header by which a CDN says that it put itself in the way; the site's own rules, then those that
-//! Tollgate brings along (data: `builtin`, `meanings`), of what a page says; last those of what it lacks, the site's first.
+//! Tollgate brings along (data: `builtin`, `meanings`), of what a page says; last those of what it
+//! lacks, the site's first.
 
 mod builtin;
 mod charset;
@@ -41,8 +43,8 @@ pub use view::shown;
 pub const DUPLICATE: &str = "duplicate";
 /// How the rules are named by which checks catch pages: `check.sane`.
 pub const CHECK_PREFIX: &str = "check.";
-/// Bytes of a body that guards look at: whatever stays in memory (`spool`). Walls are far smaller, and what is cut can't
-/// be told by what it lacks.
+/// Bytes of a body that guards look at: whatever stays in memory (`spool`). Walls are far smaller, and what is cut
+/// can't be told by what it lacks.
 pub const GUARDED_BYTES_MAX: usize = 1 << 20;
 /// Longest wait taken from a page's words, as from a header: one that says more is looked at again after a day.
 const AFTER_MAX: Duration = Duration::from_hours(24);
@@ -197,7 +199,8 @@ fn own_verdict(rule: &GuardRule, page: &Page<'_>, view: &View, now: Timestamp) -
     })
 }
 
-/// Whether a rule, by its name in [`Guarded`], looks at headers: a page that is kept without them can't be judged by it.
+/// Whether a rule, by its name in [`Guarded`], looks at headers: a page that is kept without
+/// them can't be judged by it.
 #[must_use]
 pub fn needs_headers(rule: &str, guards: &GuardSpec) -> bool {
     let of_site = guards.rules.iter().find(|own| rule == format!("jobs.toml:{}", own.at.line));

@@ -47,8 +47,9 @@ impl Gate {
         }
     }
 
-    /// A page that came in place of the site's may be the proxy's own. A 407 to a plain request is, unless the site makes
-    /// it up: ask the proxy. Of a site that it could not reach it says so, as it does by a tunnel that it doesn't make.
+    /// A page that came in place of the site's may be the proxy's own. A 407 to a plain request is, unless the site
+    /// makes it up: ask the proxy. Of a site that it could not reach it says so, as it does by a
+    /// tunnel that it doesn't make.
     async fn judge_proxy(
         &self,
         address: &Address,

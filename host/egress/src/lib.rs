@@ -1,10 +1,11 @@
 //! The gate: the only way to the network, by site policy, through the proxy.
 //!
 //! A request passes, in this order: its address is decided (`address`), its route is open (`proxy`), its site has room
-//! and is not cooling down (`site`), no budget of either is spent (`meter`), the exchange runs under limits and its body is spooled (`exchange`), and guards look
-//! at the answer (`guard`). Redirects are decided hop by hop, each as a request of its own. Members of remote archives
-//! (`archive`) are ranges, and each range is such a request. A tool passes the same way, and runs through its site's proxy
-//! (`tool`). A named endpoint (`endpoint`) is a site of its own, which no host name leads to.
+//! and is not cooling down (`site`), no budget of either is spent (`meter`), the exchange runs under limits and its
+//! body is spooled (`exchange`), and guards look at the answer (`guard`). Redirects are decided hop by hop, each as a
+//! request of its own. Members of remote archives (`archive`) are ranges, and each range is such a request. A tool
+//! passes the same way, and runs through its site's proxy (`tool`). A named endpoint (`endpoint`) is a site of its own,
+//! which no host name leads to.
 
 mod address;
 mod archive;

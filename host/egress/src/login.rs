@@ -13,9 +13,9 @@ use crate::{
 };
 
 impl Gate {
-    /// A stage says that the site of `url`, its last request, wants a login. The site's session, if it has one, is taken as
-    /// expired, and the next request renews it; a person is asked for where that was done and didn't help, and where the site
-    /// has none. `began`: when the attempt that says so began. Answers what it is judged by.
+    /// A stage says that the site of `url`, its last request, wants a login. The site's session, if it has one, is
+    /// taken as expired, and the next request renews it; a person is asked for where that was done and didn't help, and
+    /// where the site has none. `began`: when the attempt that says so began. Answers what it is judged by.
     pub async fn login_required(&self, url: &str, what: &str, began: Timestamp) -> Refusal {
         self.login_for(url, what, began, Doubter::Attempt).await
     }

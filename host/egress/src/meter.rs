@@ -1,7 +1,9 @@
 //! What goes through proxies and to sites: counted as it comes, held against budgets, and kept over a restart.
 //!
-//! A request is let through by what is left (`Meters::admit`), and holds a part of it while it is under way, so that many
-//! at once don't each take the same bytes for theirs. What comes is counted on its [`Passage`].
+//! A request is let through by what is left (`Meters::admit`), and holds a part of it while it is under way, so that
+//! many at once don't each take the same bytes for theirs. What comes is counted on its [`Passage`].
+
+mod keeper;
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
 use tollgate_core::{
     Clock, Timestamp,
     budget::{Budget, Price, Reached, Room, Spending},
@@ -19,18 +20,15 @@ use tollgate_core::{
     spec::Deployment,
 };
 
+use self::keeper::Keeper;
 use crate::{MeterStatus, Refused, everything::Everything, site::SiteMemory};
 
 /// Bytes of a budget that a request holds until it has used them: most pages are smaller.
 const HELD_BYTES: u64 = 64 << 10;
 /// How long a request is put off while others hold what is left.
 const HELD_WAIT: Duration = Duration::from_secs(2);
-/// What was spent is kept after so long at the latest.
-const KEPT_EVERY: Duration = Duration::from_secs(1);
-/// Or after so many bytes.
-const KEPT_BYTES: u64 = 1 << 20;
-/// Bytes of a tunnel and its TLS handshake: a CONNECT and its answer, two hellos, a chain of certificates. Most take 4 to
-/// 6 KB.
+/// Bytes of a tunnel and its TLS handshake: a CONNECT and its answer, two hellos, a chain of
+/// certificates. Most take 4 to 6 KB.
 const HANDSHAKE_BYTES: u64 = 6 << 10;
 /// Bytes of a SOCKS handshake, about.
 const SOCKS_BYTES: u64 = 64;
@@ -99,13 +97,7 @@ impl Meters {
         memory: Arc<dyn SiteMemory>,
         spent: Vec<(String, Spending)>,
     ) -> Self {
-        let keeper = Arc::new(Keeper {
-            memory,
-            clock,
-            state: Mutex::default(),
-            hurry: Notify::new(),
-            keeping: tokio::sync::Mutex::default(),
-        });
+        let keeper = Arc::new(Keeper::new(memory, clock));
         let mut spent: BTreeMap<String, Spending> = spent.into_iter().collect();
         let everything = Arc::new(Everything::new(deployment, &spent, keeper.clock.now()));
         let proxies = deployment.proxies.iter().map(|proxy| (proxy_key(&proxy.name), proxy.price, proxy.budget));
@@ -277,8 +269,8 @@ impl Meter {
 }
 
 impl Holding {
-    /// Counts bytes, of which so many are an estimate; answers what they cost, and the refusal of what comes after them if a
-    /// budget allows no more.
+    /// Counts bytes, of which so many are an estimate; answers what they cost, and the refusal of what comes after them
+    /// if a budget allows no more.
     fn count(
         &mut self,
         (bytes, estimated): (u64, u64),
@@ -346,80 +338,5 @@ impl Passing {
         let of_site = self.site.as_mut().and_then(|site| site.count(bytes, Some(cost), now).1);
         // A budget that is spent says more than one that others hold: it is the later word that counts.
         self.over = of_proxy.or(of_site);
-    }
-}
-
-/// Keeps what was spent: at most one write at a time, and a second between two unless much has come.
-struct Keeper {
-    memory: Arc<dyn SiteMemory>,
-    clock: Arc<dyn Clock>,
-    state: Mutex<Unkept>,
-    hurry: Notify,
-    /// Held while rows are written, so that what is written last is the latest.
-    keeping: tokio::sync::Mutex<()>,
-}
-
-#[derive(Default)]
-struct Unkept {
-    rows: BTreeMap<String, Spending>,
-    bytes: u64,
-    is_running: bool,
-}
-
-impl Keeper {
-    fn state(&self) -> MutexGuard<'_, Unkept> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note(self: Arc<Self>, name: &str, spending: Spending, bytes: u64) {
-        let mut state = self.state();
-        match state.rows.get_mut(name) {
-            Some(row) => *row = spending,
-            None => drop(state.rows.insert(name.to_owned(), spending)),
-        }
-        state.bytes += bytes;
-        if state.bytes >= KEPT_BYTES {
-            self.hurry.notify_one();
-        }
-        // Without a runtime nothing is transferred either, and the end of the host keeps what is left.
-        if !state.is_running
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            state.is_running = true;
-            drop(state);
-            runtime.spawn(async move { self.run().await });
-        }
-    }
-
-    async fn run(&self) {
-        loop {
-            self.keep().await;
-            tokio::select! {
-                () = self.clock.sleep_until(self.clock.now().after(KEPT_EVERY)) => {}
-                () = self.hurry.notified() => {}
-            }
-            let mut state = self.state();
-            if state.rows.is_empty() {
-                state.is_running = false;
-                return;
-            }
-        }
-    }
-
-    async fn keep(&self) {
-        let _in_turn = self.keeping.lock().await;
-        let rows: Vec<(String, Spending)> = {
-            let mut state = self.state();
-            state.bytes = 0;
-            std::mem::take(&mut state.rows).into_iter().collect()
-        };
-        if rows.is_empty() || self.memory.keep_spending(rows.clone()).await.is_ok() {
-            return;
-        }
-        let mut state = self.state();
-        for (name, spending) in rows {
-            // What was counted meanwhile is later.
-            state.rows.entry(name).or_insert(spending);
-        }
     }
 }

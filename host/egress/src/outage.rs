@@ -1,5 +1,5 @@
-//! Whether what many requests need is up, a proxy or an endpoint: found down, it is left alone for a while, then probed by
-//! one request.
+//! Whether what many requests need is up, a proxy or an endpoint: found down, it is left alone for a while,
+//! then probed by one request.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -139,8 +139,8 @@ impl Pass<'_> {
         }
     }
 
-    /// It failed, and is left alone for `least` at the least: gives what the request is refused with. However many requests
-    /// an outage meets, it counts once; one that began before it came back marks it no more.
+    /// It failed, and is left alone for `least` at the least: gives what the request is refused with. However many
+    /// requests an outage meets, it counts once; one that began before it came back marks it no more.
     pub(crate) fn failed(&self, reason: &str, least: Duration, now: Timestamp) -> Refused {
         let Outages { title, about, .. } = self.of;
         let mut state = self.of.state();

@@ -1,7 +1,8 @@
 //! What a proxy says for itself in place of a site, told from what the site says.
 //!
-//! A secure request has its tunnel refused, and no page comes. A plain one is answered by a page of the proxy's own, which
-//! looks like the site's: squid marks it with a header, tinyproxy by its name and by the `Via` that it leaves out.
+//! A secure request has its tunnel refused, and no page comes. A plain one is answered by a page of the proxy's own,
+//! which looks like the site's: squid marks it with a header, tinyproxy by its name and by the
+//! `Via` that it leaves out.
 
 use reqwest::header::{HeaderMap, SERVER, VIA};
 

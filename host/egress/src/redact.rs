@@ -1,12 +1,12 @@
-//! What a service says, without the secrets that it was sent. Some say a key again in their refusals, and what they say is told
-//! to handlers, logged, and kept with attempts, pauses and cool-downs.
+//! What a service says, without the secrets that it was sent. Some say a key again in their refusals, and what they say
+//! is told to handlers, logged, and kept with attempts, pauses and cool-downs.
 
 use bytes::Bytes;
 
 /// What stands in a secret's place.
 const REDACTED: &[u8] = b"[secret]";
-/// Shortest secret that is looked for in an answer of status 200. A shorter one proves nothing (`none`, `ollama`), and may be a
-/// word of what was asked for.
+/// Shortest secret that is looked for in an answer of status 200. A shorter one proves nothing (`none`, `ollama`), and
+/// may be a word of what was asked for.
 const ANSWER_SECRET_BYTES_MIN: usize = 16;
 /// And in a refusal: without the words that a shorter one would take out of it, nobody could tell what kind it is.
 const REFUSAL_SECRET_BYTES_MIN: usize = 8;
@@ -31,7 +31,8 @@ impl Redactor {
         Self { spellings, held: Vec::new(), has_found: false }
     }
 
-    /// What may be told of the next bytes. What may be the beginning of a secret is held back until it shows what it is.
+    /// What may be told of the next bytes. What may be the beginning of a secret is held back
+    /// until it shows what it is.
     pub(crate) fn pass(&mut self, bytes: Bytes) -> Bytes {
         if self.held.is_empty() && self.begins_in(&bytes).is_none() {
             return bytes;

@@ -9,18 +9,18 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
-use tollgate_core::{JobName, spec::Secret};
+use tollgate_core::spec::Secret;
 use url::Url;
 
 use crate::{
-    Caller, Denial, Gate, Refused,
+    Caller, Gate, Refused,
     address::{self, Address, Named},
     exchange::{self, Via},
     headers,
     meter::Passage,
-    proxy::{Proxy, UNSET_WAIT},
+    proxy::UNSET_WAIT,
     redact::Redactor,
-    secret,
+    secret, ways,
     wire::{self, Form},
 };
 
@@ -41,7 +41,8 @@ pub struct ServiceRequest {
     pub body_max: u64,
 }
 
-/// The key of a paid service: looked at where it lives when it is used, shown nowhere, not even where the service says it again.
+/// The key of a paid service: looked at where it lives when it is used, shown nowhere, not even where
+/// the service says it again.
 #[derive(Debug, Clone)]
 pub struct ServiceKey {
     /// The header's name.
@@ -72,8 +73,8 @@ pub struct ServiceAnswer {
 /// Why there is no whole answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceFailure {
-    /// Nothing was sent: policy, a proxy or a budget of bytes stands in the way, the key isn't there, or no connection was
-    /// made.
+    /// Nothing was sent: policy, a proxy or a budget of bytes stands in the way, the key isn't there,
+    /// or no connection was made.
     #[error("{}", .0.error)]
     NotSent(Box<Refused>),
     /// It was sent, and what came of it is lost. It may be billed.
@@ -96,29 +97,19 @@ impl Gate {
     /// # Errors
     /// Nothing was sent, or no answer came; a status of whatever kind is none.
     pub async fn ask_service(&self, request: ServiceRequest) -> Result<ServiceAnswer, ServiceFailure> {
-        let host = JobName::new("host").map_err(|error| Refused::invalid(error.to_string()))?;
-        let caller = Caller::of(host, Vec::new());
+        let caller = Caller::of_host()?;
         address::check(&request.url)?;
         let address = address::decide(&self.deployment(), &caller, request.url.clone(), Named::Host)?;
         let head = self.head(&request, &address)?;
         let secrets = secrets(&head, request.key.as_ref());
         let deadline = Instant::now() + request.time;
         let now = || self.options.clock.now();
-        let mut refused = Refused::denied(Denial::NoPolicy, format!("site {} names no proxy", address.site.pattern));
+        let mut refused = ways::none(&address);
         for way in self.ways(&address)? {
-            let admitted = match way.proxy.map(|proxy| proxy.admit(now())).transpose() {
-                Ok(admitted) => admitted,
-                Err(down) => {
-                    refused = refused.or_sooner(down);
-                    continue;
-                }
-            };
-            let kind = (address.is_secure(), way.via == Via::Socks);
-            let proxy = way.proxy.map(Proxy::name);
-            let passage = match self.meters.admit(&address.site.pattern.to_string(), proxy, kind) {
-                Ok(passage) => passage,
-                Err(spent) => {
-                    refused = refused.or_sooner(spent);
+            let (admitted, passage) = match self.admit(&way, &address, way.around(&address)) {
+                Ok(let_through) => let_through,
+                Err(shut) => {
+                    refused = refused.or_sooner(shut);
                     continue;
                 }
             };

@@ -1,8 +1,9 @@
 //! Sessions: the chain that gives a site its cookies, and what of it is under way (R10).
 //!
 //! A session is asked for before each request to a site that has one (`Gate::lease`), and what the site answers says
-//! whether it is over (`Gate::sift`). Then one renewal runs the chain (`chain`), however many ask; a generation's number tells
-//! who asked with a session that another has renewed since. No cookie's value is in any message, error or log.
+//! whether it is over (`Gate::sift`). Then one renewal runs the chain (`chain`), however many ask; a generation's
+//! number tells who asked with a session that another has renewed since. No cookie's value is in
+//! any message, error or log.
 
 mod asked;
 mod browser;
@@ -41,12 +42,12 @@ pub(crate) use self::{
 };
 use crate::{Refused, Renewals};
 
-/// How long a chain that gave no session isn't tried again, unless its file or its browser's cookie changes: each try may be an
-/// exchange, and a person has to come.
+/// How long a chain that gave no session isn't tried again, unless its file or its browser's cookie changes: each try
+/// may be an exchange, and a person has to come.
 const FAILED_FOR: Duration = Duration::from_mins(5);
 
-/// Longest time for which an exchange that waits for its site or proxy isn't tried again, whatever they ask for: they are
-/// asked whether they are there.
+/// Longest time for which an exchange that waits for its site or proxy isn't tried again, whatever they ask for: they
+/// are asked whether they are there.
 const REST_MAX: Duration = Duration::from_mins(1);
 
 /// All sessions of jobs.toml, by name.
@@ -108,7 +109,8 @@ struct State {
     renewed_for: BTreeMap<String, (u8, Timestamp)>,
     /// How often it was taken as expired without its site's word, lately, and when last.
     doubts: (u32, Timestamp),
-    /// Runs of the chain that came to an end, how many of them gave a session, and what stood in the way of the last one.
+    /// Runs of the chain that came to an end, how many of them gave a session, and what stood in
+    /// the way of the last one.
     runs: u64,
     renewed: u64,
     last_refused: Option<Refused>,
@@ -256,7 +258,10 @@ impl Session {
             }
         });
         if let Err(error) = kept.await.map_err(io::Error::other).and_then(|kept| kept) {
-            tracing::warn!(session = self.spec.name, %error, "a session can't be kept: it is made anew after a restart");
+            tracing::warn!(
+                session = self.spec.name, %error,
+                "a session can't be kept: it is made anew after a restart"
+            );
         }
     }
 }

@@ -177,8 +177,8 @@ impl GateStatus {
         denied.into_iter().chain(renewed).collect()
     }
 
-    /// What stands in the way, a sentence each: proxies that are down, and sites that are left alone, with what was said
-    /// last. `ago` says how a time until then is written.
+    /// What stands in the way, a sentence each: proxies that are down, and sites that are left alone, with what was
+    /// said last. `ago` says how a time until then is written.
     pub fn sentences(&self, now: Timestamp, ago: impl Fn(Short) -> String) -> Vec<String> {
         let left = |until: Timestamp| ago(Short(until.since(now)));
         let proxies = self.proxies.iter().filter_map(|proxy| {

@@ -9,7 +9,8 @@ use crate::{
     Denial, Gate, Refused,
     address::Address,
     exchange::Via,
-    proxy::{Proxy, ProxyClient, UNSET_WAIT},
+    meter::Passage,
+    proxy::{Admitted, Proxy, ProxyClient, UNSET_WAIT},
 };
 
 /// How an address is reached.
@@ -20,7 +21,31 @@ pub(crate) struct Way<'a> {
     pub(crate) proxy: Option<&'a Proxy>,
 }
 
+impl Way<'_> {
+    /// What lies around the bytes that go this way to an address, as the meters want it: TLS, and SOCKS.
+    pub(crate) fn around(&self, address: &Address) -> (bool, bool) {
+        (address.is_secure(), self.via == Via::Socks)
+    }
+}
+
+/// What is refused where a site has no way at all.
+pub(crate) fn none(address: &Address) -> Refused {
+    Refused::denied(Denial::NoPolicy, format!("site {} names no proxy", address.site.pattern))
+}
+
 impl Gate {
+    /// Lets something through by a way: its proxy is up, and no budget is spent. Nothing has been sent.
+    pub(crate) fn admit<'a>(
+        &self,
+        way: &Way<'a>,
+        address: &Address,
+        around: (bool, bool),
+    ) -> Result<(Option<Admitted<'a>>, Passage), Refused> {
+        let admitted = way.proxy.map(|proxy| proxy.admit(self.options.clock.now())).transpose()?;
+        let passage = self.meters.admit(&address.site.pattern.to_string(), way.proxy.map(Proxy::name), around)?;
+        Ok((admitted, passage))
+    }
+
     /// How an address may be reached, in the order in which the ways are tried; an error if all are shut.
     pub(crate) fn ways(&self, address: &Address) -> Result<Vec<Way<'_>>, Refused> {
         self.endpoints.check(address, self.options.clock.now())?;
@@ -34,8 +59,8 @@ impl Gate {
             Route::Unset => {
                 let host = &address.authority;
                 let text = format!(
-                    "no proxy is configured for {host}, so nothing is sent; add [proxy.main] with its url to jobs.toml, \
-                     and proxy = \"main\" to [site.\"*\"]"
+                    "no proxy is configured for {host}, so nothing is sent; add [proxy.main] with its url to \
+                     jobs.toml, and proxy = \"main\" to [site.\"*\"]"
                 );
                 Err(Refused::down(host, text, UNSET_WAIT))
             }

@@ -1,5 +1,5 @@
-//! A request sent by a client, with every byte of it counted on its passage: heads, bodies as they were transferred, and
-//! the connections that were made for it.
+//! A request sent by a client, with every byte of it counted on its passage: heads, bodies as they were transferred,
+//! and the connections that were made for it.
 //!
 //! reqwest lets nobody look at its sockets. So bodies are counted below the unpacking, which is done here and not by
 //! reqwest; heads by what stands in them; connections where they are made.

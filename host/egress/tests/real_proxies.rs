@@ -1,7 +1,7 @@
 //! A real squid and a real tinyproxy, chained to the proxy of the small internet.
 //!
-//! Behind the feature `real-proxies`, since they must be installed; once asked for, a missing one is a failure. The chore:
-//! `cargo xtask test`, or `apt-get install squid tinyproxy-bin`.
+//! Behind the feature `real-proxies`, since they must be installed; once asked for, a missing one is a failure. The
+//! chore: `cargo xtask test`, or `apt-get install squid tinyproxy-bin`.
 #![expect(clippy::unwrap_used, reason = "a test's helpers panic as its own lines do")]
 
 use std::{

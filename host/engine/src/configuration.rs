@@ -97,8 +97,8 @@ impl Configuration {
         self.status.borrow().clone()
     }
 
-    /// Looks at the file, and goes on by it as far as a running host can. A file that is as it was is left alone. Reads from
-    /// the disk, so it belongs beside the workers.
+    /// Looks at the file, and goes on by it as far as a running host can. A file that is as it was is left alone. Reads
+    /// from the disk, so it belongs beside the workers.
     pub fn reload(&self) -> ConfigurationStatus {
         let mut last = self.last();
         match fs::read_to_string(&self.path) {

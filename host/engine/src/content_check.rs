@@ -9,7 +9,8 @@ use tollgate_core::{
     outcome::{Outcome, Refusal, RefusalKind, StageError},
 };
 
-/// Judges whether a page is what was asked for. Called from many tasks at once; a call that is dropped counts for nothing.
+/// Judges whether a page is what was asked for. Called from many tasks at once; a call that is
+/// dropped counts for nothing.
 pub trait ContentCheck: Send + Sync {
     /// Answers one question about one page.
     fn judge(&self, request: CheckRequest) -> BoxFuture<'_, Result<CheckAnswer, CheckError>>;
@@ -60,7 +61,8 @@ pub enum CheckError {
         /// What was met.
         message: String,
     },
-    /// The job may not use that model, or there is none of that name. Counted, and moves the breaker: a person is needed.
+    /// The job may not use that model, or there is none of that name. Counted, and moves the
+    /// breaker: a person is needed.
     #[error("denied: {0}")]
     Denied(String),
     /// This one question got no answer that can be used. Counted, and moves the breaker.

@@ -109,12 +109,15 @@ pub(crate) async fn page(tools: &Tools, job: &JobPlan) -> Result<PageEnded, Stor
 fn warn_of_empty_rounds(job: &JobPlan, before: &DiscoveryState, after: &DiscoveryState) {
     let limit = job.spec.discover.map_or(u32::MAX, |discover| discover.empty_rounds_max);
     if after.empty_rounds >= limit && before.empty_rounds < limit {
-        tracing::warn!(job = %job.spec.name, rounds = after.empty_rounds, "discovery found nothing in so many rounds: is its address still right?");
+        tracing::warn!(
+            job = %job.spec.name, rounds = after.empty_rounds,
+            "discovery found nothing in so many rounds: is its address still right?"
+        );
     }
 }
 
-/// What follows from a page that gave nothing: the rules are those of a task, and a job whose discovery may not be tried
-/// again pauses.
+/// What follows from a page that gave nothing: the rules are those of a task, and a job whose discovery may
+/// not be tried again pauses.
 async fn failed(
     tools: &Tools,
     job: &JobPlan,
@@ -137,8 +140,7 @@ async fn failed(
             (decision.error.unwrap_or_else(later), due)
         }
         Verdict::Failed(error) => {
-            let (by, evidence) = ("host".to_owned(), error.to_string());
-            pause = Some(Pause { reason: PauseReason::Discovery, by, at: now, evidence, until: None });
+            pause = Some(Pause::by_host(PauseReason::Discovery, now, error.to_string()));
             (error, now)
         }
         // None of these comes of an error; were it to, the next try shows it.

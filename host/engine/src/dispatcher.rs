@@ -3,7 +3,9 @@
 //! One task of the runtime runs [`Dispatcher::run`]; nobody else touches a lane. It wakes on an event or at the next
 //! due time and never polls, so that an idle host costs nothing.
 
+mod filling;
 mod lanes;
+mod pauses;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,25 +14,21 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     task::{JoinError, JoinSet},
 };
-use tollgate_core::{
-    Clock, JobId, Lane, StageIx, Timestamp,
-    pause::{Pause, PauseReason},
-};
+use tollgate_core::{Clock, JobId, Lane, StageIx, Timestamp};
 use tollgate_egress::Gate;
-use tollgate_store::{Claim, Store, StoreError};
+use tollgate_store::{Store, StoreError};
 
+pub(crate) use self::pauses::ends_all;
+use self::{lanes::JobLanes, pauses::pause_refused};
 use crate::{
     EngineError, Plan,
-    discovery::{self, PageEnded},
-    executor::{self, Executed, Tools, Unsettled},
-    plan::{JobPlan, StagePlan},
+    discovery::PageEnded,
+    executor::{Executed, Tools, Unsettled},
     services::Services,
-    supervise,
 };
-use lanes::JobLanes;
 
 /// Events that may wait for the dispatcher. It handles each in microseconds; a sender that finds it full waits.
 const EVENTS_MAX: usize = 10_000;
@@ -224,8 +222,8 @@ impl Dispatcher {
         so_far.next_due
     }
 
-    /// Says that something runs before it does: whoever sees what a task does, a request at a site for one, is never told
-    /// that nothing is under way.
+    /// Says that something runs before it does: whoever sees what a task does, a request at a site for one, is never
+    /// told that nothing is under way.
     fn begin(&mut self, beginning: usize) {
         if beginning > 0 && self.progress.borrow().running == 0 {
             self.publish(beginning);
@@ -339,47 +337,6 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// A settlement paused the job. The store has the last word: a person may have resumed it since.
-    async fn paused(&mut self, job: JobId, pause: &Pause) -> Result<(), EngineError> {
-        let Some(lanes) = self.jobs.get_mut(&job) else {
-            return Ok(());
-        };
-        tracing::warn!(job = %lanes.plan.spec.name, pause = pause.sentence(), "job paused");
-        let read = lanes.refresh_pause(&*self.tools.store).await;
-        self.or_pause(job, read).await.map(drop)
-    }
-
-    /// What goes wrong with a job's own rows, or in the host's own code, pauses that job with the evidence, and the
-    /// others go on. Only a store that is gone is the end of all.
-    async fn or_pause<T, E: Into<Unsettled>>(
-        &mut self,
-        job: JobId,
-        result: Result<T, E>,
-    ) -> Result<Option<T>, EngineError> {
-        let error = match result.map_err(Into::into) {
-            Ok(done) => return Ok(Some(done)),
-            Err(Unsettled::Store(error)) if ends_all(&error) => return Err(error.into()),
-            Err(error) => error,
-        };
-        let pause = Pause {
-            reason: PauseReason::Host,
-            by: "host".to_owned(),
-            at: self.tools.clock.now(),
-            evidence: error.to_string(),
-            until: None,
-        };
-        tracing::error!(?job, pause = pause.sentence(), "job paused");
-        match self.tools.store.pause(job, pause.clone()).await {
-            Err(error) if ends_all(&error) => return Err(error.into()),
-            Err(error) => tracing::error!(?job, %error, "the pause can't be kept; it holds until the host stops"),
-            Ok(()) => {}
-        }
-        if let Some(lanes) = self.jobs.get_mut(&job) {
-            lanes.pause = Some(pause);
-        }
-        Ok(None)
-    }
-
     /// Stages got ready work.
     fn opened(&mut self, job: JobId, stages: &[StageIx]) {
         for &stage in stages {
@@ -390,126 +347,8 @@ impl Dispatcher {
         }
     }
 
-    async fn fill_touched(&mut self) -> Result<(), EngineError> {
-        while let Some(lane) = self.touched.pop_first() {
-            self.fill_lane(lane).await?;
-        }
-        Ok(())
-    }
-
-    async fn fill_all(&mut self) -> Result<(), EngineError> {
-        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
-        for job in jobs {
-            self.fill_job(job).await?;
-        }
-        Ok(())
-    }
-
-    async fn fill_job(&mut self, job: JobId) -> Result<(), EngineError> {
-        let now = self.tools.clock.now();
-        self.end_pause(job, now).await?;
-        let Some(lanes) = self.jobs.get_mut(&job) else {
-            return Ok(());
-        };
-        let stages = lanes.wake_due(now);
-        self.touched.extend(stages.into_iter().map(|stage| Lane { job, stage }));
-        self.discover(job);
-        self.fill_touched().await
-    }
-
-    /// Ends a pause whose time is over. The store has the last word: a person may have paused the job since.
-    async fn end_pause(&mut self, job: JobId, now: Timestamp) -> Result<(), EngineError> {
-        let Some(lanes) = self.jobs.get_mut(&job).filter(|lanes| lanes.pause_is_over(now)) else {
-            return Ok(());
-        };
-        let store = self.tools.store.clone();
-        let refreshed = match store.end_pause(job, now).await {
-            Ok(ended) => {
-                if let Some(pause) = ended {
-                    tracing::info!(job = %lanes.plan.spec.name, pause = pause.sentence(), "the job goes on by itself");
-                }
-                lanes.refresh(&*store).await
-            }
-            Err(error) => Err(error),
-        };
-        self.or_pause(job, refreshed).await.map(drop)
-    }
-
-    /// Starts as many tasks of a lane as its concurrency leaves room for.
-    async fn fill_lane(&mut self, lane: Lane) -> Result<(), EngineError> {
-        let room_in_run = self.mode.tasks_max.map_or(u64::MAX, |most| most.saturating_sub(self.started));
-        let stopping = self.stopping;
-        let Some(state) = self.jobs.get_mut(&lane.job).and_then(|lanes| lanes.open_stage_mut(lane.stage)) else {
-            return Ok(());
-        };
-        let now = self.tools.clock.now();
-        let room = state.room().min(usize::try_from(room_in_run).unwrap_or(usize::MAX));
-        if stopping || room == 0 || !state.may_have_ready || state.is_held(now) {
-            return Ok(());
-        }
-        let store = self.tools.store.clone();
-        let claimed = store.claim(lane, room, now).await;
-        let Some(claims) = self.or_pause(lane.job, claimed).await? else {
-            return Ok(());
-        };
-        let is_all = claims.len() < room;
-        let next_due = if is_all { store.next_due(lane, now).await } else { Ok(None) };
-        let next_due = self.or_pause(lane.job, next_due).await?.flatten();
-        let Some(lanes) = self.jobs.get_mut(&lane.job) else {
-            return Ok(());
-        };
-        let job = lanes.plan.clone();
-        let Some(state) = lanes.stage_mut(lane.stage) else {
-            return Ok(());
-        };
-        if is_all {
-            state.may_have_ready = false;
-            state.next_due = next_due;
-        }
-        state.running += claims.len();
-        self.started += claims.len() as u64;
-        let (stage, settling) = (state.plan.clone(), state.settling.clone());
-        self.begin(claims.len());
-        for claim in claims {
-            self.spawn(job.clone(), stage.clone(), settling.clone(), claim);
-        }
-        Ok(())
-    }
-
-    fn spawn(&mut self, job: Arc<JobPlan>, stage: Arc<StagePlan>, settling: Arc<Semaphore>, claim: Claim) {
-        let (tools, lane, given) = (self.tools.clone(), stage.lane, self.given.clone());
-        self.executors.spawn(async move {
-            let mut permit = None;
-            let give_place = || permit = settling.try_acquire_owned().ok().filter(|_| given.send(lane).is_ok());
-            let result = executor::execute(&tools, &job, &stage, claim, give_place).await;
-            Ended::Task { lane, had_place: permit.is_none(), result }
-        });
-    }
-
-    /// Starts the next page of a job's discovery, if it is due and none is under way.
-    fn discover(&mut self, job: JobId) {
-        let now = self.tools.clock.now();
-        let enough = self.stopping || self.has_enough();
-        let Some(lanes) = self.jobs.get_mut(&job) else {
-            return;
-        };
-        if enough || !lanes.discovery_is_due(now) {
-            return;
-        }
-        lanes.discovering = true;
-        let (tools, plan) = (self.tools.clone(), lanes.plan.clone());
-        self.begin(1);
-        self.executors.spawn(async move {
-            let result = match supervise::catch(discovery::page(&tools, &plan)).await {
-                Ok(result) => result.map_err(Unsettled::Store),
-                Err(panic) => Err(Unsettled::Panicked(panic)),
-            };
-            Ended::Page { job, result }
-        });
-    }
-
-    /// Lets what runs finish for the grace time, then drops it. What is dropped runs again at the next start. Paid calls whose
-    /// tasks have ended before them are waited for as long.
+    /// Lets what runs finish for the grace time, then drops it. What is dropped runs again at the next start. Paid
+    /// calls whose tasks have ended before them are waited for as long.
     async fn wind_up(mut self) -> Result<Progress, EngineError> {
         self.stopping = true;
         let deadline = Instant::now() + self.grace;
@@ -537,36 +376,4 @@ impl Dispatcher {
         }
         Ok(self.so_far)
     }
-}
-
-/// Whether nothing at all can go on after it: the disk refuses, or the store is closed.
-pub(crate) fn ends_all(error: &StoreError) -> bool {
-    matches!(error, StoreError::Io(_) | StoreError::Full(_) | StoreError::Closed)
-}
-
-/// Jobs that can't run are paused, with all that stands against them, unless something else has paused them already:
-/// that stays. What stands against them is found anew at each start.
-async fn pause_refused(plan: &Plan, tools: &Tools) -> Result<(), EngineError> {
-    for view in tools.store.jobs().await? {
-        let by_handler = view.pause.as_ref().is_some_and(|pause| pause.reason == PauseReason::Handler);
-        if by_handler && plan.jobs.iter().any(|job| job.declared.id == view.id) {
-            tracing::info!(job = %view.name, "nothing stands against its handler any more: the job goes on");
-            tools.store.resume(view.id).await?;
-        }
-    }
-    for (name, error) in &plan.refused {
-        tracing::error!(job = %name, %error, "job can't run");
-        let Some(id) = tools.store.job_id(name.clone()).await? else {
-            continue;
-        };
-        let pause = Pause {
-            reason: PauseReason::Handler,
-            by: "host".to_owned(),
-            at: tools.clock.now(),
-            evidence: error.to_string(),
-            until: None,
-        };
-        tools.store.pause(id, pause).await?;
-    }
-    Ok(())
 }

@@ -1,5 +1,5 @@
-//! Checks by the models of jobs.toml: the question and the page go to one, which answers by a schema; it is in the ledger
-//! under the check's own stage.
+//! Checks by the models of jobs.toml: the question and the page go to one, which answers by a schema; it is in the
+//! ledger under the check's own stage.
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,8 +47,8 @@ fn prompt(request: &CheckRequest) -> Prompt {
     let cut = if document.is_cut { " Its end was cut off." } else { "" };
     let instruction = format!(
         "{}\n\nAnswer of the document \"{PAGE}\", a web page without its markup, in lower case, its title first.{cut} \
-         `is_content` is true if the answer is yes, and false if it is no, or if the page is something else than what the \
-         question asks about: an error, an offer, a wall. `reason` says why, in one sentence.",
+         `is_content` is true if the answer is yes, and false if it is no, or if the page is something else than what \
+         the question asks about: an error, an offer, a wall. `reason` says why, in one sentence.",
         request.question
     );
     Prompt {

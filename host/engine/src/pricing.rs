@@ -26,8 +26,8 @@ pub struct PricedModel<'d> {
 pub struct Refused {
     /// Whose it is: that of everything, the model's own, or the job's.
     pub by: BoundedBy,
-    /// The model has no price, or its least call is held to cost more than the whole budget. A budget of 0 is none of them:
-    /// who writes it wants nothing to be asked.
+    /// The model has no price, or its least call is held to cost more than the whole budget. A budget of 0 is none of
+    /// them: who writes it wants nothing to be asked.
     pub why: NoRoom,
     /// What that least call is held to take, as long as nobody knows how long the model's answers are.
     pub tokens: Tokens,
@@ -44,8 +44,8 @@ pub enum BoundedBy {
     Job,
 }
 
-/// The models that a job is granted, those that are asked in their place included, each once, by alias; and those of its
-/// checks, which need no grant.
+/// The models that a job is granted, those that are asked in their place included, each once, by alias; and those of
+/// its checks, which need no grant.
 ///
 /// # Errors
 /// The table of prices is broken.

@@ -1,5 +1,5 @@
-//! How many tokens a prompt will be, before anybody has counted them. What a reservation is made of leans upwards, and is
-//! no bound: settling goes by the provider's own count.
+//! How many tokens a prompt will be, before anybody has counted them. What a reservation is made of leans upwards, and
+//! is no bound: settling goes by the provider's own count.
 
 use crate::prompt::{Content, Document, Media, Prompt};
 
@@ -56,8 +56,8 @@ fn of_document(document: &Document, image_tokens: u64) -> u64 {
 }
 
 /// Tokens of a text. Tokenizers make a token of about four letters of English and of fewer in code and in other
-/// languages, so three are taken; some take digits one by one, and all some punctuation; what isn't ASCII is a token for
-/// two of its bytes, which is what Chinese and Japanese come to at the most.
+/// languages, so three are taken; some take digits one by one, and all some punctuation; what isn't ASCII is a token
+/// for two of its bytes, which is what Chinese and Japanese come to at the most.
 fn of_text(text: &str) -> u64 {
     let (mut letters, mut single, mut wide) = (0_u64, 0_u64, 0_u64);
     for byte in text.bytes() {

@@ -1,10 +1,10 @@
 //! Models, search and speech as their providers speak: a neutral prompt becomes the request of a provider's format, and
-//! the bytes that come back become an answer, a refusal and a count of tokens. [`Models`] asks by them, over what its host
-//! gives it (`hosting`): a way out, which is the gate's, and a purse, which is the ledger's.
+//! the bytes that come back become an answer, a refusal and a count of tokens. [`Models`] asks by them, over what its
+//! host gives it (`hosting`): a way out, which is the gate's, and a purse, which is the ledger's.
 //!
 //! The adapters are our own and no library's: a golden request has to be the exact bytes that are sent, a count that is
-//! missing has to be told from 0, and a provider's error bodies, one in the middle of a stream included, have to reach us
-//! unchanged. A library that hides any of these, or retries below us, can't stand under a ledger.
+//! missing has to be told from 0, and a provider's error bodies, one in the middle of a stream included, have to reach
+//! us unchanged. A library that hides any of these, or retries below us, can't stand under a ledger.
 
 pub mod answer;
 mod call;

@@ -1,5 +1,5 @@
-//! The pinned table of prices (`prices.toml`), and what else is known of models. A name is found as it is written or not
-//! at all: a typo is unpriced, and never priced like what it resembles (trap 4).
+//! The pinned table of prices (`prices.toml`), and what else is known of models. A name is found as it is written or
+//! not at all: a typo is unpriced, and never priced like what it resembles (trap 4).
 
 use std::collections::BTreeMap;
 
@@ -189,7 +189,8 @@ impl Prices {
         self.provider_at(spec.dialect, host).and_then(|provider| self.model(provider, &spec.name))
     }
 
-    /// What a model of jobs.toml costs: as that says, else as the table does. Absent: it is unpriced, which is not free.
+    /// What a model of jobs.toml costs: as that says, else as the table does. Absent: it is
+    /// unpriced, which is not free.
     #[must_use]
     pub fn of(&self, spec: &ModelSpec) -> Option<ModelPrices> {
         spec.prices.or(self.facts(spec).map(|facts| facts.prices))

@@ -23,8 +23,8 @@ pub struct Prompt {
     pub temperature: Option<f64>,
     /// The model may ask for web searches.
     pub can_search: bool,
-    /// It has searched for long enough: it has to answer now. Its tool stays there, since its turns speak of it, and its
-    /// provider's cache knows what stands before them with it.
+    /// It has searched for long enough: it has to answer now. Its tool stays there, since its turns speak of it, and
+    /// its provider's cache knows what stands before them with it.
     pub has_to_answer: bool,
     /// What was said since: the model's turns, and the host's answers to its calls.
     pub turns: Vec<Turn>,

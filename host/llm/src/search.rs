@@ -71,8 +71,8 @@ impl Search {
         self.calls.left_alone(&self.payee)
     }
 
-    /// Searches the web: at most `limit` hits, the best first; none, if nothing was found, which is billed all the same.
-    /// What the task has paid for already isn't asked again.
+    /// Searches the web: at most `limit` hits, the best first; none, if nothing was found, which is billed all the
+    /// same. What the task has paid for already isn't asked again.
     ///
     /// # Errors
     /// The query can't be sent or paid for, the provider refused it, or its answer can't be read.

@@ -1,5 +1,5 @@
-//! What a provider says of a call's tokens, as the ledger counts them: each token in one place, and what is missing told
-//! from 0 (traps 4 and 5).
+//! What a provider says of a call's tokens, as the ledger counts them: each token in one place, and what is missing
+//! told from 0 (traps 4 and 5).
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -76,8 +76,8 @@ impl Count<'_> {
         Tokens { input, cache_read, cache_write, cache_write_long: long, output }
     }
 
-    /// Prompts include what was read from the cache, and exclude what tools gave; candidates exclude thoughts, but where
-    /// the total says that they include them.
+    /// Prompts include what was read from the cache, and exclude what tools gave; candidates exclude thoughts, but
+    /// where the total says that they include them.
     fn gemini(&mut self) -> Tokens {
         let prompt = self.needed("/promptTokenCount");
         let read = self.optional("/cachedContentTokenCount");

@@ -173,8 +173,9 @@ fn an_image_and_a_pdf() {
 fn searching(dialect: Dialect) -> Answer {
     let body = match dialect {
         Dialect::OpenAi => {
-            json!({"choices": [{"finish_reason": "tool_calls", "message": {"content": null, "tool_calls": [
-            {"id": "call_1", "type": "function", "function": {"name": "web_search", "arguments": "{\"query\":\"tolls\"}"}}]}}]})
+            let function = json!({"name": "web_search", "arguments": "{\"query\":\"tolls\"}"});
+            let calls = json!([{"id": "call_1", "type": "function", "function": function}]);
+            json!({"choices": [{"finish_reason": "tool_calls", "message": {"content": null, "tool_calls": calls}}]})
         }
         Dialect::Anthropic => json!({"stop_reason": "tool_use", "content": [
             {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"},

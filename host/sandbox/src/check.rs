@@ -1,5 +1,5 @@
-//! Holds a handler against a job of jobs.toml: grants, stages, checks, needs, conditions, params. Everything at once, each
-//! with its place and what to do.
+//! Holds a handler against a job of jobs.toml: grants, stages, checks, needs, conditions, params. Everything at once,
+//! each with its place and what to do.
 
 use tollgate_core::{
     StageIx, StageName,
@@ -154,8 +154,8 @@ pub struct JobStage<'a> {
 /// the stage before (P01); beside that, whoever makes an artifact that it reads (S06) or is named by its condition: an
 /// output that may come later is no ground to decide on (P03).
 ///
-/// Last come the checks. Whatever needs the page's stage waits for its checks too, or it would work on a page that is no
-/// content; where jobs.toml says what a stage needs, that is all that it waits for.
+/// Last come the checks. Whatever needs the page's stage waits for its checks too, or it would work on a page that is
+/// no content; where jobs.toml says what a stage needs, that is all that it waits for.
 #[must_use]
 pub fn job_stages<'a>(info: &'a HandlerInfo, job: &'a JobSpec) -> Vec<JobStage<'a>> {
     let runs = |name: &StageName| job.stages.as_ref().is_none_or(|only| only.contains(name));

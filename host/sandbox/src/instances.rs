@@ -82,8 +82,8 @@ impl fmt::Debug for Instances {
 }
 
 impl Instances {
-    /// For the tasks of a stage, of which `concurrency` run side by side, and one instance serves `reuse`, one after the
-    /// other.
+    /// For the tasks of a stage, of which `concurrency` run side by side, and one instance serves
+    /// `reuse`, one after the other.
     #[must_use]
     pub fn new(reuse: u32, concurrency: usize, memory: KeptMemory) -> Self {
         // All of them: a commit answers for many tasks at once, whose followers begin together.

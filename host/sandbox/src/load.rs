@@ -126,8 +126,8 @@ fn graph(infos: &[StageInfo]) -> Result<(), LoadError> {
         before = Some(info.name.clone());
         if let Some((stage, name)) = info.reads.iter().find(|(of, _)| infos.iter().all(|other| &other.name != of)) {
             let text = format!(
-                "stage `{}` reads {stage}/{name}, and no stage is named `{stage}`; correct the name, or add the stage to \
-                 the handler's list (`handler!` in Rust)",
+                "stage `{}` reads {stage}/{name}, and no stage is named `{stage}`; correct the name, or add the stage \
+                 to the handler's list (`handler!` in Rust)",
                 info.name
             );
             return Err(LoadError::BadDescription(text));

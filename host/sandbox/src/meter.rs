@@ -55,8 +55,8 @@ impl Meter {
 pub(crate) struct Turns(Arc<Semaphore>);
 
 impl Turns {
-    /// As many at once as there are cores, since more would not compute faster; and fewer than the runtime around us has
-    /// workers, or none would be left for the others.
+    /// As many at once as there are cores, since more would not compute faster; and fewer than the runtime around us
+    /// has workers, or none would be left for the others.
     pub(crate) fn of_this_machine() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let workers = Handle::try_current().map_or(usize::MAX, |runtime| runtime.metrics().num_workers());

@@ -1,4 +1,5 @@
-//! Makes the small store that tests of later schema versions open: `cargo run -p tollgate-store --example make_fixture`.
+//! Makes the small store that tests of later schema versions open:
+//! `cargo run -p tollgate-store --example make_fixture`.
 //!
 //! Run it with the last program of a version, before the step to the next one is written, and check the folder
 //! `tests/fixtures/vN` in. It refuses to replace a fixture: one that was made by another program is worth nothing.

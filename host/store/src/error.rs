@@ -8,7 +8,8 @@ use tollgate_core::{ItemId, JobId};
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Another process holds the data folder.
-    #[error("the data folder {} is in use by another host; stop it, or name another folder under [host] data", .0.display())]
+    #[error("the data folder {} is in use by another host; stop it, or name another folder under [host] \
+        data", .0.display())]
     InUse(PathBuf),
     /// A newer Tollgate wrote it.
     #[error("the store has schema version {found}, newer than {known}; run the Tollgate that wrote it, or a newer one")]
@@ -20,7 +21,8 @@ pub enum StoreError {
     },
     /// A database file is cut short, overwritten, or none.
     #[error(
-        "{file} can't be opened: {message}; it is damaged: put a backup of the data folder in its place, or move it away to begin anew"
+        "{file} can't be opened: {message}; it is damaged: put a backup of the data folder in its place, or move it \
+         away to begin anew"
     )]
     Damaged {
         /// Its name in the data folder.
@@ -56,8 +58,8 @@ pub enum StoreError {
         /// The limit.
         max: u64,
     },
-    /// An attempt's page is one that more items were served than may be. Nothing is settled: the attempt is to be settled
-    /// again, as one that was served no content.
+    /// An attempt's page is one that more items were served than may be. Nothing is settled: the attempt is to be
+    /// settled again, as one that was served no content.
     #[error("{} items were served the same page", .0.items)]
     Duplicate(Box<crate::Duplicate>),
     /// The disk is full, or what this user may have of it.

@@ -31,8 +31,8 @@ pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// The seam between the host and what keeps its data. redb is the first implementation; a claim is memory there,
 /// and a lease over several hosts.
 pub trait Store: Send + Sync + 'static {
-    /// Makes a job known, gives its numbers, and brings existing items into line with its stages, and its discovery with
-    /// what it depends on. Idempotent.
+    /// Makes a job known, gives its numbers, and brings existing items into line with its stages, and its discovery
+    /// with what it depends on. Idempotent.
     fn declare<'a>(&'a self, job: JobDeclaration, now: Timestamp) -> Reply<'a, DeclaredJob>;
 
     /// Submits items, in order. A known key is left alone unless its revision differs: then it is reopened.
@@ -90,28 +90,30 @@ pub trait Store: Send + Sync + 'static {
     /// Pauses a job. A person's pause replaces what there was; any other leaves one that a person has to end.
     fn pause<'a>(&'a self, job: JobId, pause: Pause) -> Reply<'a, ()>;
 
-    /// Ends a job's pause, resets its breakers, and has a failing discovery tried anew. Answers the pause that there was.
+    /// Ends a job's pause, resets its breakers, and has a failing discovery tried anew. Answers
+    /// the pause that there was.
     fn resume<'a>(&'a self, job: JobId) -> Reply<'a, Option<Pause>>;
 
     /// Ends a job's pause if its time is over at `now`, and touches nothing else: nobody has looked at the job. Answers
     /// the pause that there was.
     fn end_pause<'a>(&'a self, job: JobId, now: Timestamp) -> Reply<'a, Option<Pause>>;
 
-    /// Opens tasks again as the [`Selection`] says and resumes the job (R12): with the first of its transactions, of which
-    /// each takes some thousands of items. `answers`: where the tasks that come to run have theirs from, until each has ended.
+    /// Opens tasks again as the [`Selection`] says and resumes the job (R12): with the first of its transactions, of
+    /// which each takes some thousands of items. `answers`: where the tasks that come to run have theirs
+    /// from, until each has ended.
     fn reopen<'a>(&'a self, job: JobId, what: Selection, answers: Answers, now: Timestamp) -> Reply<'a, Reopened>;
 
-    /// Items whose task in `stage` [`Selection::Stage`] would open now, of those that `query` means (its `outputs` apart), by
-    /// rising id, with those that it would leave alone for what has gone. A page may be short, or empty, and still name a
-    /// next one.
+    /// Items whose task in `stage` [`Selection::Stage`] would open now, of those that `query` means (its `outputs`
+    /// apart), by rising id, with those that it would leave alone for what has gone. A page may be short, or empty, and
+    /// still name a next one.
     fn stage_items<'a>(&'a self, job: JobId, stage: StageIx, query: ItemQuery) -> Reply<'a, StageItems>;
 
     /// What items of a job after `after` have kept, by rising id, at most `limit` items and [`RECHECK_ITEMS_MAX`].
     fn pages<'a>(&'a self, job: JobId, after: Option<ItemId>, limit: usize) -> Reply<'a, Page<ItemPages, ItemId>>;
 
-    /// Queues tasks again whose pages are judged otherwise by now, with what stands on them; outputs that stood on a page
-    /// that is no content go, and it is kept apart. What has changed since the pages were read is left alone. The job's
-    /// pause stays.
+    /// Queues tasks again whose pages are judged otherwise by now, with what stands on them; outputs that stood on a
+    /// page that is no content go, and it is kept apart. What has changed since the pages were read is left
+    /// alone. The job's pause stays.
     fn recheck<'a>(&'a self, job: JobId, rechecked: Vec<Rechecked>, now: Timestamp) -> Reply<'a, Reopened>;
 
     /// Leaves items out: what has not ended is skipped with the reason.
@@ -129,13 +131,13 @@ pub trait Store: Send + Sync + 'static {
     /// All that is kept of what was spent.
     fn spending<'a>(&'a self) -> Reply<'a, Vec<(String, Spending)>>;
 
-    /// Takes room for a paid call in the budgets of everything, of its job and of what it pays, in one step: however many ask
-    /// at once, what is settled and reserved is never more than a limit. Durable once answered; an error or a refusal has
-    /// reserved nothing, and nothing may be sent. A stale claim is refused.
+    /// Takes room for a paid call in the budgets of everything, of its job and of what it pays, in one step: however
+    /// many ask at once, what is settled and reserved is never more than a limit. Durable once answered; an error or a
+    /// refusal has reserved nothing, and nothing may be sent. A stale claim is refused.
     fn reserve_call<'a>(&'a self, reservation: Reservation) -> Reply<'a, Reserved>;
 
-    /// Settles a call, once: with what it came to, and its answer as JSON, kept in the same transaction. It is charged to
-    /// the day and the month in which it was reserved. Needs no claim: what was paid was paid.
+    /// Settles a call, once: with what it came to, and its answer as JSON, kept in the same transaction. It is charged
+    /// to the day and the month in which it was reserved. Needs no claim: what was paid was paid.
     fn settle_call<'a>(&'a self, call: CallId, end: CallEnd, answer: Option<String>) -> Reply<'a, CallSettled>;
 
     /// Digests of the requests of a task whose answers are kept.
@@ -152,8 +154,8 @@ pub trait Store: Send + Sync + 'static {
     /// call; calls of this process are left alone. Answers what they came to.
     fn expire_reservations<'a>(&'a self, now: Timestamp) -> Reply<'a, Costs>;
 
-    /// Rows of the ledger, newest first, at most `query.limit` and [`ENTRIES_PAGE_MAX`]. A row to go on after that isn't there is
-    /// not found.
+    /// Rows of the ledger, newest first, at most `query.limit` and [`ENTRIES_PAGE_MAX`]. A row to go on after that
+    /// isn't there is not found.
     fn ledger_entries<'a>(&'a self, query: LedgerQuery) -> Reply<'a, Page<EntryView, CallId>>;
 
     /// Sums of what settled calls came to, from counters; of items, by page, from their rows.

@@ -183,7 +183,9 @@ fn spending(overview: &Overview) -> Markup {
                     tbody { @for meter in rows { tr {
                         th scope="row" { (meter.name) }
                         td { (meter.today()) }
-                        td { @for budget in &meter.budgets { div.bad[budget.percent >= 100] { (budget.share) " a " (budget.period) } } }
+                        td { @for budget in &meter.budgets {
+                            div.bad[budget.percent >= 100] { (budget.share) " a " (budget.period) }
+                        } }
                         td { @for budget in &meter.budgets { div { (budget.left) } } }
                     } } }
                 } }
@@ -265,7 +267,10 @@ fn errors(errors: &[JobError], now: Timestamp) -> Markup {
                 ul { @for JobError { job, error } in errors {
                     li {
                         details {
-                            summary { (job) " / " (error.stage) ", " (minutes(now.since(error.at))) " ago: " span.cut { (error.error) } }
+                            summary {
+                                (job) " / " (error.stage) ", " (minutes(now.since(error.at))) " ago: "
+                                span.cut { (error.error) }
+                            }
                             p { code { (error.key) } }
                             pre { (error.error) }
                         }

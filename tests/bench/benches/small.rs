@@ -59,7 +59,8 @@ fn read_jobs_toml_of_100_jobs(bencher: Bencher<'_, '_>) {
     for job in 0..100 {
         write!(
             text,
-            "[job.books-{job}]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http\"]\nparams = {{ follow = true }}\n\
+            "[job.books-{job}]\nkind = \"backfill\"\nhandler = \"pages\"\ngrant = [\"http\"]\n\
+             params = {{ follow = true }}\n\
              [job.books-{job}.stage.extract]\nconcurrency = 4\nwhen = \"fetch.size > 10\"\n"
         )
         .unwrap();

@@ -1,5 +1,5 @@
-//! `soak`: SIGKILL at random moments of a crawl, again and again: each leaves a sound store, what was done then stays done
-//! and is never asked for again, and the crawl must end complete.
+//! `soak`: SIGKILL at random moments of a crawl, again and again: each leaves a sound store, what was done then stays
+//! done and is never asked for again, and the crawl must end complete.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,7 +40,8 @@ pub(crate) async fn kills(kills: u32, seed: u64, max_depth: u32) -> Result<()> {
     }
     let pages = expected.len();
     println!(
-        "{hits} kills hit a running crawl, in {rounds} rounds. Each left a sound store, and each round ended complete: {pages} pages."
+        "{hits} kills hit a running crawl, in {rounds} rounds. Each left a sound store, and each round ended \
+         complete: {pages} pages."
     );
     println!("{kept} pages were done when a kill came: all of them stayed done, and none was asked for again.");
     println!("{again} pages were requested again, because a kill came between answer and settlement.");

@@ -1,5 +1,5 @@
-//! Writes the seeds of `stored_rows`: every row of the store that the target begins with, as it is. `cargo run -p tollgate-fuzz --example
-//! stored_row_seeds`, after that store was replaced by a newer one.
+//! Writes the seeds of `stored_rows`: every row of the store that the target begins with, as it is.
+//! `cargo run -p tollgate-fuzz --example stored_row_seeds`, after that store was replaced by a newer one.
 
 use std::{error::Error, fs, path::Path};
 

@@ -1,5 +1,5 @@
-//! At what a kill is aimed. Most steps begin and end with something that is seen from outside, and are hit for certain; at
-//! the others a seeded moment is tried, and corrected by what it hit.
+//! At what a kill is aimed. Most steps begin and end with something that is seen from outside, and are hit for certain;
+//! at the others a seeded moment is tried, and corrected by what it hit.
 
 use std::time::Duration;
 
@@ -142,8 +142,8 @@ impl Chance {
     }
 }
 
-/// The steps that were hit less often than that. Once is enough where an attempt is settled and the next item hasn't begun: an
-/// optimised program is past that within microseconds, and a kill a moment later finds the same store.
+/// The steps that were hit less often than that. Once is enough where an attempt is settled and the next item hasn't
+/// begun: an optimised program is past that within microseconds, and a kill a moment later finds the same store.
 pub(crate) fn short_of(hits: &Hits, least: u32, least_by_chance: u32) -> Vec<Step> {
     let least = |step: &Step| match step {
         Step::Done => least_by_chance.min(1),

@@ -1,5 +1,5 @@
-//! What a kill left in the store, looked at in a copy, so that the next start meets just that; and what must hold of it each
-//! time.
+//! What a kill left in the store, looked at in a copy, so that the next start meets just that; and what
+//! must hold of it each time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -64,8 +64,8 @@ impl fmt::Display for Report {
 /// Kills as planned, and holds the ledger against the bill.
 ///
 /// # Errors
-/// Something that must hold doesn't, a step was hit too seldom, or something stands still. The end of what the program said
-/// is with it.
+/// Something that must hold doesn't, a step was hit too seldom, or something stands still. The end of what the
+/// program said is with it.
 pub async fn campaign(means: Means, plan: Plan) -> Result<Report> {
     let mut campaign = Campaign::start(means, plan).await?;
     let ran = campaign.run(plan).await;
@@ -165,7 +165,7 @@ impl Campaign {
         match aim {
             Aim::PageHeld(pages) | Aim::PageLetGo(pages) => eyes.hold(Some(pages)),
             Aim::TunnelKept => self.tap.close(true),
-            Aim::Silent(Service::Search) => search.next([ModelFault::Hold(release.clone())]),
+            Aim::Silent(Service::Search) => search.desk.next([ModelFault::Hold(release.clone())]),
             Aim::Silent(Service::Model) | Aim::Stopped | Aim::Sent => at_last(ModelFault::Hold(release.clone())),
             Aim::Half => at_last(ModelFault::Stall(release.clone())),
             Aim::Starting => eyes.hold(Some("/")),
@@ -319,7 +319,8 @@ impl Campaign {
         tokio::time::timeout(STUCK_TIME, sent).await.context("the answer isn't sent")
     }
 
-    /// Waits until the service is asked once more than `ahead` times; gives the bytes of answers that had passed by then.
+    /// Waits until the service is asked once more than `ahead` times; gives the bytes of answers
+    /// that had passed by then.
     async fn asked(&self, service: Service, ahead: u64) -> Result<u64> {
         let nth = |seen: &[Seen]| {
             let mut asked = seen.iter().filter_map(|seen| match seen {

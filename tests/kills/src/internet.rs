@@ -1,5 +1,5 @@
-//! The small internet of a campaign: pages that show how far the handler has come, a model and a search that are paid. Each
-//! request is told at once, and its answer is held for as long as the campaign says so.
+//! The small internet of a campaign: pages that show how far the handler has come, a model and a search that are paid.
+//! Each request is told at once, and its answer is held for as long as the campaign says so.
 
 use std::{future::poll_fn, sync::Arc};
 
@@ -150,7 +150,7 @@ impl Internet {
     pub(crate) fn bill_of(&self, service: Service) -> Vec<Billed> {
         match service {
             Service::Model => self.models.bill(),
-            Service::Search => self.search.bill(),
+            Service::Search => self.search.desk.bill(),
         }
     }
 }

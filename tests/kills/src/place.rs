@@ -137,7 +137,8 @@ concurrency = {concurrency}
         Ok(serde_json::from_str(&self.ok(&args).await?)?)
     }
 
-    /// Adds items of those numbers. Each asks twice, the second time with a search, and fetches a page before, between and after.
+    /// Adds items of those numbers. Each asks twice, the second time with a search, and fetches a page
+    /// before, between and after.
     pub(crate) async fn add(&self, items: Range<u32>) -> Result<()> {
         let file = self.path("items.jsonl");
         let mut out = std::io::BufWriter::new(File::create(&file)?);

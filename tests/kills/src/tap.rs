@@ -1,5 +1,5 @@
-//! What lies between the program and the small internet's proxy: it passes bytes on, counts those of answers, and may keep a
-//! tunnel from ever being made.
+//! What lies between the program and the small internet's proxy: it passes bytes on, counts those of answers, and may
+//! keep a tunnel from ever being made.
 
 use std::{io, net::SocketAddr, sync::Arc};
 

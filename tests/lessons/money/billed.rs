@@ -16,7 +16,8 @@ async fn trap05_tokens_of_the_cache_are_counted_once_and_the_ledger_is_the_bill(
         let shop = Shop::new().await;
         let (host, store) = shop.start(&shop.file(&model(alias, ""), "")).await;
         let mut progress = host.progress();
-        let thesis = json!([{ "name": "thesis", "text": "Acme makes anvils, and more of them. ", "times": 1_200, "shared": true }]);
+        let thesis = json!([{ "name": "thesis", "text": "Acme makes anvils, and more of them. ",
+            "times": 1_200, "shared": true }]);
         let call = |ask: &str| json!({ "ask": ask, "documents": thesis });
         host.operations()
             .add("test", vec![asks("one", &[call("What is made?"), call("Who makes it?")])])
@@ -45,7 +46,8 @@ async fn m06_a_second_stage_with_another_schema_reads_the_shared_document_from_t
         let shop = Shop::new().await;
         let (host, store) = shop.start(&shop.file(&model(alias, ""), "")).await;
         let mut progress = host.progress();
-        let call = json!([{ "name": "call", "text": "Acme makes anvils, and more of them. ", "times": 1_200, "shared": true }]);
+        let call = json!([{ "name": "call", "text": "Acme makes anvils, and more of them. ",
+            "times": 1_200, "shared": true }]);
         let script = json!({
             "first": [{ "ask": "Is it one?", "extract": true, "documents": call }],
             "second": [{ "ask": "Sum it up.", "headline": true, "documents": call }],

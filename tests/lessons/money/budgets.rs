@@ -1,4 +1,5 @@
-//! Traps 1, 3 and 4, and A03: what is held and spent is never more than a budget, and nothing is sent that nobody can count.
+//! Traps 1, 3 and 4, and A03: what is held and spent is never more than a budget, and nothing is
+//! sent that nobody can count.
 
 use std::{sync::Arc, time::Duration};
 

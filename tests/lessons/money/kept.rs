@@ -1,5 +1,5 @@
-//! Trap 2 and P02: what was paid for is kept, a task that runs again pays for nothing twice, and one that a person has run again
-//! does so where that person wants it.
+//! Trap 2 and P02: what was paid for is kept, a task that runs again pays for nothing twice, and one that a person has
+//! run again does so where that person wants it.
 
 use std::{path::Path, sync::Arc};
 
@@ -46,8 +46,8 @@ async fn stopped<T>(shop: &Shop, act: impl AsyncFnOnce(Operations) -> T) -> T {
     done
 }
 
-/// Runs a host over a jobs.toml until nothing is left to do, and holds its ledger against the bill. Answers what came of the
-/// item's first stage, and its tally.
+/// Runs a host over a jobs.toml until nothing is left to do, and holds its ledger against the bill. Answers what came
+/// of the item's first stage, and its tally.
 async fn run_to_the_end(shop: &Shop, file: &Path, act: impl AsyncFnOnce(&Host)) -> (Vec<Value>, Tally) {
     let (host, store) = shop.start(file).await;
     act(&host).await;

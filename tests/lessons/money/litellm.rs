@@ -1,8 +1,8 @@
-//! A real litellm proxy between us and the models: what it answers with mocks, as OpenAI and as Anthropic, arrives as it
-//! was sent, and is in the ledger as the proxy counted it.
+//! A real litellm proxy between us and the models: what it answers with mocks, as OpenAI and as Anthropic, arrives as
+//! it was sent, and is in the ledger as the proxy counted it.
 //!
-//! Behind the feature `real-litellm`, since it must be installed; once asked for, a missing one is a failure. The chore:
-//! `cargo xtask test`, or as that says by hand where it can't.
+//! Behind the feature `real-litellm`, since it must be installed; once asked for, a missing one is a failure. The
+//! chore: `cargo xtask test`, or as that says by hand where it can't.
 
 use std::{
     fs,
@@ -127,14 +127,14 @@ async fn carry(mut from: OwnedReadHalf, mut to: impl tokio::io::AsyncWrite + Unp
 }
 
 /// A host whose models are all behind that service, and its ledger.
-struct Shop {
+struct Behind {
     world: World,
     host: Host,
     store: Arc<Faulty>,
 }
 
-impl Shop {
-    async fn before(service: SocketAddr) -> Self {
+impl Behind {
+    async fn service(service: SocketAddr) -> Self {
         let world = World::new(Vec::new()).await;
         fs::write(world.path("key"), KEY).unwrap();
         let mut jobs = format!("[endpoint.litellm]\nurl = \"http://{service}\"\n");
@@ -179,13 +179,14 @@ fn extract(alias: &str, document: &str) -> Value {
     json!({ "ask": "Is it one?", "extract": true, "model": alias, "documents": documents, "swallow": true })
 }
 
-/// What is extracted is what the mock says, and is billed as the proxy counts it; of OpenAI's format, as it prices it too.
+/// What is extracted is what the mock says, and is billed as the proxy counts it; of OpenAI's
+/// format, as it prices it too.
 async fn extractions(litellm: &Litellm) {
     let heard = Heard::before(litellm.at).await;
-    let shop = Shop::before(heard.at).await;
-    let one = shop.ask("one", &[extract("gpt", "Acme makes forks."), extract("claude", "Acme makes forks.")]).await;
+    let behind = Behind::service(heard.at).await;
+    let one = behind.ask("one", &[extract("gpt", "Acme makes forks."), extract("claude", "Acme makes forks.")]).await;
     assert_eq!(one.item.status, ItemStatus::Done, "{one:#?}");
-    let (answers, bills, rows) = (answers(&one, "first"), heard.objects_with("usage"), entries(&shop.store).await);
+    let (answers, bills, rows) = (answers(&one, "first"), heard.objects_with("usage"), entries(&behind.store).await);
     assert_eq!((answers.len(), bills.len(), rows.len()), (2, 2, 2), "{one:#?}\n{bills:#?}\n{rows:#?}");
     let fields = [("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")];
     for (place, (sent, made)) in fields.into_iter().enumerate() {
@@ -203,12 +204,12 @@ async fn extractions(litellm: &Litellm) {
     let NanoUsd(cost) = rows[0].end.as_ref().unwrap().cost.known().unwrap();
     assert_eq!(format!("0.{cost:09}"), format!("{billed:.9}"), "{bills:#?}");
     assert!(cost > 0, "{bills:#?}");
-    shop.end().await;
+    behind.end().await;
 }
 
 /// What is refused arrives as the typed error that it is, with the proxy's words, and costs nothing.
 async fn refusals(litellm: &Litellm) {
-    let shop = Shop::before(litellm.at).await;
+    let behind = Behind::service(litellm.at).await;
     let asked = [
         ("gpt-filtered", "forks", "refused: litellm.BadRequestError: litellm.ContentPolicyViolationError: "),
         ("gpt", "anvils", "refused: Content blocked"),
@@ -222,7 +223,7 @@ async fn refusals(litellm: &Litellm) {
             "unavailable: model claude-broken: the provider failed: litellm.InternalServerError: ",
         ),
     ];
-    let one = shop.ask("one", &asked.map(|(alias, document, _)| extract(alias, document))).await;
+    let one = behind.ask("one", &asked.map(|(alias, document, _)| extract(alias, document))).await;
     let output = one.item.outputs.iter().find(|(name, _)| name.as_str() == "first");
     let swallowed = output.unwrap_or_else(|| panic!("{one:#?}")).1["swallowed"].as_array().unwrap();
     assert_eq!(swallowed.len(), asked.len(), "{one:#?}");
@@ -232,15 +233,15 @@ async fn refusals(litellm: &Litellm) {
     assert!(swallowed[0].as_str().unwrap().contains("content_filter_policy: not this one"), "{swallowed:?}");
     assert!(swallowed[1..3].iter().all(|said| said.as_str().unwrap().contains(BLOCKED)), "{swallowed:?}");
     for alias in ["gpt-limited", "claude-limited"] {
-        let limited = shop.ask(alias, &[json!({ "ask": "Is it one?", "model": alias })]).await;
+        let limited = behind.ask(alias, &[json!({ "ask": "Is it one?", "model": alias })]).await;
         let TaskState::RetryLater { reason, .. } = state(&limited, "first") else { panic!("{limited:#?}") };
         assert_eq!((reason.kind, limited.item.tasks[0].tally.counted), (LaterKind::RateLimited, 0), "{reason:?}");
         assert!(reason.message.contains(&format!("model {alias}: rate limited")), "{}", reason.message);
     }
-    let rows = entries(&shop.store).await;
+    let rows = entries(&behind.store).await;
     let free = (How::Refused, false, Cost::Known(NanoUsd(0)));
     assert_eq!(rows.iter().map(end).collect::<Vec<_>>(), [free; 9], "{rows:#?}");
-    shop.end().await;
+    behind.end().await;
 }
 
 #[tokio::test]

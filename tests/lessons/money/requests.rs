@@ -132,8 +132,10 @@ async fn m06_a_document_is_an_artifact_of_the_item_a_text_or_a_picture() {
         |name: &str, kind: &str, content: &str| json!({ "name": name, "content_type": kind, "content": content });
     let of = |name: &str| json!([{ "name": "it", "artifact": format!("first/{name}") }]);
     let calls = [
-        json!({ "ask": "What is written?", "put": kept("note.txt", "text/plain", "Anvils are heavy."), "documents": of("note.txt") }),
-        json!({ "ask": "What is shown?", "put": kept("chart.png", "image/png", "\u{89}PNG"), "documents": of("chart.png") }),
+        json!({ "ask": "What is written?", "put": kept("note.txt", "text/plain", "Anvils are heavy."),
+            "documents": of("note.txt") }),
+        json!({ "ask": "What is shown?", "put": kept("chart.png", "image/png", "\u{89}PNG"),
+            "documents": of("chart.png") }),
     ];
     host.operations().add("test", vec![asks("one", &calls)]).await.unwrap();
     wait(&mut progress, host.operations(), |job| open_items(job) == 0).await;

@@ -1,9 +1,9 @@
-//! M02: a search is the host's, one behaviour whichever model asks and whoever searches, with its queries kept and its cost
-//! in the ledger; and traps 4, 6, 8 and 9 of it.
+//! M02: a search is the host's, one behaviour whichever model asks and whoever searches, with its queries kept and its
+//! cost in the ledger; and traps 4, 6, 8 and 9 of it.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::{EACH, KEY, Shop, answers, asks, end, entries, model, sum};
+use super::{EACH, KEY, Shop, answers, asks, end, entries, is_the_bill, model};
 use crate::{
     faulty::Faulty,
     world::{advance, detail, item, open_items, quiet, retrying, state, stop, wait},
@@ -19,6 +19,7 @@ use tollgate_core::{
     task::{LaterKind, TaskState},
 };
 use tollgate_sim::sites::{
+    bill::{self, Billed},
     models::{ModelFault, Part, Say, UsageLie},
     search::{Brave, Hit, Serper, hits},
 };
@@ -57,7 +58,7 @@ impl Library {
 
     /// What goes wrong with the next searches.
     fn next(&self, search: &str, faults: impl IntoIterator<Item = ModelFault>) {
-        if search == "serper" { self.serper.next(faults) } else { self.brave.next(faults) }
+        if search == "serper" { self.serper.desk.next(faults) } else { self.brave.desk.next(faults) }
     }
 
     /// How often a search was asked for anything.
@@ -66,15 +67,14 @@ impl Library {
     }
 
     /// What all services have billed.
-    fn sum(&self) -> NanoUsd {
-        NanoUsd(self.shop.models.sum().0 + self.serper.sum().0 + self.brave.sum().0)
+    fn bill(&self) -> Vec<Billed> {
+        [self.shop.models.bill(), self.serper.desk.bill(), self.brave.desk.bill()].concat()
     }
 
     /// All rows of the ledger, none an estimate, which come to what was billed.
     async fn is_the_bill(&self, store: &Faulty) -> Vec<Entry> {
         let rows = entries(store).await;
-        assert!(rows.iter().all(|row| !end(row).1), "{rows:#?}");
-        assert_eq!(sum(&rows), self.sum(), "{rows:#?}");
+        is_the_bill(&rows, &self.bill());
         rows
     }
 }
@@ -110,7 +110,8 @@ async fn m02_a_models_searches_are_the_same_whichever_model_asks_and_whoever_sea
         let library = Library::new().await;
         let models = &library.shop.models;
         let queries = QUERIES.map(str::to_owned).to_vec();
-        // Not every model takes a schema beside a tool: where one doesn't, it is told in words, which the sim's don't read.
+        // Not every model takes a schema beside a tool: where one doesn't, it is told in words,
+        // which the sim's don't read.
         let verdict = Say::Json(json!({ "genuine": true, "summary": "so the pages say" }));
         models.next([Say::Search(queries.clone()), Say::Usual, Say::Search(queries), verdict]);
         let file = library.file(search, "paid", "\"llm\", \"artifacts\", \"search\"", &model(alias, ""));
@@ -261,7 +262,7 @@ async fn trap04_a_search_without_a_price_is_not_asked_under_a_budget_and_credits
 #[tokio::test]
 async fn trap06_trap08_trap09_a_search_that_fails_is_refused_or_is_busy_is_one_request_and_holds_for_all() {
     for search in SEARCHES {
-        let about = |library: &Library| (library.hits(search), library.sum());
+        let about = |library: &Library| (library.hits(search), bill::sum(&library.bill()));
         let job = "[job.test.stage.first]\nconcurrency = 17\nattempts = 3\nbackoff = \"0s\"\nretry-for = \"60d\"";
         let library = Library::new().await;
         library.next(search, vec![ModelFault::Broken; 9]);

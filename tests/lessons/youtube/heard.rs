@@ -43,7 +43,7 @@ async fn is_heard_in_pieces(ffmpeg: &str) {
     let wanted = pieces(video);
     assert!(wanted.len() > 2);
     assert_eq!(audio, wanted, "a row for each piece");
-    let billed = channel.services.speech.bill();
+    let billed = channel.services.speech.desk.bill();
     let by_the_second: Vec<_> = wanted.iter().map(|millis| Amount::Millis(millis.div_ceil(1_000) * 1_000)).collect();
     assert_eq!(billed.iter().map(|row| row.amount).collect::<Vec<_>>(), by_the_second);
     let (_, attempts) = one.attempts.iter().find(|(stage, _)| stage.as_str() == "whisper").unwrap();
@@ -70,7 +70,7 @@ async fn trap02_a_host_that_ends_between_two_pieces_pays_for_the_first_once() {
     let video = channel.promising(Captions::None);
     let (first, second) = (Release::new(), Release::new());
     first.release();
-    channel.services.speech.next([ModelFault::Hold(first), ModelFault::Hold(second.clone())]);
+    channel.services.speech.desk.next([ModelFault::Hold(first), ModelFault::Hold(second.clone())]);
     let proxy = format!("[proxy.main]\nurl = {:?}\nca = \"ca.pem\"\n", channel.world.sim.proxy_url());
     let rest = format!("grace = \"0s\"\n{proxy}{}", in_parts(&stand_in("ffmpeg")));
     let file = channel.world.file(&rest);
@@ -92,8 +92,8 @@ async fn trap02_a_host_that_ends_between_two_pieces_pays_for_the_first_once() {
     let mut wanted = vec![(How::Answered, false), (How::Lost, true)];
     wanted.resize(count + 1, (How::Answered, false));
     assert_eq!(ends, wanted, "{rows:#?}");
-    let told = rows.iter().filter(|row| row.entry.end.as_ref().is_some_and(|end| !end.is_estimate));
-    let lost = channel.services.speech.bill()[1].cost;
+    let told = rows.iter().map(|row| &row.entry).filter(|row| row.end.as_ref().is_some_and(|end| !end.is_estimate));
+    let lost = channel.services.speech.desk.bill()[1].cost;
     let bill = bill::sum(&channel.services.bill());
     assert_eq!(sum(told).saturating_add(lost), bill, "what isn't marked is the bill");
     stop(host).await;
@@ -104,8 +104,10 @@ async fn p05_audio_that_nobody_can_cut_is_paid_for_by_nobody_and_says_what_to_ad
     let sleeps = "[tool.ffmpeg]\ncommand = \"/bin/sh\"\nargs = [\"-c\", \"sleep 600\"]\nnetwork = false\n\
                   output = \"files\"\ntimeout = \"1s\"\n";
     let junk = "[tool.ffmpeg]\ncommand = \"/bin/sh\"\nargs = [\"-c\", \"echo 'x: Invalid data found' >&2; exit 1\"]\n\
-                network = false\noutput = \"files\"\nrules = [{ stderr = [\"Invalid data found\"], outcome = \"permanent\" }]\n";
-    let reaches = "[tool.ffmpeg]\ncommand = \"ffmpeg\"\nproxy-env = [\"http_proxy\"]\nurl-args = [\"{url}\"]\noutput = \"files\"\n";
+                network = false\noutput = \"files\"\nrules = [{ stderr = [\"Invalid data found\"], \
+                outcome = \"permanent\" }]\n";
+    let reaches = "[tool.ffmpeg]\ncommand = \"ffmpeg\"\nproxy-env = [\"http_proxy\"]\nurl-args = [\"{url}\"]\n\
+        output = \"files\"\n";
     for (ffmpeg, says) in [
         ("", "jobs.toml has no tool ffmpeg; add [tool.ffmpeg] with `network = false`"),
         (reaches, "set `network = false` in [tool.ffmpeg]"),

@@ -70,7 +70,8 @@ async fn handle(
         }
         _ => Answer::text(
             StatusCode::NOT_FOUND,
-            "GET /_sim/counts, GET /_sim/bill, GET /_sim/ca.pem, POST /_sim/reset, POST /_sim/proxy {\"up\": true|false}\n",
+            "GET /_sim/counts, GET /_sim/bill, GET /_sim/ca.pem, POST /_sim/reset, POST /_sim/proxy \
+             {\"up\": true|false}\n",
         ),
     };
     respond(answer)

@@ -123,8 +123,8 @@ impl AnswerBody {
         Kind::Dripping { chunk: never_empty(chunk.into()), every, left: times, sleep }.into()
     }
 
-    /// What `next` gives until it gives nothing, made as the client takes it; with a length where one is promised, which
-    /// must be the true one.
+    /// What `next` gives until it gives nothing, made as the client takes it; with a length where one is promised,
+    /// which must be the true one.
     pub fn computed(promised: Option<u64>, next: impl FnMut() -> Option<Bytes> + Send + 'static) -> Self {
         Kind::Computed { next: Box::new(next), promised }.into()
     }

@@ -58,8 +58,8 @@ struct Args {
     /// How many videos there are.
     #[arg(long, default_value_t = 40)]
     videos: u32,
-    /// What the paid services have and what that costs, as JSON: `models`, `speech`, `serper-credit`, `brave-search`, all
-    /// in billionths of a dollar. Without it, a few models by round prices.
+    /// What the paid services have and what that costs, as JSON: `models`, `speech`, `serper-credit`, `brave-search`,
+    /// all in billionths of a dollar. Without it, a few models by round prices.
     #[arg(long, value_name = "FILE")]
     services: Option<PathBuf>,
     /// Makes the models fail now and then, by this seed.

@@ -1,5 +1,5 @@
-//! A real program that tests start as a server of their own: on loopback, on a port that nobody else was given, ended by
-//! process id.
+//! A real program that tests start as a server of their own: on loopback, on a port that nobody else was
+//! given, ended by process id.
 
 use std::{io, process::Stdio};
 
@@ -12,7 +12,8 @@ use tokio::{
 
 use crate::wire::reserve;
 
-/// Starts it, and returns once it has said `ready` and takes connections at that port of 127.0.0.1. Dropped, it is killed.
+/// Starts it, and returns once it has said `ready` and takes connections at that port of
+/// 127.0.0.1. Dropped, it is killed.
 ///
 /// # Errors
 /// The program isn't there, or ends at its start: with what it said.
@@ -51,8 +52,8 @@ fn listen(stream: impl AsyncRead + Send + Unpin + 'static, said: mpsc::Unbounded
     });
 }
 
-/// A port of 127.0.0.1, for a program that is to listen on it: nobody who asks the system for a free one is given it meanwhile,
-/// and whoever names it, as the program does, may listen on it.
+/// A port of 127.0.0.1, for a program that is to listen on it: nobody who asks the system for a free one is given it
+/// meanwhile, and whoever names it, as the program does, may listen on it.
 pub struct HeldPort(TcpSocket);
 
 impl HeldPort {

@@ -109,8 +109,8 @@ impl RealProxy {
     }
 }
 
-/// Nothing is cached, and nothing is written. What isn't the parent's business goes direct, to loopback alone: names are
-/// asked of a name server that isn't there.
+/// Nothing is cached, and nothing is written. What isn't the parent's business goes direct, to loopback alone: names
+/// are asked of a name server that isn't there.
 fn squid(folder: &Path, port: u16, parent: u16, asks: bool) -> io::Result<String> {
     let access = if asks {
         let passwords = folder.join("passwords");

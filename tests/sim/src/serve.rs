@@ -25,8 +25,8 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
-/// The largest request body a site is given, in bytes; a larger one is answered 413. Bodies are held in memory. Services that
-/// refuse 25 or 32 MiB in their own words get a little more.
+/// The largest request body a site is given, in bytes; a larger one is answered 413. Bodies are held in memory.
+/// Services that refuse 25 or 32 MiB in their own words get a little more.
 const REQUEST_BODY_MAX: usize = 40 * 1024 * 1024;
 
 /// A host name and what stands behind it.

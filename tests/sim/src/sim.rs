@@ -88,8 +88,8 @@ impl Builder {
         self
     }
 
-    /// Lets the proxy listen where [`Builder::listen`] says, on loopback or not, and every site on a free port beside it:
-    /// for a network namespace whose only other end is the host under test.
+    /// Lets the proxy listen where [`Builder::listen`] says, on loopback or not, and every site on a free port beside
+    /// it: for a network namespace whose only other end is the host under test.
     #[must_use]
     pub fn beyond_loopback(mut self) -> Self {
         self.is_beyond_loopback = true;

@@ -3,7 +3,7 @@
 pub mod archive;
 pub mod bill;
 pub mod catalogue;
-pub(crate) mod desk;
+pub mod desk;
 pub mod folder;
 pub mod ideas;
 pub mod joined;

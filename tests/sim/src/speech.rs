@@ -81,7 +81,8 @@ fn tinyproxy(trouble: Trouble) -> Answer {
         ),
         Trouble::OtherCredentials => (
             StatusCode::UNAUTHORIZED,
-            "<h1>Unauthorized</h1><p>The administrator of this proxy has not configured it to service requests from you.</p>",
+            "<h1>Unauthorized</h1><p>The administrator of this proxy has not configured it to service requests from \
+             you.</p>",
         ),
         Trouble::Credentials => (
             StatusCode::PROXY_AUTHENTICATION_REQUIRED,

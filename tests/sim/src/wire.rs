@@ -168,8 +168,8 @@ where
             },
         }
     }
-    // A process that another test is starting has it too, for as long as it isn't the new program yet: closed here alone, the
-    // port would still be listened on.
+    // A process that another test is starting has it too, for as long as it isn't the new program yet: closed here
+    // alone, the port would still be listened on.
     if let Err(error) = socket2::SockRef::from(&listener).shutdown(std::net::Shutdown::Both) {
         tracing::warn!(%error, "the listener can't be shut down");
     }

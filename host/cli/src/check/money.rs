@@ -1,5 +1,5 @@
-//! What `tollgate check` says of money: what each job's models cost, the budgets that bound them, and which models those keep
-//! from being asked.
+//! What `tollgate check` says of money: what each job's models cost, the budgets that bound them, and which models
+//! those keep from being asked.
 
 use std::path::Path;
 
@@ -38,8 +38,8 @@ pub(super) fn everything(deployment: &Deployment) -> String {
     budget(&deployment.budget).map_or_else(String::new, |budget| format!("all that is paid: at most {budget}\n"))
 }
 
-/// Warns of models that are never asked: a budget bounds them, and nobody has said what they cost, or the least that a call is
-/// held to is more than all of it.
+/// Warns of models that are never asked: a budget bounds them, and nobody has said what they cost, or the least that a
+/// call is held to is more than all of it.
 pub(super) fn warn(file: &Path, job: &JobSpec, models: &[PricedModel<'_>]) {
     for PricedModel { spec, refused, .. } in models {
         let Some(Refused { by, why, tokens }) = refused else {
@@ -53,17 +53,17 @@ pub(super) fn warn(file: &Path, job: &JobSpec, models: &[PricedModel<'_>]) {
         let (file, line, alias, job) = (file.display(), spec.at.line, &spec.alias, &job.name);
         if let NoRoom::TooDear { kind, most, asked } = why {
             eprintln!(
-                "warning: {file}:{line}: a call of model {alias} is held to cost {asked} at the least, and {by} is {most} a \
-                 {}: job {job} gets no answer of it\n  raise {section}, or write a smaller output-max into [model.{alias}]: \
-                 {} tokens are held for an answer until {LENGTHS_NEEDED} of a stage are known",
+                "warning: {file}:{line}: a call of model {alias} is held to cost {asked} at the least, and {by} is \
+                 {most} a {}: job {job} gets no answer of it\n  raise {section}, or write a smaller output-max into \
+                 [model.{alias}]: {} tokens are held for an answer until {LENGTHS_NEEDED} of a stage are known",
                 kind.as_str(),
                 tokens.output
             );
         } else {
             eprintln!(
-                "warning: {file}:{line}: model {alias} has no price, and {by} bounds it: job {job} gets no answer of it\n  \
-                 write what a million tokens cost into [model.{alias}], such as price = {{ input = \"0.10 USD\", output = \
-                 \"0.40 USD\" }}, or price = \"free\""
+                "warning: {file}:{line}: model {alias} has no price, and {by} bounds it: job {job} gets no answer of \
+                 it\n  write what a million tokens cost into [model.{alias}], such as price = {{ input = \"0.10 USD\", \
+                 output = \"0.40 USD\" }}, or price = \"free\""
             );
         }
     }

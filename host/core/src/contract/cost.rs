@@ -155,7 +155,8 @@ mod tests {
     fn trap18_a_reference_to_itself_is_refused_unless_it_goes_deeper() {
         for schema in [
             json!({"allOf": [{"$ref": "#"}]}),
-            json!({"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/b"}]}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}),
+            json!({"$ref": "#/$defs/a",
+                "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/b"}]}, "b": {"$ref": "#/$defs/a"}}}),
         ] {
             assert!(Cost::of(&schema).unwrap_err().0.contains("without an end"), "{schema}");
         }

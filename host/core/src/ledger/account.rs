@@ -109,8 +109,8 @@ pub enum NoRoom {
     Spent(Reached),
     /// Calls under way hold what is left: once they are settled there may be room.
     Held(Reached),
-    /// The call alone may cost more than the whole of that limit: no wait makes room for it. A limit of 0 has no call that
-    /// it could be too dear for: it lets nothing go, whatever that costs, and is [`NoRoom::Spent`].
+    /// The call alone may cost more than the whole of that limit: no wait makes room for it. A limit of 0 has no call
+    /// that it could be too dear for: it lets nothing go, whatever that costs, and is [`NoRoom::Spent`].
     TooDear {
         /// Of a day or a month.
         kind: PeriodKind,
@@ -147,8 +147,8 @@ impl Account {
         Self { day: self.day.at(periods.day), month: self.month.at(periods.month) }
     }
 
-    /// Whether the budget has room for a call: what is settled, reserved and asked for is no more than any limit, and no
-    /// limit is reached before. So a limit of 0 lets nothing go, not even what costs nothing.
+    /// Whether the budget has room for a call: what is settled, reserved and asked for is no more than any limit, and
+    /// no limit is reached before. So a limit of 0 lets nothing go, not even what costs nothing.
     ///
     /// # Errors
     /// It has none; of a day and a month, the one that no wait helps, then the one that is to be waited for longest.
@@ -169,7 +169,10 @@ impl Account {
             let held = settled.saturating_add(charged.reserved);
             let is_full = |taken: NanoUsd| taken >= most || taken.saturating_add(asked) > most;
             if is_full(settled) {
-                let ends = |known: &NoRoom| matches!(known, NoRoom::Spent(known) if known.spent.period.ends >= charged.period.ends);
+                let ends = |known: &NoRoom| match known {
+                    NoRoom::Spent(known) => known.spent.period.ends >= charged.period.ends,
+                    _ => false,
+                };
                 let spent = NoRoom::Spent(Reached { kind, limit, spent: charged.spent(settled) });
                 found = found.filter(ends).or(Some(spent));
             } else if is_full(held) {

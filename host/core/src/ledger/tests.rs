@@ -105,9 +105,9 @@ fn a03_a_call_that_may_cost_more_than_a_whole_budget_is_too_dear_whatever_is_spe
     assert_eq!(refused.until(), None, "no wait makes room for it");
     assert_eq!(
         refused.tell("news", &Zone::default()),
-        "this one call may cost 0.000000004 USD, and the budget of job news is 0.000000003 USD for a whole month, so it is \
-         never sent; raise `budget` of [job.news] in jobs.toml, or choose a cheaper model, a smaller `output-max` or a \
-         shorter document, then `tollgate item retry news --failed`"
+        "this one call may cost 0.000000004 USD, and the budget of job news is 0.000000003 USD for a whole month, so \
+         it is never sent; raise `budget` of [job.news] in jobs.toml, or choose a cheaper model, a smaller \
+         `output-max` or a shorter document, then `tollgate item retry news --failed`"
     );
     let refused = first(known(3), budgets).unwrap_err();
     assert_eq!(

@@ -14,8 +14,8 @@ pub const ENDPOINT_SCHEME: &str = "endpoint";
 pub struct EndpointSpec {
     /// Its name: a letter, then letters, digits, `-`, `_`.
     pub name: String,
-    /// Where the service is: http or https, without user, password, query and fragment. What a handler asks for is joined
-    /// to its path. Handlers and pages never see it.
+    /// Where the service is: http or https, without user, password, query and fragment. What a handler asks for is
+    /// joined to its path. Handlers and pages never see it.
     pub url: Url,
     /// Its pacing and all else that a site's entry may say. Nothing of it comes from `[site."*"]`.
     pub policy: SiteSpec,

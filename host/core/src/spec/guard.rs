@@ -64,7 +64,8 @@ impl Default for GuardSpec {
     }
 }
 
-/// One rule. It holds where all that it names does; of several texts, titles, headers, statuses or paths, one is enough.
+/// One rule. It holds where all that it names does; of several texts, titles, headers, statuses
+/// or paths, one is enough.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GuardRule {
     /// Texts, of which one stands in what the page shows. Case, white space and typographic quotes don't matter.

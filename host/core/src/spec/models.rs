@@ -38,8 +38,8 @@ impl Deployment {
         self.models.iter().find(|model| model.alias == alias)
     }
 
-    /// The model of that alias, then those that are asked in its place, each once: its own fall-backs in their order, then
-    /// those of each of them. Empty, if no model has that alias.
+    /// The model of that alias, then those that are asked in its place, each once: its own fall-backs in their order,
+    /// then those of each of them. Empty, if no model has that alias.
     #[must_use]
     pub fn model_chain(&self, alias: &str) -> Vec<&ModelSpec> {
         let mut chain = Vec::new();

@@ -1,7 +1,7 @@
 //! jobs.toml as it is written: serde's view of the file, before any rule is applied.
 //!
-//! Every key that a jobs.toml may have stands here or in a file of this module, and nowhere else; `docs/jobs.md` is held
-//! against them by a test.
+//! Every key that a jobs.toml may have stands here or in a file of this module, and nowhere else; `docs/jobs.md` is
+//! held against them by a test.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Range};
 

@@ -63,8 +63,8 @@ pub struct ToolNetwork {
     pub ca_env: Vec<String>,
     /// The last arguments, with `{url}` in one of them.
     pub url_args: Vec<String>,
-    /// Arguments with `{cookies}` in one of them, the path of a file with the cookies of the site's session. Empty: a run
-    /// for a site with a session goes without it. Absent: there is no such run.
+    /// Arguments with `{cookies}` in one of them, the path of a file with the cookies of the site's session. Empty: a
+    /// run for a site with a session goes without it. Absent: there is no such run.
     pub cookies_args: Option<Vec<String>>,
 }
 

@@ -6,19 +6,14 @@ use super::{Allowance, SitePattern};
 use crate::{
     handler::{Capability, Grant},
     ids::JobName,
+    time::unit_of_time,
 };
 
 /// Reads `30/min`, `6/s`, `100/h`: the time between two requests.
 pub(super) fn parse_rate(text: &str) -> Result<Duration, String> {
     let refuse = || format!("{text:?} is no rate; write a number and a time, such as \"30/min\", \"6/s\", \"100/h\"");
     let (number, unit) = text.split_once('/').ok_or_else(refuse)?;
-    let seconds = match unit.trim() {
-        "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3_600.0,
-        "d" => 86_400.0,
-        _ => return Err(refuse()),
-    };
+    let seconds = unit_of_time(unit.trim()).ok_or_else(refuse)?.as_secs_f64();
     let number: f64 = number.trim().parse().map_err(|_| refuse())?;
     if !(number.is_finite() && number > 0.0) {
         return Err(refuse());
@@ -32,13 +27,7 @@ pub(super) fn parse_allowance(text: &str) -> Result<Allowance, String> {
         format!("{text:?} is no limit; write a whole number and a time, such as \"60/min\", \"100000/min\", \"1500/d\"")
     };
     let (number, unit) = text.split_once('/').ok_or_else(refuse)?;
-    let per = match unit.trim() {
-        "s" => Duration::from_secs(1),
-        "m" | "min" => Duration::from_mins(1),
-        "h" => Duration::from_hours(1),
-        "d" => Duration::from_hours(24),
-        _ => return Err(refuse()),
-    };
+    let per = unit_of_time(unit.trim()).ok_or_else(refuse)?;
     let count: u64 = number.trim().parse().map_err(|_| refuse())?;
     if count == 0 { Err(refuse()) } else { Ok(Allowance { count, per }) }
 }
@@ -112,7 +101,8 @@ impl SitePattern {
 }
 
 impl SitePattern {
-    /// Reads what a grant may name: a host pattern, or `endpoint:NAME`, whose name begins with a letter as no port does.
+    /// Reads what a grant may name: a host pattern, or `endpoint:NAME`, whose name begins with
+    /// a letter as no port does.
     #[must_use]
     pub fn of_grant(text: &str) -> Option<Self> {
         let endpoint = text.strip_prefix("endpoint:").filter(|name| name.starts_with(|c: char| !c.is_ascii_digit()));

@@ -11,8 +11,8 @@ use super::{fields::Fields, names};
 pub(super) const DIRECTORY_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of all names together: a list of them goes into a guest's memory.
 const NAMES_BYTES_MAX: usize = 16 << 20;
-/// Bytes from the file's end that are read first. 4.3.16: the end record is 22 bytes and a comment of up to 65,535, with
-/// Zip64 76 before it; then as few as can be.
+/// Bytes from the file's end that are read first. 4.3.16: the end record is 22 bytes and a comment of up to 65,535,
+/// with Zip64 76 before it; then as few as can be.
 pub(super) const TAIL_BYTES: u64 = 66 << 10;
 
 /// 4.3.16: end of central directory record.
@@ -39,7 +39,8 @@ const IN_ZIP64: u64 = 0xffff_ffff;
 pub(super) struct End {
     /// Its bytes within the file.
     pub(super) directory: Range<u64>,
-    /// Bytes that stand before the archive, a program that unpacks itself for example: all places are that much further.
+    /// Bytes that stand before the archive, a program that unpacks itself for example: all
+    /// places are that much further.
     shift: u64,
     /// Members, and whether the number is a whole one: without Zip64 it has 16 bits, and some writers let it run over.
     members: u64,
@@ -65,8 +66,8 @@ impl End {
         let Some(locator) = locator else {
             return Self::placed(from + at as u64, size, offset, members, false);
         };
-        // 4.3.15: signature, disk, offset of the record. With bytes before the archive the offset is too small, and then
-        // the record without extensible data stands right before its locator.
+        // 4.3.15: signature, disk, offset of the record. With bytes before the archive the offset is too small, and
+        // then the record without extensible data stands right before its locator.
         let stated = Fields::new(&tail[locator + 8..]).u64()?;
         let stated = stated.checked_sub(from).and_then(|at| usize::try_from(at).ok());
         let is_record = |at: &usize| tail.get(*at..locator).is_some_and(|bytes| bytes.starts_with(&END64));

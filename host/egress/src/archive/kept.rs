@@ -1,4 +1,5 @@
-//! Directories that are kept, by the address asked for: bounded in number and memory, the longest unused forgotten first.
+//! Directories that are kept, by the address asked for: bounded in number and memory, the
+//! longest unused forgotten first.
 
 use std::{
     collections::HashMap,
@@ -19,8 +20,8 @@ pub(super) struct Archive {
     pub(super) version: Version,
 }
 
-/// The place of one archive. Whoever reads its directory holds the lock meanwhile, so that of many who want members of it
-/// one does.
+/// The place of one archive. Whoever reads its directory holds the lock meanwhile, so that of many who
+/// want members of it one does.
 pub(super) type Slot = Arc<tokio::sync::Mutex<Option<Arc<Archive>>>>;
 
 /// All that is kept.

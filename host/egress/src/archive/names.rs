@@ -8,7 +8,8 @@ const UPPER: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£�
     └┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀\
     αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
 
-/// A name as text. Whatever is UTF-8 is taken as that, whether or not bit 11 says so (4.4.4): many writers leave it out.
+/// A name as text. Whatever is UTF-8 is taken as that, whether or not bit 11 says so (4.4.4):
+/// many writers leave it out.
 pub(super) fn decode(name: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(name) {
         Ok(name) => Cow::Borrowed(name),

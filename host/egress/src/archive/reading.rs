@@ -164,8 +164,8 @@ impl<'a> Reading<'a> {
             }
             Stop::Changed => {
                 let text = format!(
-                    "{} was replaced by another file while it was read, and again: by its length, ETag or Last-Modified \
-                     the server has several; try later",
+                    "{} was replaced by another file while it was read, and again: by its length, ETag or \
+                     Last-Modified the server has several; try later",
                     self.url
                 );
                 Err(Refused::transport(&authority(&self.url), text))
@@ -310,8 +310,8 @@ impl<'a> Reading<'a> {
 
     fn ignored(&self) -> Refused {
         unfit(format!(
-            "{} answered 200 to a range: its server gives the whole file or nothing. Nothing of it was read; fetch all of \
-             it if it is small",
+            "{} answered 200 to a range: its server gives the whole file or nothing. Nothing of it was read; fetch all \
+             of it if it is small",
             self.url
         ))
     }

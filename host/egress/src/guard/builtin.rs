@@ -1,7 +1,7 @@
 //! The rules that Tollgate brings along, as data: the first that holds decides.
 //!
-//! Each is a name, what it means, and conditions that must all hold. They speak of meanings (`meanings`), of where those
-//! stand and of how little else the page has. Three things keep them off content: a bound of prose, that the page
+//! Each is a name, what it means, and conditions that must all hold. They speak of meanings (`meanings`), of where
+//! those stand and of how little else the page has. Three things keep them off content: a bound of prose, that the page
 //! speaks to its visitor, and that what is quoted, code, navigation or a widget counts for nothing.
 
 use tollgate_core::spec::GuardOutcome as Outcome;

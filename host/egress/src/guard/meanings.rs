@@ -17,8 +17,8 @@ pub(super) enum Meaning {
     Challenge,
     /// Took the visitor for a robot or an attack.
     Suspect,
-    /// A refusal of the visitor, as the whole of a line. "Forbidden" by itself says no more than its status, and that of
-    /// one address.
+    /// A refusal of the visitor, as the whole of a line. "Forbidden" by itself says no more than its status,
+    /// and that of one address.
     Denied,
     /// A word of refusal.
     Refusing,
@@ -144,8 +144,8 @@ impl Meaning {
     }
 }
 
-/// All words with what they mean, in the file's order. What stands under no known meaning is left out: a test sees to it
-/// that there is no such thing.
+/// All words with what they mean, in the file's order. What stands under no known meaning is left out: a test sees to
+/// it that there is no such thing.
 pub(super) fn words() -> impl Iterator<Item = (Meaning, &'static str)> {
     let mut meaning = None;
     WORDS.lines().filter(|line| !line.starts_with('#')).flat_map(move |line| {

@@ -1,4 +1,5 @@
-//! A page's signature: what stays of it when it is served again, so that two items that were served one page are seen (S11).
+//! A page's signature: what stays of it when it is served again, so that two items that were served
+//! one page are seen (S11).
 //!
 //! A pure function. An exact hash won't do: tokens, dates and counters differ each time that a page is served.
 
@@ -17,8 +18,8 @@ const FIGURES_ONE_IN: usize = 3;
 /// The signature of a page of HTML; absent for anything else, for one that shows too little, and for one of figures.
 ///
 /// Two pages have one signature where they show the same words in the same order. Left out are: words with a figure in
-/// them (dates, counters, tokens), names of months and days, words of relative times, very long words, and all that isn't
-/// shown: hidden fields, scripts, addresses, the title.
+/// them (dates, counters, tokens), names of months and days, words of relative times, very long words, and all that
+/// isn't shown: hidden fields, scripts, addresses, the title.
 #[must_use]
 pub fn signature(content_type: &str, body: &[u8]) -> Option<Digest> {
     let content_type = content_type.to_ascii_lowercase();
@@ -198,8 +199,9 @@ mod tests {
     /// A page with a token, a date and a body.
     fn page(token: &str, date: &str, body: &str) -> String {
         format!(
-            "<html><head><title>{token}</title><meta name=csrf content={token}></head><body><nav><a href=/?t={token}>Ideas</a> \
-             <a href=/about>About us</a></nav><form><input type=hidden name=csrf value={token}></form><article>{body}</article>\
+            "<html><head><title>{token}</title><meta name=csrf content={token}></head><body><nav><a \
+             href=/?t={token}>Ideas</a> <a href=/about>About us</a></nav><form><input type=hidden name=csrf \
+             value={token}></form><article>{body}</article>\
              <p>Served on {date}, request {token}</p><script>var t = '{token}';</script></body></html>"
         )
     }
@@ -211,9 +213,9 @@ mod tests {
     const TEASER: &str = "<h1>Members only</h1><p>The whole thesis is for members of the club. Sign in to read on, or \
                           apply for a membership: each application is read by two members, who say yes or no within a \
                           few weeks. Guests may read what is older than that, with no word about its author.</p>";
-    const IDEA: &str = "<h1>Acme Widgets</h1><p>The company makes widgets for plants that nobody else can serve, and owns \
-                        the land below them. Management bought shares again. At nine times its earnings one pays nothing \
-                        for the growth of its second line, which has doubled each year since it was begun.</p>";
+    const IDEA: &str = "<h1>Acme Widgets</h1><p>The company makes widgets for plants that nobody else can serve, and \
+                        owns the land below them. Management bought shares again. At nine times its earnings one pays \
+                        nothing for the growth of its second line, which has doubled each year since it was begun.</p>";
 
     #[test]
     fn s11_one_page_served_twice_has_one_signature() {

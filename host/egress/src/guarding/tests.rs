@@ -114,7 +114,8 @@ async fn r02_a_second_wording_is_a_line_of_configuration() {
     let site = format!("[site.\"localhost:{port}\"]\ndirect = true\n");
     let unguarded = World::new(&site).get(&format!("http://localhost:{port}/wall")).await;
     assert!(unguarded.is_ok(), "no list has it: {unguarded:?}");
-    let guard = "guard = [\n{ text = [\"access limits\", \"PATIENCE,  friend\"], outcome = \"rate-limited\", for = \"2h\" },\n]\n";
+    let guard = "guard = [\n{ text = [\"access limits\", \"PATIENCE,  friend\"], outcome = \"rate-limited\", \
+        for = \"2h\" },\n]\n";
     let refused =
         World::new(&format!("{site}{guard}")).get(&format!("http://localhost:{port}/wall")).await.unwrap_err();
     assert_eq!(refused.error, HttpError::RateLimited { after: Some(Duration::from_hours(2)) });

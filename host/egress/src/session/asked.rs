@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tollgate_core::{JobName, Timestamp, spec::diagnostic::did_you_mean};
+use tollgate_core::{Timestamp, spec::diagnostic::did_you_mean};
 
 use super::{
     Session,
@@ -85,7 +85,8 @@ pub enum SessionError {
     },
     /// Nothing says what to ask.
     #[error(
-        "session {0} has no `test`, and no `exchange`: add test = \"https://…\" to [session.{0}], an address that is for members"
+        "session {0} has no `test`, and no `exchange`: add test = \"https://…\" to [session.{0}], an address that is \
+         for members"
     )]
     NoTest(String),
     /// The site, the way to it, or a step of the chain stands in the way.
@@ -108,8 +109,8 @@ impl From<Refused> for SessionError {
 }
 
 impl Gate {
-    /// Why there is no session, a sentence each with what to do, of those whose chain ended at a person when it was last run,
-    /// and whose file is as it was then. One look at the disk for each of these.
+    /// Why there is no session, a sentence each with what to do, of those whose chain ended at a person when it was
+    /// last run, and whose file is as it was then. One look at the disk for each of these.
     #[must_use]
     pub fn sessions_lacking(&self) -> Vec<String> {
         let failed = self.sessions.all.values().filter_map(|session| {
@@ -155,8 +156,8 @@ impl Gate {
         }
     }
 
-    /// Asks a session's `test` with the session as it is, made if there is none; without `test` it is renewed, which asks
-    /// its exchange.
+    /// Asks a session's `test` with the session as it is, made if there is none; without `test` it is renewed,
+    /// which asks its exchange.
     ///
     /// # Errors
     /// An unknown name, nothing to ask, or whatever stands between us and an answer.
@@ -175,7 +176,7 @@ impl Gate {
                 Err(error) => Err(error),
             };
         };
-        let caller = by_hand()?;
+        let caller = Caller::of_host()?;
         let address = address::decide(&self.deployment(), &caller, address::parse(test)?, Named::Host)?;
         let not_taken = |said| SessionTest { url: shown(test).to_owned(), is_taken: false, said };
         let lease = match self.lease(&caller, &address, &|_| {}).await {
@@ -206,7 +207,7 @@ impl Gate {
     /// An unknown name, a step of the chain that failed with what to do, or the way to the exchange.
     pub async fn renew_session(&self, name: &str) -> Result<SessionStatus, SessionError> {
         let session = self.named_session(name)?;
-        let caller = by_hand()?;
+        let caller = Caller::of_host()?;
         let _turn = session.renewing.lock().await;
         let before = {
             let mut state = session.state();
@@ -234,10 +235,4 @@ impl Gate {
             SessionError::Unknown { name: name.to_owned(), help }
         })
     }
-}
-
-/// A person, who is no job.
-fn by_hand() -> Result<Caller, Refused> {
-    let job = JobName::new("host").map_err(|error| Refused::invalid(error.to_string()))?;
-    Ok(Caller::of(job, Vec::new()))
 }

@@ -56,8 +56,8 @@ impl<'a> Browser<'a> {
         Stand(self.stores().into_iter().flat_map(with).collect())
     }
 
-    /// The cookies that the entry names, those that `wanted` takes; of several of one name the newest. `scratch` is where
-    /// copies lie meanwhile. Blocks.
+    /// The cookies that the entry names, those that `wanted` takes; of several of one name the newest. `scratch` is
+    /// where copies lie meanwhile. Blocks.
     ///
     /// # Errors
     /// What is missing or can't be read, and what a person does about it.

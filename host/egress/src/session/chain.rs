@@ -1,32 +1,16 @@
 //! The chain itself: the file, the kept session, the browser's cookie and its exchange; one run at a time.
 
+mod exchange;
+mod sources;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
-use reqwest::{
-    Method,
-    header::{ACCEPT, HeaderMap, HeaderValue, SET_COOKIE},
-};
-use tollgate_core::{Timestamp, http::HttpError, spec::session::ExchangeSpec};
-use url::Url;
+use tollgate_core::Timestamp;
 
-use super::{
-    Current, FAILED_FOR, Failed, FileStand, Jar, Lease, Origin, REST_MAX, Session, SessionSource,
-    browser::{Browser, Stand},
-    kept, netscape, print,
-    renewal::signs_out,
-};
-use crate::{
-    Caller, Gate, Held, Refused, Told,
-    address::{self, Named},
-    exchange::{Incoming, Outgoing},
-    gate::location,
-    receive::Whole,
-};
-
-/// Requests of one exchange. Honest ones need two.
-const EXCHANGE_HOPS_MAX: usize = 6;
-/// Largest cookie file that is read, in bytes: all cookies of a browser are less.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+pub(super) use self::exchange::{asking, shown};
+use self::sources::FileFound;
+use super::{Current, FAILED_FOR, Failed, Lease, Origin, REST_MAX, Session, SessionSource, print};
+use crate::{Caller, Gate, Refused, Told};
 
 /// Why the chain gave no session.
 pub(super) enum NoSession {
@@ -34,16 +18,6 @@ pub(super) enum NoSession {
     Person(String, Option<String>),
     /// The way to the exchange: by itself, later.
     Refused(Refused),
-}
-
-/// A cookie file as it was found.
-enum FileFound {
-    /// It isn't there, or jobs.toml names none.
-    None,
-    /// Its cookies for the session's sites.
-    Cookies(Jar),
-    /// It is of no use; says why.
-    Unfit(String),
 }
 
 impl Gate {
@@ -183,133 +157,6 @@ impl Gate {
         }
     }
 
-    /// Asks the exchange with persistent cookies, and takes those that it is to give. Its redirects are followed as long as
-    /// they stay with the session's sites. `print`: that of the browser's cookies.
-    async fn exchange(
-        &self,
-        session: &Arc<Session>,
-        exchange: &ExchangeSpec,
-        (persistent, print): (Jar, Option<&String>),
-        caller: &Caller,
-        told: Told<'_>,
-    ) -> Result<Jar, NoSession> {
-        let failed = |what: &str| {
-            let text = format!(
-                "session {}: the exchange at {} {what}; {}",
-                session.spec.name,
-                shown(&exchange.url),
-                session.what_to_do(&self.options.base)
-            );
-            NoSession::Person(text, print.cloned())
-        };
-        let mut cookies = persistent;
-        let mut given = Jar::default();
-        let mut url = address::parse(&exchange.url)?;
-        for _ in 0..EXCHANGE_HOPS_MAX {
-            let address = address::decide(&self.deployment(), caller, url.clone(), Named::Host)?;
-            if address.site.session.as_ref() != Some(&session.spec.name) {
-                return Err(failed(&format!("leads to {}, which isn't a site of the session", address.authority)));
-            }
-            let outgoing = asking();
-            let header = cookies.header(&address.url, self.options.clock.now());
-            // Its bodies are nobody's: they don't count for the attempt.
-            let held = Held::default();
-            let mut body = Whole::new(&self.options.spool, &held);
-            let incoming = match self.hop((caller, &address), outgoing, header, None, told, &mut body).await {
-                Ok(incoming) => incoming,
-                Err(refused) if matches!(refused.error, HttpError::LoginRequired(_)) => {
-                    return Err(failed("wants a login"));
-                }
-                Err(refused) => return Err(NoSession::Refused(refused)),
-            };
-            let (now, set) = (self.options.clock.now(), incoming.headers.get_all(SET_COOKIE));
-            cookies.take(&set, &address.url, now);
-            given.take(&set, &address.url, now);
-            if given.has_all(&exchange.keeps, now) && incoming.status < 400 {
-                let kept = given.only(|cookie| exchange.keeps.iter().any(|keeps| keeps.matches(&cookie.name)));
-                return Ok(kept.of_sites(&session.sites));
-            }
-            url = self.next_of_exchange(&address, &incoming).map_err(|stopped| match stopped {
-                Ok(refused) => NoSession::Refused(refused),
-                Err(what) => failed(&what),
-            })?;
-        }
-        Err(failed(&format!("redirected {EXCHANGE_HOPS_MAX} times and gave no session")))
-    }
-
-    /// Where an exchange goes on; else what stopped it: a refusal that passes, or what a person has to know.
-    fn next_of_exchange(
-        &self,
-        address: &address::Address,
-        incoming: &Incoming,
-    ) -> Result<Url, Result<Refused, String>> {
-        if let Some(text) = signs_out(address, incoming) {
-            return Err(Err(format!("gave no session: {text}")));
-        }
-        let status = incoming.status;
-        if status >= 500 {
-            // The whole session waits for it, not one address.
-            let text = format!("{} answered {status} to the exchange of its session", address.authority);
-            return Err(Ok(Refused::down(
-                &address.authority,
-                text,
-                address.site.cool_down.max(crate::gate::COOL_DOWN_MIN),
-            )));
-        }
-        let next = location(incoming).ok_or_else(|| Err(format!("answered {status} and gave no session")))?;
-        let next = address.url.join(&next).map_err(|_| Err("redirected to what is no address".to_owned()))?;
-        let next = address::parse(next.as_str()).map_err(Ok)?;
-        let is_secret_told = address.url.scheme() == "https" && next.scheme() == "http";
-        if is_secret_told { Err(Err("redirected from https to http".to_owned())) } else { Ok(next) }
-    }
-
-    /// What a former process kept, if this one has made nothing yet.
-    async fn held_or_kept(&self, session: &Arc<Session>) -> Result<Option<Current>, NoSession> {
-        let is_read = {
-            let state = session.state();
-            state.is_kept_read || state.current.is_some()
-        };
-        if !is_read {
-            let (folder, name) = (self.sessions.folder.clone(), session.spec.name.clone());
-            let kept = blocking(move || kept::read(&folder, &name)).await?;
-            let mut state = session.state();
-            state.is_kept_read = true;
-            state.current = kept.map(|kept| Current::of_kept(kept, session));
-        }
-        Ok(session.state().current.clone())
-    }
-
-    async fn look_at_file(&self, session: &Arc<Session>) -> Result<(FileStand, FileFound), NoSession> {
-        let (session, base) = (session.clone(), self.options.base.clone());
-        let look = move || {
-            // Before it is read: one that changes meanwhile is read again.
-            let stand = session.file_stand(&base);
-            let found = if stand.is_some() { session.read_file(&base) } else { FileFound::None };
-            (stand, found)
-        };
-        Ok(blocking(look).await?)
-    }
-
-    async fn look_at_browser(&self, session: &Arc<Session>) -> Result<(Jar, String), NoSession> {
-        let name = &session.spec.name;
-        let Some(browser) = &session.spec.browser else {
-            let text = format!(
-                "session {name}: {} isn't there; {}",
-                session.shown_file(),
-                session.what_to_do(&self.options.base)
-            );
-            return Err(NoSession::Person(text, None));
-        };
-        let (of, browser, base) = (session.clone(), browser.clone(), self.options.base.clone());
-        let (scratch, now) = (self.options.spool.clone(), self.options.clock.now());
-        let read =
-            move || Browser::new(&browser, &base).read(&scratch, &|cookie| cookie.is_live(now) && of.is_its(cookie));
-        let cookies = blocking(read).await?;
-        let cookies = cookies.map_err(|reason| NoSession::Person(format!("session {name}: {reason}"), None))?;
-        let print = print(&cookies);
-        Ok((cookies, print))
-    }
-
     /// The failure of a former run, while there is nothing new to try.
     async fn failure_that_stands(&self, session: &Arc<Session>, now: Timestamp) -> Option<String> {
         let failed = session.state().failed.clone()?;
@@ -352,31 +199,11 @@ impl Gate {
         let (at, text) = (self.options.clock.now(), text.to_owned());
         session.state().failed = Some(Failed { at, text, file, browser, print });
     }
-
-    async fn browser_stand(&self, session: &Session) -> Option<Stand> {
-        let (browser, base) = (session.spec.browser.clone()?, self.options.base.clone());
-        blocking(move || Browser::new(&browser, &base).stand()).await.ok()
-    }
 }
 
 impl From<Refused> for NoSession {
     fn from(refused: Refused) -> Self {
         Self::Refused(refused)
-    }
-}
-
-impl Current {
-    pub(super) fn of_kept(kept: kept::Kept, session: &Session) -> Self {
-        Self {
-            cookies: kept.cookies.of_sites(&session.sites),
-            origin: kept.from,
-            source: SessionSource::Cached,
-            print: kept.print,
-            since: kept.since,
-            file: None,
-            is_over: false,
-            has_served: false,
-        }
     }
 }
 
@@ -408,58 +235,4 @@ impl Session {
             (None, browser) => format!("log in to {site} with {} on this machine", browser.unwrap_or("a browser")),
         }
     }
-
-    /// The cookies that an exchange is asked with: all but those that it gives.
-    fn persistent(&self, cookies: &Jar, now: Timestamp) -> Jar {
-        let keeps = self.spec.exchange.as_ref().map_or(&[][..], |exchange| &exchange.keeps);
-        cookies.only(|cookie| cookie.is_live(now) && !keeps.iter().any(|keeps| keeps.matches(&cookie.name)))
-    }
-
-    fn is_its(&self, cookie: &super::cookie::Cookie) -> bool {
-        self.sites.iter().any(|pattern| cookie.is_for_site(pattern))
-    }
-
-    fn read_file(&self, base: &Path) -> FileFound {
-        let Some(path) = self.file(base) else {
-            return FileFound::None;
-        };
-        let shown = self.shown_file();
-        let read = std::fs::metadata(&path).and_then(|found| {
-            if found.len() > FILE_BYTES_MAX {
-                return Err(std::io::Error::other("it is too large for a file of cookies"));
-            }
-            std::fs::read_to_string(&path)
-        });
-        let cookies = match read {
-            Ok(text) => netscape::read(&text, |cookie| cookie.is_of(&self.sites)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return FileFound::None,
-            Err(error) => Err(error.to_string()),
-        };
-        match cookies {
-            Err(reason) => {
-                FileFound::Unfit(format!("{shown}: {reason}; export it anew as a Netscape file, or remove it"))
-            }
-            Ok(cookies) if cookies.is_empty() => {
-                FileFound::Unfit(format!("{shown} has no cookie of {}; {}", self.about(), self.what_to_do(base)))
-            }
-            Ok(cookies) => FileFound::Cookies(cookies),
-        }
-    }
-}
-
-/// The request of an exchange or a test: a GET as a browser sends it.
-pub(super) fn asking() -> Outgoing {
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, HeaderValue::from_static("text/html,application/json;q=0.9,*/*;q=0.8"));
-    Outgoing { method: Method::GET, headers, body: None }
-}
-
-/// An address without its query, in which a secret may stand.
-pub(super) fn shown(url: &str) -> &str {
-    url.split(['?', '#']).next().unwrap_or_default()
-}
-
-/// Work on the disk, beside the threads that wait for the network.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Refused::storage(&std::io::Error::other(error)))
 }

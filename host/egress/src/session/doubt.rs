@@ -28,8 +28,8 @@ pub(crate) enum Doubt {
     },
     /// Another one than the page was fetched with may be there already.
     Newer,
-    /// It was renewed for such a page, and nothing has ended well since, or not that page: a person has to look. Says what
-    /// to do.
+    /// It was renewed for such a page, and nothing has ended well since, or not that page: a person has
+    /// to look. Says what to do.
     InVain(String),
 }
 
@@ -38,8 +38,8 @@ pub(crate) enum Doubt {
 pub(crate) enum Doubter {
     /// An attempt: the next one that ends well vouches for the session.
     Attempt,
-    /// A check of a stored page. The attempt that brought the page ended well, and vouches for nothing: only a check that
-    /// takes a page does.
+    /// A check of a stored page. The attempt that brought the page ended well, and vouches for nothing: only a check
+    /// that takes a page does.
     Check,
 }
 
@@ -53,8 +53,8 @@ impl State {
 }
 
 impl Gate {
-    /// A site, by host name and port, served several items one and the same page. `began`: when the request for it was yet
-    /// to be sent. A session that is not older may be a newer one than the page was fetched with.
+    /// A site, by host name and port, served several items one and the same page. `began`: when the request for it was
+    /// yet to be sent. A session that is not older may be a newer one than the page was fetched with.
     pub(crate) async fn doubt_session(&self, site: &str, began: Timestamp, by: Doubter) -> Doubt {
         let Some(session) = self.session_of(site) else {
             return Doubt::NoSession;
@@ -131,8 +131,8 @@ impl Gate {
         session.is_some_and(|session| session.state().is_doubted_by_check)
     }
 
-    /// A check took the page of `url` for what it should be. `began`: when the attempt that brought it began. A page that was
-    /// fetched with the session as it is vouches for it.
+    /// A check took the page of `url` for what it should be. `began`: when the attempt that brought it began. A page
+    /// that was fetched with the session as it is vouches for it.
     pub fn check_passed(&self, url: &str, began: Timestamp) {
         let address = self.address_of(url);
         if let Some(session) = address.and_then(|address| self.session_of(&address.authority).cloned()) {

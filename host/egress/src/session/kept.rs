@@ -69,7 +69,10 @@ pub(super) fn read(folder: &Path, name: &str) -> Option<Kept> {
             None
         }
         Err(reason) => {
-            tracing::warn!(session = name, file = %path.display(), reason, "a kept session can't be read, and is made anew");
+            tracing::warn!(
+                session = name, file = %path.display(), reason,
+                "a kept session can't be read, and is made anew"
+            );
             None
         }
     }

@@ -7,8 +7,8 @@ use super::cookie::{Cookie, Jar, Value};
 /// How a cookie is marked that scripts of a page don't see; to us it is one as any other.
 const HTTP_ONLY: &str = "#HttpOnly_";
 
-/// Reads those cookies of a file that are wanted: a browser exports all of its sites'. What is wrong names the line and nothing
-/// of what stands there.
+/// Reads those cookies of a file that are wanted: a browser exports all of its sites'. What is wrong names the line and
+/// nothing of what stands there.
 ///
 /// # Errors
 /// A line that is no cookie, or a wanted one that can't be sent.

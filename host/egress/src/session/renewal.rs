@@ -103,8 +103,8 @@ impl Gate {
         Ok(Some(Lease { session: session.clone(), generation, cookies }))
     }
 
-    /// Looks at what the site made of the session: a page that guards take for one of signing in, a 401 and a redirect to a
-    /// place of signing in say that it is over.
+    /// Looks at what the site made of the session: a page that guards take for one of signing in, a 401 and a redirect
+    /// to a place of signing in say that it is over.
     pub(crate) async fn sift(
         &self,
         lease: Option<Lease>,

@@ -1,12 +1,9 @@
-//! Tools that the host runs for itself: no job is granted them, and no handler has written their arguments. What bounds a
-//! handler's run bounds these too.
+//! Tools that the host runs for itself: no job is granted them, and no handler has written their arguments. What bounds
+//! a handler's run bounds these too.
 
 use tollgate_core::{spec::tools::OutputKind, tool::ToolRequest};
 
-use super::{
-    Run, ToolOutput, ToolRefused, check_inputs, process,
-    refused::{missing, without_site},
-};
+use super::{Run, ToolOutput, ToolRefused, refused::without_site};
 use crate::Gate;
 
 impl Gate {
@@ -24,21 +21,11 @@ impl Gate {
         })?;
         if tool.network.is_some() {
             return Err(ToolRefused::denied(format!(
-                "tool {name} may reach the network, and the host runs it where nothing says how; set `network = false` in \
-                 [tool.{name}] of jobs.toml"
+                "tool {name} may reach the network, and the host runs it where nothing says how; set `network = false` \
+                 in [tool.{name}] of jobs.toml"
             )));
         }
-        check_inputs(&request.files)?;
-        let program = process::find(&tool.command, &self.options.base).ok_or_else(|| missing(tool))?;
-        let run = Run {
-            tool,
-            program,
-            wanted: vec![OutputKind::Files],
-            args: request.args,
-            inputs: request.files.into(),
-            stdin: request.stdin,
-            time: request.timeout.map_or(tool.timeout, |shorter| shorter.min(tool.timeout)),
-        };
+        let run = Run::new(tool, vec![OutputKind::Files], request, &self.options.base)?;
         let handover = self.hand_over(tool, None)?;
         let output = self.run_profiles(&run, &handover, None).await;
         output.map_err(|no_output| without_site(tool, run.time, no_output))

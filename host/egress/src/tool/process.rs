@@ -155,8 +155,8 @@ fn limit(pid: Pid, file_bytes_max: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Feeds it and hears it out, all at once, so that no pipe is left full. Once the process itself has ended, so must what
-/// it started: else a child that stays behind would hold the pipes open.
+/// Feeds it and hears it out, all at once, so that no pipe is left full. Once the process itself has ended, so must
+/// what it started: else a child that stays behind would hold the pipes open.
 async fn talk(group: &mut Group, program: &Program<'_>, ended: OwnedFd) -> Result<(Vec<u8>, Vec<u8>), RunError> {
     let (stdin, stdout, stderr) = (group.child.stdin.take(), group.child.stdout.take(), group.child.stderr.take());
     let feed = async {

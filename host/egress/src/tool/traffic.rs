@@ -16,8 +16,8 @@ use crate::meter::Passage;
 /// Entries of a folder that are looked at: more than a run may leave, and no more than is read in a moment.
 const ENTRIES_MAX: usize = 10_000;
 
-/// Counts a run as an estimate when it is over, however it ended: a download that failed half-way, was killed at its deadline
-/// or was let go of has been transferred all the same.
+/// Counts a run as an estimate when it is over, however it ended: a download that failed half-way, was killed at its
+/// deadline or was let go of has been transferred all the same.
 pub(super) struct Traffic {
     passage: Passage,
     /// Where it ran.

@@ -116,7 +116,8 @@ async fn a03_what_is_counted_is_what_goes_over_the_wire() {
     assert!(counted.abs_diff(wire) * 100 <= wire, "{counted} counted, {wire} on the wire");
     let (counted, wire) = counted_and_true("https", 10).await;
     println!("https: {counted} counted, {wire} on the wire");
-    // The simulator's certificates are smaller than the world's: what is counted for the handshake is more than it takes.
+    // The simulator's certificates are smaller than the world's: what is counted for the
+    // handshake is more than it takes.
     assert!(
         counted + wire / 50 >= wire && counted <= wire + wire / 50 + 6_144,
         "{counted} counted, {wire} on the wire"

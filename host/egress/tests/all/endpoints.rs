@@ -290,7 +290,8 @@ async fn s02_a_service_that_goes_away_in_the_middle_is_down_and_one_that_breaks_
 
 #[test]
 fn s02_check_explains_the_address_of_an_endpoint() {
-    let jobs = "[endpoint.ibkr]\nurl = \"http://localhost:7497\"\njobs = [\"quotes\"]\n[job.quotes]\nkind = \"backfill\"\n\
+    let jobs = "[endpoint.ibkr]\nurl = \"http://localhost:7497\"\njobs = [\"quotes\"]\n[job.quotes]\n\
+                kind = \"backfill\"\n\
                 handler = \"a\"\n[job.other]\nkind = \"backfill\"\nhandler = \"a\"\n";
     let deployment = spec::parse(jobs, "jobs.toml").unwrap();
     let caller = |job: &spec::JobSpec| Caller::of(job.name.clone(), Vec::new());

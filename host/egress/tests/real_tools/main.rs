@@ -22,7 +22,8 @@ use tollgate_sim::{
 const HOST: &str = "talks.example";
 const SHIPPED: &str = include_str!("../../../../jobs.toml");
 const PAGE: &str = "<html><head><title>A talk</title></head><body>\
-                    <video src=\"/talk.mp4\"><track kind=\"subtitles\" src=\"/talk.vtt\" srclang=\"en\"></video></body></html>";
+                    <video src=\"/talk.mp4\"><track kind=\"subtitles\" src=\"/talk.vtt\" \
+                    srclang=\"en\"></video></body></html>";
 const SUBTITLES: &str = "WEBVTT\n\n00:00.000 --> 00:01.000\nGood evening.\n";
 
 /// One second of a picture and a tone, by the ffmpeg that is tested.

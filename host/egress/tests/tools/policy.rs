@@ -163,7 +163,8 @@ async fn r06_a_proxy_that_is_gone_is_not_the_site_s_fault() {
 #[tokio::test]
 async fn a_program_that_is_not_there_is_missing_with_how_to_install_it() {
     let world = World::new(
-        "[tool.none]\ncommand = \"tollgate-no-such-program\"\noutput = \"text\"\nnetwork = false\ninstall = \"apt install it\"\n",
+        "[tool.none]\ncommand = \"tollgate-no-such-program\"\noutput = \"text\"\nnetwork = false\n\
+         install = \"apt install it\"\n",
     );
     let refused = world.run(request("none", &[])).await.unwrap_err();
     assert!(matches!(&refused.error, ToolError::Missing(text) if text.contains("apt install it")), "{refused:?}");

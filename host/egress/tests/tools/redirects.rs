@@ -1,8 +1,8 @@
 //! Traps 11, 12 and 17 for tools: what a page says to a program, and which of it this machine does.
 //!
 //! The program decides where it goes. So what holds is that it has one way: whatever a page says, it goes to the proxy,
-//! which is not on this machine and reaches nothing there, or nowhere. A small client by Python's own library stands for
-//! programs that follow redirects; the real yt-dlp has tests of its own, in `tests/real_tools`.
+//! which is not on this machine and reaches nothing there, or nowhere. A small client by Python's own library stands
+//! for programs that follow redirects; the real yt-dlp has tests of its own, in `tests/real_tools`.
 
 use std::{path::Path, sync::Arc};
 
@@ -82,7 +82,8 @@ async fn trap12_a_page_sends_a_tool_to_the_proxy_or_nowhere() {
 async fn trap12_a_page_opens_no_direct_site_to_a_tool() {
     let open = |port: u16| {
         format!(
-            "[site.\"127.0.0.1:{port}\"]\ndirect = true\n[site.\"localhost:{port}\"]\ndirect = true\n[site.\"{DIRECT}\"]\ndirect = true\n"
+            "[site.\"127.0.0.1:{port}\"]\ndirect = true\n[site.\"localhost:{port}\"]\ndirect = true\n\
+             [site.\"{DIRECT}\"]\ndirect = true\n"
         )
     };
     let targets = |port: u16| {

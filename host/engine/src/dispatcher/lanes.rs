@@ -27,8 +27,8 @@ pub(super) struct LaneState {
     pub(super) plan: Arc<StagePlan>,
     /// Tasks that have a place of the lane's.
     pub(super) running: usize,
-    /// Tasks that may give their place to the next one while they are being settled: as many as the lane has places, for
-    /// where more wait, the store is what is slow.
+    /// Tasks that may give their place to the next one while they are being settled: as many as the lane has places,
+    /// for where more wait, the store is what is slow.
     pub(super) settling: Arc<Semaphore>,
     /// The last claim filled its room, or something was opened since.
     pub(super) may_have_ready: bool,
@@ -46,8 +46,8 @@ struct Hold {
     until: Option<Timestamp>,
 }
 
-/// How many tasks in a row, for each that may run at once, meet the same obstacle before their lane waits it out. Else a
-/// cool-down of one site would send a whole catalogue through its queue, an attempt each, for nothing.
+/// How many tasks in a row, for each that may run at once, meet the same obstacle before their lane waits it out. Else
+/// a cool-down of one site would send a whole catalogue through its queue, an attempt each, for nothing.
 const IN_THE_WAY_PER_PLACE: usize = 2;
 /// Longest hold, in milliseconds. Behind those that met the obstacle others may wait that it doesn't touch: the lane
 /// looks again this often.

@@ -3,19 +3,22 @@
 use serde_json::{Map, Value, json};
 use tollgate_core::{
     Digest, Document, ItemId, Timestamp,
-    outcome::{Outcome, Refusal, RefusalKind, StageError, StageOutput, decide},
+    outcome::{Outcome, Refusal, RefusalKind, StageError, StageOutput, Verdict, decide},
     spec::GuardOutcome,
     task::{ErrorKind, TaskError, TaskState},
 };
 use tollgate_egress::guard::{self, CHECK_PREFIX, EXCERPT_CHARS_MAX, GUARDED_BYTES_MAX, GuardLayer, Guarded};
 use tollgate_store::{AttemptEnd, BlobPart, Claim, ItemDetail, RefusedPage, StoreError};
 
-use super::{Judged, Ran, Tools, Verdict, draw, pause_of, settlement_of};
+use super::{
+    Judged, Ran, Running, Tools,
+    judging::{draw, pause_of, settlement_of},
+};
 use crate::{
     CheckAnswer, CheckError, CheckRequest, EngineError,
     attempt::{AttemptEnded, GUARDED_PREFIX},
     model_check,
-    plan::{CheckPlan, JobPlan, StagePlan},
+    plan::{CheckPlan, JobPlan},
     services::{Payer, PayingAttempt},
 };
 
@@ -28,23 +31,17 @@ struct StoredPage {
 }
 
 /// Runs a check's claimed task, up to its settlement. Nothing is sent but the question.
-pub(super) async fn attempt(
-    tools: &Tools,
-    job: &JobPlan,
-    stage: &StagePlan,
-    check: &CheckPlan,
-    claim: &Claim,
-    started_at: Timestamp,
-) -> Result<Judged, StoreError> {
+pub(super) async fn attempt(running: Running<'_>, check: &CheckPlan) -> Result<Judged, StoreError> {
+    let Running { tools, job, stage, claim, .. } = running;
     let failed = |message| Ran::nothing(Outcome::Stage(StageError::Failed(message)));
     let page = match page(tools, job, check, claim.task.item).await? {
         Ok(page) => page,
-        Err(wrong) => return Ok(settlement_of(tools, job, stage, claim, started_at, failed(wrong)).await),
+        Err(wrong) => return Ok(settlement_of(running, failed(wrong)).await),
     };
     let data = claim.data.parse().map_err(|error| format!("the item's data: {error}"));
     let question = match data.and_then(|data| check.spec.ask.about(&data)) {
         Ok(question) => question,
-        Err(wrong) => return Ok(settlement_of(tools, job, stage, claim, started_at, failed(wrong)).await),
+        Err(wrong) => return Ok(settlement_of(running, failed(wrong)).await),
     };
     let request = CheckRequest {
         job: job.spec.name.clone(),
@@ -84,7 +81,7 @@ pub(super) async fn attempt(
         }
     };
     let ended = AttemptEnded { refusal, ..AttemptEnded::default() };
-    let mut judged = settlement_of(tools, job, stage, claim, started_at, Ran { outcome, ended, guest_us: 0 }).await;
+    let mut judged = settlement_of(running, Ran { outcome, ended, guest_us: 0 }).await;
     if let Some(answer) = refused {
         refuse(tools, job, check, claim, page, &answer, &mut judged).await?;
     }
@@ -162,8 +159,8 @@ fn began(detail: &ItemDetail, check: &CheckPlan) -> Timestamp {
     made_it.map_or(Timestamp(0), |attempt| attempt.started_at)
 }
 
-/// The page is no content: it is kept apart, and the task that brought it goes on as if a guard had caught it, by its own
-/// retry rules and with what is counted of it so far.
+/// The page is no content: it is kept apart, and the task that brought it goes on as if a guard had caught it, by its
+/// own retry rules and with what is counted of it so far.
 async fn refuse(
     tools: &Tools,
     job: &JobPlan,

@@ -52,8 +52,8 @@ pub struct CostReport {
     pub sums: Vec<CostView>,
     /// What all calls came to that were asked for, those of other pages included.
     pub total: Costs,
-    /// What proxies with a price cost, which is in no sum above: nobody can say which job's it was, and it is kept of the day
-    /// and the month that go on alone.
+    /// What proxies with a price cost, which is in no sum above: nobody can say which job's it was, and it is kept of
+    /// the day and the month that go on alone.
     pub proxies: Vec<ProxyCost>,
     /// Of items: there are more after this one.
     pub next: Option<(JobId, ItemId)>,
@@ -177,8 +177,8 @@ fn budgets(deployment: &Deployment, jobs: &[JobView]) -> Vec<(Option<Scope>, Str
     std::iter::once(everything).chain(of_jobs).chain(paid).collect()
 }
 
-/// How each budget stands at `now`. All accounts are of the day and the month that everything's account is in, as they are
-/// where a call is reserved.
+/// How each budget stands at `now`. All accounts are of the day and the month that everything's account is in, as they
+/// are where a call is reserved.
 fn standing(
     deployment: &Deployment,
     jobs: &[JobView],
@@ -229,8 +229,8 @@ impl Operations {
     /// Rows of the ledger, newest first; calls under way among them. A page may be empty and have a next one.
     ///
     /// # Errors
-    /// No job of that name, no such stage or item of it, no such call to go on after, the days are the wrong way round, or the
-    /// store can't be read.
+    /// No job of that name, no such stage or item of it, no such call to go on after, the days are the wrong way round,
+    /// or the store can't be read.
     pub async fn ledger(&self, asked: LedgerAsked) -> Result<Page<EntryView, CallId>, EngineError> {
         let LedgerAsked { job: name, stage, key, from, to, after, limit } = asked;
         let job = self.paying_job(name.as_deref(), from, to).await?;
@@ -262,8 +262,8 @@ impl Operations {
         })
     }
 
-    /// The answer that a call of the ledger has paid for, as the host has kept it: what a model said, what was searched for
-    /// and found, what was heard. Absent: the call has none, or it isn't kept any more.
+    /// The answer that a call of the ledger has paid for, as the host has kept it: what a model said, what was searched
+    /// for and found, what was heard. Absent: the call has none, or it isn't kept any more.
     ///
     /// # Errors
     /// The store can't be read.
@@ -290,8 +290,8 @@ impl Operations {
         }
     }
 
-    /// What jobs.toml says: of a running host what it goes by, of a stopped one what stands there now; or why it can't be
-    /// read.
+    /// What jobs.toml says: of a running host what it goes by, of a stopped one what stands there now;
+    /// or why it can't be read.
     pub(super) fn jobs_toml(&self) -> Result<Arc<Deployment>, &str> {
         match (&self.gate, &self.deployment) {
             (Some(gate), _) => Ok(gate.deployment()),

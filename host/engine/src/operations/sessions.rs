@@ -22,8 +22,8 @@ impl Operations {
     /// Asks the site of a session whether it takes it.
     ///
     /// # Errors
-    /// No session of that name, nothing says what to ask, or something stands in the way of an answer; of a stopped host
-    /// as [`Operations::sessions`].
+    /// No session of that name, nothing says what to ask, or something stands in the way of an answer; of a stopped
+    /// host as [`Operations::sessions`].
     pub async fn test_session(&self, name: &str) -> Result<SessionTest, EngineError> {
         let gate = self.some_gate().await?;
         let tested = gate.test_session(name).await;

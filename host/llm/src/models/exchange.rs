@@ -77,7 +77,10 @@ impl Exchange for ModelExchange {
     fn end(&mut self) -> Result<Answer, WireError> {
         let answer = self.reader.end()?;
         if !answer.usage.is_whole() {
-            tracing::warn!(model = self.model.spec.alias, doubts = ?answer.usage.doubts, "the tokens of an answer can't be told");
+            tracing::warn!(
+                model = self.model.spec.alias, doubts = ?answer.usage.doubts,
+                "the tokens of an answer can't be told"
+            );
         }
         // What nobody has counted tells nothing of how long answers are.
         if let Some(tokens) = answer.usage.tokens.filter(|_| answer.usage.is_whole()) {

@@ -1,18 +1,16 @@
 //! What a call comes to, whatever becomes of it: over a way out that answers as it is told, and a purse in memory.
 
+mod elsewhere;
+mod searching;
+
 use serde_json::{Value, json};
 use tollgate_core::{
-    calendar::PeriodKind,
     ledger::{How, NoRoom},
     outcome::RefusalKind,
 };
 
 use super::{lengths::LENGTHS_KEPT, *};
-use crate::{
-    Search,
-    hosting::SendError,
-    testing::{Host, NOW, Reply, Reserving, Row, deployment, lock, usd},
-};
+use crate::testing::{Host, NOW, Reply, Reserving, Row, deployment, lock, usd};
 
 /// A dollar a million read, two made, and at most 1,000 made: an answer is held to cost 0.002 USD and what is sent.
 const PRICED: &str = "price = { input = \"1 USD\", output = \"2 USD\" }\noutput-max = 1000\n";
@@ -210,96 +208,6 @@ async fn trap10_what_was_cut_at_the_models_limit_is_paid_and_neither_parsed_nor_
 }
 
 #[tokio::test]
-async fn an_answer_cut_in_transit_costs_what_it_was_held_to_and_says_so() {
-    let (lost, late) = (SendError::Lost("reset".to_owned()), SendError::Late("no more time".to_owned()));
-    for (error, is_timeout) in [(None, false), (Some(lost), false), (Some(late), true)] {
-        let host = Host::answers([said("3").cut(60, error)]);
-        let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
-        let refused = ask(&models(&host, &text, Vec::new()), &host).await.unwrap_err();
-        assert_eq!(matches!(refused.error, ServiceError::Timeout(_)), is_timeout, "{refused:?}");
-        assert_eq!(kind(&refused), Some(RefusalKind::Transport));
-        let row = &host.rows()[0];
-        assert_eq!((row.told(), row.answer.as_ref()), ((How::Lost, row.estimate, true), None));
-        assert_eq!(host.sent().len(), 1, "no other model is asked for what may be paid");
-    }
-}
-
-#[tokio::test]
-async fn a_refusal_in_the_middle_of_an_answer_may_be_billed_and_one_at_its_begin_is_not() {
-    let chunk = json!({"id": "r", "choices": [{"index": 0, "delta": {"content": "3"}, "finish_reason": null}],
-        "usage": {"prompt_tokens": 100, "completion_tokens": 1}});
-    let error = json!({"error": {"message": "Overloaded.", "code": 503}});
-    for (body, how, is_estimate) in [
-        (format!("data: {chunk}\n\ndata: {error}\n\n"), How::Lost, true),
-        (format!("data: {error}\n\n"), How::Refused, false),
-    ] {
-        let host = Host::answers([Reply::of(200, body)]);
-        let refused = ask(&models(&host, &model("a", PRICED), Vec::new()), &host).await.unwrap_err();
-        assert_eq!(kind(&refused), Some(RefusalKind::Down));
-        let row = &host.rows()[0];
-        let cost = if is_estimate { row.estimate } else { NOTHING };
-        assert_eq!(row.told(), (how, cost, is_estimate));
-    }
-}
-
-#[tokio::test]
-async fn trap07_what_may_have_been_worked_on_is_settled_at_a_marked_estimate_and_no_other_model_is_asked() {
-    let inside = |code: u16| Reply::of(200, json!({"error": {"message": "Provider returned error", "code": code}}));
-    let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
-    for reply in [Reply::of(504, "<html>"), Reply::of(524, ""), Reply::of(408, ""), Reply::of(202, ""), inside(502)] {
-        let host = Host::answers([reply]);
-        let refused = ask(&models(&host, &text, Vec::new()), &host).await.unwrap_err();
-        let row = &host.rows()[0];
-        assert_eq!((row.told(), host.sent().len()), ((How::Lost, row.estimate, true), 1), "{refused:?}");
-    }
-    for reply in [inside(429), inside(400), Reply::of(529, ""), Reply::of(503, "")] {
-        let host = Host::answers([reply, said("4")]);
-        ask(&models(&host, &text, Vec::new()), &host).await.unwrap();
-        assert_eq!(host.rows()[0].told(), (How::Refused, NOTHING, false));
-    }
-}
-
-#[tokio::test]
-async fn another_model_is_asked_only_where_it_is_certain_that_nothing_was_paid() {
-    let unsent = SendError::NotSent { message: "no route".to_owned(), refusal: None };
-    let lost = SendError::Lost("reset".to_owned());
-    for (reply, asked) in [
-        (Ok(failed()), vec!["a", "b"]),
-        (Ok(quota()), vec!["a", "b"]),
-        (Err(unsent), vec!["a", "b"]),
-        (Err(lost), vec!["a"]),
-        (Ok(said("")), vec!["a"]),
-    ] {
-        let host = Host::new([reply, Ok(said("4"))]);
-        let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
-        let result = ask(&models(&host, &text, Vec::new()), &host).await;
-        let rows = host.rows();
-        assert_eq!(rows.iter().map(|row| row.paid.alias.as_str()).collect::<Vec<_>>(), asked);
-        assert_eq!(result.is_ok(), asked.len() == 2, "{result:?}");
-        assert!(rows[1..].iter().all(|row| row.told() == (How::Answered, usual(), false)));
-        assert!(asked.len() < 2 || rows[0].told() == (How::Refused, NOTHING, false));
-    }
-    let host = Host::answers([]);
-    let reached = NoRoom::Bytes(tollgate_core::budget::Limit::Bytes(1));
-    *lock(&host.no_room) = Some(reached);
-    let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
-    assert!(ask(&models(&host, &text, Vec::new()), &host).await.is_err());
-    assert_eq!(host.log(), ["reserve"], "a budget is no reason to look for another model");
-}
-
-#[tokio::test]
-async fn a03_a_call_too_dear_for_a_whole_budget_is_refused_for_good_and_asked_nowhere_else() {
-    let host = Host::answers([]);
-    let (most, asked) = (NanoUsd(1), NanoUsd(2));
-    *lock(&host.no_room) = Some(NoRoom::TooDear { kind: PeriodKind::Day, most, asked });
-    let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED);
-    let refused = ask(&models(&host, &text, Vec::new()), &host).await.unwrap_err();
-    assert!(matches!(refused.error, ServiceError::Budget(_)), "{refused:?}");
-    let refusal = refused.refusal.unwrap();
-    assert_eq!((refusal.kind, refusal.after, host.log()), (RefusalKind::TooDear, None, vec!["reserve"]));
-}
-
-#[tokio::test]
 async fn an_answer_that_was_paid_for_is_not_asked_for_again() {
     let host = Host::answers([said("3")]);
     let models = models(&host, &model("a", PRICED), Vec::new());
@@ -369,99 +277,6 @@ async fn trap02_a_call_whose_reading_panics_is_settled_at_its_estimate() {
     let row = &host.rows()[0];
     assert_eq!(row.told(), (How::Lost, row.estimate, true));
     assert_eq!(models.calls().under_way(), 0);
-}
-
-fn searches(query: &str) -> Reply {
-    let arguments = json!({ "query": query }).to_string();
-    let call = json!({"id": "call_1", "type": "function", "function": {"name": "web_search", "arguments": arguments}});
-    let message = json!({"role": "assistant", "content": null, "tool_calls": [call]});
-    Reply::of(200, answer(&message, "tool_calls"))
-}
-
-#[tokio::test]
-async fn a_models_searches_are_answered_by_the_host_and_each_is_a_row() {
-    let found = json!({"searchParameters": {"q": "orders"}, "credits": 2,
-        "organic": [{"title": "Orders", "link": "https://a.test/1", "snippet": "They grew.", "position": 1}]});
-    let host = Host::answers([searches("orders"), Reply::of(200, found), said("They grew.")]);
-    let search = "[search.web]\nprovider = \"serper\"\nurl = \"http://127.0.0.1:9/s\"\n";
-    let models = models(&host, &(model("a", PRICED) + search), Vec::new());
-    let spec = models.deployment.search("web").unwrap().clone();
-    let search = Search::new(&spec, &Prices::pinned().unwrap(), models.calls());
-    let prompt = Prompt { instruction: "Did orders grow?".to_owned(), can_search: true, ..Prompt::default() };
-    let searching = search.of_models(host.purse());
-    let completion = models.complete("a", prompt.clone(), None, host.purse(), Some(searching)).await.unwrap();
-    assert_eq!((completion.text.as_str(), completion.sources), ("They grew.", vec!["https://a.test/1".to_owned()]));
-    let rows = host.rows();
-    let kinds: Vec<PaidKind> = rows.iter().map(|row| row.paid.kind).collect();
-    assert_eq!(kinds, [PaidKind::Model, PaidKind::Search, PaidKind::Model]);
-    assert_eq!(rows[1].told(), (How::Answered, usd("0.002 USD"), false), "two credits, by its own word");
-    assert!(rows[1].answer.as_ref().unwrap().contains("\"query\":\"orders\""), "what was searched for is recorded");
-    assert!(host.body(2).contains("https://a.test/1"), "the model is told what was found");
-    let costs = rows.iter().filter(|row| row.paid.kind == PaidKind::Model).filter_map(|row| row.told().1.known());
-    assert_eq!(completion.cost, Some(costs.fold(NanoUsd::ZERO, NanoUsd::saturating_add)));
-    // After a crash, none of the three is paid for again.
-    let searching = search.of_models(host.purse());
-    models.complete("a", prompt, None, host.purse(), Some(searching)).await.unwrap();
-    assert_eq!(host.sent().len(), 3);
-}
-
-/// A host whose model searches in `rounds` turns and then answers, and what it may ask.
-fn searching(rounds: usize) -> (Arc<Host>, Arc<Models>, Arc<dyn Searches>) {
-    let found = json!({"searchParameters": {"q": "x"}, "credits": 1, "organic": []});
-    let of_round = |round: usize| [searches(&format!("orders {round}")), Reply::of(200, &found)];
-    let host = Host::answers((0..rounds).flat_map(of_round).chain([said("They grew.")]));
-    let search = "[search.web]\nprovider = \"serper\"\nurl = \"http://127.0.0.1:9/s\"\n";
-    let models = models(&host, &(model("a", PRICED) + search), Vec::new());
-    let search = Search::new(models.deployment.search("web").unwrap(), &Prices::pinned().unwrap(), models.calls());
-    let searches = search.of_models(host.purse());
-    (host, models, searches)
-}
-
-#[tokio::test]
-async fn m02_a_model_that_goes_on_searching_is_made_to_answer_in_its_last_round() {
-    let (host, models, searches) = searching(ROUNDS_MAX - 1);
-    let prompt = Prompt { can_search: true, ..Prompt::default() };
-    let completion = models.complete("a", prompt, None, host.purse(), Some(searches)).await.unwrap();
-    assert_eq!(completion.text, "They grew.");
-    let bodies = (0..host.sent().len()).map(|at| host.body(at));
-    let asked: Vec<String> = bodies.filter(|body| body.contains("\"messages\"")).collect();
-    let has_to: Vec<bool> = asked.iter().map(|body| body.contains("\"tool_choice\":\"none\"")).collect();
-    assert_eq!(has_to, (1..=ROUNDS_MAX).map(|round| round == ROUNDS_MAX).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn m02_all_rounds_of_an_answer_and_its_searches_have_one_deadline() {
-    let (host, models, searches) = searching(2);
-    let prompt = Prompt { can_search: true, ..Prompt::default() };
-    let time = Some(HOUR);
-    models.complete("a", prompt.clone(), time, host.purse(), Some(searches)).await.unwrap();
-    let of_model = host.sent().iter().step_by(2).map(|sent| sent.time).collect::<Vec<_>>();
-    assert!(of_model.len() == 3 && of_model.is_sorted_by(|one, next| one > next), "what is left: {of_model:?}");
-
-    let (host, models, searches) = searching(1);
-    host.hold_reply(1);
-    let time = Some(Duration::from_millis(50));
-    let refused = models.complete("a", prompt, time, host.purse(), Some(searches)).await.unwrap_err();
-    assert!(matches!(refused.error, ServiceError::Timeout(_)), "{refused:?}");
-    assert_eq!(kind(&refused), Some(RefusalKind::Transport));
-    assert_eq!(host.sent().len(), 2, "the model is asked no more");
-}
-
-#[tokio::test]
-async fn a_search_that_is_refused_ends_the_answer_and_no_other_model_begins_anew() {
-    let broke = Reply::of(400, json!({"message": "Not enough credits", "statusCode": 400}));
-    let host = Host::answers([searches("orders"), broke]);
-    let search = "[search.web]\nprovider = \"serper\"\nurl = \"http://127.0.0.1:9/s\"\n";
-    let text = model("a", &format!("{PRICED}fall-back = [\"b\"]\n")) + &model("b", PRICED) + search;
-    let models = models(&host, &text, Vec::new());
-    let search = Search::new(models.deployment.search("web").unwrap(), &Prices::pinned().unwrap(), models.calls());
-    let prompt = Prompt { can_search: true, ..Prompt::default() };
-    let searching = search.of_models(host.purse());
-    let refused = models.complete("a", prompt, None, host.purse(), Some(searching)).await.unwrap_err();
-    assert!(matches!(refused.error, ServiceError::Budget(_)), "{refused:?}");
-    assert_eq!(refused.refusal.unwrap().about, "search web");
-    assert_eq!(told(&host.rows()), [(How::Answered, usual(), false), (How::Refused, NOTHING, false)]);
-    assert!(search.left_alone().is_some_and(|cooling| cooling.is_terminal) && models.left_alone().is_empty());
 }
 
 #[test]

@@ -52,8 +52,8 @@ pub(super) fn refusal(status: u16, headers: &[(&str, &str)], said: &[u8], now: T
     }
 }
 
-/// Of the windows that are used up, the longest wait: of quotas, and of paces. The headers name all windows in one order,
-/// `X-RateLimit-Policy: 1;w=1, 2000;w=2592000`.
+/// Of the windows that are used up, the longest wait: of quotas, and of paces. The headers name all windows in one
+/// order, `X-RateLimit-Policy: 1;w=1, 2000;w=2592000`.
 fn windows(headers: &[(&str, &str)]) -> (Option<Duration>, Option<Duration>) {
     let list = |wanted: &str| {
         let value = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map_or("", |(_, value)| value);

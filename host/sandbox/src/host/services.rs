@@ -12,8 +12,8 @@ use crate::{
     guest::Guest,
 };
 
-/// Options by which other hosts' callers bound an answer, whatever the provider's spelling. One that is cut is paid for and
-/// useless (M01).
+/// Options by which other hosts' callers bound an answer, whatever the provider's spelling. One that is cut is
+/// paid for and useless (M01).
 const TOKEN_LIMITS: [&str; 4] = ["max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens"];
 
 impl llm::Host for Guest {

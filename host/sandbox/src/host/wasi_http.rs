@@ -115,7 +115,8 @@ type BodySent = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl WasiHttpHooks for Sender {
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
-        // The gate drops what is the host's own, and no client stumbles over the refusal of a header that it always sets.
+        // The gate drops what is the host's own, and no client stumbles over the refusal of a
+        // header that it always sets.
         Arc::new(|_| false)
     }
 

@@ -40,8 +40,8 @@ pub(crate) fn all(shared: &Shared, now: Timestamp) -> Result<Vec<(String, Circui
     Ok(all)
 }
 
-/// Forgets those that say nothing any more at `now`, and one that can't be read: a cool-down too few is no reason to stand
-/// still.
+/// Forgets those that say nothing any more at `now`, and one that can't be read: a cool-down too few is
+/// no reason to stand still.
 pub(crate) fn sweep(batch: &mut Batch<'_>, now: Timestamp) -> Result<(), Fault> {
     batch.tables.circuits.retain(|site, row| match decode::<StoredCircuit>("circuits", row) {
         Ok(row) => !Circuit::from(row).is_clear(now),

@@ -1,8 +1,8 @@
 //! Pages that several items hold (S11): who holds which, the flag on their outputs, and taking a page back from all.
 //!
-//! A holder is a task whose output stands on the page. Each item is written down once for a page, and each request that was
-//! made once: the same page by the same request is no copy, however many items need it. The others that made it share it: they
-//! are no copies, and are taken back with the rest.
+//! A holder is a task whose output stands on the page. Each item is written down once for a page, and each request that
+//! was made once: the same page by the same request is no copy, however many items need it. The others that made it
+//! share it: they are no copies, and are taken back with the rest.
 
 use redb::ReadableTable;
 use tollgate_core::{Digest, ItemId, Lane, StageIx, Timestamp, outcome::Verdict, task::TaskState};

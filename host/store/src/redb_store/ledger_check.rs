@@ -1,4 +1,5 @@
-//! Counting the ledger anew: accounts and sums are held against its rows, its indexes and kept answers against them too.
+//! Counting the ledger anew: accounts and sums are held against its rows, its indexes and kept
+//! answers against them too.
 
 use std::collections::BTreeMap;
 

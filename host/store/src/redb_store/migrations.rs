@@ -20,11 +20,11 @@ const STEPS: &[Step] = &[
     // 2: attempts have a reason, discoveries a basis. Older rows are read by their own variants; the version keeps an
     // older program from reading the new ones.
     |_| Ok(()),
-    // 3: what was spent of budgets, and which pages tasks hold, in tables of their own that opening makes; attempts may end
-    // for want of a budget, and name the tools that ran for them.
+    // 3: what was spent of budgets, and which pages tasks hold, in tables of their own that opening makes; attempts may
+    // end for want of a budget, and name the tools that ran for them.
     |_| Ok(()),
-    // 4: the ledger of paid calls, its accounts and sums, kept answers, and what has gone of large binaries, in tables of
-    // their own that opening makes; tasks may take kept answers again.
+    // 4: the ledger of paid calls, its accounts and sums, kept answers, and what has gone of large binaries, in tables
+    // of their own that opening makes; tasks may take kept answers again.
     |_| Ok(()),
     // 5: calls are paid in a journal beside the tables; the version keeps an older program from overlooking it.
     |_| Ok(()),

@@ -67,8 +67,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A process that is being started has the file too, as long as it isn't the new program yet: closed here alone, it
-        // would stay locked, and who opens the folder at once would find it in use.
+        // A process that is being started has the file too, as long as it isn't the new program yet: closed here alone,
+        // it would stay locked, and who opens the folder at once would find it in use.
         if let Err(error) = self.0.unlock() {
             tracing::warn!(%error, "the data folder's lock goes with this process alone");
         }

@@ -1,5 +1,7 @@
 //! The [`Store`] trait over the parts: what runs here, what the writer does, what the blocking pool reads.
 
+mod in_parts;
+
 use std::collections::BTreeSet;
 
 use futures::FutureExt as _;
@@ -23,14 +25,10 @@ use super::{
     job_state::{self, STATE_KEYS_PAGE_MAX},
     ledger, ledger_views,
     message::Message,
-    queue,
-    recheck::{self, RECHECK_ITEMS_MAX},
-    reopen::{self, REOPEN_ITEMS_PER_TRANSACTION},
-    reopen_stage,
+    queue, recheck, reopen, reopen_stage,
     settle::{self, PreparedSettlement},
     spending,
     submit::{self, Prepared},
-    tasks::note,
     views,
 };
 use crate::{
@@ -117,75 +115,6 @@ impl RedbStore {
             }
         }
     }
-
-    /// Opens what failed, in as many transactions as it takes; the first resumes the job.
-    async fn reopen_failed(&self, job: JobId, answers: Answers, now: Timestamp) -> Result<Reopened, StoreError> {
-        let (mut total, mut after) = (Reopened::default(), Some(ItemId(0)));
-        while let Some(from) = after {
-            let is_first = from == ItemId(0);
-            let work = move |batch: &mut super::Batch<'_>| {
-                let mut part = Reopened::default();
-                if is_first {
-                    part.resumed = reopen::resume(batch, job)?;
-                }
-                let next = reopen::failed(batch, job, from, answers, now, &mut part)?;
-                Ok((part, next))
-            };
-            let (part, next) = self.write(SMALL, work).await?;
-            add(&mut total, part);
-            after = next;
-        }
-        Ok(total)
-    }
-
-    /// Opens items by key, in as many transactions as it takes; the first resumes the job.
-    /// `stage`: of that one stage alone.
-    async fn reopen_items(
-        &self,
-        job: JobId,
-        stage: Option<StageIx>,
-        keys: Vec<ItemKey>,
-        answers: Answers,
-        now: Timestamp,
-    ) -> Result<Reopened, StoreError> {
-        let mut total = Reopened::default();
-        let mut is_first = true;
-        for keys in parts(keys) {
-            let resumes = is_first;
-            is_first = false;
-            let work = move |batch: &mut super::Batch<'_>| {
-                let mut part = Reopened::default();
-                if resumes {
-                    part.resumed = reopen::resume(batch, job)?;
-                }
-                match stage {
-                    Some(stage) => reopen_stage::stage(batch, job, stage, &keys, answers, now, &mut part)?,
-                    None => reopen::items(batch, job, &keys, answers, now, &mut part)?,
-                }
-                Ok(part)
-            };
-            add(&mut total, self.write(SMALL, work).await?);
-        }
-        Ok(total)
-    }
-}
-
-/// Keys in lists of one transaction each; at least one list, if an empty one.
-fn parts(keys: Vec<ItemKey>) -> Vec<Vec<ItemKey>> {
-    if keys.len() <= REOPEN_ITEMS_PER_TRANSACTION {
-        return vec![keys];
-    }
-    keys.chunks(REOPEN_ITEMS_PER_TRANSACTION).map(<[_]>::to_vec).collect()
-}
-
-fn add(total: &mut Reopened, part: Reopened) {
-    total.items += part.items;
-    total.tasks += part.tasks;
-    part.opened.into_iter().for_each(|stage| note(&mut total.opened, stage));
-    total.resumed = total.resumed.take().or(part.resumed);
-    total.unknown.extend(part.unknown);
-    total.in_progress.extend(part.in_progress);
-    total.lacking.extend(part.lacking);
 }
 
 impl Store for RedbStore {
@@ -336,29 +265,11 @@ impl Store for RedbStore {
     }
 
     fn recheck<'a>(&'a self, job: JobId, rechecked: Vec<Rechecked>, now: Timestamp) -> Reply<'a, Reopened> {
-        async move {
-            let mut total = Reopened::default();
-            for part in rechecked.chunks(RECHECK_ITEMS_MAX) {
-                let part = part.to_vec();
-                let work = move |batch: &mut super::Batch<'_>| recheck::recheck(batch, job, &part, now);
-                add(&mut total, self.write(SMALL, work).await?);
-            }
-            Ok(total)
-        }
-        .boxed()
+        self.recheck_all(job, rechecked, now).boxed()
     }
 
     fn exclude<'a>(&'a self, job: JobId, keys: Vec<ItemKey>, reason: String, now: Timestamp) -> Reply<'a, Reopened> {
-        async move {
-            let mut total = Reopened::default();
-            for keys in parts(keys) {
-                let reason = reason.clone();
-                let work = move |batch: &mut super::Batch<'_>| reopen::exclude(batch, job, &keys, &reason, now);
-                add(&mut total, self.write(SMALL, work).await?);
-            }
-            Ok(total)
-        }
-        .boxed()
+        self.exclude_items(job, keys, reason, now).boxed()
     }
 
     fn keep_circuit<'a>(&'a self, site: String, circuit: Circuit, now: Timestamp) -> Reply<'a, ()> {

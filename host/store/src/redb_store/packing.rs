@@ -1,4 +1,5 @@
-//! How a blob stands in its row: a byte for the packing, eight for its size, then its bytes, by zstd where that is less.
+//! How a blob stands in its row: a byte for the packing, eight for its size, then its bytes, by
+//! zstd where that is less.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,8 +14,8 @@ const ZSTD_LEVEL: i32 = 1;
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 const HEAD_BYTES: usize = 9;
-/// Contexts of zstd that are kept for the next blob: each is some hundred KiB, and to make one costs more than to pack a
-/// small page with it.
+/// Contexts of zstd that are kept for the next blob: each is some hundred KiB, and to make one costs more than to
+/// pack a small page with it.
 const IDLE_MAX: usize = 8;
 
 static COMPRESSORS: Idle<Compressor<'static>> = Idle(Mutex::new(Vec::new()));

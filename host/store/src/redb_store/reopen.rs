@@ -203,8 +203,8 @@ pub(crate) fn anew(
     Ok(excluded.is_none().then_some(changed as u64))
 }
 
-/// Notes where those tasks have their answers from that come to run by what was opened: not only that itself, but what could
-/// not run before without it.
+/// Notes where those tasks have their answers from that come to run by what was opened: not only that itself, but what
+/// could not run before without it.
 pub(crate) fn answered(spec: &Spec, before: &ItemTasks, after: &mut ItemTasks, answers: Answers) {
     for (stage, old) in before.states.iter().filter(|(stage, _)| spec.has(*stage)) {
         if after.state(*stage).is_some_and(|new| new != old && !new.has_ended()) {

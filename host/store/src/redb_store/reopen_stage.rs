@@ -33,8 +33,8 @@ enum Alone {
     LeftOut,
 }
 
-/// Opens a stage of an item, where its task has ended or waits to be tried again. Nothing is held against the stages before
-/// it any more, as one of them may come to run again by what it finds.
+/// Opens a stage of an item, where its task has ended or waits to be tried again. Nothing is held against the stages
+/// before it any more, as one of them may come to run again by what it finds.
 fn alone(
     spec: &Spec,
     stage: StageIx,
@@ -98,8 +98,8 @@ pub(crate) fn stage(
     Ok(())
 }
 
-/// What of an item has gone that the stage reads: it would fail, and what was done stays so (P06). Who has yet to make it
-/// anew isn't waited for here: then the stage isn't ready.
+/// What of an item has gone that the stage reads: it would fail, and what was done stays so (P06). Who has yet to make
+/// it anew isn't waited for here: then the stage isn't ready.
 fn lacking(
     gone: &impl ReadableTable<&'static TaskKey, &'static [u8]>,
     spec: &Spec,

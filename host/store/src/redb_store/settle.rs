@@ -325,7 +325,7 @@ fn count_breaker(job: &mut Job, settlement: &Settlement) -> Result<Option<Pause>
             let reason =
                 PauseReason::Breaker { stage: spec.stage_name(task.stage)?.clone(), failures: lane.breaker.failures() };
             let evidence = error_of(settlement).map(ToString::to_string).unwrap_or_default();
-            Ok(Some(Pause { reason, by: "host".to_owned(), at: now, evidence, until: None }))
+            Ok(Some(Pause::by_host(reason, now, evidence)))
         }
     }
 }

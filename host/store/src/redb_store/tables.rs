@@ -63,8 +63,8 @@ pub(crate) const CIRCUITS: Rows<&'static str> = TableDefinition::new("circuits")
 pub(crate) const PAGES: Rows<&'static TaskKey> = TableDefinition::new("pages");
 /// Who holds a page: (lane, signature).
 pub(crate) const HOLDERS: Rows<&'static HoldersKey> = TableDefinition::new("holders");
-/// Who holds a page by a request that one of its [`HOLDERS`] made first: (lane, signature, item) to half of the digest of what
-/// was asked for. They may be as many as a job has items, so that each has a row of its own.
+/// Who holds a page by a request that one of its [`HOLDERS`] made first: (lane, signature, item) to half of the digest
+/// of what was asked for. They may be as many as a job has items, so that each has a row of its own.
 pub(crate) const SHARERS: TableDefinition<'static, &'static SharerKey, [u8; 16]> = TableDefinition::new("sharers");
 /// What proxies and sites have spent of their days and months, by name.
 pub(crate) const SPENDING: Rows<&'static str> = TableDefinition::new("spending");

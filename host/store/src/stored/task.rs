@@ -14,8 +14,8 @@ use crate::StoreError;
 pub(crate) enum StoredTasks {
     /// From schema 1.
     V1(Vec<StoredTask>),
-    /// From schema 4: with the stages that take kept answers again, each with the attempt up to which. Where none does, the
-    /// row is written as before.
+    /// From schema 4: with the stages that take kept answers again, each with the attempt up to which. Where none does,
+    /// the row is written as before.
     V2(Vec<StoredTask>, Vec<(u16, u32)>),
 }
 

@@ -125,8 +125,8 @@ impl Gone {
     }
 }
 
-/// An item that a stage can't run again for: what it reads has gone. One that lacks what several stages made is named once
-/// for each.
+/// An item that a stage can't run again for: what it reads has gone. One that lacks what several stages
+/// made is named once for each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lacking {
     /// Which item.

@@ -1,7 +1,8 @@
 // One live channel. What a person has opened or selected stays as it is: an update waits until they let go.
 const SILENCE_MS = 5000; // The host speaks once a second.
 const LOST =
-  '<p id="liveness" class="bad">No word from the host: it has stopped, was killed, or hangs. Below is its last word.</p>';
+  '<p id="liveness" class="bad">No word from the host: it has stopped, was killed, or hangs. ' +
+  "Below is its last word.</p>";
 const host = document.getElementById("host");
 const live = document.getElementById("live");
 const source = new EventSource("/events");

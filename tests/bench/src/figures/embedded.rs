@@ -18,7 +18,8 @@ pub(crate) const CONCURRENCY: usize = 64;
 /// A jobs.toml with one job: a handler, what of it runs, and how many tasks a lane.
 pub(crate) fn jobs(handler: &str, stages: &[&str]) -> Result<String> {
     let mut text = format!(
-        "[host]\nhandlers = {:?}\nlisten = \"127.0.0.1:0\"\n\n[job.{JOB}]\nkind = \"backfill\"\nhandler = \"{handler}\"\n\
+        "[host]\nhandlers = {:?}\nlisten = \"127.0.0.1:0\"\n\n[job.{JOB}]\nkind = \"backfill\"\n\
+         handler = \"{handler}\"\n\
          grant = {}\nstages = {stages:?}\n",
         test_handlers()?.display().to_string(),
         if handler == "steps" { "[]" } else { "[\"http\", \"artifacts\", \"state\"]" },

@@ -109,8 +109,10 @@ fn pace(jobs: &str, harm: Option<&str>) -> Result<(f64, f64)> {
 
 fn jobs(proxy: &str) -> Result<String> {
     Ok(format!(
-        "[host]\nhandlers = {:?}\nlisten = \"127.0.0.1:0\"\n[proxy.main]\nurl = {proxy:?}\n[site.\"*\"]\nconcurrency = 8\n\
-         [job.good]\nkind = \"backfill\"\nhandler = \"outcomes\"\nstages = [\"first\"]\ngrant = [\"http\", \"artifacts\", \"state\"]\n\
+        "[host]\nhandlers = {:?}\nlisten = \"127.0.0.1:0\"\n[proxy.main]\nurl = {proxy:?}\n[site.\"*\"]\n\
+         concurrency = 8\n\
+         [job.good]\nkind = \"backfill\"\nhandler = \"outcomes\"\nstages = [\"first\"]\n\
+         grant = [\"http\", \"artifacts\", \"state\"]\n\
          [job.good.stage.first]\nconcurrency = 8\n\
          [job.harm]\nkind = \"backfill\"\nhandler = \"hostile\"\ngrant = [\"http\"]\nbreaker = {BREAKER}\n\
          [job.harm.stage.harm]\nattempts = 1\nconcurrency = {AT_ONCE}\n",

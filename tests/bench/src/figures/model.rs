@@ -1,8 +1,8 @@
-//! What a model's call takes more than a bare request of the same body: through the whole host, from a real handler, with
-//! its rows in the ledger and its answer kept.
+//! What a model's call takes more than a bare request of the same body: through the whole host, from a real handler,
+//! with its rows in the ledger and its answer kept.
 //!
-//! The model is a process of its own and takes its time for each answer, as models do: of a machine that is busy from end
-//! to end the figures would be how many calls fit into a second, and not what one takes.
+//! The model is a process of its own and takes its time for each answer, as models do: of a machine that is busy from
+//! end to end the figures would be how many calls fit into a second, and not what one takes.
 
 use std::{
     fs,
@@ -36,7 +36,8 @@ use crate::{
 
 pub(crate) const LINES: &[Line] = &[
     Line {
-        what: "µs of processor time that a model's call takes more than a bare request, 50 at once, guest and ledger too",
+        what: "µs of processor time that a model's call takes more than a bare request, 50 at once, guest and ledger \
+            too",
         reference: Some("µs of processor time of a bare reqwest request of the same body, read to its end"),
         bar: Bar::AtMost(200.0),
     },
@@ -192,7 +193,8 @@ async fn through_host(service: SocketAddr) -> Result<Asked> {
         "[host]\nhandlers = {:?}\nlisten = \"127.0.0.1:0\"\n[endpoint.model]\nurl = \"http://{service}\"\n\
          [model.bench]\nprovider = \"openai\"\nname = \"{MODEL}\"\n\
          url = \"endpoint://model/v1\"\nprice = {{ input = \"0.10 USD\", output = \"0.40 USD\" }}\n\
-         budget = {{ day = \"1000.00 USD\" }}\nkey = {{ file = {key:?} }}\n[job.{JOB}]\nkind = \"backfill\"\nhandler = \"paid\"\n\
+         budget = {{ day = \"1000.00 USD\" }}\nkey = {{ file = {key:?} }}\n[job.{JOB}]\nkind = \"backfill\"\n\
+         handler = \"paid\"\n\
          grant = [\"llm\", \"artifacts\"]\nstages = [\"first\"]\n[job.{JOB}.stage.first]\nconcurrency = {ASKERS}\n",
         test_handlers()?.display().to_string(),
         key = key.display().to_string(),

@@ -30,7 +30,7 @@ static CALLS: AtomicU32 = AtomicU32::new(0);
 /// | `status-then URL ACTION` | asks for a page, and does ACTION whatever the status |
 /// | `save URL`, `bytes URL` | keeps the body as `page.html`, or reads it without keeping it |
 /// | `save-as NAME URL` | tries to keep the body under NAME, whatever the host says to that, and reads it |
-/// | `save-again URL URL` | tries to keep the first body, whatever the host says to that, asks for the second, reads the first |
+/// | `save-again URL URL` | tries to keep the first body, whatever is said to that, asks for the second, reads the first |
 /// | `read-all URL …` | reads each body |
 /// | `read-all-guarded URL …` | asks for each, whatever comes, and fails |
 /// | `post URL TEXT` | sends TEXT by POST; `text` is the address that answered |

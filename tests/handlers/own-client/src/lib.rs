@@ -1,6 +1,8 @@
-//! A test handler that brings a client of its own: `wstd` for what people do, WASI's bare bindings for what they shouldn't.
+//! A test handler that brings a client of its own: `wstd` for what people do, WASI's bare bindings
+//! for what they shouldn't.
 //!
-//! Data says what the stage does: `{"ask": "get https://a.example/"}`. The SDK describes it; it asks for nothing through it.
+//! Data says what the stage does: `{"ask": "get https://a.example/"}`. The SDK describes it; it
+//! asks for nothing through it.
 
 mod bare;
 mod client;

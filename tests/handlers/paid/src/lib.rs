@@ -1,8 +1,8 @@
 //! A test handler: asks models what its item's data says, call by call.
 //!
-//! Data says what each stage asks: `{"first": [{"ask": "Is it one?", "extract": true}], "second": [{"ask": "Sum it up."}]}`.
-//! A stage without calls is done at once, and asks nothing. `second` needs `first`. The stage's output bears each answer with
-//! what it took, and each error that a call was told to swallow.
+//! Data says what each stage asks: `{"first": [{"ask": "Is it one?", "extract": true}], "second": [{"ask": "Sum it
+//! up."}]}`. A stage without calls is done at once, and asks nothing. `second` needs `first`. The stage's output bears
+//! each answer with what it took, and each error that a call was told to swallow.
 
 mod asking;
 

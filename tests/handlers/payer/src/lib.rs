@@ -1,8 +1,8 @@
-//! A test handler: fetches pages and asks a model, in the order that its item's data says. Whoever has the pages knows how
-//! far it has come.
+//! A test handler: fetches pages and asks a model, in the order that its item's data says. Whoever has the pages
+//! knows how far it has come.
 //!
-//! A step is a word and its argument: `fetch https://a.example/`, `ask Is it one?`, and `search Is it one?`, by which the
-//! model may search the web first.
+//! A step is a word and its argument: `fetch https://a.example/`, `ask Is it one?`, and `search Is it one?`, by which
+//! the model may search the web first.
 
 use tollgate_sdk::prelude::*;
 

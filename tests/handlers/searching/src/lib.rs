@@ -1,7 +1,7 @@
 //! A test handler: searches the web for what its item's data says, query by query.
 //!
-//! Data says what is searched for: `{"queries": [{"query": "anvils", "limit": 3}]}`. The output of `first` bears what each
-//! query found.
+//! Data says what is searched for: `{"queries": [{"query": "anvils", "limit": 3}]}`. The output of `first`
+//! bears what each query found.
 
 use tollgate_sdk::prelude::*;
 

@@ -2,7 +2,7 @@
 
 use crate::answer::Answer;
 use crate::body::AnswerBody;
-use crate::sites::bill::{Bill, Billed, RowId};
+use crate::sites::bill::{Bill, Billed, RowId, sum};
 use crate::sites::models::{ModelFault, Trouble};
 use bytes::Bytes;
 use http::Response;
@@ -10,9 +10,10 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tollgate_core::money::NanoUsd;
 
-/// The body of a billed answer, broken as a fault has it. `pieces` go out one by one where it is streamed, and as one with its
-/// length otherwise. Once all of them have, the row is whole.
+/// The body of a billed answer, broken as a fault has it. `pieces` go out one by one where it is streamed, and as one
+/// with its length otherwise. Once all of them have, the row is whole.
 pub(crate) fn deliver(
     pieces: Vec<Bytes>,
     is_streamed: bool,
@@ -47,9 +48,9 @@ fn half(pieces: &[Bytes]) -> (Bytes, Bytes) {
     (whole.slice(..at), whole.slice(at..))
 }
 
-/// Where a service that answers in one piece takes its requests.
+/// Where a service that answers in one piece takes its requests, and bills them.
 #[derive(Default)]
-pub(crate) struct Desk {
+pub struct Desk {
     /// The keys that are taken; absent, any.
     keys: Option<Vec<String>>,
     next: Mutex<VecDeque<ModelFault>>,
@@ -80,7 +81,9 @@ impl Desk {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn next(&self, faults: impl IntoIterator<Item = ModelFault>) {
+    /// What goes wrong with the next requests, one after the other. `Usage` of a search: no credits are told, or null,
+    /// or 0, where the format tells any.
+    pub fn next(&self, faults: impl IntoIterator<Item = ModelFault>) {
         self.lock().extend(faults);
     }
 
@@ -113,8 +116,14 @@ impl Desk {
         self.send(row, fault, "application/json", body.to_string().into()).await
     }
 
-    pub(crate) fn bill(&self) -> Vec<Billed> {
+    /// What was billed, a row for each request that was answered.
+    pub fn bill(&self) -> Vec<Billed> {
         self.bill.rows()
+    }
+
+    /// What all of it costs.
+    pub fn sum(&self) -> NanoUsd {
+        sum(&self.bill())
     }
 
     pub(crate) fn reset(&self) {

@@ -2,23 +2,28 @@
 //!
 //! | address | what is there |
 //! |---|---|
-//! | `/ideas?page=N` | the listing, N from 1 to 6 (past it: no ideas), newest first; `a.idea`, `a[rel=next]`. Open to all, unless `listing-needs-session` |
-//! | `/idea/NNN` | 001 to 120: `article.thesis` with `h1.title`, `span.company`, `span.ticker`, `span.author`, `time.posted`, `div.text p` (200 to 400 words in all), `ul.catalysts li`. Other numbers answer 404. Wants a valid `ideas_session` |
-//! | `/session` | for a right `remember_web_…` cookie: a new `ideas_session`, and 302 to `/ideas`; else 302 to `/login` |
+//! | `/ideas?page=N` | the listing, N from 1 to 6 (past it: no ideas), newest first; `a.idea`, `a[rel=next]` |
+//! | `/idea/NNN` | an idea, 001 to 120; other numbers answer 404. Wants a valid `ideas_session` |
+//! | `/session` | a new `ideas_session` for a right `remember_web_…`, and 302 to `/ideas`; else 302 to `/login` |
 //! | `/account` | 200 with a valid `ideas_session` (no view of it is used up), else 401: for `test` of a session |
 //! | `/login` | the login page |
 //! | `/` | 302 to `/ideas` |
-//! | `/_settings` | GET: the switches as JSON; POST JSON: sets them all (what is left out is the default); no cookie needed |
+//! | `/_settings` | GET: the switches as JSON; POST JSON: sets them all (else the default); no cookie needed |
+//!
+//! The listing is open to all, unless `listing-needs-session`. An idea is an `article.thesis` with `h1.title`,
+//! `span.company`, `span.ticker`, `span.author`, `time.posted`, `div.text p` (200 to 400 words in
+//! all) and `ul.catalysts li`.
 //!
 //! The switches are [`Settings`], set by [`Ideas::set`] or at `/_settings`: after how many ideas a session expires
 //! (`session-views`; [`Ideas::expire`] at once), what is served without one (`wall`: `login-page`, `redirect`,
 //! `unauthorized`, or `teaser`, the same thesis for every idea), after how many ideas the limit's page comes
-//! (`views-max`; [`Ideas::reset_views`]) and how it reads (`limit`: `access-limits`, `please-wait`, `unheard`), what the
-//! exchange does (`exchange`: `gives`, `gives-dead`, `forgets`, `down`), whether the session's cookie changes with each
-//! idea (`rotates`).
+//! (`views-max`; [`Ideas::reset_views`]) and how it reads (`limit`: `access-limits`, `please-wait`, `unheard`), what
+//! the exchange does (`exchange`: `gives`, `gives-dead`, `forgets`, `down`), whether the session's cookie changes with
+//! each idea (`rotates`).
 //!
-//! Everything is made from the seed: [`facts()`] says what an idea's page must say, [`Ideas::remember`] what the persistent
-//! cookie is, [`Ideas::cookie_file`] the file that a person would export from a browser. Cookies are `Secure` over TLS.
+//! Everything is made from the seed: [`facts()`] says what an idea's page must say, [`Ideas::remember`] what the
+//! persistent cookie is, [`Ideas::cookie_file`] the file that a person would export from a browser.
+//! Cookies are `Secure` over TLS.
 
 mod facts;
 mod pages;
@@ -127,8 +132,8 @@ impl Ideas {
         self.lock().given
     }
 
-    /// What a browser's extension exports: a Netscape file with the persistent cookie and, if there is one, a session's.
-    /// `is_secure`: its cookies are for TLS alone.
+    /// What a browser's extension exports: a Netscape file with the persistent cookie and, if there is one, a
+    /// session's. `is_secure`: its cookies are for TLS alone.
     pub fn cookie_file(&self, session: Option<&str>, is_secure: bool) -> String {
         let secure = if is_secure { "TRUE" } else { "FALSE" };
         let mut text = "# Netscape HTTP Cookie File\n\n".to_owned();

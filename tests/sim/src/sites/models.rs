@@ -4,14 +4,17 @@
 //! |---|---|---|
 //! | OpenAI | `api.openai.com`, `api.groq.com`, `openrouter.ai`, any | POST `…/chat/completions` |
 //! | Anthropic | `api.anthropic.com` | POST `/v1/messages` |
-//! | Gemini | `generativelanguage.googleapis.com` | POST `/v1beta/models/NAME:generateContent`, `:streamGenerateContent` (`?alt=sse`, or a list) |
+//! | Gemini | `generativelanguage.googleapis.com` | POST `/v1beta/models/NAME:generateContent` |
 //!
-//! [`Models`] is the service, one for all hosts or one each; [`Models::site`] is what stands under a host name. Requests are
-//! checked as the provider checks them, and refused in its words. Without a script the model answers from what it was asked
-//! ([`Say::Usual`]), always the same. A token is four bytes ([`tokens_of`]), an image or other file a thousand. What is in
-//! the prompt cache is found again by the same key and model alone: behind marks at Anthropic, in steps of 128 tokens
-//! elsewhere. At OpenAI and Anthropic a schema stands before all else that the model reads: with another schema nothing is
-//! found. Whatever is answered with a 200 is billed, whether it arrives or not; a refusal costs nothing.
+//! Gemini streams from `:streamGenerateContent`: events with `?alt=sse`, else a list.
+//!
+//! [`Models`] is the service, one for all hosts or one each; [`Models::site`] is what stands under a host name.
+//! Requests are checked as the provider checks them, and refused in its words. Without a script the model answers from
+//! what it was asked ([`Say::Usual`]), always the same. A token is four bytes ([`tokens_of`]), an image or other file a
+//! thousand. What is in the prompt cache is found again by the same key and model alone: behind marks at Anthropic, in
+//! steps of 128 tokens elsewhere. At OpenAI and Anthropic a schema stands before all else that the model reads: with
+//! another schema nothing is found. Whatever is answered with a 200 is billed, whether it arrives or not;
+//! a refusal costs nothing.
 
 mod anthropic;
 mod api;
@@ -102,8 +105,8 @@ impl Models {
         self.script.rule(matching, say);
     }
 
-    /// What happens to the next requests, one after the other, before any rule or fault by seed. A turn whose model says
-    /// what is usual says what the rules have.
+    /// What happens to the next requests, one after the other, before any rule or fault by seed. A turn whose model
+    /// says what is usual says what the rules have.
     pub fn next<T: Into<Turn>>(&self, turns: impl IntoIterator<Item = T>) {
         self.next_for("", turns);
     }

@@ -1,9 +1,12 @@
 //! Web search over the sim's own catalogue, in the formats of two services, with what they would have billed.
 //!
-//! | service | host | request | answer |
-//! |---|---|---|---|
-//! | [`Serper`] | `google.serper.dev` | POST `/search`, `X-API-KEY`, `{"q", "num"}` | `{"organic": [{"title", "link", "snippet", "position"}], "credits"}` |
-//! | [`Brave`] | `api.search.brave.com` | GET `/res/v1/web/search?q=&count=`, `X-Subscription-Token` | `{"web": {"results": [{"title", "url", "description"}]}}` |
+//! | service | host | request |
+//! |---|---|---|
+//! | [`Serper`] | `google.serper.dev` | POST `/search`, `X-API-KEY`, `{"q", "num"}` |
+//! | [`Brave`] | `api.search.brave.com` | GET `/res/v1/web/search?q=&count=`, `X-Subscription-Token` |
+//!
+//! Serper answers `{"organic": [{"title", "link", "snippet", "position"}], "credits"}`, Brave
+//! `{"web": {"results": [{"title", "url", "description"}]}}`.
 //!
 //! Hits are items of [`catalogue`], the best first, always the same for a query; there are always some. A
 //! search that is answered is billed, whether the answer arrives or not; a refusal costs nothing.
@@ -14,10 +17,9 @@ mod serper;
 pub use brave::{Brave, BraveFormat};
 pub use serper::{Serper, SerperFormat};
 
-use super::bill::{Billed, sum};
+use super::bill::Billed;
 use super::catalogue::{self, ITEMS};
 use super::desk::Desk;
-use super::models::ModelFault;
 use crate::answer::Answer;
 use crate::site::{Answering, Request, Site};
 use std::cmp::Reverse;
@@ -40,7 +42,8 @@ pub struct Search<F> {
     seed: u64,
     /// Of a credit.
     price: NanoUsd,
-    desk: Desk,
+    /// What goes wrong next, and what was billed: a row for each search that was answered.
+    pub desk: Desk,
     format: PhantomData<F>,
 }
 
@@ -58,22 +61,6 @@ impl<F: Format> Search<F> {
     pub fn keys<'a>(mut self, keys: impl IntoIterator<Item = &'a str>) -> Self {
         self.desk.set_keys(keys);
         self
-    }
-
-    /// What goes wrong with the next requests, one after the other. `Usage`: no credits are told, or null, or 0, where the
-    /// format tells any.
-    pub fn next(&self, faults: impl IntoIterator<Item = ModelFault>) {
-        self.desk.next(faults);
-    }
-
-    /// What was billed, a row for each search that was answered.
-    pub fn bill(&self) -> Vec<Billed> {
-        self.desk.bill()
-    }
-
-    /// What all of it costs.
-    pub fn sum(&self) -> NanoUsd {
-        sum(&self.bill())
     }
 }
 

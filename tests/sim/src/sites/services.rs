@@ -101,6 +101,6 @@ impl Services {
 
     /// What all of them would have billed.
     pub fn bill(&self) -> Vec<Billed> {
-        [self.models.bill(), self.speech.bill(), self.serper.bill(), self.brave.bill()].concat()
+        [self.models.bill(), self.speech.desk.bill(), self.serper.desk.bill(), self.brave.desk.bill()].concat()
     }
 }

@@ -1,10 +1,10 @@
 //! Speech to text, as OpenAI speaks it, and Groq and local servers after it; billed by the second.
 //!
-//! POST `…/audio/transcriptions`, multipart: `file`, `model`, `language`, `response_format` (`json`, `text`, `verbose_json`;
-//! `diarized_json` of a model that tells speakers apart), `timestamp_granularities[]`, `chunking_strategy`. What is heard is,
-//! in this order, what a test said by [`Transcription::answer`], what stands in the file's own comment (the sim's audio has
-//! what is said in it there), or words that are always the same for the same file. How long it is, its header says
-//! ([`duration_ms`]).
+//! POST `…/audio/transcriptions`, multipart: `file`, `model`, `language`, `response_format` (`json`, `text`,
+//! `verbose_json`; `diarized_json` of a model that tells speakers apart), `timestamp_granularities[]`,
+//! `chunking_strategy`. What is heard is, in this order, what a test said by [`Transcription::answer`], what stands in
+//! the file's own comment (the sim's audio has what is said in it there), or words that are always the same for the
+//! same file. How long it is, its header says ([`duration_ms`]).
 
 mod audio;
 mod form;
@@ -14,7 +14,7 @@ pub use audio::{comment, duration_ms, wav, wav_of};
 
 use crate::answer::Answer;
 use crate::site::{Answering, Request, Site};
-use crate::sites::bill::{Amount, Billed, sum};
+use crate::sites::bill::{Amount, Billed};
 use crate::sites::desk::{Desk, Met};
 use crate::sites::models::{ModelFault, Refusal, Trouble, UsageLie, header, openai_refusal};
 use form::Form;
@@ -90,7 +90,8 @@ pub fn usual_speech() -> Vec<SpeechFacts> {
 pub struct Transcription {
     facts: Vec<SpeechFacts>,
     says: Mutex<Option<String>>,
-    desk: Desk,
+    /// What goes wrong next, and what was billed: a row for each file that was heard.
+    pub desk: Desk,
 }
 
 impl Transcription {
@@ -109,21 +110,6 @@ impl Transcription {
     /// From now on this is heard, whatever is sent.
     pub fn answer(&self, text: &str) {
         *self.says.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
-    }
-
-    /// What goes wrong with the next requests, one after the other.
-    pub fn next(&self, faults: impl IntoIterator<Item = ModelFault>) {
-        self.desk.next(faults);
-    }
-
-    /// What was billed, a row for each file that was heard.
-    pub fn bill(&self) -> Vec<Billed> {
-        self.desk.bill()
-    }
-
-    /// What all of it costs.
-    pub fn sum(&self) -> NanoUsd {
-        sum(&self.bill())
     }
 
     async fn transcribe(&self, request: &Request) -> Answer {

@@ -1,4 +1,5 @@
-//! `video.example`: a channel of videos about companies' results, with captions by hand, by machine or none, and their audio.
+//! `video.example`: a channel of videos about companies' results, with captions by hand, by machine
+//! or none, and their audio.
 //!
 //! | address | what is there |
 //! |---|---|
@@ -6,12 +7,12 @@
 //! | `/feeds/videos.xml?channel_id=…` | the newest 15, as YouTube's feed has them |
 //! | `/watch?v=ID` | a video's page |
 //! | `/api/channel` | what the stand-in for yt-dlp lists: `{"entries": [{"id", "title", "url", …}]}` |
-//! | `/api/player?v=ID` | what it prints of a video: yt-dlp's own names of fields, `subtitles` and `automatic_captions` apart |
+//! | `/api/player?v=ID` | what it prints of a video, as yt-dlp: `subtitles` and `automatic_captions` apart |
 //! | `/captions/ID/manual/en.vtt`, `/captions/ID/automatic/en.vtt` | WebVTT, where there are some |
-//! | `/audio/ID.wav` | the audio, in whose comment stands what is said: [`transcription`](super::transcription) hears that |
+//! | `/audio/ID.wav` | the audio, in whose comment stands what [`transcription`](super::transcription) hears |
 //!
-//! `tests/tools/yt-dlp-stand-in` asks this site, through the proxy that it is given, for any address of it. Everything is
-//! made from the seed: [`Videos::catalogue`] says which video has what.
+//! `tests/tools/yt-dlp-stand-in` asks this site, through the proxy that it is given, for any address of it. Everything
+//! is made from the seed: [`Videos::catalogue`] says which video has what.
 
 mod facts;
 mod words;
@@ -177,7 +178,10 @@ fn entry(video: &VideoFacts) -> Value {
 
 /// A video as yt-dlp prints it.
 fn info(video: &VideoFacts) -> Value {
-    let captions = |sort: &str| json!([{"ext": "vtt", "url": format!("https://{HOST}/captions/{}/{sort}/en.vtt", video.id), "name": "English"}]);
+    let captions = |sort: &str| {
+        let url = format!("https://{HOST}/captions/{}/{sort}/en.vtt", video.id);
+        json!([{"ext": "vtt", "url": url, "name": "English"}])
+    };
     let of = |has: bool, sort: &str| if has { json!({"en": captions(sort)}) } else { json!({}) };
     let audio = json!({
         "format_id": "139", "ext": "wav", "acodec": "pcm_u8", "vcodec": "none", "format_note": "low",

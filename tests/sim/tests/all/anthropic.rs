@@ -62,7 +62,8 @@ async fn tools_are_called_and_answered() {
     assert_eq!(serde_json::from_str::<Value>(&inputs).unwrap(), calls[1]["input"]);
     body["stream"] = json!(false);
     let said = json!({"role": "assistant", "content": calls});
-    let result = |at: usize| json!({"type": "tool_result", "tool_use_id": calls[at]["id"], "content": "https://catalogue.example/item/9"});
+    let found = "https://catalogue.example/item/9";
+    let result = |at: usize| json!({"type": "tool_result", "tool_use_id": calls[at]["id"], "content": found});
     body["messages"].as_array_mut().unwrap().push(said);
     let mut half = body.clone();
     half["messages"].as_array_mut().unwrap().push(json!({"role": "user", "content": [result(0)]}));
@@ -107,7 +108,8 @@ async fn what_anthropic_refuses_is_refused_in_its_words_and_costs_nothing() {
         assert_eq!((&error["type"], &error["error"]["message"]), (&json!("error"), &json!(says)));
     }
     let mark = json!({"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}});
-    let bounded = json!({"type": "object", "additionalProperties": false, "properties": {"n": {"type": "integer", "minimum": 1}}});
+    let bounded = json!({"type": "object", "additionalProperties": false,
+        "properties": {"n": {"type": "integer", "minimum": 1}}});
     for (more, says) in [
         (json!({"max_tokens": null}), "max_tokens: Field required"),
         (json!({"max_tokens": 100_000}), "which is the maximum allowed number"),

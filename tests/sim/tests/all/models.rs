@@ -245,7 +245,10 @@ async fn trap05_what_is_read_from_the_cache_is_counted_once_each_in_its_way() {
     assert_eq!((hour.cache_write, hour.cache_write_long), (0, 2_000));
     let told = json_of(&asker.message(&marked("again?", "1h")).await);
     assert_eq!((&told["usage"]["input_tokens"], &told["usage"]["cache_read_input_tokens"]), (&json!(2), &json!(2_000)));
-    let lite = |question: &str| json!({"systemInstruction": {"parts": [{"text": document(3_000)}]}, "contents": [{"parts": [{"text": question}]}]});
+    let lite = |question: &str| {
+        json!({"systemInstruction": {"parts": [{"text": document(3_000)}]},
+            "contents": [{"parts": [{"text": question}]}]})
+    };
     let [first, then] = second(&asker, &models, GEMINI, &lite("what?"), &lite("who?")).await;
     assert_eq!((first.cache_read, then.cache_read), (0, 2_944));
     let short = |question: &str| {

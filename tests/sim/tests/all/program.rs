@@ -91,7 +91,8 @@ async fn it_serves_the_paid_services_and_tells_their_bill() {
     let proxy = facts["proxy"].as_str().unwrap().trim_start_matches("http://");
     let body = "{\"q\": \"kettle\"}";
     let search = format!(
-        "POST http://google.serper.dev/search HTTP/1.1\r\nHost: google.serper.dev\r\nX-API-KEY: k\r\nContent-Length: {}\r\n\
+        "POST http://google.serper.dev/search HTTP/1.1\r\nHost: google.serper.dev\r\nX-API-KEY: k\r\n\
+         Content-Length: {}\r\n\
          Connection: close\r\n\r\n{body}",
         body.len()
     );

@@ -23,9 +23,9 @@ async fn serper_finds_the_catalogues_items_and_bills_by_credits() {
     assert_eq!(json_of(&search(json!({"q": "Kettle No 44"})).await), reply, "the same each time");
     let more = json_of(&search(json!({"q": "kettle", "num": 20})).await);
     assert_eq!((more["organic"].as_array().unwrap().len(), &more["credits"]), (20, &json!(2)));
-    let rows = serper.bill();
+    let rows = serper.desk.bill();
     assert_eq!(rows.iter().map(|row| row.cost.0).collect::<Vec<_>>(), [1_000_000, 1_000_000, 2_000_000]);
-    assert_eq!((rows[2].amount, rows[2].is_whole, serper.sum().0), (Amount::Credits(2), true, 4_000_000));
+    assert_eq!((rows[2].amount, rows[2].is_whole, serper.desk.sum().0), (Amount::Credits(2), true, 4_000_000));
 }
 
 #[tokio::test]
@@ -37,14 +37,19 @@ async fn what_serper_refuses_costs_nothing() {
     assert_eq!((wrong.status.as_u16(), json_of(&wrong)), (403, json!({"message": "Unauthorized.", "statusCode": 403})));
     let search = async |body: &Value| asker.post(Serper::HOST, "/search", &[("X-API-KEY", KEY)], body).await;
     assert_eq!(search(&json!({})).await.status, 400);
-    serper.next([ModelFault::busy_s(4), ModelFault::Credit, ModelFault::Broken, ModelFault::Usage(UsageLie::Missing)]);
+    serper.desk.next([
+        ModelFault::busy_s(4),
+        ModelFault::Credit,
+        ModelFault::Broken,
+        ModelFault::Usage(UsageLie::Missing),
+    ]);
     let busy = search(&body).await;
     assert_eq!((busy.status.as_u16(), busy.header("retry-after")), (429, "4"));
     assert!(search(&body).await.text().contains("Not enough credits"));
     assert_eq!(search(&body).await.status, 500);
-    assert!(serper.bill().is_empty());
+    assert!(serper.desk.bill().is_empty());
     assert!(json_of(&search(&body).await).get("credits").is_none());
-    assert_eq!(serper.bill().len(), 1);
+    assert_eq!(serper.desk.bill().len(), 1);
 }
 
 #[tokio::test]
@@ -70,8 +75,8 @@ async fn brave_finds_the_same_in_its_own_form() {
         let reply = search(query, key).await;
         assert_eq!((reply.status.as_u16(), &json_of(&reply)["error"]["code"]), (status, &json!(code)));
     }
-    brave.next([ModelFault::Busy(None), ModelFault::Quota]);
+    brave.desk.next([ModelFault::Busy(None), ModelFault::Quota]);
     assert_eq!(json_of(&search("q=x", KEY).await)["error"]["code"], "RATE_LIMITED");
     assert_eq!(search("q=x", KEY).await.status, 402);
-    assert_eq!(brave.sum(), PRICE);
+    assert_eq!(brave.desk.sum(), PRICE);
 }

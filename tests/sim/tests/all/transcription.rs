@@ -62,13 +62,13 @@ async fn what_is_said_comes_in_segments_and_is_billed_by_the_second() {
     assert_eq!(segments[1]["start"], segments[0]["end"]);
     let text: String = segments.iter().map(|segment| segment["text"].as_str().unwrap()).collect();
     assert_eq!(text.trim(), reply["text"].as_str().unwrap());
-    let [row] = speech.bill().try_into().unwrap();
+    let [row] = speech.desk.bill().try_into().unwrap();
     // 36 cents an hour.
     assert_eq!((row.amount, row.cost, row.is_whole), (Amount::Millis(13_000), NanoUsd(1_300_000), true));
     let fields = [("model", "whisper-large-v3-turbo"), ("response_format", "verbose_json")];
     let groq = json_of(&ask(&asker, GROQ, KEY, form("a.wav", &wav(2_000, "short"), &fields)).await);
     assert_eq!(groq["x_groq"]["id"], "req_sim");
-    assert_eq!(speech.bill()[1].amount, Amount::Millis(10_000), "ten seconds at least");
+    assert_eq!(speech.desk.bill()[1].amount, Amount::Millis(10_000), "ten seconds at least");
 }
 
 #[tokio::test]
@@ -115,12 +115,12 @@ async fn what_is_refused_costs_nothing() {
     assert!(openai.status == 413 && openai.text().contains("Maximum content size limit (26214400) exceeded"));
     let groq = ask(&asker, GROQ, KEY, form("a.wav", &large, &[("model", "whisper-1")])).await;
     assert_eq!((groq.status.as_u16(), &json_of(&groq)["error"]["code"]), (413, &json!("request_too_large")));
-    speech.next([ModelFault::busy_s(2), ModelFault::Quota]);
+    speech.desk.next([ModelFault::busy_s(2), ModelFault::Quota]);
     let busy = ask(&asker, OPENAI, KEY, form("a.wav", &file, &[("model", "whisper-1")])).await;
     assert_eq!((busy.status.as_u16(), busy.header("retry-after")), (429, "2"));
     let quota = ask(&asker, OPENAI, KEY, form("a.wav", &file, &[("model", "whisper-1")])).await;
     assert_eq!(json_of(&quota)["error"]["code"], "insufficient_quota");
-    assert!(speech.bill().is_empty());
+    assert!(speech.desk.bill().is_empty());
 }
 
 #[tokio::test]
@@ -134,5 +134,5 @@ async fn chat_and_speech_stand_under_one_name() {
     assert_eq!(json_of(&heard)["text"].as_str().unwrap().split(' ').count(), 6, "words of its own, two a second");
     let rows = asker.sim.bill();
     assert_eq!(rows.len(), 2);
-    assert!(models.sum().saturating_add(speech.sum()) == tollgate_sim::sites::bill::sum(&rows));
+    assert!(models.sum().saturating_add(speech.desk.sum()) == tollgate_sim::sites::bill::sum(&rows));
 }

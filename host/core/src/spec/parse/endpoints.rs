@@ -25,8 +25,8 @@ impl Reader<'_> {
         raw.iter().filter_map(|(name, endpoint)| self.endpoint(name, endpoint, known)).collect()
     }
 
-    /// An endpoint's policy is read as a site's is: its own words, else the defaults. It is a service, no page: it has no
-    /// session, no guards and no duplicates, and goes through no proxy that it doesn't name.
+    /// An endpoint's policy is read as a site's is: its own words, else the defaults. It is a service, no page: it has
+    /// no session, no guards and no duplicates, and goes through no proxy that it doesn't name.
     fn endpoint(&mut self, name: &str, raw: &Spanned<RawEndpoint>, known: Known<'_>) -> Option<EndpointSpec> {
         let span = raw.span();
         // A name obeys the rules of all names: it stands in addresses, grants and messages.

@@ -151,8 +151,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A check asks a model that is there: its own, else the job's, else the only one. It is the host that asks, so that
-    /// no grant is needed.
+    /// A check asks a model that is there: its own, else the job's, else the only one. It is the host that asks, so
+    /// that no grant is needed.
     fn models_of_checks(&mut self, raw: &RawJob, job: &mut JobSpec, kind: &Kind) {
         for check in &mut job.checks {
             let Some(raw) = raw.check.get(check.stage.name.as_str()) else {

@@ -31,8 +31,8 @@ impl Reader<'_> {
         // It names a file of the data folder, and stands in commands.
         self.or_say(raw.span(), &format!("session {name:?}"), JobName::new(name))?;
         if file.is_none() && browser.is_none() {
-            let help = "write file = \"cookies/NAME.txt\", which a person drops there, or browser = { store = \"firefox\", \
-                        cookie = \"NAME\" }";
+            let help = "write file = \"cookies/NAME.txt\", which a person drops there, or \
+                        browser = { store = \"firefox\", cookie = \"NAME\" }";
             self.say(
                 raw.span(),
                 format!("session {name} doesn't say where its cookies come from"),

@@ -19,8 +19,8 @@ use crate::{
 /// Largest body that may be asked for, in bytes: more than any disk of one host should be given to one page.
 const BODY_MAX: u64 = 1_000_000_000_000;
 
-/// Items that may share a page where nothing is said: a crawl comes upon some page by several addresses, and whoever serves
-/// one page for all goes past any number soon.
+/// Items that may share a page where nothing is said: a crawl comes upon some page by several addresses, and whoever
+/// serves one page for all goes past any number soon.
 const DUPLICATES_DEFAULT: u32 = 10;
 /// Most items that may be let share a page: each that joins is told to all the others.
 const DUPLICATES_MAX: u32 = 100;
@@ -111,8 +111,8 @@ impl Reader<'_> {
         }
     }
 
-    /// How many items may share a page; `false` and 0 say that nobody looks. Nor does anybody of himself where no session can
-    /// expire: the pages of many a catalogue differ in their figures alone.
+    /// How many items may share a page; `false` and 0 say that nobody looks. Nor does anybody of himself where no
+    /// session can expire: the pages of many a catalogue differ in their figures alone.
     fn duplicates(&mut self, value: Option<&Spanned<RawAmount>>, has_session: bool) -> Option<u32> {
         match value.map(|value| (value.span(), value.as_ref())) {
             None if !has_session => None,

@@ -229,7 +229,8 @@ fn trap16_a_site_s_proxies_headers_and_jobs_that_cannot_be_are_said_with_their_p
         assert_eq!(shown.len(), 1, "{lines}: {shown:?}");
         assert!(shown[0].starts_with(&format!("jobs.toml:{at}: ")) && shown[0].contains(said), "{lines}: {shown:?}");
     }
-    let good = "\"b.example\"]\nheaders = { Authorization = { file = \"k\" }, Accept-Language = \"en\" }\nproxy = \"main\"\njobs = [\"a\"]";
+    let good = "\"b.example\"]\nheaders = { Authorization = { file = \"k\" }, Accept-Language = \"en\" }\n\
+        proxy = \"main\"\njobs = [\"a\"]";
     assert!(parse(&format!("{head}{good}\n"), "jobs.toml").is_ok());
 }
 

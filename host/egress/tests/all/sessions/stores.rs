@@ -46,8 +46,8 @@ fn chrome(profile: &Path, value: &str, host: &str, written: Written) -> Connecti
         .execute_batch(
             "CREATE TABLE meta (key LONGVARCHAR NOT NULL UNIQUE PRIMARY KEY, value LONGVARCHAR);
              INSERT INTO meta VALUES ('version', '24');
-             CREATE TABLE cookies (creation_utc INTEGER NOT NULL, host_key TEXT NOT NULL, top_frame_site_key TEXT NOT NULL, \
-             name TEXT NOT NULL, value TEXT NOT NULL, encrypted_value BLOB NOT NULL, path TEXT NOT NULL, \
+             CREATE TABLE cookies (creation_utc INTEGER NOT NULL, host_key TEXT NOT NULL, top_frame_site_key TEXT NOT \
+             NULL, name TEXT NOT NULL, value TEXT NOT NULL, encrypted_value BLOB NOT NULL, path TEXT NOT NULL, \
              expires_utc INTEGER NOT NULL, is_secure INTEGER NOT NULL, is_httponly INTEGER NOT NULL);",
         )
         .unwrap();
@@ -91,8 +91,8 @@ async fn r10_a_store_that_the_browser_holds_is_read_with_what_it_wrote_last() {
     let store = firefox(&profile, &[(REMEMBER_COOKIE, "of-yesterday", HOST)]);
     // As Firefox has it while it runs: locked, and the newest rows beside the store alone.
     store.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA wal_autocheckpoint = 0;").unwrap();
-    let sql = "INSERT INTO moz_cookies (originAttributes, name, value, host, path, expiry, creationTime, isSecure, isHttpOnly) \
-               VALUES (?1, ?2, ?3, ?4, '/', 4000000000, ?5, 0, 1)";
+    let sql = "INSERT INTO moz_cookies (originAttributes, name, value, host, path, expiry, creationTime, isSecure, \
+               isHttpOnly) VALUES (?1, ?2, ?3, ?4, '/', 4000000000, ?5, 0, 1)";
     let remember = world.site.remember();
     store.execute(sql, params!["", REMEMBER_COOKIE, remember, HOST, 8]).unwrap();
     store.execute(sql, params!["^userContextId=2", REMEMBER_COOKIE, "of-a-container", HOST, 9]).unwrap();

@@ -71,7 +71,8 @@ pub(crate) struct World {
 }
 
 /// The session's chain with a browser and an exchange.
-pub(crate) const FIREFOX: &str = "browser = { store = \"firefox\", cookie = \"remember_web_*\", profile = \"profile\" }\n\
+pub(crate) const FIREFOX: &str = "browser = { store = \"firefox\", cookie = \"remember_web_*\", \
+     profile = \"profile\" }\n\
      exchange = { url = \"http://ideas.example/session\", keeps = \"ideas_session\" }\n\
      test = \"http://ideas.example/account\"\nfile = \"cookies/ideas.txt\"\n";
 
@@ -161,10 +162,10 @@ pub(crate) fn firefox(profile: &Path, cookies: &[(&str, &str, &str)]) -> Connect
     store
         .execute_batch(
             "PRAGMA journal_mode = WAL;
-             CREATE TABLE IF NOT EXISTS moz_cookies (id INTEGER PRIMARY KEY, originAttributes TEXT NOT NULL DEFAULT '', \
-             name TEXT, value TEXT, host TEXT, path TEXT, expiry INTEGER, lastAccessed INTEGER, creationTime INTEGER, \
-             isSecure INTEGER, isHttpOnly INTEGER, inBrowserElement INTEGER DEFAULT 0, sameSite INTEGER DEFAULT 0, \
-             schemeMap INTEGER DEFAULT 0, isPartitionedAttributeSet INTEGER DEFAULT 0);",
+             CREATE TABLE IF NOT EXISTS moz_cookies (id INTEGER PRIMARY KEY, originAttributes TEXT NOT NULL DEFAULT \
+             '', name TEXT, value TEXT, host TEXT, path TEXT, expiry INTEGER, lastAccessed INTEGER, creationTime \
+             INTEGER, isSecure INTEGER, isHttpOnly INTEGER, inBrowserElement INTEGER DEFAULT 0, sameSite INTEGER \
+             DEFAULT 0, schemeMap INTEGER DEFAULT 0, isPartitionedAttributeSet INTEGER DEFAULT 0);",
         )
         .unwrap();
     for (name, value, host) in cookies {

@@ -145,31 +145,42 @@ const AUTHORS: [&str; 10] =
     ["heron", "otter", "magpie", "badger", "linnet", "marten", "curlew", "plover", "stoat", "dipper"];
 const SENTENCES: [&str; 36] = [
     "{c} trades at # times what it earned in a poor year, while its peers fetch twice that and grow no faster.",
-    "The balance sheet holds # million in cash against # million of debt, none of which falls due before the plant is paid for.",
-    "Management owns # percent of the shares and has bought more in each of the last # quarters, at prices above today's.",
-    "Most of the revenue comes from spare parts, which customers order every # months whether or not they buy new machines.",
+    "The balance sheet holds # million in cash against # million of debt, none of which falls due before the plant is \
+     paid for.",
+    "Management owns # percent of the shares and has bought more in each of the last # quarters, at prices above \
+     today's.",
+    "Most of the revenue comes from spare parts, which customers order every # months whether or not they buy new \
+     machines.",
     "A rival left the market two winters ago, and prices have risen by # percent since without a single customer lost.",
     "The old segment hides the new one: what loses money is to be closed by spring and cost # million last year.",
     "We spoke with # distributors, and all but one expect to order more of it in the year to come.",
     "Capital spending peaked with the new kiln; from here on maintenance takes # million a year and the rest is free.",
-    "The pension deficit, which frightened many, shrank to # million after the last valuation and needs no more payments.",
+    "The pension deficit, which frightened many, shrank to # million after the last valuation and needs no more \
+     payments.",
     "Reported margins of # percent understate the business, since start-up costs of the second site run through them.",
-    "The contract with the ministry runs for another # years and rises with inflation, which no model that we saw reflects.",
+    "The contract with the ministry runs for another # years and rises with inflation, which no model that we saw \
+     reflects.",
     "Land at the harbour stands in the books at # million, what was paid for it when the railway still ended there.",
-    "Our case assumes growth of # percent, half of what the order book already shows, and arrives at a price well above this one.",
-    "Should the merger fall through, {c} keeps a fee of # million and a product that the buyer has spent years trying to copy.",
+    "Our case assumes growth of # percent, half of what the order book already shows, and arrives at a price well \
+     above this one.",
+    "Should the merger fall through, {c} keeps a fee of # million and a product that the buyer has spent years trying \
+     to copy.",
     "The founder's children disagree about dividends, which is why # percent of the votes came to the market at once.",
     "Analysts stopped writing about it after the index dropped it; the last note that we found is # quarters old.",
-    "Working capital rose with the move to the new warehouse and should release # million once both no longer run side by side.",
+    "Working capital rose with the move to the new warehouse and should release # million once both no longer run side \
+     by side.",
     "Customers sign for # years and leave at a rate of a few in a hundred, and most of those come back.",
-    "The chief executive ran a smaller rival before and returned # percent of its market value to owners in three years.",
+    "The chief executive ran a smaller rival before and returned # percent of its market value to owners in three \
+     years.",
     "Freight took # percent of sales at its worst and is back to where it was, which alone explains the guidance.",
-    "What the bears miss is that # percent of the claims were settled last autumn, at less than what had been set aside.",
+    "What the bears miss is that # percent of the claims were settled last autumn, at less than what had been set \
+     aside.",
     "Replacement cost of the fleet is # million a ship, and {c} carries each of them at a third of it.",
     "In the last downturn volumes fell by # percent and the company still paid its dividend out of what it earned.",
     "A new plant in the south adds # percent to capacity, was built with grants, and is sold out before it opens.",
     "The licence that expires next year brings # million at most, less than the research budget that goes with it.",
-    "Insiders at the supplier tell us that orders from {c} doubled, while the market frets over one lost tender worth # million.",
+    "Insiders at the supplier tell us that orders from {c} doubled, while the market frets over one lost tender worth \
+     # million.",
     "Returns on capital have averaged # percent through two cycles, and there is room for a dozen more branches.",
     "Tax losses of # million shelter profits for years and appear nowhere in the valuation that the market gives it.",
     "The minority stake in its joint venture could be sold for # million, by the price that its partner paid in May.",

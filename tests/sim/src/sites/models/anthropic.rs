@@ -93,8 +93,8 @@ impl Format for Anthropic {
                 Refusal::new(429, body).retry_after(Some(QUOTA_WAIT))
             }
             Trouble::Credit => invalid(
-                "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or \
-                 purchase credits.",
+                "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade \
+                 or purchase credits.",
             ),
             Trouble::Overloaded => Refusal::new(529, error("overloaded_error", "Overloaded")),
             Trouble::Broken => Refusal::new(500, error("api_error", "Internal server error")),

@@ -70,8 +70,8 @@ impl Block {
     }
 }
 
-/// The schema that the user's words end with, which a model goes by where it was given none otherwise: the JSON after the
-/// last `JSON Schema`.
+/// The schema that the user's words end with, which a model goes by where it was given none otherwise: the JSON after
+/// the last `JSON Schema`.
 pub(super) fn written_schema(blocks: &[Block]) -> Option<Value> {
     let of_user = blocks.iter().rev().filter(|block| block.part == Part::User && !block.is_file);
     of_user.filter_map(|block| block.text.rsplit_once("JSON Schema")).find_map(|(_, after)| {

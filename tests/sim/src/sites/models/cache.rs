@@ -1,7 +1,7 @@
 //! A provider's prompt cache: what of a request it has read before, and what it keeps of it.
 //!
-//! Nothing expires by itself: the sim has no clock. A prefix is found only by requests that came after the answer to the one
-//! that wrote it had begun, so of several sent at once none finds another's.
+//! Nothing expires by itself: the sim has no clock. A prefix is found only by requests that came after the answer to
+//! the one that wrote it had begun, so of several sent at once none finds another's.
 
 use super::asked::{Asked, Mark};
 use super::facts::ModelFacts;

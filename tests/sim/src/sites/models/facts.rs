@@ -61,7 +61,8 @@ fn has_schema_with_tools() -> bool {
 }
 
 impl ModelFacts {
-    /// A model with the habits that are usual at its provider, by prices of a million tokens: input, cached input, output.
+    /// A model with the habits that are usual at its provider, by prices of a million tokens:
+    /// input, cached input, output.
     pub fn usual(dialect: Dialect, name: &str, [input, cache_read, output]: [NanoUsd; 3]) -> Self {
         // A write costs 1.25 times the input for minutes, twice for an hour; Gemini bills none, OpenAI those of newer
         // models.
@@ -84,8 +85,8 @@ impl ModelFacts {
     }
 }
 
-/// Models by which the program answers where no list is given: three providers, one that thinks at each, and an open one as
-/// Groq and OpenRouter serve it. The prices are round numbers, nobody's.
+/// Models by which the program answers where no list is given: three providers, one that thinks at each, and an open
+/// one as Groq and OpenRouter serve it. The prices are round numbers, nobody's.
 pub fn usual_models() -> Vec<ModelFacts> {
     let cents = |cents: u64| NanoUsd(cents * 10_000_000);
     let model = |dialect, name, [input, cached, output]: [u64; 3]| {

@@ -35,11 +35,12 @@ fn invalid(message: &str) -> Refusal {
 fn exhausted(model: &str, period: &str, after: Option<Duration>, is_in_words: bool) -> Refusal {
     let metric = "generativelanguage.googleapis.com/generate_content_free_tier_requests";
     let mut message = format!(
-        "You exceeded your current quota, please check your plan and billing details. For more information on this error, \
-         head to: https://ai.google.dev/gemini-api/docs/rate-limits.\n* Quota exceeded for metric: {metric}, limit: 20, \
-         model: {model}"
+        "You exceeded your current quota, please check your plan and billing details. For more information on this \
+         error, head to: https://ai.google.dev/gemini-api/docs/rate-limits.\n\
+         * Quota exceeded for metric: {metric}, limit: 20, model: {model}"
     );
-    let links = json!([{"description": "Learn more about Gemini API quotas", "url": "https://ai.google.dev/gemini-api/docs/rate-limits"}]);
+    let links = json!([{"description": "Learn more about Gemini API quotas",
+        "url": "https://ai.google.dev/gemini-api/docs/rate-limits"}]);
     let violation = json!({
         "quotaMetric": metric, "quotaId": format!("GenerateRequests{period}PerProjectPerModel-FreeTier"),
         "quotaDimensions": {"location": "global", "model": model}, "quotaValue": "20",
@@ -104,8 +105,8 @@ impl Format for Gemini {
             Trouble::NoKey => error(
                 403,
                 "PERMISSION_DENIED",
-                "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or \
-                 other form of API consumer identity to call this API.",
+                "Method doesn't allow unregistered callers (callers without established identity). Please use API Key \
+                 or other form of API consumer identity to call this API.",
                 Value::Null,
             ),
             Trouble::WrongKey(_) => error(

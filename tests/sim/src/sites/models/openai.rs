@@ -100,8 +100,8 @@ impl Format for OpenAi {
     fn refusal(&self, trouble: &Trouble, model: &str) -> Refusal {
         let busy = |more: &str| {
             let message = format!(
-                "Rate limit reached for {model} in organization org-sim on requests per min (RPM): Limit 500, Used 500, \
-                 Requested 1.{more} Visit https://platform.openai.com/account/rate-limits to learn more."
+                "Rate limit reached for {model} in organization org-sim on requests per min (RPM): Limit 500, Used \
+                 500, Requested 1.{more} Visit https://platform.openai.com/account/rate-limits to learn more."
             );
             Refusal::new(429, error(&message, "requests", None, Some("rate_limit_exceeded")))
         };
@@ -109,8 +109,8 @@ impl Format for OpenAi {
             Trouble::NoKey => Refusal::new(
                 401,
                 error(
-                    "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer \
-                     auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from \
+                    "You didn't provide an API key. You need to provide your API key in an Authorization header using \
+                     Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from \
                      https://platform.openai.com/account/api-keys.",
                     "invalid_request_error",
                     None,
@@ -141,8 +141,8 @@ impl Format for OpenAi {
             Trouble::Quota => Refusal::new(
                 429,
                 error(
-                    "You exceeded your current quota, please check your plan and billing details. For more information on \
-                     this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.",
+                    "You exceeded your current quota, please check your plan and billing details. For more information \
+                     on this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.",
                     "insufficient_quota",
                     None,
                     Some("insufficient_quota"),
@@ -168,7 +168,8 @@ impl Format for OpenAi {
 
     fn error_body(&self) -> Value {
         let metadata = json!({"provider_name": "Sim", "raw": "upstream error"});
-        json!({"error": {"message": "Provider returned error", "code": 502, "metadata": metadata}, "user_id": "user_sim"})
+        let error = json!({"message": "Provider returned error", "code": 502, "metadata": metadata});
+        json!({"error": error, "user_id": "user_sim"})
     }
 
     fn error_event(&self, asked: &Asked, _is_first: bool) -> Bytes {

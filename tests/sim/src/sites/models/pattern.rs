@@ -6,8 +6,8 @@ use std::str::Chars;
 /// How often something stands that may stand without end.
 const TIMES: usize = 1;
 
-/// A text that matches `pattern`, the first of all choices. Look-around, back-references and classes that only exclude are
-/// taken for what they aren't: the text may not match then.
+/// A text that matches `pattern`, the first of all choices. Look-around, back-references and classes that only exclude
+/// are taken for what they aren't: the text may not match then.
 pub(super) fn example(pattern: &str) -> String {
     choice(&mut pattern.chars().peekable())
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 /// Requests of which the sim remembers how often they came. Others count as healed.
 const REQUESTS_MAX: usize = 200_000;
 
-/// What goes wrong, and how often. Shares lie between 0 and 1 and are taken in the order of the fields; a sum over 1 leaves
-/// the last ones less than theirs.
+/// What goes wrong, and how often. Shares lie between 0 and 1 and are taken in the order of the fields; a sum over 1
+/// leaves the last ones less than theirs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelFaults {
     /// Another seed, other faults.

@@ -52,8 +52,8 @@ fn chunk(into: &mut Vec<u8>, name: &[u8; 4], data: &[u8]) {
     }
 }
 
-/// How long audio is, in milliseconds: by the header of a WAV or FLAC file, by the last page of an Ogg file with Opus, and else
-/// by its size, as if it were of 32 kbit/s.
+/// How long audio is, in milliseconds: by the header of a WAV or FLAC file, by the last page of an Ogg file with Opus,
+/// and else by its size, as if it were of 32 kbit/s.
 pub fn duration_ms(file: &[u8]) -> u64 {
     let known = match file.get(..4) {
         Some(b"RIFF") => of_wav(file),
@@ -99,8 +99,8 @@ fn of_opus(file: &[u8]) -> Option<u64> {
     Some(samples.saturating_sub(skipped) / 48)
 }
 
-/// What is said in the sim's own audio, by its comment: of a WAV file, or of one that ffmpeg made of it. Nothing, where the
-/// file is a part of it: which one, nobody can tell.
+/// What is said in the sim's own audio, by its comment: of a WAV file, or of one that ffmpeg made of it. Nothing, where
+/// the file is a part of it: which one, nobody can tell.
 pub fn comment(file: &[u8]) -> Option<String> {
     let head = &file[..file.len().min(HEAD_BYTES)];
     let said = if head.starts_with(b"RIFF") {
@@ -109,7 +109,8 @@ pub fn comment(file: &[u8]) -> Option<String> {
         let length = u32_le(list.get(at + 4..)?)? as usize;
         list.get(at + 8..at + 8 + length)?
     } else {
-        // Name and value together, their length before them. ffmpeg calls a WAV file's comment so in FLAC and Ogg files.
+        // Name and value together, their length before them. ffmpeg calls a WAV file's comment
+        // so in FLAC and Ogg files.
         let at = find(head, b"DESCRIPTION=")?;
         let length = u32_le(head.get(at.checked_sub(4)?..)?)? as usize;
         head.get(at + b"DESCRIPTION=".len()..at + length)?

@@ -78,8 +78,8 @@ pub struct VideoFacts {
     pub ticker: &'static str,
     /// When it was published, as `2025-01-25`.
     pub published: String,
-    /// The quarter that a call published then is about, as year and number (Q04: one in January is the fourth of the year
-    /// before); of a call alone.
+    /// The quarter that a call published then is about, as year and number (Q04: one in January is the fourth of the
+    /// year before); of a call alone.
     pub quarter: Option<(u32, u32)>,
     /// How long it is, in seconds: one to three minutes.
     pub duration_s: u64,

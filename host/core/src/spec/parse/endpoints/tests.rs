@@ -14,9 +14,11 @@ fn read(text: &str) -> Result<Deployment, String> {
 
 #[test]
 fn s02_an_endpoint_has_its_own_pacing_and_nothing_of_the_sites() {
-    let text = "[proxy.main]\nurl = \"http://a\"\n[site.\"*\"]\nrate = \"1/h\"\nproxy = \"main\"\nheaders = { X = \"x\" }\n\
+    let text = "[proxy.main]\nurl = \"http://a\"\n[site.\"*\"]\nrate = \"1/h\"\nproxy = \"main\"\n\
+                headers = { X = \"x\" }\n\
                 [endpoint.ibkr]\nurl = \"http://localhost:7497/v1/\"\nrate = \"4/s\"\nburst = 3\ntimeout = \"5s\"\n\
-                headers = { Authorization = { env = \"IBKR\" } }\n[endpoint.far]\nurl = \"https://far.example\"\nproxy = \"main\"\n";
+                headers = { Authorization = { env = \"IBKR\" } }\n[endpoint.far]\nurl = \"https://far.example\"\n\
+                proxy = \"main\"\n";
     let deployment = read(text).unwrap();
     let ibkr = deployment.endpoint("ibkr").unwrap();
     assert_eq!(ibkr.url.as_str(), "http://localhost:7497/v1/");
@@ -75,7 +77,8 @@ fn s02_what_an_endpoint_cannot_be_is_said_with_its_place_and_what_to_do() {
 fn s02_a_grant_names_an_endpoint_that_there_is() {
     let job = |grant: &str| {
         read(&format!(
-            "[endpoint.ibkr]\nurl = \"http://localhost:7497\"\n[job.a]\nkind = \"backfill\"\nhandler = \"a\"\ngrant = [\"{grant}\"]\n"
+            "[endpoint.ibkr]\nurl = \"http://localhost:7497\"\n[job.a]\nkind = \"backfill\"\nhandler = \"a\"\n\
+             grant = [\"{grant}\"]\n"
         ))
     };
     let granted = job("http a.example endpoint:ibkr").unwrap().jobs.remove(0).grants;

@@ -46,13 +46,15 @@ fn a_model_is_where_its_provider_is_and_has_no_limits_where_nothing_is_said() {
 
 #[test]
 fn every_key_of_a_model_is_read() {
-    let text = "[endpoint.box]\nurl = \"http://localhost:11434\"\n[model.a]\nprovider = \"gemini\"\nname = \"models/g\"\n\
+    let text = "[endpoint.box]\nurl = \"http://localhost:11434\"\n[model.a]\nprovider = \"gemini\"\n\
+                name = \"models/g\"\n\
                 url = \"endpoint://box/v1/\"\ntemperature = \"fixed\"\noutput-max = 8192\nrequests = \"60/min\"\n\
                 tokens = \"100000/min\"\ntimeout = \"10min\"\nbudget = { day = \"0 USD\", month = \"7.5 USD\" }\n\
                 fall-back = [\"c\", \"b\"]\n\
                 [model.b]\nprovider = \"openai\"\nname = \"b\"\nkey = { file = \"k\" }\nfall-back = [\"c\", \"d\"]\n\
                 [model.c]\nprovider = \"openai\"\nname = \"c\"\nurl = \"http://127.0.0.1:8000/v1\"\n\
-                [model.d]\nprovider = \"openai\"\nname = \"d\"\nurl = \"https://api.groq.com/openai/v1\"\nkey = { env = \"G\" }\n";
+                [model.d]\nprovider = \"openai\"\nname = \"d\"\nurl = \"https://api.groq.com/openai/v1\"\n\
+                key = { env = \"G\" }\n";
     let deployment = read(text).unwrap();
     let model = deployment.model("a").unwrap();
     assert_eq!(
@@ -129,7 +131,8 @@ fn trap04_a_model_without_a_price_is_unpriced_and_half_a_price_is_none() {
             "long has no output",
         ),
         (
-            "{ input = \"1 USD\", output = \"4 USD\", above = 9, long = { input = \"1 USD\", output = \"1 USD\", above = 3 } }",
+            "{ input = \"1 USD\", output = \"4 USD\", above = 9, long = { input = \"1 USD\", output = \"1 USD\", \
+             above = 3 } }",
             64,
             "long has a tier of its own",
         ),

@@ -151,10 +151,12 @@ fn a03_the_budget_of_everything_is_money_and_nothing_is_one() {
 
 #[test]
 fn the_models_of_the_shipped_example_are_read() {
-    let text = "[model.cheap]\nprovider = \"gemini\"\nname = \"gemini-flash-lite\"\nkey = { env = \"GEMINI_API_KEY\" }\n\
+    let text = "[model.cheap]\nprovider = \"gemini\"\nname = \"gemini-flash-lite\"\n\
+                key = { env = \"GEMINI_API_KEY\" }\n\
                 [budget]\nday = \"5.00 USD\"\n[job.ideas]\nkind = \"backfill\"\nhandler = \"ideas\"\n\
                 grant = [\"http ideas.example\", \"llm cheap\", \"artifacts\"]\nbudget = { day = \"1.00 USD\" }\n\
-                discover = { every = \"6h\" }\n[job.ideas.stage.enrich]\nwhen = \"extract.words >= 200\"\nmodel = \"cheap\"\n";
+                discover = { every = \"6h\" }\n[job.ideas.stage.enrich]\nwhen = \"extract.words >= 200\"\n\
+                model = \"cheap\"\n";
     let deployment = read(text).unwrap();
     assert_eq!(served(&deployment.jobs[0], "enrich"), some(["cheap", "", ""]));
     assert_eq!(deployment.jobs[0].budget.day, Some(NanoUsd(1_000_000_000)));

@@ -32,7 +32,8 @@ fn every_key_of_a_search_is_read() {
 #[test]
 fn every_key_of_a_speech_is_read_and_each_second_that_began_is_paid() {
     let text = "[speech.whisper]\nprovider = \"openai\"\nname = \"large\"\nurl = \"https://api.groq.com/openai/v1\"\n\
-                key = { env = \"G\" }\nprice = \"0.036 USD/h\"\npart = \"5min\"\nrequests = \"20/min\"\ntimeout = \"1min\"\n\
+                key = { env = \"G\" }\nprice = \"0.036 USD/h\"\npart = \"5min\"\nrequests = \"20/min\"\n\
+                timeout = \"1min\"\n\
                 budget = { month = \"0 USD\" }\n\
                 [speech.own]\nprovider = \"openai\"\nname = \"s\"\nurl = \"http://127.0.0.1:9/v1\"\nprice = \"free\"\n";
     let deployment = read(text).unwrap();

@@ -54,7 +54,8 @@ fn r10_a_mistake_in_a_session_is_said_with_its_place_and_what_to_do() {
         ),
         (
             &format!("{browser}exchange = {{ url = \"https://other.example/\", keeps = \"a\" }}"),
-            "exchange: other.example isn't a site of session ideas\n  write session = \"ideas\" into [site.\"other.example\"]",
+            "exchange: other.example isn't a site of session ideas\n  write session = \"ideas\" into \
+             [site.\"other.example\"]",
         ),
         (&format!("{browser}test = \"https://other.example/\""), "test: other.example isn't a site of session ideas"),
         (&format!("{browser}exchang = 1"), "did you mean `exchange`?"),

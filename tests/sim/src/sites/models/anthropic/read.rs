@@ -237,8 +237,8 @@ fn answered<'a>(message: &'a Value, at: usize, open: &mut Vec<&'a str>) -> Resul
     }
     if !open.is_empty() {
         let message = format!(
-            "messages.{}: `tool_use` ids were found without `tool_result` blocks immediately after: {}. Each `tool_use` \
-             block must have a corresponding `tool_result` block in the next message.",
+            "messages.{}: `tool_use` ids were found without `tool_result` blocks immediately after: {}. Each \
+             `tool_use` block must have a corresponding `tool_result` block in the next message.",
             at - 1,
             open.join(", ")
         );

@@ -224,8 +224,8 @@ fn parts(content: &Value, part: Part, facts: &ModelFacts, blocks: &mut Vec<Block
             is_signed |= piece["thoughtSignature"] == SIGNATURE;
             if facts.thinking_tokens > 0 && !is_signed {
                 return Err(invalid(
-                    "Function call is missing a thought_signature in functionCall parts. This is required for tools to work \
-                     correctly, and missing thought_signature may lead to degraded model performance.",
+                    "Function call is missing a thought_signature in functionCall parts. This is required for tools to \
+                     work correctly, and missing thought_signature may lead to degraded model performance.",
                 ));
             }
             blocks.push(Block::new(part, call.to_string()));

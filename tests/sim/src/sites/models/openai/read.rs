@@ -110,8 +110,8 @@ pub(super) fn read(format: &OpenAi, request: &Request, models: &Models) -> Resul
     };
     if asked.sent() > facts.context_max {
         let message = format!(
-            "This model's maximum context length is {} tokens. However, your messages resulted in {} tokens. Please reduce \
-             the length of the messages.",
+            "This model's maximum context length is {} tokens. However, your messages resulted in {} tokens. Please \
+             reduce the length of the messages.",
             facts.context_max,
             asked.sent()
         );
@@ -128,8 +128,8 @@ fn missing(param: &str) -> Refusal {
 fn refuse_settings(body: &Value) -> Result<(), Refusal> {
     if let Some(temperature) = body["temperature"].as_f64().filter(|temperature| *temperature != 1.0) {
         let message = format!(
-            "Unsupported value: 'temperature' does not support {temperature} with this model. Only the default (1) value is \
-             supported."
+            "Unsupported value: 'temperature' does not support {temperature} with this model. Only the default (1) \
+             value is supported."
         );
         return Err(invalid(&message, Some("temperature"), Some("unsupported_value")));
     }
@@ -149,8 +149,8 @@ fn schema(body: &Value) -> Result<Option<&Value>, Refusal> {
         Some("text" | "json_object") => return Ok(None),
         Some("json_schema") => {}
         _ => {
-            let message = "Invalid value: 'response_format.type'. Supported values are: 'json_object', 'json_schema', and \
-                           'text'.";
+            let message = "Invalid value: 'response_format.type'. Supported values are: 'json_object', 'json_schema', \
+                           and 'text'.";
             return Err(invalid(message, Some("response_format.type"), Some("invalid_value")));
         }
     }
@@ -163,8 +163,8 @@ fn schema(body: &Value) -> Result<Option<&Value>, Refusal> {
     };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
-        let message = "Invalid 'response_format.json_schema.name': string does not match pattern. Expected a string that \
-                       matches the pattern '^[a-zA-Z0-9_-]+$'.";
+        let message = "Invalid 'response_format.json_schema.name': string does not match pattern. Expected a string \
+                       that matches the pattern '^[a-zA-Z0-9_-]+$'.";
         return Err(invalid(message, Some("response_format.json_schema.name"), Some("invalid_value")));
     }
     if let Some(other) = unknown_field(given, &["name", "schema", "strict", "description"]) {
@@ -189,7 +189,8 @@ fn schema(body: &Value) -> Result<Option<&Value>, Refusal> {
     }
     if let Some(name) = optional(schema) {
         let words = format!(
-            "'required' is required to be supplied and to be an array including every key in properties. Missing '{name}'."
+            "'required' is required to be supplied and to be an array including every key in properties. Missing \
+             '{name}'."
         );
         return Err(refuse(&[], &words));
     }
@@ -240,8 +241,8 @@ fn read_messages(messages: &[Value], blocks: &mut Vec<Block>) -> Result<(), Refu
             "tool" => {
                 let id = message["tool_call_id"].as_str().unwrap_or_default();
                 let Some(answered) = open.iter().position(|open| *open == id) else {
-                    let message = "Invalid parameter: messages with role 'tool' must be a response to a preceeding message \
-                                   with 'tool_calls'.";
+                    let message = "Invalid parameter: messages with role 'tool' must be a response to a preceeding \
+                                   message with 'tool_calls'.";
                     return Err(invalid(message, Some(&format!("messages.[{at}].role")), None));
                 };
                 open.remove(answered);
@@ -249,8 +250,8 @@ fn read_messages(messages: &[Value], blocks: &mut Vec<Block>) -> Result<(), Refu
             }
             other => {
                 let message = format!(
-                    "Invalid value: '{other}'. Supported values are: 'system', 'assistant', 'user', 'function', 'tool', and \
-                     'developer'."
+                    "Invalid value: '{other}'. Supported values are: 'system', 'assistant', 'user', 'function', \
+                     'tool', and 'developer'."
                 );
                 return Err(invalid(&message, Some(&format!("messages[{at}].role")), Some("invalid_value")));
             }
@@ -276,8 +277,8 @@ fn content(content: &Value, part: Part, at: usize, blocks: &mut Vec<Block>) -> R
             }
             other => {
                 let message = format!(
-                    "Invalid value: '{}'. Supported values are: 'text', 'image_url', 'input_audio', 'refusal', 'audio', and \
-                     'file'.",
+                    "Invalid value: '{}'. Supported values are: 'text', 'image_url', 'input_audio', 'refusal', \
+                     'audio', and 'file'.",
                     other.unwrap_or_default()
                 );
                 return Err(invalid(&message, Some(&format!("messages[{at}].content")), Some("invalid_value")));
