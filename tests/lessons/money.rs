@@ -133,11 +133,7 @@ fn model(alias: &str, more: &str) -> String {
 }
 
 fn model_named(alias: &str, dialect: Dialect, name: &str, more: &str) -> String {
-    let provider = match dialect {
-        Dialect::OpenAi => "openai",
-        Dialect::Anthropic => "anthropic",
-        Dialect::Gemini => "gemini",
-    };
+    let provider = dialect.as_str();
     format!("[model.{alias}]\nprovider = \"{provider}\"\nname = \"{name}\"\nkey = {{ file = \"key\" }}\n{more}\n")
 }
 
@@ -166,8 +162,7 @@ async fn entries(store: &Faulty) -> Vec<Entry> {
 }
 
 fn sum(entries: &[Entry]) -> NanoUsd {
-    let costs = entries.iter().filter_map(|entry| entry.end.as_ref()?.cost.known());
-    costs.fold(NanoUsd::ZERO, NanoUsd::saturating_add)
+    entries.iter().filter_map(|entry| entry.end.as_ref()?.cost.known()).sum()
 }
 
 /// How a row ended, whether its cost is an estimate, and what it is.

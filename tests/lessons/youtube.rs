@@ -157,8 +157,7 @@ async fn rows(host: &Host) -> Vec<EntryView> {
 }
 
 fn sum<'a>(rows: impl IntoIterator<Item = &'a EntryView>) -> NanoUsd {
-    let costs = rows.into_iter().filter_map(|row| row.entry.end.as_ref()?.cost.known());
-    costs.fold(NanoUsd::ZERO, NanoUsd::saturating_add)
+    rows.into_iter().filter_map(|row| row.entry.end.as_ref()?.cost.known()).sum()
 }
 
 /// The stages of an item that were paid for.
