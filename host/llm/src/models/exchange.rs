@@ -14,7 +14,7 @@ use crate::{
     Answer, Prompt, ProviderError, Reader, WireError,
     call::{self, Bill, Exchange, Request, unanswered::Unanswered},
     estimate,
-    hosting::Sending,
+    hosting::{Kept, Sending},
     read::ANSWER_BYTES_MAX,
     refusal, wire,
 };
@@ -38,7 +38,8 @@ pub(super) fn request(model: &Model, prompt: &Prompt, time: Duration, asker: &st
         time,
         body_max: ANSWER_BYTES_MAX as u64 * WIRE_SHARE,
     };
-    Ok(Request { sending, digest, estimate, tokens: tokens.sent().saturating_add(tokens.output) })
+    let tokens = tokens.sent().saturating_add(tokens.output);
+    Ok(Request { sending, digest, estimate, tokens, kept: Kept::Safe })
 }
 
 /// Reads a model's answer.
