@@ -142,7 +142,7 @@ const CUTS_MAX: usize = 2;
 
 #[tokio::test]
 async fn of_long_audio_no_more_is_cut_at_once_than_memory_holds_and_who_waits_uses_no_attempt() {
-    let channel = Channel::of(Videos::seeded(0, 2 * VIDEOS)).await;
+    let channel = Channel::of(Videos::seeded(0, 3 * VIDEOS)).await;
     let is_silent = |video: &&VideoFacts| video.captions == Captions::None && video.kind == VideoKind::Call;
     let videos: Vec<&VideoFacts> = channel.calls().filter(is_silent).take(CUTS_MAX + 1).collect();
     assert_eq!(videos.len(), CUTS_MAX + 1);
