@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
 };
 
 use futures::FutureExt;
@@ -61,13 +64,20 @@ pub(crate) struct Faulty {
     fault: Mutex<Option<Fault>>,
     closed: Notify,
     calls_settled: watch::Sender<u64>,
+    accounts_read: AtomicU64,
 }
 
 impl Faulty {
     pub(crate) fn open(data: &Path) -> Arc<Self> {
         std::fs::create_dir_all(data).unwrap();
         let store = RedbStore::open(data, StoreOptions::default()).unwrap();
-        Arc::new(Self { store, fault: Mutex::default(), closed: Notify::new(), calls_settled: watch::Sender::new(0) })
+        Arc::new(Self {
+            store,
+            fault: Mutex::default(),
+            closed: Notify::new(),
+            calls_settled: watch::Sender::new(0),
+            accounts_read: AtomicU64::default(),
+        })
     }
 
     /// From now on this goes wrong, and nothing else.
@@ -83,6 +93,11 @@ impl Faulty {
     /// Waits until so many paid calls have been settled since it was opened.
     pub(crate) async fn calls_settled(&self, calls: u64) {
         self.calls_settled.subscribe().wait_for(|settled| *settled >= calls).await.unwrap();
+    }
+
+    /// How often all accounts were read.
+    pub(crate) fn accounts_read(&self) -> u64 {
+        self.accounts_read.load(SeqCst)
     }
 
     fn fault(&self) -> Option<Fault> {
@@ -128,7 +143,6 @@ impl Store for Faulty {
         expire_reservations(now: Timestamp) -> Costs;
         ledger_entries(query: LedgerQuery) -> Page<EntryView, CallId>;
         costs(query: CostQuery) -> Page<CostView, (JobId, ItemId)>;
-        accounts() -> Vec<AccountView>;
         end_pause(job: JobId, now: Timestamp) -> Option<Pause>;
         jobs() -> Vec<JobView>;
         job_id(name: JobName) -> Option<JobId>;
@@ -200,6 +214,11 @@ impl Store for Faulty {
             Ok(settled)
         }
         .boxed()
+    }
+
+    fn accounts<'a>(&'a self) -> Reply<'a, Vec<AccountView>> {
+        self.accounts_read.fetch_add(1, SeqCst);
+        self.store.accounts()
     }
 
     fn put_blob<'a>(&'a self, body: BlobSource) -> Reply<'a, StoredBlob> {

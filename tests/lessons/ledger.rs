@@ -5,8 +5,7 @@ use tollgate_sim::sites::bill::{self, Billed};
 
 /// What rows come to whose costs are known.
 pub(super) fn sum<'a>(rows: impl IntoIterator<Item = &'a Entry>) -> NanoUsd {
-    let costs = rows.into_iter().filter_map(|row| row.end.as_ref()?.cost.known());
-    costs.fold(NanoUsd::ZERO, NanoUsd::saturating_add)
+    rows.into_iter().filter_map(|row| row.end.as_ref()?.cost.known()).sum()
 }
 
 /// No row is an estimate, and all of them come to what was billed.

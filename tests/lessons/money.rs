@@ -131,11 +131,7 @@ fn model(alias: &str, more: &str) -> String {
 }
 
 fn model_named(alias: &str, dialect: Dialect, name: &str, more: &str) -> String {
-    let provider = match dialect {
-        Dialect::OpenAi => "openai",
-        Dialect::Anthropic => "anthropic",
-        Dialect::Gemini => "gemini",
-    };
+    let provider = dialect.as_str();
     format!("[model.{alias}]\nprovider = \"{provider}\"\nname = \"{name}\"\nkey = {{ file = \"key\" }}\n{more}\n")
 }
 

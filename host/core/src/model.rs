@@ -109,8 +109,7 @@ impl TokenPrices {
             (self.cache_write_long, tokens.cache_write_long),
             (self.output, tokens.output),
         ];
-        let costs = parts.into_iter().map(|(price, count)| price.for_part(count, PRICED_TOKENS));
-        costs.fold(NanoUsd::ZERO, NanoUsd::saturating_add)
+        parts.into_iter().map(|(price, count)| price.for_part(count, PRICED_TOKENS)).sum()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Money: whole billionths of a US dollar, so that a day of small amounts adds up to what the bill says.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, iter::Sum, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
@@ -69,6 +69,13 @@ impl NanoUsd {
         let whole = u128::from(self.0) * u128::from(count);
         let cost = if per == 0 { u128::MAX } else { whole.div_ceil(u128::from(per)) };
         Self(u64::try_from(cost).unwrap_or(u64::MAX))
+    }
+}
+
+/// Stops at the largest amount, as [`NanoUsd::saturating_add`] does.
+impl Sum for NanoUsd {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::ZERO, Self::saturating_add)
     }
 }
 
@@ -146,6 +153,7 @@ mod tests {
     fn arithmetic_says_when_it_cannot() {
         assert_eq!(NanoUsd(u64::MAX).checked_add(NanoUsd(1)), None);
         assert_eq!(NanoUsd(1).checked_sub(NanoUsd(2)), None);
+        assert_eq!([NanoUsd(u64::MAX), NanoUsd(1)].into_iter().sum::<NanoUsd>(), NanoUsd(u64::MAX));
         assert_eq!(NanoUsd(u64::MAX).checked_mul(2), None);
         assert_eq!(NanoUsd(8_400_000_000).for_part(1, 1_000_000_000), NanoUsd(9), "8.4 is rounded up");
         assert_eq!(NanoUsd(u64::MAX).for_part(u64::MAX, 1), NanoUsd(u64::MAX));

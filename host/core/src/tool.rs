@@ -1,6 +1,8 @@
 //! A run of a tool and its refusals, as the sandbox asks and the gate answers.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
+
+use bytes::Bytes;
 
 /// A run as a guest asked for it; nothing of it is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +34,7 @@ pub struct ToolInput {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToolContent {
     /// These bytes.
-    Bytes(Arc<[u8]>),
+    Bytes(Bytes),
     /// What this file of the host has; it is copied.
     File(PathBuf),
 }

@@ -1,5 +1,5 @@
-//! Requests of the host's own to paid services: by the route and the budgets of their site, never followed elsewhere, and not
-//! judged. What a status means, and what it costs, is for who pays to know; so is whether anything was sent.
+//! Requests of the host's own to paid services: by the route and the budgets of their site, or at the pace of their endpoint,
+//! never followed elsewhere, and not judged. What a status means, and what it costs, is for who pays to know; so is whether anything was sent.
 
 use std::{borrow::Cow, pin::Pin, time::Duration};
 
@@ -9,7 +9,7 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
-use tollgate_core::spec::Secret;
+use tollgate_core::spec::{Secret, SitePattern};
 use url::Url;
 
 use crate::{
@@ -20,9 +20,14 @@ use crate::{
     meter::Passage,
     proxy::UNSET_WAIT,
     redact::Redactor,
-    secret, ways,
+    secret,
+    site::Slot,
+    ways,
     wire::{self, Form},
 };
+
+/// How long work waits that found no place at an endpoint.
+const TAKEN_WAIT: Duration = Duration::from_secs(5);
 
 /// A request to a paid service. It is a POST, unless it has no body.
 #[derive(Debug, Clone)]
@@ -68,6 +73,8 @@ pub struct ServiceAnswer {
     left: u64,
     redactor: Redactor,
     is_whole: bool,
+    /// Its place at an endpoint, until it is read.
+    _slot: Option<Slot>,
 }
 
 /// Why there is no whole answer.
@@ -103,6 +110,7 @@ impl Gate {
         let head = self.head(&request, &address)?;
         let secrets = secrets(&head, request.key.as_ref());
         let deadline = Instant::now() + request.time;
+        let mut slot = self.enter_endpoint(&address, &caller, deadline).await?;
         let now = || self.options.clock.now();
         let mut refused = ways::none(&address);
         for way in self.ways(&address)? {
@@ -115,6 +123,7 @@ impl Gate {
             };
             let form = form(&address, way.via, way.login_bytes);
             let wire_request = build(&way.client, &address, head.clone(), request.body.as_ref())?;
+            slot.iter_mut().for_each(Slot::sent);
             let sent = timeout_at(deadline, wire::send(&way.client, wire_request, form, &passage)).await;
             let (host, time) = (address.host().to_owned(), request.time);
             let Ok(sent) = sent else {
@@ -138,6 +147,7 @@ impl Gate {
                         left,
                         redactor,
                         is_whole,
+                        _slot: slot,
                     });
                 }
                 (Err(error), Some(admitted)) if exchange::is_proxys(&error, &address, way.via) => {
@@ -154,6 +164,28 @@ impl Gate {
             }
         }
         Err(refused.into())
+    }
+
+    /// A place at an endpoint, and its rate's turn: services are no more to it than handlers are. A site has neither here, since
+    /// how often a service behind one may be asked is said where the service is.
+    async fn enter_endpoint(
+        &self,
+        address: &Address,
+        caller: &Caller,
+        deadline: Instant,
+    ) -> Result<Option<Slot>, Refused> {
+        if !matches!(address.site.pattern, SitePattern::Endpoint(_)) {
+            return Ok(None);
+        }
+        let clock = &*self.options.clock;
+        let endpoint = self.sites.get(&address.authority, &address.site, clock.now());
+        match timeout_at(deadline, endpoint.enter(&address.site, clock, caller.held.attempt())).await {
+            Ok(entered) => entered.map(Some),
+            Err(_) => {
+                let why = "its places, `concurrency` in jobs.toml, are taken";
+                Err(Refused::rate_limited(&address.authority, why, TAKEN_WAIT))
+            }
+        }
     }
 
     /// The headers of a request, the site's own and the key among them.

@@ -5,25 +5,24 @@ mod artifacts;
 mod cutting;
 mod http;
 mod log;
+mod notes;
 mod services;
 mod state;
 mod tools;
 
 use std::{
     cell::OnceCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tollgate_core::{Digest, ItemId, StageName, artifact::free_name, handler::Capability, outcome::Refusal};
-use tollgate_egress::{Caller, Gate, Held, Hop};
+use tollgate_core::{ItemId, StageName, handler::Capability, outcome::Refusal, tool::ToolError};
+use tollgate_egress::{Caller, Gate, Held, ToolOutput, ToolRefused};
 use tollgate_sandbox::gates::{
-    ArtifactError, ArtifactGate, Gates, HttpGate, Late, ModelGate, SearchGate, SpeechGate, StateGate, ToolGate,
+    ArtifactGate, Gates, HttpGate, Late, ModelGate, SearchGate, SpeechGate, StateGate, ToolGate,
 };
-use tollgate_store::{
-    ARTIFACTS_PER_ATTEMPT_MAX, BlobSource, KeptPage, NewArtifact, Store, StoreError, StoredBlob, TOOLS_PER_ATTEMPT_MAX,
-    TaskRef, ToolServed,
-};
+use tollgate_store::{BlobSource, KeptPage, NewArtifact, Store, StoreError, StoredBlob, TaskRef, ToolServed};
 
 use crate::{
     dispatcher::ends_all,
@@ -31,8 +30,9 @@ use crate::{
     plan::{JobPlan, StagePlan},
     services::{PayingAttempt, Services},
 };
-
-pub(crate) use log::AttemptLog;
+use apart::apart;
+use notes::AttemptNotes;
+pub(crate) use {log::AttemptLog, notes::CallPhase};
 
 /// How the names of guarded pages begin, which no stage may give or is given.
 pub(crate) const GUARDED_PREFIX: &str = "guarded-";
@@ -63,49 +63,11 @@ pub(crate) struct Attempt {
     caller: Caller,
     job: tollgate_core::JobId,
     item: Option<AttemptItem>,
-    ledger: Mutex<AttemptLedger>,
+    notes: Mutex<AttemptNotes>,
     late: Late,
     services: Arc<Services>,
     /// As whom it pays, if it does.
     paying: PayingAttempt,
-}
-
-/// What an attempt has asked for so far.
-#[derive(Debug, Default)]
-pub(crate) struct AttemptLedger {
-    /// Numbers the host calls, in the order in which they began and ended.
-    clock: u64,
-    /// The last refusal that no later call got past, and when it ended.
-    refusal: Option<(u64, Refusal)>,
-    /// Calls that have begun and not ended, by their number, and whether their turn has come.
-    under_way: BTreeMap<u64, CallPhase>,
-    /// The address asked for last, redirects included.
-    pub(crate) last_url: Option<String>,
-    /// Sites that answered, and of whose answers none was refused.
-    answered: BTreeSet<String>,
-    /// Requests that left the gate.
-    pub(crate) requests: u32,
-    /// Bytes received.
-    pub(crate) bytes_received: u64,
-    /// Blobs kept, durable already.
-    pub(crate) artifacts: Vec<NewArtifact>,
-    /// What is known of those of them that are pages.
-    pages: Vec<KeptPage>,
-    /// Tools that ran to a good end, with the profile that served.
-    tools: Vec<ToolServed>,
-    /// Raw bodies kept without a name of the stage's.
-    raw_bodies: u32,
-    /// What it had to keep could not be kept, and nothing else will be.
-    store_gone: Option<StoreError>,
-}
-
-/// How far a call to the gate is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CallPhase {
-    /// It waits for its turn at the site.
-    Waits,
-    /// Its exchange runs.
-    Runs,
 }
 
 /// Sites that answered an attempt, none of whose answers was refused.
@@ -160,7 +122,7 @@ impl Attempt {
             caller,
             job: job.declared.id,
             item,
-            ledger: Mutex::default(),
+            notes: Mutex::default(),
             late: Late::default(),
             paying,
         })
@@ -190,29 +152,51 @@ impl Attempt {
         }
     }
 
-    fn ledger(&self) -> MutexGuard<'_, AttemptLedger> {
+    fn notes(&self) -> MutexGuard<'_, AttemptNotes> {
         // Nothing panics while it holds the lock; were it so, the figures are still whole.
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes what is left. Later calls of a guest that was dropped change nothing any more.
     pub(crate) fn end(&self) -> AttemptEnded {
-        let mut ledger = std::mem::take(&mut *self.ledger());
-        let in_gate = self.late.is_late().then(|| ledger.furthest()).flatten();
-        let artifacts = &ledger.artifacts;
-        ledger.pages.retain(|page| artifacts.iter().any(|kept| kept.blob.digest == page.blob));
+        let mut notes = std::mem::take(&mut *self.notes());
+        let in_gate = self.late.is_late().then(|| notes.furthest()).flatten();
+        let artifacts = &notes.artifacts;
+        notes.pages.retain(|page| artifacts.iter().any(|kept| kept.blob.digest == page.blob));
         AttemptEnded {
-            refusal: ledger.refusal.map(|(_, refusal)| refusal),
+            refusal: notes.refusal.map(|(_, refusal)| refusal),
             in_gate,
-            last_url: ledger.last_url,
-            answered: Some(Answered { caller: self.caller.clone(), sites: ledger.answered }),
-            requests: ledger.requests,
-            bytes_received: ledger.bytes_received,
-            tools: ledger.tools,
-            artifacts: ledger.artifacts,
-            pages: ledger.pages,
-            store_gone: ledger.store_gone,
+            last_url: notes.last_url,
+            answered: Some(Answered { caller: self.caller.clone(), sites: notes.answered }),
+            requests: notes.requests,
+            bytes_received: notes.bytes_received,
+            tools: notes.tools,
+            artifacts: notes.artifacts,
+            pages: notes.pages,
+            store_gone: notes.store_gone,
         }
+    }
+
+    /// Runs a tool in a task of its own, as a request is. Which profile served is noted, and a disk that is full, which is the
+    /// host's end.
+    async fn run_tool(
+        &self,
+        tool: &str,
+        run: impl Future<Output = Result<ToolOutput, ToolRefused>> + Send + 'static,
+    ) -> Result<ToolOutput, ToolRefused> {
+        let given_up = || {
+            let error = ToolError::Failed("the run was given up".to_owned());
+            Err(ToolRefused { error, refusal: None, disk_full: false, denial: None })
+        };
+        let ended = apart(run).await.unwrap_or_else(given_up);
+        match &ended {
+            Ok(output) => self.notes().served(tool, &output.profile),
+            Err(ToolRefused { error, disk_full: true, .. }) => {
+                self.notes().store_gone.get_or_insert_with(|| StoreError::Full(error.to_string()));
+            }
+            Err(_) => {}
+        }
+        ended
     }
 
     /// Keeps a blob. A store that keeps nothing any more is the host's end, whatever the handler makes of it.
@@ -221,139 +205,8 @@ impl Attempt {
         if let Err(error) = kept.as_ref().map_err(Clone::clone)
             && ends_all(&error)
         {
-            self.ledger().store_gone.get_or_insert(error);
+            self.notes().store_gone.get_or_insert(error);
         }
         kept
-    }
-}
-
-impl AttemptLedger {
-    /// A tool's run begins; gives its number. One without an address says nothing of any site.
-    fn begin_tool(&mut self, url: Option<&str>) -> u64 {
-        match url {
-            Some(url) => self.begin(url),
-            None => self.begin_service(),
-        }
-    }
-
-    /// A call that says nothing of any site begins; gives its number.
-    fn begin_service(&mut self) -> u64 {
-        self.clock += 1;
-        self.under_way.insert(self.clock, CallPhase::Runs);
-        self.clock
-    }
-
-    /// A call begins; gives its number.
-    fn begin(&mut self, url: &str) -> u64 {
-        self.clock += 1;
-        self.under_way.insert(self.clock, CallPhase::Waits);
-        self.last_url = Some(url.to_owned());
-        self.clock
-    }
-
-    /// A call is so far.
-    fn reached(&mut self, call: u64, hop: Hop<'_>) {
-        // A call of a guest that was dropped is under way no more.
-        let Some(phase) = self.under_way.get_mut(&call) else {
-            return;
-        };
-        match hop {
-            Hop::Waits(url) => {
-                *phase = CallPhase::Waits;
-                self.last_url = Some(url.to_owned());
-            }
-            Hop::Runs => {
-                *phase = CallPhase::Runs;
-                self.requests += 1;
-            }
-            Hop::Answered(site) => {
-                self.answered.insert(site.to_owned());
-            }
-        }
-    }
-
-    /// How far the furthest call that is under way is.
-    fn furthest(&self) -> Option<CallPhase> {
-        let runs = self.under_way.values().any(|phase| *phase == CallPhase::Runs);
-        if runs { Some(CallPhase::Runs) } else { self.under_way.values().next().copied() }
-    }
-
-    /// A call was refused in a way that decides.
-    fn refused(&mut self, refusal: Refusal) {
-        self.clock += 1;
-        self.refusal = Some((self.clock, refusal));
-    }
-
-    /// A tool ran to a good end.
-    fn served(&mut self, tool: &str, profile: &str) {
-        let served = ToolServed { tool: tool.to_owned(), profile: profile.to_owned() };
-        if self.tools.len() < TOOLS_PER_ATTEMPT_MAX && !self.tools.contains(&served) {
-            self.tools.push(served);
-        }
-    }
-
-    /// A call that began at `began` succeeded: it gets past a refusal that was known by then. One that ran beside it
-    /// still stands, so a stage that swallowed it is judged by it.
-    fn succeeded(&mut self, began: u64) {
-        if self.refusal.as_ref().is_some_and(|(ended, _)| *ended < began) {
-            self.refusal = None;
-        }
-    }
-
-    /// Whether an artifact of that name may still be kept: one that is kept already is replaced.
-    fn has_room(&self, name: &str) -> Result<(), ArtifactError> {
-        if self.artifacts.len() < ARTIFACTS_PER_ATTEMPT_MAX || self.artifacts.iter().any(|kept| kept.name == name) {
-            return Ok(());
-        }
-        Err(ArtifactError::Storage(format!("an attempt keeps at most {ARTIFACTS_PER_ATTEMPT_MAX} artifacts")))
-    }
-
-    /// Notes a page whose body is an artifact. Each is kept with an artifact first, and those are bounded.
-    fn keep_page(&mut self, page: KeptPage) {
-        if self.pages.len() < ARTIFACTS_PER_ATTEMPT_MAX && !self.pages.contains(&page) {
-            self.pages.push(page);
-        }
-    }
-
-    /// The name under which a body is kept apart: with a number where another body has it.
-    fn name_apart(&self, name: &str, blob: Digest) -> String {
-        free_name(name, |name| self.artifacts.iter().all(|kept| kept.name != name || kept.blob.digest == blob))
-    }
-
-    fn keep(&mut self, artifact: NewArtifact) {
-        self.artifacts.retain(|kept| kept.name != artifact.name);
-        self.artifacts.push(artifact);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn artifact(name: &str) -> NewArtifact {
-        let blob = tollgate_store::StoredBlob { digest: tollgate_core::Digest::of(b"x"), size: 1 };
-        NewArtifact { name: name.to_owned(), content_type: "text/plain".to_owned(), blob }
-    }
-
-    #[test]
-    fn an_attempt_keeps_so_many_artifacts_and_may_replace_each() {
-        let mut ledger = AttemptLedger::default();
-        for number in 0..ARTIFACTS_PER_ATTEMPT_MAX {
-            let name = number.to_string();
-            ledger.has_room(&name).unwrap();
-            ledger.keep(artifact(&name));
-        }
-        assert!(ledger.has_room("one-more").is_err());
-        assert!(ledger.has_room("7").is_ok());
-    }
-
-    #[test]
-    fn the_last_hop_is_what_an_attempt_asked_for_last() {
-        let mut ledger = AttemptLedger::default();
-        let call = ledger.begin("http://a.example/");
-        ledger.reached(call, Hop::Waits("http://b.example/"));
-        ledger.reached(call, Hop::Runs);
-        assert_eq!(ledger.last_url.as_deref(), Some("http://b.example/"));
-        assert_eq!(ledger.under_way[&call], CallPhase::Runs);
     }
 }

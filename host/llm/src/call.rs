@@ -25,11 +25,11 @@ use tollgate_core::{
 
 use crate::{
     ProviderError, WireError,
-    hosting::{Answering, PaceMemory, Purse, Sending, Transport},
+    hosting::{Answering, Kept, PaceMemory, Purse, Sending, Transport},
     pace::{Account, Allowed, COOL_DOWN_MIN, Cooling, Paces, Turn, Waits},
     refusal::Billing,
 };
-use unanswered::{Came, Unanswered, consequence, not_reserved, not_sent, transport, waits};
+use unanswered::{Came, Unanswered, consequence, not_reserved, not_sent, too_late, transport, waits};
 
 /// Bytes of a body that says why there is no answer.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
@@ -128,6 +128,8 @@ pub(crate) struct Request {
     pub(crate) estimate: Cost,
     /// Tokens, sent and made; 0 where there are none.
     pub(crate) tokens: u64,
+    /// Which answers that were paid for are taken in place of one.
+    pub(crate) kept: Kept,
 }
 
 /// The digest of a request to a service: `what` is all else that its answer depends on.
@@ -180,17 +182,19 @@ pub(crate) async fn run<E: Exchange>(
     purse: &Arc<dyn Purse>,
 ) -> Result<Ended<E::Answer>, Unanswered> {
     let storage = |error: String| Unanswered::free(ServiceError::Storage(error), None);
-    if let Some(kept) = purse.kept(request.digest).await.map_err(storage)? {
+    // Its time begins here: what it waits for its turn and for the ledger is a part of it.
+    let began = calls.clock.now();
+    if let Some(kept) = purse.kept(request.digest, request.kept).await.map_err(storage)? {
         let answer: E::Answer = serde_json::from_str(&kept).map_err(|error| storage(error.to_string()))?;
         let cost = exchange.bill(&answer, request.estimate).cost;
         return Ok(Ended { answer, cost });
     }
-    let entered = calls.paces.enter(&payee.account, payee.allowed(), request.tokens).await;
+    let entered = calls.paces.enter(&payee.account, payee.allowed(), request.tokens, request.sending.time).await;
     let turn = entered.map_err(|stands| waits(&payee.about(), &payee.section(), stands, calls.clock.now()))?;
     let making = Making { calls: calls.clone(), payee: payee.clone(), purse: purse.clone(), exchange };
     let under_way = calls.begin();
     let made = async move {
-        let made = making.make(request, turn).await;
+        let made = making.make(request, turn, began).await;
         drop(under_way);
         made
     };
@@ -216,16 +220,20 @@ struct Made<A> {
 }
 
 impl<E: Exchange> Making<E> {
-    async fn make(mut self, request: Request, mut turn: Turn) -> Result<Ended<E::Answer>, Unanswered> {
-        let Request { sending, digest, estimate, .. } = request;
+    async fn make(
+        mut self,
+        request: Request,
+        mut turn: Turn,
+        began: Timestamp,
+    ) -> Result<Ended<E::Answer>, Unanswered> {
+        let Request { mut sending, digest, estimate, .. } = request;
         let reserved = self.purse.reserve(self.payee.paid.clone(), digest, estimate).await;
         let call = reserved.map_err(|refused| not_reserved(refused, self.calls.clock.now()))?;
-        // Who was refused while this one waited for the ledger was refused for all (trap 9).
-        if let Err(stands) = self.calls.paces.check(&self.payee.account) {
-            let now = self.calls.clock.now();
-            let settled = self.purse.settle(call, nothing(now), None).await;
+        if let Err(refused) = self.may_still_go(&mut sending, began) {
+            drop(turn);
+            let settled = self.purse.settle(call, nothing(self.calls.clock.now()), None).await;
             settled.map_err(|error| Unanswered::free(ServiceError::Storage(error), None))?;
-            return Err(waits(&self.payee.about(), &self.payee.section(), stands, now));
+            return Err(refused);
         }
         turn.sent();
         // What panics while an answer is read has been paid for: else it would hold its room until the next start (trap 2).
@@ -249,6 +257,17 @@ impl<E: Exchange> Making<E> {
         let settled = self.purse.settle(call, end, kept).await;
         settled.map_err(|error| Unanswered::maybe_paid(ServiceError::Storage(error), None))?;
         result
+    }
+
+    /// Whether what held when the call began still does, and what is left of its time.
+    fn may_still_go(&self, sending: &mut Sending, began: Timestamp) -> Result<(), Unanswered> {
+        let now = self.calls.clock.now();
+        // Who was refused while this one waited for the ledger was refused for all (trap 9).
+        let checked = self.calls.paces.check(&self.payee.account);
+        checked.map_err(|stands| waits(&self.payee.about(), &self.payee.section(), stands, now))?;
+        let whole = sending.time;
+        sending.time = whole.saturating_sub(now.since(began));
+        if sending.time.is_zero() { Err(too_late(&self.payee.about(), whole)) } else { Ok(()) }
     }
 
     /// Sends the request, and reads and bills what comes of it.
@@ -294,7 +313,8 @@ impl<E: Exchange> Making<E> {
             let headers: Vec<(&str, &str)> =
                 coming.headers().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let error = self.exchange.refusal(status, &headers, &said, self.calls.clock.now());
-            return Err(self.refused(error, Billing::of_status(status)).await);
+            let billing = Billing::of_answer(status, &error);
+            return Err(self.refused(error, billing).await);
         }
         let wrong = loop {
             match coming.chunk().await {

@@ -30,7 +30,7 @@ pub struct Sending {
     pub key: KeyHeader,
     /// The body with its media type; absent: it only asks.
     pub body: Option<(Bytes, Cow<'static, str>)>,
-    /// From its start to the end of its answer. Never longer than the service's own.
+    /// From when it is asked for, before it waits for its turn, to the end of its answer. Never longer than the service's own.
     pub time: Duration,
     /// Most bytes of the answer.
     pub body_max: u64,
@@ -80,12 +80,22 @@ pub enum NotReserved {
     Storage(String),
 }
 
+/// Which answers that a task has paid for are taken again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Those that can't be why an attempt failed: of this attempt, when it ran before and the host ended, of those before it
+    /// that only had to wait, and of what a person wants to be taken.
+    Safe,
+    /// Those of all attempts since the task was opened: the answer is a part of a whole, and it is the rest that was missing.
+    Part,
+}
+
 /// The money of one attempt: what it is held to cost before a call, what it cost after, and what it has paid for already.
 pub trait Purse: Send + Sync {
     /// Who asks, such as `job ideas, stage enrich`: answers to one stage are of like length.
     fn asker(&self) -> &str;
     /// An answer to this request that the task has paid for.
-    fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>>;
+    fn kept(&self, request: Digest, which: Kept) -> BoxFuture<'_, Result<Option<String>, String>>;
     /// Takes room for a call. Durable once answered.
     fn reserve(&self, paid: Paid, request: Digest, estimate: Cost) -> BoxFuture<'_, Result<CallId, NotReserved>>;
     /// Settles a call, and keeps its answer. Durable once answered.
@@ -104,7 +114,7 @@ pub trait Searches: Send + Sync {
     fn search(&self, query: String) -> BoxFuture<'_, Result<Vec<SearchHit>, Refused>>;
 }
 
-/// Audio, as it lies in the store.
+/// Audio, as it lies in the store. It is large: who has no more use for it lets go of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpeechInput {
     /// All of it.
@@ -117,17 +127,25 @@ pub struct SpeechInput {
     pub length: Option<Duration>,
 }
 
-/// A piece of audio, ready to be sent.
+/// A piece of audio: a file of its own, of a format that services take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioPiece {
-    /// A file of its own, of a format that services take.
-    pub bytes: Bytes,
+    /// Its size.
+    pub bytes: u64,
     /// Its media type.
     pub content_type: String,
     /// Where it begins within the whole.
     pub begin: Duration,
     /// How long it is.
     pub length: Duration,
+}
+
+/// Audio that is cut, and waits to be sent.
+pub trait AudioPieces: Send + Sync {
+    /// The pieces, one after the other.
+    fn pieces(&self) -> &[AudioPiece];
+    /// What is in one of them: all of them together may be more than memory holds.
+    fn read(&self, at: usize) -> BoxFuture<'_, Result<Bytes, CutError>>;
 }
 
 /// Why audio can't be cut.
@@ -155,8 +173,9 @@ pub enum CutError {
 /// Cuts audio: the host's ffmpeg.
 pub trait AudioCutter: Send + Sync {
     /// The whole, in pieces of at most `part`, one after the other; what is no longer than that is one piece. The same
-    /// audio is always cut at the same places: what was heard of a piece is found again by where it begins and ends.
-    fn cut<'a>(&'a self, audio: &'a SpeechInput, part: Duration) -> BoxFuture<'a, Result<Vec<AudioPiece>, CutError>>;
+    /// audio is always cut at the same places: what was heard of a piece is found again by where it begins and ends. `audio`
+    /// isn't held any longer than the cutting needs it.
+    fn cut(&self, audio: SpeechInput, part: Duration) -> BoxFuture<'_, Result<Box<dyn AudioPieces>, CutError>>;
 }
 
 /// Why a call gave nothing: what its handler is told, and what its attempt is judged by.

@@ -81,20 +81,27 @@ struct Holding {
     length_us: u64,
 }
 
-/// A call's turn. Dropped, it gives back the tokens that it held and hasn't used: before it is sent that is all of them.
+/// What a call holds of a flow, by its number there.
+type Held = (u64, Allowance);
+
+/// A call's turn. Dropped, it gives back what it held and hasn't used: before it is sent that is all of it, its request too.
 pub(crate) struct Turn {
     clock: Arc<dyn Clock>,
     accounts: Arc<Accounts>,
     account: Account,
+    /// The request that it holds; absent: they aren't limited.
+    request: Option<Held>,
     /// The tokens that it holds; absent: they aren't limited.
-    held: Option<(u64, Allowance)>,
+    tokens: Option<Held>,
     held_tokens: u64,
+    used_requests: u64,
     used_tokens: u64,
 }
 
 impl Turn {
     /// The call is sent: what it holds is taken to be used, unless its provider says less.
     pub(crate) fn sent(&mut self) {
+        self.used_requests = 1;
         self.used_tokens = self.held_tokens;
     }
 
@@ -106,9 +113,16 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let Some((number, allowance)) = self.held else { return };
+        if self.request.is_none() && self.tokens.is_none() {
+            return;
+        }
         let now = self.clock.now();
-        if let Some(pace) = lock(&self.accounts).get_mut(&self.account) {
+        let mut accounts = lock(&self.accounts);
+        let Some(pace) = accounts.get_mut(&self.account) else { return };
+        if let Some((number, allowance)) = self.request {
+            pace.requests.end(number, allowance, self.used_requests, now);
+        }
+        if let Some((number, allowance)) = self.tokens {
             pace.tokens.end(number, allowance, self.used_tokens, now);
         }
     }
@@ -150,16 +164,10 @@ impl Flow {
         Duration::from_micros(self.even_us.max(now_us).saturating_sub(burst_us).saturating_sub(now_us))
     }
 
-    /// Takes `count` at `now`; answers from where they stand in the flow.
-    fn take(&mut self, allowance: Allowance, count: u64, now: Timestamp) -> u64 {
+    /// Takes `count` at `now`, held until their call has ended ([`Flow::end`]); answers the number by which that is said.
+    fn hold(&mut self, allowance: Allowance, count: u64, now: Timestamp) -> u64 {
         let begin_us = self.even_us.max(us_of(now));
         self.even_us = begin_us.saturating_add(length_us(allowance, count));
-        begin_us
-    }
-
-    /// The same, held until its call has ended ([`Flow::end`]); answers the number by which that is said.
-    fn hold(&mut self, allowance: Allowance, count: u64, now: Timestamp) -> u64 {
-        let begin_us = self.take(allowance, count, now);
         let number = self.next;
         self.next += 1;
         self.held.insert(number, Holding { begin_us, length_us: self.even_us.saturating_sub(begin_us) });
@@ -207,26 +215,33 @@ impl Paces {
         self.cooling(account).map_or(Ok(()), |cooling| Err(Waits::Cools(cooling)))
     }
 
-    /// Waits for the turn of a call that is held to take `tokens`. One that is far off is refused, and takes none.
-    pub(crate) async fn enter(&self, account: &Account, allowed: Allowed, tokens: u64) -> Result<Turn, Waits> {
+    /// Waits for the turn of a call that is held to take `tokens`, and that has so much `time` in all. One that is far off, or
+    /// would come when that time is over, is refused, and takes none.
+    pub(crate) async fn enter(
+        &self,
+        account: &Account,
+        allowed: Allowed,
+        tokens: u64,
+        time: Duration,
+    ) -> Result<Turn, Waits> {
         self.check(account)?;
         let now = self.clock.now();
-        let (wait, held) = {
+        let (wait, request, held) = {
             let mut accounts = self.accounts();
             let pace = accounts.entry(account.clone()).or_default();
             let of_requests = allowed.requests.map_or(Duration::ZERO, |most| pace.requests.wait(most, 1, now));
             let of_tokens = allowed.tokens.map_or(Duration::ZERO, |most| pace.tokens.wait(most, tokens, now));
             let wait = of_requests.max(of_tokens);
-            if wait > TURN_WAIT_MAX {
+            if wait > TURN_WAIT_MAX || (!wait.is_zero() && wait >= time) {
                 return Err(Waits::Used(if of_requests >= of_tokens { "requests" } else { "tokens" }, wait));
             }
-            if let Some(most) = allowed.requests {
-                pace.requests.take(most, 1, now);
-            }
-            (wait, allowed.tokens.map(|most| (pace.tokens.hold(most, tokens, now), most)))
+            let request = allowed.requests.map(|most| (pace.requests.hold(most, 1, now), most));
+            (wait, request, allowed.tokens.map(|most| (pace.tokens.hold(most, tokens, now), most)))
         };
         let (clock, accounts, account) = (self.clock.clone(), self.accounts.clone(), account.clone());
-        let turn = Turn { clock, accounts, account, held, held_tokens: tokens, used_tokens: 0 };
+        let (used_requests, used_tokens) = (0, 0);
+        let turn =
+            Turn { clock, accounts, account, request, tokens: held, held_tokens: tokens, used_requests, used_tokens };
         if !wait.is_zero() {
             // To the next whole millisecond, which is what the clock counts in.
             self.clock.sleep_until(now.after(wait + Duration::from_millis(1))).await;
@@ -249,7 +264,7 @@ impl Paces {
 
 #[cfg(test)]
 mod tests {
-    use futures::future::BoxFuture;
+    use futures::{FutureExt, future::BoxFuture};
 
     use super::*;
 
@@ -281,7 +296,7 @@ mod tests {
     fn a_period_gives_what_it_allows_at_once_and_then_evenly() {
         let taken = |flow: &mut Flow, allowance: Allowance, count: u64| {
             let wait = flow.wait(allowance, count, NOW);
-            flow.take(allowance, count, NOW);
+            flow.hold(allowance, count, NOW);
             wait.as_secs()
         };
         let (mut flow, allowance) = (Flow::default(), Allowance { count: 3, per: MINUTE });
@@ -322,27 +337,65 @@ mod tests {
         let paces = paces();
         let allowed = Allowed { requests: None, tokens: Some(Allowance { count: 100, per: MINUTE }) };
         for _ in 0..3 {
-            drop(paces.enter(&account(), allowed, 90).await.unwrap());
+            drop(paces.enter(&account(), allowed, 90, MINUTE).await.unwrap());
         }
         for used in [9, 1] {
-            let mut turn = paces.enter(&account(), allowed, 90).await.unwrap();
+            let mut turn = paces.enter(&account(), allowed, 90, MINUTE).await.unwrap();
             turn.sent();
             turn.used(used);
         }
-        let mut turn = paces.enter(&account(), allowed, 90).await.unwrap();
+        let mut turn = paces.enter(&account(), allowed, 90, MINUTE).await.unwrap();
         turn.sent();
         drop(turn);
-        let waits = paces.enter(&account(), allowed, 90).await.err();
+        let waits = paces.enter(&account(), allowed, 90, MINUTE).await.err();
         assert_eq!(waits, Some(Waits::Used("tokens", Duration::from_secs(54))), "100 were used");
+    }
+
+    #[tokio::test]
+    async fn r07_a_request_that_is_not_sent_is_given_back_and_one_that_is_sent_is_not() {
+        let paces = paces();
+        let allowed = Allowed { requests: Some(Allowance { count: 2, per: MINUTE }), tokens: None };
+        for _ in 0..3 {
+            drop(paces.enter(&account(), allowed, 10, MINUTE).await.unwrap());
+        }
+        // One that isn't sent makes room for who came after it, too.
+        let first = paces.enter(&account(), allowed, 10, MINUTE).await.unwrap();
+        let mut second = paces.enter(&account(), allowed, 10, MINUTE).await.unwrap();
+        drop(first);
+        second.sent();
+        // Its provider refuses it and counts no tokens: a request it was all the same.
+        second.used(0);
+        drop(second);
+        paces.enter(&account(), allowed, 10, MINUTE).await.unwrap().sent();
+        let waits = paces.enter(&account(), allowed, 10, MINUTE).await.err();
+        assert_eq!(waits, Some(Waits::Used("requests", MINUTE / 2)), "two were sent");
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_comes_when_the_calls_time_is_over_is_refused_at_once_and_takes_none() {
+        let paces = paces();
+        let allowed = Allowed { requests: Some(Allowance { count: 12, per: MINUTE }), tokens: None };
+        for _ in 0..12 {
+            paces.enter(&account(), allowed, 10, MINUTE).await.unwrap().sent();
+        }
+        let five = Duration::from_secs(5);
+        for time in [Duration::from_secs(1), five] {
+            for _ in 0..3 {
+                let waits = paces.enter(&account(), allowed, 10, time).await.err();
+                assert_eq!(waits, Some(Waits::Used("requests", five)), "within {time:?}");
+            }
+        }
+        let longer = five + Duration::from_millis(1);
+        assert!(paces.enter(&account(), allowed, 10, longer).now_or_never().is_none(), "it is waited for");
     }
 
     #[tokio::test]
     async fn trap09_who_is_sent_away_has_taken_nothing_and_a_refusal_is_everybodys() {
         let paces = paces();
         let allowed = Allowed { requests: Some(Allowance { count: 1, per: MINUTE }), tokens: None };
-        drop(paces.enter(&account(), allowed, 10).await.unwrap());
+        paces.enter(&account(), allowed, 10, MINUTE).await.unwrap().sent();
         for _ in 0..3 {
-            let waits = paces.enter(&account(), allowed, 10).await.err();
+            let waits = paces.enter(&account(), allowed, 10, MINUTE).await.err();
             assert_eq!(waits, Some(Waits::Used("requests", MINUTE)));
         }
         let cooling = |seconds| Cooling {

@@ -20,7 +20,7 @@ use tollgate_core::{
 use crate::{
     Cooling, Prices, ProviderError, WireError,
     call::{self, Bill, Calls, Ended, Exchange, Payee, Request, Whole},
-    hosting::{Purse, Refused, Searches, Sending},
+    hosting::{Kept, Purse, Refused, Searches, Sending},
     prices::SearchPrice,
 };
 
@@ -120,7 +120,7 @@ impl Search {
             body_max: ANSWER_BYTES_MAX as u64,
         };
         let estimate = self.price.map_or(Cost::Unpriced, |price| Cost::Known(price.of_results(limit)));
-        Ok(Request { sending, digest, estimate, tokens: 0 })
+        Ok(Request { sending, digest, estimate, tokens: 0, kept: Kept::Safe })
     }
 }
 

@@ -6,6 +6,8 @@ mod read;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use futures::future::BoxFuture;
 use tollgate_core::{
     Digest, Timestamp,
     ledger::{Cost, PaidKind, Units},
@@ -18,7 +20,7 @@ use tollgate_core::{
 use crate::{
     Cooling, Prices, ProviderError, WireError,
     call::{self, Bill, Calls, Ended, Exchange, Payee, Request, Whole},
-    hosting::{AudioCutter, AudioPiece, CutError, Purse, Refused, Sending, SpeechInput},
+    hosting::{AudioCutter, AudioPiece, AudioPieces, CutError, Kept, Purse, Refused, Sending, SpeechInput},
     refusal,
     wire::KeyHeader,
 };
@@ -73,27 +75,32 @@ impl Speech {
 
     /// Writes speech down. `language`: BCP 47; absent: detected. With `speakers`, they are told apart where the model can;
     /// of audio in several pieces, a speaker is named with the piece (`2:A`), since no service knows them from another one.
-    /// Audio that is known to fit is sent as it is, and any other is cut first. Pieces that the task has paid for already
-    /// aren't sent again.
+    /// Audio that is known to fit is sent as it is, and any other is cut first. Of several pieces, those that the task has
+    /// paid for since it was opened aren't sent again, also where an attempt has failed since: a piece is no reason for that.
     ///
     /// # Errors
     /// The audio can't be cut, sent or paid for, a piece was refused, or an answer can't be read.
     pub async fn transcribe(
         &self,
-        audio: &SpeechInput,
+        audio: SpeechInput,
         language: Option<&str>,
         speakers: bool,
         purse: &Arc<dyn Purse>,
         cutter: &dyn AudioCutter,
     ) -> Result<Transcript, Refused> {
-        let pieces = self.pieces(audio, cutter).await?;
-        let whole = Digest::of(&audio.bytes);
+        let (name, whole) = (audio.name.clone(), Digest::of(&audio.bytes));
+        let cut = self.pieces(audio, cutter).await?;
+        let pieces = cut.pieces();
         let has_one = pieces.len() == 1;
         let (mut texts, mut segments, mut end) = (Vec::new(), Vec::new(), Duration::ZERO);
         let mut cost = Some(NanoUsd::ZERO);
-        for (at, piece) in pieces.into_iter().enumerate() {
+        for (at, piece) in pieces.iter().enumerate() {
             let (begin, length) = (piece.begin, piece.length);
-            let request = self.request(&piece, whole, language)?;
+            let kept = if has_one { Kept::Safe } else { Kept::Part };
+            let request = {
+                let bytes = cut.read(at).await.map_err(|error| uncut(&name, error))?;
+                Request { kept, ..self.request(piece, &bytes, whole, language)? }
+            };
             let exchange = SpeechExchange { price: self.price, length, body: Whole::up_to(ANSWER_BYTES_MAX) };
             let ended = call::run(&self.calls, &self.payee, request, exchange, purse).await;
             let Ended { answer: heard, cost: paid } = ended.map_err(|unanswered| unanswered.refused)?;
@@ -108,7 +115,7 @@ impl Speech {
         Ok(Transcript { text, segments, seconds, model: self.spec.name.clone(), cost })
     }
 
-    async fn pieces(&self, audio: &SpeechInput, cutter: &dyn AudioCutter) -> Result<Vec<AudioPiece>, Refused> {
+    async fn pieces(&self, audio: SpeechInput, cutter: &dyn AudioCutter) -> Result<Box<dyn AudioPieces>, Refused> {
         let wrong = |text: String| Refused::plain(ServiceError::InvalidRequest(text));
         if audio.bytes.is_empty() {
             return Err(wrong(format!("{} is empty", audio.name)));
@@ -116,39 +123,33 @@ impl Speech {
         let format = ending(&audio.content_type).or_else(|| form::known_ending(&audio.name));
         let fits = audio.length.or_else(|| wav::length(&audio.bytes)).filter(|length| *length <= self.spec.part);
         if let (Some(length), Some(format), true) = (fits, format, audio.bytes.len() <= AUDIO_BYTES_MAX) {
-            let content_type = form::content_type(format).to_owned();
-            return Ok(vec![AudioPiece { bytes: audio.bytes.clone(), content_type, begin: Duration::ZERO, length }]);
+            let (content_type, bytes) = (form::content_type(format).to_owned(), audio.bytes.len() as u64);
+            let piece = AudioPiece { bytes, content_type, begin: Duration::ZERO, length };
+            return Ok(Box::new(AsItIs { piece, bytes: audio.bytes }));
         }
-        let name = &audio.name;
-        let pieces = cutter.cut(audio, self.spec.part).await.map_err(|error| match error {
-            CutError::Audio(text) => wrong(format!("{name} can't be cut: {text}")),
-            CutError::Denied(text) => {
-                let why =
-                    "how long it is isn't known, or it is too long, too large or of a format that no service takes";
-                Refused::plain(ServiceError::Denied(format!(
-                    "{name} has to be cut or converted first ({why}), and {text}"
-                )))
-            }
-            CutError::Failed(text) => Refused::plain(ServiceError::Other(format!("{name} can't be cut: {text}"))),
-            CutError::Tool { message, refusal } => {
-                Refused { error: ServiceError::Unavailable(format!("{name} can't be cut: {message}")), refusal }
-            }
-        })?;
+        let name = audio.name.clone();
+        let cut = cutter.cut(audio, self.spec.part).await.map_err(|error| uncut(&name, error))?;
+        let pieces = cut.pieces();
         if pieces.is_empty() || pieces.len() > PIECES_MAX {
-            let of = format!("{} makes {} pieces; 1 to {PIECES_MAX} can be sent", audio.name, pieces.len());
+            let of = format!("{name} makes {} pieces; 1 to {PIECES_MAX} can be sent", pieces.len());
             return Err(wrong(format!("{of}: set a longer `part` in [speech.{}]", self.spec.alias)));
         }
-        if let Some(large) = pieces.iter().find(|piece| piece.bytes.len() > AUDIO_BYTES_MAX) {
-            let size = large.bytes.len();
-            let of = format!("a piece of {} has {size} bytes; {AUDIO_BYTES_MAX} can be sent", audio.name);
+        if let Some(large) = pieces.iter().find(|piece| piece.bytes > AUDIO_BYTES_MAX as u64) {
+            let of = format!("a piece of {name} has {} bytes; {AUDIO_BYTES_MAX} can be sent", large.bytes);
             return Err(wrong(format!("{of}: set a shorter `part` in [speech.{}]", self.spec.alias)));
         }
-        Ok(pieces)
+        Ok(cut)
     }
 
     /// `whole`: the digest of the audio that it is a piece of. An answer depends on that and on where it is cut, and not on
     /// which version of ffmpeg has cut it.
-    fn request(&self, piece: &AudioPiece, whole: Digest, language: Option<&str>) -> Result<Request, Refused> {
+    fn request(
+        &self,
+        piece: &AudioPiece,
+        bytes: &[u8],
+        whole: Digest,
+        language: Option<&str>,
+    ) -> Result<Request, Refused> {
         let Some(ending) = ending(&piece.content_type) else {
             let text = format!("audio of type {:?} can't be sent", piece.content_type);
             return Err(Refused::plain(ServiceError::InvalidRequest(text)));
@@ -157,7 +158,7 @@ impl Speech {
         let (service, length) = (&self.spec.service, piece.length);
         let cut = format!("{whole} {} {}", piece.begin.as_millis(), length.as_millis());
         let digest = call::digest(service, PATH, &format!("{fields:?}\n{cut}"));
-        let (body, content_type) = form::body(&fields, &piece.bytes, ending, &digest);
+        let (body, content_type) = form::body(&fields, bytes, ending, &digest);
         let sending = Sending {
             service: self.payee.service.clone(),
             path: PATH.into(),
@@ -167,7 +168,38 @@ impl Speech {
             time: service.timeout,
             body_max: ANSWER_BYTES_MAX as u64,
         };
-        Ok(Request { sending, digest, estimate: cost_of(self.price, length), tokens: 0 })
+        Ok(Request { sending, digest, estimate: cost_of(self.price, length), tokens: 0, kept: Kept::Safe })
+    }
+}
+
+/// Audio that needs no cutting.
+struct AsItIs {
+    piece: AudioPiece,
+    bytes: Bytes,
+}
+
+impl AudioPieces for AsItIs {
+    fn pieces(&self) -> &[AudioPiece] {
+        std::slice::from_ref(&self.piece)
+    }
+
+    fn read(&self, _at: usize) -> BoxFuture<'_, Result<Bytes, CutError>> {
+        Box::pin(std::future::ready(Ok(self.bytes.clone())))
+    }
+}
+
+/// What a call of audio of that name is refused with that can't be cut.
+fn uncut(name: &str, error: CutError) -> Refused {
+    match error {
+        CutError::Audio(text) => Refused::plain(ServiceError::InvalidRequest(format!("{name} can't be cut: {text}"))),
+        CutError::Denied(text) => {
+            let why = "how long it is isn't known, or it is too long, too large or of a format that no service takes";
+            Refused::plain(ServiceError::Denied(format!("{name} has to be cut or converted first ({why}), and {text}")))
+        }
+        CutError::Failed(text) => Refused::plain(ServiceError::Other(format!("{name} can't be cut: {text}"))),
+        CutError::Tool { message, refusal } => {
+            Refused { error: ServiceError::Unavailable(format!("{name} can't be cut: {message}")), refusal }
+        }
     }
 }
 

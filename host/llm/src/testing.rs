@@ -18,7 +18,7 @@ use tollgate_core::{
 
 use crate::{
     Account, Cooling,
-    hosting::{Answering, NotReserved, PaceMemory, Purse, SendError, Sending, Transport},
+    hosting::{Answering, Kept, NotReserved, PaceMemory, Purse, SendError, Sending, Transport},
 };
 
 /// The time at which tests begin: 2026-11-28 12:00 UTC.
@@ -223,7 +223,7 @@ impl Transport for Host {
     }
 }
 
-/// Finds what the host's purse does: answers of its own attempt, and to who asks the same again each in its turn.
+/// Finds what the host's purse does: answers of its own attempt, parts of any other one, and to who asks the same again each in its turn.
 struct AttemptPurse {
     host: Arc<Host>,
     attempt: u32,
@@ -249,9 +249,10 @@ impl Purse for AttemptPurse {
         "a stage"
     }
 
-    fn kept(&self, request: Digest) -> BoxFuture<'_, Result<Option<String>, String>> {
+    fn kept(&self, request: Digest, which: Kept) -> BoxFuture<'_, Result<Option<String>, String>> {
         let next = self.next(request);
-        let is_it = |row: &&Row| (row.attempt, row.request) == (self.attempt, next) && row.answer.is_some();
+        let is_own = |row: &Row| which == Kept::Part || row.attempt == self.attempt;
+        let is_it = |row: &&Row| is_own(row) && row.request == next && row.answer.is_some();
         let kept = lock(&self.host.rows).iter().rev().find(is_it).and_then(|row| row.answer.clone());
         if kept.is_some() {
             self.give(request);

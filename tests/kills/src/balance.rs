@@ -63,9 +63,9 @@ impl Balance {
             let beyond = left.iter().find(|billed| kind_of(billed) == kind && billed.cost > most);
             ensure!(beyond.is_none(), "a lost call cost more than any was held to cost: {beyond:?}");
         }
-        let rows = |rows: &[&Entry]| (rows.len(), sum(rows.iter().map(|row| cost(row))));
-        let beside = (left.len(), sum(left.iter().map(|billed| billed.cost)));
-        let all = sum(bill.iter().map(|billed| billed.cost));
+        let rows = |rows: &[&Entry]| -> (usize, NanoUsd) { (rows.len(), rows.iter().map(|row| cost(row)).sum()) };
+        let beside: (usize, NanoUsd) = (left.len(), left.iter().map(|billed| billed.cost).sum());
+        let all: NanoUsd = bill.iter().map(|billed| billed.cost).sum();
         let balance = Self {
             items: book.items.len(),
             told: rows(&told),
@@ -124,8 +124,4 @@ fn is_of(row: &Entry, billed: &Billed) -> bool {
         Amount::Millis(millis) => millis == end.units.audio_ms,
     };
     row.call.paid.kind == kind_of(billed) && is_amount && end.cost.known() == Some(billed.cost)
-}
-
-fn sum(costs: impl Iterator<Item = NanoUsd>) -> NanoUsd {
-    costs.fold(NanoUsd::ZERO, NanoUsd::saturating_add)
 }

@@ -340,7 +340,9 @@ async fn a03_what_calls_have_cost_stops_a_proxy_that_costs_money_until_the_next_
     let budget = format!("[budget]\nday = \"{}\"\n", held.saturating_add(held));
     let (host, store) = shop.start(&file("price = \"0.001 USD/GB\"", &budget)).await;
     let mut progress = host.progress();
+    assert_eq!(store.accounts_read(), 1, "at the start");
     ask(&host, &store, "two", 1).await;
+    assert_eq!(store.accounts_read(), 1, "and not after a call");
     assert_eq!(sum(&entries(&store).await), held.saturating_add(held));
     host.operations().add("test", vec![item("page", &first(&format!("fetch http://{SITE}/")))]).await.unwrap();
     wait(&mut progress, host.operations(), |job| job.job.pause.is_some()).await;

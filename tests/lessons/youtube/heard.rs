@@ -1,10 +1,20 @@
 //! Speech that is longer than a part: cut by the host's own ffmpeg, heard piece by piece, and paid for once.
 
-use super::*;
+use std::{process::Command, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::unix::pipe,
+    time::timeout,
+};
+use tollgate_core::ItemKey;
 use tollgate_sim::{
     Release,
     sites::{bill::Amount, models::ModelFault},
 };
+
+use super::*;
+use crate::{clock::TestClock, world::pass_of};
 
 /// Longest piece in one request, in seconds.
 const PART_S: u64 = 25;
@@ -96,6 +106,114 @@ async fn trap02_a_host_that_ends_between_two_pieces_pays_for_the_first_once() {
     let lost = channel.services.speech.desk.bill()[1].cost;
     let bill = bill::sum(&channel.services.bill());
     assert_eq!(sum(told).saturating_add(lost), bill, "what isn't marked is the bill");
+    stop(host).await;
+}
+
+#[tokio::test]
+async fn trap06_an_attempt_that_failed_at_a_piece_leaves_the_pieces_before_it_to_the_next_which_pays_for_the_rest() {
+    let channel = Channel::new().await;
+    let video = channel.promising(Captions::None);
+    let first = Release::new();
+    first.release();
+    channel.services.speech.desk.next([ModelFault::Hold(first), ModelFault::Broken]);
+    let (clock, file) = (TestClock::new(), channel.world.jobs(&in_parts(&stand_in("ffmpeg"))));
+    let host = channel.world.start_at(&file, clock.clone()).await;
+    let all = channel.calls().count() as u64;
+    let has_ended = |job: &JobDetail| job.job.items.values().sum::<u64>() == all && open_items(job) == 0;
+    pass_of("youtube", &host, &clock, Duration::from_secs(30), has_ended).await;
+    let one = of(&host, video).await;
+    assert_eq!(one.item.status, ItemStatus::Done, "{one:#?}");
+    let whisper = one.item.tasks.iter().find(|task| task.stage.as_str() == "whisper").unwrap();
+    assert_eq!((whisper.tally.attempts, whisper.tally.counted), (2, 1), "the first has failed");
+    let count = pieces(video).len();
+    assert_eq!(channel.world.sim.counts().of_host(EAR), count as u64 + 1, "the piece that failed alone is sent again");
+    let rows = channel.is_the_bill(&host).await;
+    let speech: Vec<_> = rows.iter().filter(is_speech).collect();
+    let attempts: Vec<u32> = speech.iter().map(|row| row.entry.call.caller.attempt).collect();
+    let mut wanted = vec![2; count + 1];
+    wanted[..2].fill(1);
+    assert_eq!(attempts, wanted, "{speech:#?}");
+    assert_eq!(channel.services.speech.desk.bill().len(), count, "each was paid for once");
+    stop(host).await;
+}
+
+/// Items of which audio is cut at once.
+const CUTS_MAX: usize = 2;
+
+#[tokio::test]
+async fn of_long_audio_no_more_is_cut_at_once_than_memory_holds_and_who_waits_uses_no_attempt() {
+    let channel = Channel::of(Videos::seeded(0, 3 * VIDEOS)).await;
+    let is_silent = |video: &&VideoFacts| video.captions == Captions::None && video.kind == VideoKind::Call;
+    let videos: Vec<&VideoFacts> = channel.calls().filter(is_silent).take(CUTS_MAX + 1).collect();
+    assert_eq!(videos.len(), CUTS_MAX + 1);
+    videos.iter().for_each(|video| channel.promises(&format!("Title: {}\n", video.title), 9));
+    let [told, goes, free] = ["told", "goes", "free"].map(|name| channel.world.path(name));
+    assert!(Command::new("mkfifo").args([&told, &goes]).status().unwrap().success());
+    // Each run tells that it has begun, and waits until it may go on.
+    let stand_in = stand_in("ffmpeg");
+    let program = stand_in.lines().find_map(|line| line.strip_prefix("command = ")).unwrap();
+    let waits = format!(
+        "[ -e '{}' ] || {{ echo > '{}'; read go < '{}'; }}; exec {} \"$@\"",
+        free.display(),
+        told.display(),
+        goes.display(),
+        program.trim_matches('"')
+    );
+    let as_shell = |line: &str| match line {
+        line if line.starts_with("command = ") => "command = \"/bin/sh\"".to_owned(),
+        line => match line.strip_prefix("args = [") {
+            Some(own) => format!("args = [\"-c\", {waits:?}, \"sh\", {own}"),
+            None => line.to_owned(),
+        },
+    };
+    let ffmpeg = stand_in.lines().map(as_shell).collect::<Vec<_>>().join("\n");
+    assert!(ffmpeg.contains("\"-c\""), "{ffmpeg}");
+    let job = but(
+        &in_parts(&format!("{ffmpeg}\n")),
+        "concurrency = 1\ntimeout = \"30min\"",
+        "concurrency = 3\ntimeout = \"30min\"",
+    );
+    let (clock, file) = (TestClock::new(), channel.world.jobs(&job));
+    let mut begun = pipe::OpenOptions::new().read_write(true).open_receiver(&told).unwrap();
+    let mut go = pipe::OpenOptions::new().read_write(true).open_sender(&goes).unwrap();
+    let host = channel.world.start_at(&file, clock.clone()).await;
+    let mut progress = host.progress();
+    // A turn at a site is waited for by the clock as well, so it goes on until the third is sent away. That comes again and
+    // again as long as the others are held, so nothing is missed.
+    let is_sent_away = async {
+        loop {
+            for video in &videos {
+                let key = ItemKey::new(&video.id).unwrap();
+                let one = host.operations().item("youtube", &key).await.unwrap();
+                if one.is_some_and(|one| format!("{:?}", state(&one, "whisper")).contains("is being cut")) {
+                    return *video;
+                }
+            }
+            clock.advance(Duration::from_secs(10));
+            // Nothing has to move: who waits for the clock may have to wait for more of it.
+            let _ = timeout(Duration::from_millis(50), progress.changed()).await;
+        }
+    };
+    let waiting = timeout(Duration::from_secs(120), is_sent_away).await.expect("nobody is sent away");
+    let mut both = [0; CUTS_MAX];
+    begun.read_exact(&mut both).await.unwrap();
+    let one = of(&host, waiting).await;
+    let whisper = one.item.tasks.iter().find(|task| task.stage.as_str() == "whisper").unwrap();
+    assert_eq!((whisper.tally.counted, whisper.tally.crashes), (0, 0), "{one:#?}");
+    assert_eq!(channel.world.sim.counts().of_host(EAR), 0);
+    let more = timeout(Duration::from_millis(50), begun.read(&mut both)).await;
+    assert!(more.is_err(), "a third was cut: {more:?}");
+
+    fs::write(&free, "").unwrap();
+    go.write_all(b"\n\n").await.unwrap();
+    let all = channel.calls().count() as u64;
+    let has_ended = |job: &JobDetail| job.job.items.values().sum::<u64>() == all && open_items(job) == 0;
+    pass_of("youtube", &host, &clock, Duration::from_secs(30), has_ended).await;
+    for video in videos {
+        let one = of(&host, video).await;
+        assert_eq!(one.item.status, ItemStatus::Done, "{one:#?}");
+    }
+    channel.is_the_bill(&host).await;
     stop(host).await;
 }
 

@@ -21,7 +21,7 @@ use tollgate_core::{
     outcome::RefusalKind,
     spec::{self, SitePattern},
 };
-use tollgate_egress::{Caller, Refused};
+use tollgate_egress::{Caller, Refused, ServiceFailure, ServiceRequest};
 use tollgate_sim::{
     Sim,
     sites::scripted::{Scripted, Step},
@@ -102,6 +102,42 @@ async fn s02_an_endpoint_is_paced_for_all_who_ask() {
     assert_eq!((refusal.kind, refusal.about.as_str()), (RefusalKind::RateLimited, "endpoint ibkr"));
     assert_eq!(refusal.after, Some(Duration::from_mins(1)));
     assert_eq!(world.sim.counts().of_host(SERVICE), 1);
+}
+
+/// A request of the host's own to the service.
+fn of_the_host(time: Duration) -> ServiceRequest {
+    let url = "endpoint://ibkr/".parse().unwrap();
+    ServiceRequest { url, headers: Vec::new(), key: None, body: None, time, body_max: 1_000 }
+}
+
+#[tokio::test]
+async fn s02_an_endpoints_rate_is_kept_by_paid_services_too_and_shared_with_handlers() {
+    let (world, _) = world(Scripted::new().path("/v1/", [Step::ok("x")]), Scripted::new(), "rate = \"1/min\"").await;
+    drop(world.gate.ask_service(of_the_host(Duration::from_secs(30))).await.unwrap());
+    let refused = world.gate.ask_service(of_the_host(Duration::from_secs(30))).await.err();
+    let Some(ServiceFailure::NotSent(refused)) = refused else { panic!("{refused:?}") };
+    let refusal = refused.refusal.unwrap();
+    assert_eq!((refusal.kind, refusal.about.as_str()), (RefusalKind::RateLimited, "endpoint ibkr"));
+    assert_eq!(refusal.after, Some(Duration::from_mins(1)));
+    let refusal = world.fetch("endpoint://ibkr/").await.unwrap_err().refusal.unwrap();
+    assert_eq!(refusal.kind, RefusalKind::RateLimited);
+    assert_eq!(world.sim.counts().of_host(SERVICE), 1);
+}
+
+#[tokio::test]
+async fn s02_an_endpoints_places_are_kept_by_paid_services_too_until_their_answers_are_read() {
+    let service = Scripted::new().path("/v1/", [Step::ok("x")]);
+    let (world, _) = world(service, Scripted::new(), "concurrency = 1").await;
+    let mut first = world.gate.ask_service(of_the_host(Duration::from_secs(30))).await.unwrap();
+    let refused = world.gate.ask_service(of_the_host(Duration::from_millis(100))).await.err();
+    let Some(ServiceFailure::NotSent(refused)) = refused else { panic!("{refused:?}") };
+    let refusal = refused.refusal.unwrap();
+    assert!(refusal.kind == RefusalKind::RateLimited && refusal.message.contains("`concurrency`"), "{refusal:?}");
+    assert_eq!(world.sim.counts().of_host(SERVICE), 1, "nothing was sent");
+    while first.chunk().await.unwrap().is_some() {}
+    drop(first);
+    world.gate.ask_service(of_the_host(Duration::from_secs(30))).await.unwrap();
+    assert_eq!(world.sim.counts().of_host(SERVICE), 2);
 }
 
 #[tokio::test]

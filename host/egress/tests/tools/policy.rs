@@ -175,7 +175,7 @@ async fn a_program_that_is_not_there_is_missing_with_how_to_install_it() {
 async fn trap17_files_are_laid_under_their_own_names_or_not_at_all() {
     let world = World::new(&shell("list", "ls; cat \"$1\"", "network = false"));
     let input =
-        |name: &str| ToolInput { name: name.to_owned(), content: ToolContent::Bytes(Arc::from(&b"inside"[..])) };
+        |name: &str| ToolInput { name: name.to_owned(), content: ToolContent::Bytes(b"inside".as_slice().into()) };
     let with = |files: Vec<ToolInput>, arg: &str| ToolRequest { files, ..request("list", &[arg]) };
     for name in ["../out", "/tmp/out", "-rf", ".profile", "a/b", "a\nb", "concat:a", ""] {
         let refused = world.run(with(vec![input(name)], "x")).await.unwrap_err();

@@ -32,8 +32,8 @@ impl AttemptArtifacts {
             )));
         }
         if stage == &item.stage {
-            let ledger = self.attempt.ledger();
-            if let Some(kept) = ledger.artifacts.iter().find(|kept| kept.name == name) {
+            let notes = self.attempt.notes();
+            if let Some(kept) = notes.artifacts.iter().find(|kept| kept.name == name) {
                 return Ok(kept.blob.digest);
             }
         }
@@ -43,17 +43,19 @@ impl AttemptArtifacts {
         if found.pending {
             // What an earlier attempt left and this one builds on is part of what this one made.
             let ArtifactRef { name, content_type, size, digest, .. } = found.artifact.clone();
-            let mut ledger = self.attempt.ledger();
-            ledger.has_room(&name)?;
-            ledger.keep(NewArtifact { name, content_type, blob: StoredBlob { digest, size } });
+            let mut notes = self.attempt.notes();
+            notes.has_room(&name)?;
+            notes.keep(NewArtifact { name, content_type, blob: StoredBlob { digest, size } });
         }
         Ok(found.artifact.digest)
     }
 
     /// All of an artifact, for the host's own use: what is larger than the store reads at once, part by part.
-    pub(super) async fn whole(&self, stage: &StageName, name: &str) -> Result<Bytes, ArtifactError> {
-        let digest = self.find(stage, name).await?;
-        let (mut bytes, length) = (Vec::new(), BLOB_READ_BYTES_MAX);
+    pub(super) async fn whole(&self, artifact: &ArtifactRef) -> Result<Bytes, ArtifactError> {
+        let digest = self.find(&artifact.stage, &artifact.name).await?;
+        // In one piece from the beginning: a vector that grows is in memory twice at times.
+        let size = usize::try_from(artifact.size).map_err(|error| ArtifactError::Storage(error.to_string()))?;
+        let (mut bytes, length) = (Vec::with_capacity(size), BLOB_READ_BYTES_MAX);
         loop {
             let part = BlobPart { offset: bytes.len() as u64, length };
             let read = self.attempt.store.read_blob(digest, Some(part)).await.map_err(storage)?;
@@ -80,10 +82,10 @@ impl ArtifactGate for AttemptArtifacts {
         async move {
             check_name(&name)?;
             let item = self.item()?;
-            self.attempt.ledger().has_room(&name)?;
+            self.attempt.notes().has_room(&name)?;
             let blob = self.attempt.put_blob(BlobSource::Bytes(body)).await.map_err(storage)?;
             let artifact = NewArtifact { name: name.clone(), content_type: content_type.clone(), blob };
-            self.attempt.ledger().keep(artifact);
+            self.attempt.notes().keep(artifact);
             Ok(ArtifactRef { stage: item.stage.clone(), name, content_type, size: blob.size, digest: blob.digest })
         }
         .boxed()
@@ -107,8 +109,8 @@ impl ArtifactGate for AttemptArtifacts {
         async move {
             let item = self.item()?;
             let stored = self.attempt.store.artifacts(item.task.item, Some(item.task.stage)).await.map_err(storage)?;
-            let ledger = self.attempt.ledger();
-            let mut all: Vec<ArtifactRef> = ledger.artifacts.iter().map(|kept| own(item, kept)).collect();
+            let notes = self.attempt.notes();
+            let mut all: Vec<ArtifactRef> = notes.artifacts.iter().map(|kept| own(item, kept)).collect();
             let shadowed = |stored: &ArtifactRef, all: &[ArtifactRef]| {
                 all.iter().any(|own| own.stage == stored.stage && own.name == stored.name)
             };

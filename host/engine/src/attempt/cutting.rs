@@ -2,7 +2,8 @@
 //!
 //! All of it becomes one file of what every service takes (FLAC of 16,000 samples a second, one channel), whose header says how
 //! long it is; what is longer than a part is cut into equal parts, at whole milliseconds. So the same audio is cut at the
-//! same places, and no piece is too short to be heard.
+//! same places, and no piece is too short to be heard. The whole is in memory while it is cut, once, and of the pieces one at a
+//! time: they stay files until they have been sent.
 
 use std::{
     io::Read as _,
@@ -11,17 +12,21 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use tokio::task::spawn_blocking;
+use tokio::{
+    sync::{Mutex, OwnedSemaphorePermit},
+    task::spawn_blocking,
+};
 use tollgate_core::{
-    outcome::RefusalKind,
+    outcome::{Refusal, RefusalKind},
+    service::ServiceError,
     tool::{ToolContent, ToolError, ToolInput, ToolRequest},
 };
-use tollgate_egress::{ToolOutput, ToolRefused};
-use tollgate_llm::hosting::{AudioCutter, AudioPiece, CutError, SpeechInput};
-use tollgate_store::StoreError;
+use tollgate_egress::{ToolFile, ToolOutput, ToolRefused};
+use tollgate_llm::hosting::{AudioCutter, AudioPiece, AudioPieces, CutError, Refused, SpeechInput};
 
-use super::{Attempt, apart::apart};
+use super::Attempt;
 
 /// The tool's name in jobs.toml.
 const TOOL: &str = "ffmpeg";
@@ -39,14 +44,98 @@ const HEAD_BYTES: usize = 26;
 /// Longest ending of a name that is handed on.
 const ENDING_BYTES_MAX: usize = 8;
 
-/// The host's ffmpeg, for one attempt.
+/// Longest wait for a place among those who cut. Who waits holds a guest with its memory; a task in the store holds nothing.
+const PLACE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a task waits in the store that found no place: a cut takes seconds to minutes.
+const PLACE_WAIT: Duration = Duration::from_secs(30);
+
+/// The host's ffmpeg, for one call of one attempt.
 pub(super) struct HostCutter {
     attempt: Arc<Attempt>,
+    /// The call's number among the attempt's.
+    call: u64,
+    /// Its place among those who read and cut long audio, from when it has one until the audio is cut.
+    place: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+/// What was cut, as files of the host's: they are there as long as this lives.
+#[derive(Default)]
+struct CutFiles {
+    pieces: Vec<AudioPiece>,
+    files: Vec<PathBuf>,
+    /// They hold the folders that those are in.
+    runs: Vec<ToolOutput>,
+}
+
+impl CutFiles {
+    /// With the pieces that a run left, each by its file's name, where it begins and how long it is.
+    fn with(
+        mut self,
+        run: ToolOutput,
+        named: impl IntoIterator<Item = (String, Duration, Duration)>,
+    ) -> Result<Self, CutError> {
+        for (name, begin, length) in named {
+            let ToolFile { path, bytes, .. } = file(&run, &name)?;
+            self.pieces.push(AudioPiece { bytes: *bytes, content_type: CONTENT_TYPE.to_owned(), begin, length });
+            self.files.push(path.clone());
+        }
+        self.runs.push(run);
+        Ok(self)
+    }
+}
+
+impl AudioPieces for CutFiles {
+    fn pieces(&self) -> &[AudioPiece] {
+        &self.pieces
+    }
+
+    fn read(&self, at: usize) -> BoxFuture<'_, Result<Bytes, CutError>> {
+        async move {
+            let file =
+                self.files.get(at).cloned().ok_or_else(|| CutError::Failed(format!("there is no piece {at}")))?;
+            let read = blocking(move || std::fs::read(&file).map_err(|error| unreadable(&error)));
+            read.await.map(Bytes::from)
+        }
+        .boxed()
+    }
 }
 
 impl HostCutter {
-    pub(super) fn new(attempt: Arc<Attempt>) -> Self {
-        Self { attempt }
+    pub(super) fn new(attempt: Arc<Attempt>, call: u64) -> Self {
+        Self { attempt, call, place: Mutex::default() }
+    }
+
+    /// Takes a place among those who read and cut long audio, until it is cut. Who waits for one waits for its turn: an
+    /// attempt whose time is over meanwhile isn't counted as one that failed.
+    ///
+    /// # Errors
+    /// There is none for a while: the task comes again, and no attempt is used.
+    pub(super) async fn enter(&self) -> Result<(), Refused> {
+        let mut place = self.place.lock().await;
+        if place.is_some() {
+            return Ok(());
+        }
+        let (cuts, clock) = (self.attempt.services.cuts.clone(), self.attempt.services.clock());
+        *place = match cuts.clone().try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) => {
+                self.attempt.notes().waits(self.call, true);
+                let until = clock.now().after(PLACE_WAIT_MAX);
+                let permit = tokio::select! {
+                    permit = cuts.acquire_owned() => permit.ok(),
+                    () = clock.sleep_until(until) => None,
+                };
+                self.attempt.notes().waits(self.call, false);
+                permit
+            }
+        };
+        if place.is_some() {
+            return Ok(());
+        }
+        let message = "as much long audio as may be at once is being cut".to_owned();
+        let (about, after) = (format!("tool {TOOL}"), Some(PLACE_WAIT));
+        let refusal = Some(Refusal { kind: RefusalKind::RateLimited, about, message, after });
+        Err(Refused { error: ServiceError::RateLimited { after }, refusal })
     }
 
     /// Runs it in a task of its own, as a handler's tool is. Its files are there as long as what this answers.
@@ -54,37 +143,18 @@ impl HostCutter {
         let tool = TOOL.to_owned();
         let request = ToolRequest { tool, args, url: None, files: vec![input], stdin: None, timeout: None };
         let gate = self.attempt.gate.clone();
-        let ended = apart(async move { gate.run_own_tool(request).await }).await;
-        let ended = ended.ok_or_else(|| CutError::Failed("the run was given up".to_owned()))?;
-        let output = ended.map_err(|refused| self.refused(refused))?;
-        self.attempt.ledger().served(TOOL, &output.profile);
-        Ok(output)
+        let ended = self.attempt.run_tool(TOOL, async move { gate.run_own_tool(request).await }).await;
+        ended.map_err(refused)
     }
 
-    fn refused(&self, refused: ToolRefused) -> CutError {
-        let ToolRefused { error, refusal, disk_full, .. } = refused;
-        let message = error.to_string();
-        if disk_full {
-            self.attempt.ledger().store_gone.get_or_insert(StoreError::Full(message.clone()));
-        }
-        match (error, refusal) {
-            (ToolError::Denied(text), _) => CutError::Denied(text),
-            (_, Some(refusal)) if refusal.kind == RefusalKind::Permanent => CutError::Audio(message),
-            (_, Some(refusal)) => CutError::Tool { message, refusal: Some(refusal) },
-            (ToolError::Timeout(text), None) => {
-                CutError::Failed(format!("{text}; set a longer `timeout` in [tool.{TOOL}] of jobs.toml"))
-            }
-            (_, None) => CutError::Failed(message),
-        }
-    }
-
-    async fn pieces(&self, audio: &SpeechInput, part: Duration) -> Result<Vec<AudioPiece>, CutError> {
+    async fn pieces(&self, audio: SpeechInput, part: Duration) -> Result<CutFiles, CutError> {
         let name = input_name(&audio.name);
         let args = ["-i", &name, "-vn", "-ac", "1", "-ar", "16000"].into_iter().chain(AS_FLAC).chain([WHOLE]);
         let args = args.map(str::to_owned).collect();
-        let content = ToolContent::Bytes(audio.bytes.to_vec().into());
+        // It goes with the run.
+        let content = ToolContent::Bytes(audio.bytes);
         let converted = self.run(ToolInput { name, content }, args).await?;
-        let whole = file(&converted, WHOLE)?;
+        let whole = file(&converted, WHOLE)?.path.clone();
         let length = blocking({
             let whole = whole.clone();
             move || length_of(&whole)
@@ -92,9 +162,9 @@ impl HostCutter {
         .await?;
         let cuts = cuts(length, part);
         if let [_] = cuts[..] {
-            return Ok(vec![piece(whole, Duration::ZERO, length).await?]);
+            return CutFiles::default().with(converted, [(WHOLE.to_owned(), Duration::ZERO, length)]);
         }
-        let mut pieces = Vec::with_capacity(cuts.len());
+        let mut pieces = CutFiles::default();
         for cuts in cuts.chunks(PIECES_A_RUN) {
             let mut args = vec!["-i".to_owned(), WHOLE.to_owned()];
             for (at, (begin, length)) in cuts.iter().enumerate() {
@@ -103,17 +173,23 @@ impl HostCutter {
             }
             let input = ToolInput { name: WHOLE.to_owned(), content: ToolContent::File(whole.clone()) };
             let cut = self.run(input, args).await?;
-            for (at, (begin, length)) in cuts.iter().enumerate() {
-                pieces.push(piece(file(&cut, &piece_name(at))?, *begin, *length).await?);
-            }
+            let named = cuts.iter().enumerate().map(|(at, (begin, length))| (piece_name(at), *begin, *length));
+            pieces = pieces.with(cut, named)?;
         }
         Ok(pieces)
     }
 }
 
 impl AudioCutter for HostCutter {
-    fn cut<'a>(&'a self, audio: &'a SpeechInput, part: Duration) -> BoxFuture<'a, Result<Vec<AudioPiece>, CutError>> {
-        self.pieces(audio, part).boxed()
+    fn cut(&self, audio: SpeechInput, part: Duration) -> BoxFuture<'_, Result<Box<dyn AudioPieces>, CutError>> {
+        async move {
+            let entered = self.enter().await;
+            entered.map_err(|Refused { error, refusal }| CutError::Tool { message: error.to_string(), refusal })?;
+            let pieces = self.pieces(audio, part).await;
+            *self.place.lock().await = None;
+            Ok(Box::new(pieces?) as Box<dyn AudioPieces>)
+        }
+        .boxed()
     }
 }
 
@@ -146,14 +222,24 @@ fn cuts(length: Duration, part: Duration) -> Vec<(Duration, Duration)> {
 }
 
 /// The file of that name that a run left.
-fn file(output: &ToolOutput, name: &str) -> Result<PathBuf, CutError> {
+fn file<'a>(output: &'a ToolOutput, name: &str) -> Result<&'a ToolFile, CutError> {
     let left = output.files.iter().find(|file| file.name == name);
-    left.map(|file| file.path.clone()).ok_or_else(|| CutError::Failed(format!("{TOOL} left no {name}")))
+    left.ok_or_else(|| CutError::Failed(format!("{TOOL} left no {name}")))
 }
 
-async fn piece(file: PathBuf, begin: Duration, length: Duration) -> Result<AudioPiece, CutError> {
-    let bytes = blocking(move || std::fs::read(&file).map_err(|error| unreadable(&error))).await?;
-    Ok(AudioPiece { bytes: bytes.into(), content_type: CONTENT_TYPE.to_owned(), begin, length })
+/// Why a run cuts nothing.
+fn refused(refused: ToolRefused) -> CutError {
+    let ToolRefused { error, refusal, .. } = refused;
+    let message = error.to_string();
+    match (error, refusal) {
+        (ToolError::Denied(text), _) => CutError::Denied(text),
+        (_, Some(refusal)) if refusal.kind == RefusalKind::Permanent => CutError::Audio(message),
+        (_, Some(refusal)) => CutError::Tool { message, refusal: Some(refusal) },
+        (ToolError::Timeout(text), None) => {
+            CutError::Failed(format!("{text}; set a longer `timeout` in [tool.{TOOL}] of jobs.toml"))
+        }
+        (_, None) => CutError::Failed(message),
+    }
 }
 
 /// How long a FLAC file is: its rate and the number of its samples stand in its first block.

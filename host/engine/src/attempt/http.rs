@@ -68,11 +68,11 @@ impl AttemptHttp {
     /// Asks the gate in a task of its own: a guest that has to wait for its turn to compute holds up neither the site nor
     /// its own answer.
     async fn ask(&self, asked: Asked) -> Result<Answer, HttpError> {
-        let began = self.attempt.ledger().begin(asked.url());
+        let began = self.attempt.notes().begin(asked.url());
         let _under_way = UnderWay { attempt: &self.attempt, call: began };
         let attempt = self.attempt.clone();
         let answer = apart(async move {
-            let told = |hop: Hop<'_>| attempt.ledger().reached(began, hop);
+            let told = |hop: Hop<'_>| attempt.notes().reached(began, hop);
             asked.of(&attempt, &told).await
         });
         let answer = answer.await.ok_or_else(|| HttpError::Other("the request was given up".to_owned()))?;
@@ -88,28 +88,28 @@ impl AttemptHttp {
 
     /// Takes an answer into the attempt's account.
     fn took(&self, began: u64, answer: Result<Answer, Refused>) -> Result<Answer, Refused> {
-        let mut ledger = self.attempt.ledger();
-        ledger.under_way.remove(&began);
+        let mut notes = self.attempt.notes();
+        notes.under_way.remove(&began);
         match answer {
             Ok(answer) => {
                 let (bytes, failure) = match &answer {
                     Answer::Response(response) => (response.bytes_received, response.transport_failure.clone()),
                     Answer::Names(listed) => (listed.bytes_received, None),
                 };
-                ledger.bytes_received += bytes;
+                notes.bytes_received += bytes;
                 match failure {
-                    Some(failure) => ledger.refused(failure),
-                    None => ledger.succeeded(began),
+                    Some(failure) => notes.refused(failure),
+                    None => notes.succeeded(began),
                 }
                 Ok(answer)
             }
             Err(refused) => {
-                ledger.bytes_received += refused.bytes_received;
+                notes.bytes_received += refused.bytes_received;
                 if refused.disk_full {
-                    ledger.store_gone.get_or_insert(StoreError::Full(refused.error.to_string()));
+                    notes.store_gone.get_or_insert(StoreError::Full(refused.error.to_string()));
                 }
                 if let Some(refusal) = &refused.refusal {
-                    ledger.refused((**refusal).clone());
+                    notes.refused((**refusal).clone());
                 }
                 Err(refused)
             }
@@ -120,19 +120,19 @@ impl AttemptHttp {
     /// once the rules have changed. No stage is given it.
     async fn keep_guarded(&self, page: GuardedPage) {
         let name = format!("{GUARDED_PREFIX}{}", page.guarded.rule);
-        if self.attempt.item.is_none() || self.attempt.ledger().has_room(&name).is_err() {
+        if self.attempt.item.is_none() || self.attempt.notes().has_room(&name).is_err() {
             return;
         }
         match self.attempt.put_blob(source(&page.body)).await {
             Ok(blob) => {
                 let content_type = page.content_type.unwrap_or_else(|| TYPE_UNKNOWN.to_owned());
-                let mut ledger = self.attempt.ledger();
-                let name = ledger.name_apart(&name, blob.digest);
-                if ledger.has_room(&name).is_err() {
+                let mut notes = self.attempt.notes();
+                let name = notes.name_apart(&name, blob.digest);
+                if notes.has_room(&name).is_err() {
                     return;
                 }
-                ledger.keep(NewArtifact { name, content_type, blob });
-                ledger.keep_page(KeptPage { blob: blob.digest, url: page.url, status: page.status, copy: None });
+                notes.keep(NewArtifact { name, content_type, blob });
+                notes.keep_page(KeptPage { blob: blob.digest, url: page.url, status: page.status, copy: None });
             }
             Err(error) => tracing::warn!(%error, rule = page.guarded.rule, "a guarded page can't be kept"),
         }
@@ -161,7 +161,7 @@ struct UnderWay<'a> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if !self.attempt.late.is_late() {
-            self.attempt.ledger().under_way.remove(&self.call);
+            self.attempt.notes().under_way.remove(&self.call);
         }
     }
 }
@@ -224,7 +224,7 @@ impl AttemptResponse {
     async fn keep(&self, name: &str) -> Result<(StoredBlob, String), HttpError> {
         let refused = |error: ArtifactError| HttpError::Storage(error.to_string());
         check_name(name).map_err(refused)?;
-        self.attempt.ledger().has_room(name).map_err(refused)?;
+        self.attempt.notes().has_room(name).map_err(refused)?;
         let write = || async {
             self.attempt
                 .put_blob(source(&self.response.body))
@@ -234,10 +234,10 @@ impl AttemptResponse {
         let (blob, content_type) = (*self.blob.get_or_try_init(write).await?, self.content_type());
         if let Some(asked) = self.asked {
             // Once; where that fails, with the next name.
-            let note = || async { self.page(blob, asked).await.map(|page| self.attempt.ledger().keep_page(page)) };
+            let note = || async { self.page(blob, asked).await.map(|page| self.attempt.notes().keep_page(page)) };
             self.noted.get_or_try_init(note).await?;
         }
-        self.attempt.ledger().keep(NewArtifact { name: name.to_owned(), content_type: content_type.clone(), blob });
+        self.attempt.notes().keep(NewArtifact { name: name.to_owned(), content_type: content_type.clone(), blob });
         self.is_named.store(true, Relaxed);
         Ok((blob, content_type))
     }
@@ -268,9 +268,9 @@ impl AttemptResponse {
             return Ok(());
         }
         let name = {
-            let mut ledger = self.attempt.ledger();
-            ledger.raw_bodies += 1;
-            format!("raw-{}", ledger.raw_bodies)
+            let mut notes = self.attempt.notes();
+            notes.raw_bodies += 1;
+            format!("raw-{}", notes.raw_bodies)
         };
         self.keep(&name).await.map(drop)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use tollgate_core::{
-    StageName,
+    ArtifactRef,
     handler::Capability,
     service::{CallContent, CallDocument, Completion, ModelCall, SearchHit, ServiceError, SpeechCall, Transcript},
     spec,
@@ -14,6 +14,7 @@ use tollgate_core::{
 use tollgate_llm::{
     Document, Prompt, Search,
     hosting::{Purse, Refused, SpeechInput},
+    speech::AUDIO_BYTES_MAX,
 };
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate as _, ModelGate, SearchGate, SpeechGate};
 
@@ -84,7 +85,8 @@ impl AttemptServices {
             CallContent::Text(text) => return Ok(Document::text(name, &text, shared)),
             CallContent::Artifact { stage, name } => (stage, name),
         };
-        let (content_type, bytes) = self.artifact(&stage, &artifact).await?;
+        let artifact = self.artifact(&stage, &artifact).await?;
+        let (bytes, content_type) = (self.read(&artifact).await?, artifact.content_type);
         if content_type.starts_with("text/") || content_type.starts_with("application/json") {
             let text = String::from_utf8_lossy(&bytes);
             return Ok(Document::text(name, &text, shared));
@@ -93,43 +95,29 @@ impl AttemptServices {
         blob.map_err(|error| ServiceError::InvalidRequest(error.to_string()))
     }
 
-    /// An artifact of the item, with its media type.
-    async fn artifact(&self, stage: &str, artifact: &str) -> Result<(String, Bytes), ServiceError> {
-        let missing = || ServiceError::InvalidRequest(format!("artifact {stage}/{artifact} is missing"));
+    /// An artifact of the item, if it isn't too large to be sent.
+    async fn artifact(&self, stage: &str, artifact: &str) -> Result<ArtifactRef, ServiceError> {
         let artifacts = AttemptArtifacts::new(self.attempt.clone());
-        let storage = |error: ArtifactError| match error {
-            ArtifactError::Missing(_) => missing(),
-            error => ServiceError::Storage(error.to_string()),
-        };
-        let known = artifacts.list().await.map_err(storage)?;
-        let known = known.iter().find(|known| known.stage.as_str() == stage && known.name == artifact);
-        let known = known.ok_or_else(missing)?;
+        let all = artifacts.list().await.map_err(|error| unread(stage, artifact, &error))?;
+        let known = all.into_iter().find(|known| known.stage.as_str() == stage && known.name == artifact);
+        let known = known.ok_or_else(|| missing(stage, artifact))?;
         if known.size > INPUT_BYTES_MAX {
             let text = format!("artifact {stage}/{artifact} has {} bytes; {INPUT_BYTES_MAX} can be sent", known.size);
             return Err(ServiceError::InvalidRequest(text));
         }
-        let content_type = known.content_type.clone();
-        let stage_name = StageName::new(stage).map_err(|_| missing())?;
-        let bytes = artifacts.whole(&stage_name, artifact).await.map_err(storage)?;
-        Ok((content_type, bytes))
+        Ok(known)
+    }
+
+    /// All of it.
+    async fn read(&self, artifact: &ArtifactRef) -> Result<Bytes, ServiceError> {
+        let whole = AttemptArtifacts::new(self.attempt.clone()).whole(artifact).await;
+        whole.map_err(|error| unread(artifact.stage.as_str(), &artifact.name, &error))
     }
 
     /// Takes what came of a call into the attempt's account.
     fn came<T>(&self, began: u64, answered: Result<T, Refused>) -> Result<T, ServiceError> {
-        let mut ledger = self.attempt.ledger();
-        ledger.under_way.remove(&began);
-        match answered {
-            Ok(answer) => {
-                ledger.succeeded(began);
-                Ok(answer)
-            }
-            Err(refused) => {
-                if let Some(refusal) = refused.refusal {
-                    ledger.refused(refusal);
-                }
-                Err(refused.error)
-            }
-        }
+        let ended = answered.map_err(|Refused { error, refusal }| (error, refusal));
+        self.attempt.notes().came(began, ended)
     }
 
     async fn ask(&self, call: ModelCall) -> Result<Completion, ServiceError> {
@@ -146,7 +134,7 @@ impl AttemptServices {
         for document in call.documents {
             prompt.documents.push(self.document(document).await?);
         }
-        let began = self.attempt.ledger().begin_service();
+        let began = self.attempt.notes().begin_service();
         let models = &self.attempt.services.models;
         let searches = searches.map(|search| search.of_models(self.purse.clone()));
         let answered = models.complete(&alias, prompt, call.timeout, self.purse.clone(), searches).await;
@@ -155,7 +143,7 @@ impl AttemptServices {
 
     async fn look_up(&self, query: String, limit: u32) -> Result<Vec<SearchHit>, ServiceError> {
         let search = self.search()?;
-        let began = self.attempt.ledger().begin_service();
+        let began = self.attempt.notes().begin_service();
         let found = search.web(&query, limit, &self.purse).await;
         self.came(began, found)
     }
@@ -164,12 +152,31 @@ impl AttemptServices {
         let alias = self.alias(Capability::Speech, call.model.as_deref())?;
         let missing = || ServiceError::Denied(format!("jobs.toml has no [speech.{alias}]"));
         let speech = self.attempt.services.speeches.get(&alias).ok_or_else(missing)?;
-        let (content_type, bytes) = self.artifact(&call.stage, &call.artifact).await?;
-        let input = SpeechInput { bytes, content_type, name: call.artifact, length: None };
-        let began = self.attempt.ledger().begin_service();
-        let (language, cutter) = (call.language.as_deref(), HostCutter::new(self.attempt.clone()));
-        let heard = speech.transcribe(&input, language, call.speakers, &self.purse, &cutter).await;
-        self.came(began, heard)
+        let artifact = self.artifact(&call.stage, &call.artifact).await?;
+        let began = self.attempt.notes().begin_service();
+        let heard = async {
+            let cutter = HostCutter::new(self.attempt.clone(), began);
+            // One that is larger has to be cut, and isn't read before there is a place for that.
+            if artifact.size > AUDIO_BYTES_MAX as u64 {
+                cutter.enter().await?;
+            }
+            let bytes = self.read(&artifact).await.map_err(|error| Refused { error, refusal: None })?;
+            let ArtifactRef { name, content_type, .. } = artifact;
+            let input = SpeechInput { bytes, content_type, name, length: None };
+            speech.transcribe(input, call.language.as_deref(), call.speakers, &self.purse, &cutter).await
+        };
+        self.came(began, heard.await)
+    }
+}
+
+fn missing(stage: &str, artifact: &str) -> ServiceError {
+    ServiceError::InvalidRequest(format!("artifact {stage}/{artifact} is missing"))
+}
+
+fn unread(stage: &str, artifact: &str, error: &ArtifactError) -> ServiceError {
+    match error {
+        ArtifactError::Missing(_) => missing(stage, artifact),
+        error => ServiceError::Storage(error.to_string()),
     }
 }
 

@@ -9,11 +9,10 @@ use tollgate_core::{
 };
 use tollgate_egress::{Hop, ToolOutput, ToolRefused};
 use tollgate_sandbox::gates::{ArtifactGate as _, ToolCall, ToolGate, ToolRun};
-use tollgate_store::{BlobSource, NewArtifact, StoreError};
+use tollgate_store::{BlobSource, NewArtifact};
 
 use super::{
     Attempt,
-    apart::apart,
     artifacts::{AttemptArtifacts, check_name},
     http::TYPE_UNKNOWN,
 };
@@ -74,39 +73,22 @@ impl AttemptTools {
             let stage_name = StageName::new(&stage).map_err(|_| missing())?;
             let bytes = artifacts.get(stage_name, name.clone(), None).await;
             let bytes = bytes.map_err(|error| ToolError::Failed(format!("artifact {stage}/{name}: {error}")))?;
-            inputs.push(ToolInput { name, content: ToolContent::Bytes(bytes.to_vec().into()) });
+            inputs.push(ToolInput { name, content: ToolContent::Bytes(bytes) });
         }
         Ok(inputs)
     }
 
     /// Runs it in a task of its own, as a request is, and takes what came of it into the attempt's account.
     async fn ask(&self, request: ToolRequest) -> Result<ToolOutput, ToolError> {
-        let began = self.attempt.ledger().begin_tool(request.url.as_deref());
+        let began = self.attempt.notes().begin_tool(request.url.as_deref());
         let tool = request.tool.clone();
         let attempt = self.attempt.clone();
-        let ended = apart(async move {
-            let told = |hop: Hop<'_>| attempt.ledger().reached(began, hop);
+        let run = async move {
+            let told = |hop: Hop<'_>| attempt.notes().reached(began, hop);
             attempt.gate.run_tool(&attempt.caller, request, &told).await
-        });
-        let ended = ended.await.ok_or_else(|| ToolError::Failed("the run was given up".to_owned()))?;
-        let mut ledger = self.attempt.ledger();
-        ledger.under_way.remove(&began);
-        match ended {
-            Ok(output) => {
-                ledger.succeeded(began);
-                ledger.served(&tool, &output.profile);
-                Ok(output)
-            }
-            Err(ToolRefused { error, refusal, disk_full, .. }) => {
-                if disk_full {
-                    ledger.store_gone.get_or_insert(StoreError::Full(error.to_string()));
-                }
-                if let Some(refusal) = refusal {
-                    ledger.refused(refusal);
-                }
-                Err(error)
-            }
-        }
+        };
+        let ended = self.attempt.run_tool(&tool, run).await;
+        self.attempt.notes().came(began, ended.map_err(|ToolRefused { error, refusal, .. }| (error, refusal)))
     }
 
     /// Keeps the files of a run as artifacts of the stage.
@@ -122,12 +104,12 @@ impl AttemptTools {
         for file in &output.files {
             let failed = |error: String| ToolError::Failed(format!("its file {:?} can't be kept: {error}", file.name));
             check_name(&file.name).map_err(|error| failed(error.to_string()))?;
-            self.attempt.ledger().has_room(&file.name).map_err(|error| failed(error.to_string()))?;
+            self.attempt.notes().has_room(&file.name).map_err(|error| failed(error.to_string()))?;
             let blob = self.attempt.put_blob(BlobSource::File(file.path.clone())).await;
             let blob = blob.map_err(|error| failed(error.to_string()))?;
             let (name, content_type) = (file.name.clone(), type_of(&file.name).to_owned());
             let artifact = NewArtifact { name: name.clone(), content_type: content_type.clone(), blob };
-            self.attempt.ledger().keep(artifact);
+            self.attempt.notes().keep(artifact);
             kept.push(ArtifactRef {
                 stage: item.stage.clone(),
                 name,

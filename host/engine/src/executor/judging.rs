@@ -127,7 +127,7 @@ pub(crate) async fn deciding_refusal(tools: &Tools, ran: &Ran, started_at: Times
         (Outcome::Timeout(text), Some(CallPhase::Waits)) => Some(Refusal {
             kind: RefusalKind::RateLimited,
             about: site(),
-            message: format!("{text}, while it waited for its turn at the site"),
+            message: format!("{text}, while it waited for its turn"),
             after: None,
         }),
         // An address that hangs is the address's fault, and bounded like any other that fails.

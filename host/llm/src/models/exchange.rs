@@ -15,7 +15,7 @@ use crate::{
     Answer, Prompt, ProviderError, Reader, WireError,
     call::{self, Bill, Exchange, Request, unanswered::Unanswered},
     estimate,
-    hosting::{Purse, Sending},
+    hosting::{Kept, Purse, Sending},
     read::ANSWER_BYTES_MAX,
     refusal,
     wire::{self, Fitted},
@@ -47,7 +47,8 @@ pub(super) fn request(
         time,
         body_max: ANSWER_BYTES_MAX as u64 * WIRE_SHARE,
     };
-    Ok(Request { sending, digest, estimate, tokens: tokens.sent().saturating_add(tokens.output) })
+    let tokens = tokens.sent().saturating_add(tokens.output);
+    Ok(Request { sending, digest, estimate, tokens, kept: Kept::Safe })
 }
 
 /// Reads a model's answer.

@@ -193,6 +193,83 @@ async fn trap09_who_waits_for_the_ledger_while_another_is_refused_sends_nothing_
 }
 
 #[tokio::test]
+async fn what_a_call_waits_is_a_part_of_its_time_and_who_has_none_left_sends_nothing_and_pays_nothing() {
+    let host = Host::answers([said("3")]);
+    let text = model("a", &format!("{PRICED}requests = \"1/d\"\ntimeout = \"30s\"\n"));
+    let models = models(&host, &text, Vec::new());
+    for (waited, is_asked) in [(30, false), (31, false), (29, true)] {
+        let reserving = Reserving::new();
+        *lock(&host.reserving) = Some(reserving.clone());
+        let asking = tokio::spawn({
+            let (models, host) = (models.clone(), host.clone());
+            async move { ask(&models, &host).await }
+        });
+        reserving.begun.acquire().await.unwrap().forget();
+        host.clock.move_by(Duration::from_secs(waited));
+        reserving.goes_on.add_permits(1);
+        let asked = asking.await.unwrap();
+        assert_eq!(
+            (asked.is_ok(), host.sent().len()),
+            (is_asked, usize::from(is_asked)),
+            "after {waited} s: {asked:?}"
+        );
+        if let Err(refused) = asked {
+            assert!(matches!(refused.error, ServiceError::Timeout(_)), "{refused:?}");
+            assert_eq!(kind(&refused), Some(RefusalKind::Transport), "counted: {refused:?}");
+            assert_eq!(host.rows().last().unwrap().told(), (How::Refused, NOTHING, false));
+        }
+    }
+    let left = host.sent()[0].time;
+    assert!(left <= Duration::from_secs(1), "{left:?} of 30 s are left after 29");
+}
+
+#[tokio::test]
+async fn r07_a_turn_that_comes_too_late_for_a_call_is_refused_without_a_wait_and_costs_nothing() {
+    let host = Host::answers([said("3"), said("4")]);
+    let text = model("a", &format!("{PRICED}requests = \"1/s\"\ntimeout = \"1s\"\nfall-back = [\"b\"]\n"));
+    let models = models(&host, &(text + &model("b", PRICED)), Vec::new());
+    ask(&models, &host).await.unwrap();
+    // The clock stands still, so a wait would have no end.
+    let second = Prompt { instruction: "Count on.".to_owned(), ..Prompt::default() };
+    assert_eq!(models.complete("a", second, None, host.purse(), None).await.unwrap().text, "4");
+    let asked: Vec<_> = host.rows().iter().map(|row| row.paid.alias.clone()).collect();
+    assert_eq!(asked, ["a", "b"], "the one in its place is asked");
+}
+
+#[tokio::test]
+async fn r07_a_call_that_finds_no_room_or_is_held_up_by_a_refusal_gives_its_turn_back() {
+    let host = Host::answers([said("3")]);
+    let models = models(&host, &model("a", &format!("{PRICED}requests = \"1/d\"\n")), Vec::new());
+    let (most, asked) = (NanoUsd(1), NanoUsd(2));
+    for why in [NoRoom::TooDear { kind: PeriodKind::Day, most, asked }; 2] {
+        *lock(&host.no_room) = Some(why);
+        let refused = ask(&models, &host).await.unwrap_err();
+        assert_eq!(kind(&refused), Some(RefusalKind::TooDear), "{refused:?}");
+    }
+    *lock(&host.no_room) = None;
+    let reserving = Reserving::new();
+    *lock(&host.reserving) = Some(reserving.clone());
+    let asking = tokio::spawn({
+        let (models, host) = (models.clone(), host.clone());
+        async move { ask(&models, &host).await }
+    });
+    reserving.begun.acquire().await.unwrap().forget();
+    let a_while = Duration::from_secs(2);
+    let until = host.clock.now().after(a_while);
+    let account = &models.models["a"].payee.account;
+    models.calls.paces.cool(account, Cooling { until, reason: "slow down".to_owned(), is_terminal: false });
+    reserving.goes_on.add_permits(1);
+    let refused = asking.await.unwrap().unwrap_err();
+    assert!(matches!(refused.error, ServiceError::RateLimited { .. }), "{refused:?}");
+    *lock(&host.reserving) = None;
+    host.clock.move_by(a_while);
+    assert_eq!(ask(&models, &host).await.unwrap().text, "3", "its request of the day is still there");
+    let other = Prompt { instruction: "Count on.".to_owned(), ..Prompt::default() };
+    let refused = models.complete("a", other, None, host.purse(), None).await.unwrap_err();
+    assert_eq!((kind(&refused), host.sent().len()), (Some(RefusalKind::RateLimited), 1), "and used up now");
+}
+
+#[tokio::test]
 async fn trap10_what_was_cut_at_the_models_limit_is_paid_and_neither_parsed_nor_sent_back() {
     let cut = answer(&json!({"role": "assistant", "content": "{\"tags\": []}"}), "length");
     let host = Host::answers([Reply::of(200, cut)]);

@@ -51,21 +51,37 @@ impl Scissors {
 }
 
 impl AudioCutter for Scissors {
-    fn cut<'a>(&'a self, _audio: &'a SpeechInput, part: Duration) -> BoxFuture<'a, Result<Vec<AudioPiece>, CutError>> {
+    fn cut(&self, _audio: SpeechInput, part: Duration) -> BoxFuture<'_, Result<Box<dyn AudioPieces>, CutError>> {
         assert_eq!(part, MINUTE);
         *lock(&self.cuts) += 1;
         let cut = *lock(&self.cuts);
-        let mut begin = Duration::ZERO;
-        let piece = |seconds: &u64| {
+        let (mut begin, mut pieces, mut contents) = (Duration::ZERO, Vec::new(), Vec::new());
+        for seconds in &self.seconds {
             let length = Duration::from_secs(*seconds);
             // Another version of ffmpeg may make other bytes.
-            let bytes = format!("flac {seconds} {cut}").into();
-            let piece = AudioPiece { bytes, content_type: "audio/flac".to_owned(), begin, length };
+            let content = Bytes::from(format!("flac {seconds} {cut}"));
+            let (bytes, content_type) = (content.len() as u64, "audio/flac".to_owned());
+            pieces.push(AudioPiece { bytes, content_type, begin, length });
+            contents.push(content);
             begin += length;
-            piece
-        };
-        let pieces = self.seconds.iter().map(piece).collect();
-        Box::pin(async { Ok(pieces) })
+        }
+        Box::pin(async { Ok(Box::new(Snippets { pieces, contents }) as Box<dyn AudioPieces>) })
+    }
+}
+
+/// What the scissors leave.
+struct Snippets {
+    pieces: Vec<AudioPiece>,
+    contents: Vec<Bytes>,
+}
+
+impl AudioPieces for Snippets {
+    fn pieces(&self) -> &[AudioPiece] {
+        &self.pieces
+    }
+
+    fn read(&self, at: usize) -> BoxFuture<'_, Result<Bytes, CutError>> {
+        Box::pin(async move { Ok(self.contents[at].clone()) })
     }
 }
 
@@ -80,7 +96,7 @@ fn segment(start_ms: u64, end_ms: u64, text: &str, speaker: Option<&str>) -> Seg
 }
 
 async fn listen(speech: &Speech, host: &Arc<Host>, length: Option<Duration>) -> Result<Transcript, Refused> {
-    speech.transcribe(&audio(length), None, false, &host.purse(), &Scissors::of(&[])).await
+    speech.transcribe(audio(length), None, false, &host.purse(), &Scissors::of(&[])).await
 }
 
 #[tokio::test]
@@ -88,7 +104,8 @@ async fn audio_that_fits_is_one_form_and_paid_by_the_second_that_its_provider_co
     let host = Host::answers([Reply::of(200, heard("We grew.", 12.3))]);
     let speech = speech(&host, &spec("whisper-1"));
     let audio = audio(Some(Duration::from_millis(12_345)));
-    let transcript = speech.transcribe(&audio, Some("en-US"), false, &host.purse(), &Scissors::of(&[])).await.unwrap();
+    let transcript =
+        speech.transcribe(audio.clone(), Some("en-US"), false, &host.purse(), &Scissors::of(&[])).await.unwrap();
     assert_eq!(
         transcript,
         Transcript {
@@ -120,7 +137,7 @@ async fn audio_that_fits_is_one_form_and_paid_by_the_second_that_its_provider_co
     let row = &host.rows()[0];
     assert_eq!((row.estimate, row.told()), (usd("0.013 USD"), (How::Answered, usd("0.013 USD"), false)));
     assert_eq!(row.end.as_ref().unwrap().units.audio_ms, 13_000);
-    let again = speech.transcribe(&audio, Some("en-US"), false, &host.purse(), &Scissors::of(&[])).await.unwrap();
+    let again = speech.transcribe(audio, Some("en-US"), false, &host.purse(), &Scissors::of(&[])).await.unwrap();
     assert_eq!((again, host.sent().len()), (transcript, 1), "what was paid for isn't sent again");
 }
 
@@ -131,11 +148,11 @@ async fn long_audio_goes_piece_by_piece_and_what_failed_goes_on_where_it_was() {
     let host = Host::answers([Reply::of(200, heard("one", 60.0)), failed, second, Reply::of(200, heard("", 30.5))]);
     let (speech, cutter) = (speech(&host, &spec("whisper-1")), Scissors::of(&[60, 60, 31]));
     let long = audio(Some(151 * Duration::from_secs(1)));
-    let refused = speech.transcribe(&long, None, false, &host.purse(), &cutter).await.unwrap_err();
+    let refused = speech.transcribe(long.clone(), None, false, &host.purse(), &cutter).await.unwrap_err();
     assert!(matches!(refused.error, ServiceError::Unavailable(_)), "{refused:?}");
     assert_eq!(host.sent().len(), 2, "one after the other");
     // The same attempt, which runs again.
-    let transcript = speech.transcribe(&long, None, false, &host.purse(), &cutter).await.unwrap();
+    let transcript = speech.transcribe(long, None, false, &host.purse(), &cutter).await.unwrap();
     assert_eq!((transcript.text.as_str(), transcript.seconds), ("one two", 151.0));
     let segments =
         [segment(0, 1_100, "one", None), segment(60_000, 61_100, "two", None), segment(120_000, 121_100, "", None)];
@@ -154,6 +171,26 @@ async fn long_audio_goes_piece_by_piece_and_what_failed_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn trap06_a_piece_that_is_paid_for_is_not_sent_again_by_the_next_attempt_and_a_whole_is_asked_for_anew() {
+    let failed = || Reply::of(500, json!({"error": {"message": "Error.", "type": "server_error"}}));
+    let heard = |text| Reply::of(200, heard(text, 30.0));
+    let host = Host::answers([heard("one"), failed(), heard("two"), heard("whole"), heard("anew")]);
+    let speech = speech(&host, &spec("whisper-1"));
+    for (attempt, text) in [(1, None), (2, Some("one two")), (3, Some("one two"))] {
+        let cutter = Scissors::of(&[30, 30]);
+        let heard = speech.transcribe(audio(Some(2 * MINUTE)), None, false, &host.purse_of(attempt), &cutter).await;
+        assert_eq!(heard.as_ref().ok().map(|heard| heard.text.as_str()), text, "{heard:?}");
+    }
+    assert_eq!(host.sent().len(), 3, "each piece but for the one that failed is sent once");
+    // An answer that is all there is to it may be why its attempt failed.
+    for (attempt, text) in [(3, "whole"), (4, "anew")] {
+        let cutter = Scissors::of(&[30]);
+        let heard = speech.transcribe(audio(None), None, false, &host.purse_of(attempt), &cutter).await.unwrap();
+        assert_eq!(heard.text, text);
+    }
+}
+
+#[tokio::test]
 async fn speakers_are_told_apart_within_a_piece_by_the_models_that_can() {
     let said = json!({"text": "Hi. Ho.", "usage": {"type": "tokens", "total_tokens": 9}, "segments": [
         {"type": "transcript.text.segment", "id": "seg_1", "start": 2, "end": 1.5, "text": "Ho.", "speaker": "B"},
@@ -166,7 +203,7 @@ async fn speakers_are_told_apart_within_a_piece_by_the_models_that_can() {
     ] {
         let host = Host::answers(replies());
         let (speech, cutter) = (speech(&host, &spec("gpt-4o-transcribe-diarize")), Scissors::of(seconds));
-        let transcript = speech.transcribe(&audio(None), None, speakers, &host.purse(), &cutter).await.unwrap();
+        let transcript = speech.transcribe(audio(None), None, speakers, &host.purse(), &cutter).await.unwrap();
         let told: Vec<_> = transcript.segments.iter().map(|segment| segment.speaker.as_deref()).collect();
         assert_eq!(told, names);
         assert_eq!(transcript.segments[1], segment(2_000, 2_000, "Ho.", names[1]), "by rising time");
@@ -277,28 +314,28 @@ async fn audio_that_does_not_fit_is_cut_or_said_to_need_it() {
     let large = SpeechInput { bytes: vec![0; AUDIO_BYTES_MAX + 1].into(), ..audio(Some(MINUTE)) };
     let none = Blunt(CutError::Denied("jobs.toml has no tool ffmpeg; add it".to_owned()));
     for input in [odd, large, audio(None), audio(Some(2 * MINUTE))] {
-        let refused = speech.transcribe(&input, None, false, &purse, &none).await.unwrap_err();
+        let refused = speech.transcribe(input, None, false, &purse, &none).await.unwrap_err();
         assert!(matches!(&refused.error, ServiceError::Denied(text) if text.contains("add it")), "{refused:?}");
     }
     let failed = Blunt(CutError::Failed("exit status 1".to_owned()));
-    let refused = speech.transcribe(&audio(None), None, false, &purse, &failed).await.unwrap_err();
+    let refused = speech.transcribe(audio(None), None, false, &purse, &failed).await.unwrap_err();
     assert!(matches!(refused.error, ServiceError::Other(_)), "counted: {refused:?}");
-    let refused = speech.transcribe(&empty, None, false, &purse, &none).await.unwrap_err();
+    let refused = speech.transcribe(empty, None, false, &purse, &none).await.unwrap_err();
     assert!(matches!(refused.error, ServiceError::InvalidRequest(_)), "{refused:?}");
     for pieces in [vec![], vec![1; PIECES_MAX + 1]] {
-        let refused = speech.transcribe(&audio(None), None, false, &purse, &Scissors::of(&pieces)).await.unwrap_err();
+        let refused = speech.transcribe(audio(None), None, false, &purse, &Scissors::of(&pieces)).await.unwrap_err();
         assert!(matches!(refused.error, ServiceError::InvalidRequest(_)), "{refused:?}");
     }
     let refusal = Refusal { kind: RefusalKind::Down, about: "tool".into(), message: "no ffmpeg".into(), after: None };
     let broken = Blunt(CutError::Tool { message: "no ffmpeg".to_owned(), refusal: Some(refusal.clone()) });
-    let refused = speech.transcribe(&audio(None), None, false, &purse, &broken).await.unwrap_err();
+    let refused = speech.transcribe(audio(None), None, false, &purse, &broken).await.unwrap_err();
     assert_eq!(refused.refusal, Some(refusal));
     assert_eq!(host.log(), [""; 0], "nothing was reserved for it");
     // A name tells the format where the type doesn't, and nothing is cut that fits.
     let named = SpeechInput { content_type: "application/octet-stream".to_owned(), ..audio(Some(MINUTE)) };
     let named = SpeechInput { name: "a.OPUS".to_owned(), ..named };
     let cutter = Scissors::of(&[]);
-    speech.transcribe(&named, None, false, &purse, &cutter).await.unwrap();
+    speech.transcribe(named, None, false, &purse, &cutter).await.unwrap();
     assert!(host.body(0).contains("filename=\"audio.ogg\"") && *lock(&cutter.cuts) == 0);
 }
 
@@ -306,7 +343,7 @@ async fn audio_that_does_not_fit_is_cut_or_said_to_need_it() {
 struct Blunt(CutError);
 
 impl AudioCutter for Blunt {
-    fn cut<'a>(&'a self, _: &'a SpeechInput, _: Duration) -> BoxFuture<'a, Result<Vec<AudioPiece>, CutError>> {
+    fn cut(&self, _: SpeechInput, _: Duration) -> BoxFuture<'_, Result<Box<dyn AudioPieces>, CutError>> {
         Box::pin(async { Err(self.0.clone()) })
     }
 }

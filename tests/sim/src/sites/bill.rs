@@ -50,7 +50,7 @@ impl Billed {
 
 /// What all rows cost.
 pub fn sum<'a>(rows: impl IntoIterator<Item = &'a Billed>) -> NanoUsd {
-    rows.into_iter().fold(NanoUsd::ZERO, |sum, row| sum.saturating_add(row.cost))
+    rows.into_iter().map(|row| row.cost).sum()
 }
 
 /// Which row of a bill; one of before a reset is none of the new ones.

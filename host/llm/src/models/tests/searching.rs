@@ -30,7 +30,7 @@ async fn a_models_searches_are_answered_by_the_host_and_each_is_a_row() {
     assert!(rows[1].answer.as_ref().unwrap().contains("\"query\":\"orders\""), "what was searched for is recorded");
     assert!(host.body(2).contains("https://a.test/1"), "the model is told what was found");
     let costs = rows.iter().filter(|row| row.paid.kind == PaidKind::Model).filter_map(|row| row.told().1.known());
-    assert_eq!(completion.cost, Some(costs.fold(NanoUsd::ZERO, NanoUsd::saturating_add)));
+    assert_eq!(completion.cost, Some(costs.sum()));
     // After a crash, none of the three is paid for again.
     let searching = search.of_models(host.purse());
     models.complete("a", prompt, None, host.purse(), Some(searching)).await.unwrap();
