@@ -8,11 +8,18 @@ use std::{
     sync::Arc,
 };
 
-use redb::{Database, Durability, ReadableTable as _, TableDefinition};
+use redb::{Database, Durability, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 use tollgate_core::{Digest, artifact::SMALL_BYTES_MAX};
 
-use super::{Shared, company::Company, fault::Fault, packing, passing};
+use super::{
+    Shared,
+    company::Company,
+    fault::Fault,
+    packing,
+    tables::number_after,
+    unnamed::{self, Until},
+};
 use crate::{BlobPart, BlobSource, StoreError, StoredBlob, stored::corrupt};
 
 /// Blobs up to this many bytes are rows, larger ones files: pages of text stay together, audio doesn't swell a database.
@@ -28,10 +35,12 @@ const COPY_BYTES: usize = 256 << 10;
 
 /// By digest, as `packing` makes them.
 const BLOBS: TableDefinition<'static, &'static [u8; 32], &'static [u8]> = TableDefinition::new("blobs");
+/// The digests of all [`BLOBS`], those of one transaction in a row: to read a key there is to read its blob.
+const LISTED: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("listed");
 const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
 const SCHEMA: &str = "schema";
-/// Version of `content.redb`.
-const SCHEMA_VERSION: u32 = 1;
+/// Version of `content.redb`. 2: it lists its digests.
+const SCHEMA_VERSION: u32 = 2;
 
 /// Makes folder and tables, and removes what a killed process left half-written.
 pub(crate) fn prepare(folder: &Path, content: &Database) -> Result<(), Fault> {
@@ -41,20 +50,69 @@ pub(crate) fn prepare(folder: &Path, content: &Database) -> Result<(), Fault> {
         fs::remove_file(entry?.path())?;
     }
     let transaction = begin(content)?;
-    {
-        transaction.open_table(BLOBS)?;
-        let mut meta = transaction.open_table(META)?;
-        let found = meta.get(SCHEMA)?.map(|row| row.value());
-        match found.map(|found| u32::try_from(found).unwrap_or(u32::MAX)) {
-            None => drop(meta.insert(SCHEMA, u64::from(SCHEMA_VERSION))?),
-            Some(SCHEMA_VERSION) => {}
-            Some(found) => {
-                return Err(Fault::Refused(StoreError::NewerVersion { found, known: SCHEMA_VERSION }));
-            }
+    let is_changed = migrate(&transaction)?;
+    // A disk that is full has room for no change that is none.
+    Ok(if is_changed { transaction.commit()? } else { transaction.abort()? })
+}
+
+/// Makes the tables or brings them to today's schema; answers whether there was anything to do.
+fn migrate(transaction: &WriteTransaction) -> Result<bool, Fault> {
+    let blobs = transaction.open_table(BLOBS)?;
+    let mut listed = transaction.open_table(LISTED)?;
+    let mut meta = transaction.open_table(META)?;
+    let found = meta.get(SCHEMA)?.map(|row| row.value());
+    match found.map(|found| u32::try_from(found).unwrap_or(u32::MAX)) {
+        Some(SCHEMA_VERSION) => return Ok(false),
+        None => {}
+        Some(1) => {
+            tracing::info!("listing the blobs of an older store; each is read once");
+            list_all(&blobs, &mut listed)?;
+        }
+        Some(found) => {
+            return Err(Fault::Refused(StoreError::NewerVersion { found, known: SCHEMA_VERSION }));
         }
     }
-    transaction.commit()?;
+    meta.insert(SCHEMA, u64::from(SCHEMA_VERSION))?;
+    Ok(true)
+}
+
+/// Lists what an older program has kept.
+fn list_all(blobs: &Blobs<'_>, listed: &mut Listed<'_>) -> Result<(), Fault> {
+    let mut digests = Vec::with_capacity(QUEUE_BLOBS_MAX);
+    for row in blobs.iter()? {
+        digests.push(Digest(*row?.0.value()));
+        if digests.len() == QUEUE_BLOBS_MAX {
+            list(listed, &digests)?;
+            digests.clear();
+        }
+    }
+    list(listed, &digests)
+}
+
+type Blobs<'t> = redb::Table<'t, &'static [u8; 32], &'static [u8]>;
+type Listed<'t> = redb::Table<'t, u64, &'static [u8]>;
+
+/// Lists these, in a row of their own.
+fn list(listed: &mut Listed<'_>, digests: &[Digest]) -> Result<(), Fault> {
+    if digests.is_empty() {
+        return Ok(());
+    }
+    let last = listed.last()?.map_or(0, |(number, _)| number.value());
+    listed.insert(number_after("lists of blobs", last)?, list_row(digests).as_slice())?;
     Ok(())
+}
+
+fn list_row(digests: &[Digest]) -> Vec<u8> {
+    digests.iter().flat_map(|digest| digest.0).collect()
+}
+
+fn of_list_row(row: &[u8]) -> Result<Vec<Digest>, StoreError> {
+    let (digests, rest) = row.as_chunks::<32>();
+    if rest.is_empty() {
+        Ok(digests.iter().map(|digest| Digest(*digest)).collect())
+    } else {
+        Err(corrupt("a list of blobs is cut short"))
+    }
 }
 
 fn begin(content: &Database) -> Result<redb::WriteTransaction, Fault> {
@@ -65,11 +123,11 @@ fn begin(content: &Database) -> Result<redb::WriteTransaction, Fault> {
     Ok(transaction)
 }
 
-fn blobs_folder(folder: &Path) -> PathBuf {
+pub(super) fn blobs_folder(folder: &Path) -> PathBuf {
     folder.join("blobs")
 }
 
-fn scratch_folder(folder: &Path) -> PathBuf {
+pub(super) fn scratch_folder(folder: &Path) -> PathBuf {
     blobs_folder(folder).join("scratch")
 }
 
@@ -82,9 +140,12 @@ pub(super) fn file_of(folder: &Path, digest: Digest) -> PathBuf {
 pub(crate) enum ContentMessage {
     /// Keep it.
     Keep(Packed, oneshot::Sender<Result<StoredBlob, StoreError>>),
-    /// Rows that named these are gone: remove those of them that nobody needs.
-    Forget(Vec<Digest>),
-    /// Keep what came before, then end.
+    /// There may be files that nobody needs any more: remove them.
+    Forget,
+    /// Remove these rows, each list by its number, but for what has been kept since the store was opened. Answers how many
+    /// have gone, and their bytes.
+    Sweep(Vec<(u64, Vec<Digest>)>, oneshot::Sender<Result<(u64, u64), StoreError>>),
+    /// Keep what came before, then end. To be sent once nothing is named any more.
     Close,
 }
 
@@ -92,6 +153,12 @@ pub(crate) enum ContentMessage {
 pub(crate) struct Packed {
     blob: StoredBlob,
     row: Vec<u8>,
+}
+
+impl Packed {
+    pub(crate) fn blob(&self) -> StoredBlob {
+        self.blob
+    }
 }
 
 /// A blob on its way.
@@ -142,8 +209,7 @@ fn write_file(shared: &Shared, body: &mut dyn std::io::Read) -> std::io::Result<
         size += read as u64;
     }
     let blob = StoredBlob { digest: Digest(*hasher.finalize().as_bytes()), size };
-    // From here on nobody removes it, until a row names it.
-    shared.unnamed().put(blob.digest);
+    let is_time = unnamed::put(shared, blob.digest);
     let path = file_of(folder, blob.digest);
     let parent = path.parent().unwrap_or(folder);
     // A file of that name and length is that blob: names are given by rename, after an fsync.
@@ -155,6 +221,9 @@ fn write_file(shared: &Shared, body: &mut dyn std::io::Read) -> std::io::Result<
     // For a known file too: who renamed it may not have come this far yet.
     File::open(parent)?.sync_all()?;
     File::open(blobs_folder(folder))?.sync_all()?;
+    if is_time {
+        unnamed::forget(shared, Until::Claims);
+    }
     Ok(blob)
 }
 
@@ -162,7 +231,10 @@ fn write_file(shared: &Shared, body: &mut dyn std::io::Read) -> std::io::Result<
 pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<ContentMessage>) {
     let ended = catch_unwind(AssertUnwindSafe(|| serve(shared, &mut inbox)));
     let reason = match ended {
-        Ok(Ok(())) => StoreError::Closed,
+        Ok(Ok(())) => {
+            unnamed::forget(shared, Until::Closed);
+            StoreError::Closed
+        }
         Ok(Err(error)) => {
             tracing::error!(%error, "the content writer has ended; no artifact can be kept until the host is restarted");
             error
@@ -187,40 +259,47 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Re
     while let Some(message) = waiting.take().or_else(|| inbox.blocking_recv()) {
         let (packed, reply) = match message {
             ContentMessage::Keep(packed, reply) => (packed, reply),
-            ContentMessage::Forget(digests) => {
-                waiting = forget(shared, inbox, digests);
+            ContentMessage::Forget => {
+                unnamed::forget(shared, Until::Claims);
+                continue;
+            }
+            ContentMessage::Sweep(rows, reply) => {
+                let (removed, goes_on) = outcome(shared.with_content(|content| remove(shared, content, rows)));
+                // The sweep may have been cut short; what has gone is gone.
+                drop(reply.send(removed));
+                goes_on?;
                 continue;
             }
             ContentMessage::Close => return Ok(()),
         };
         company.wait(inbox);
         let mut bytes = packed.row.len();
-        let (mut batch, mut closing, mut forgotten) = (vec![(packed, reply)], false, Vec::new());
+        let (mut batch, mut closing) = (vec![(packed, reply)], false);
         while bytes < BATCH_BYTES_MAX && batch.len() < QUEUE_BLOBS_MAX {
             match inbox.try_recv() {
                 Ok(ContentMessage::Keep(packed, reply)) => {
                     bytes += packed.row.len();
                     batch.push((packed, reply));
                 }
-                Ok(ContentMessage::Forget(digests)) => forgotten.extend(digests),
                 Ok(ContentMessage::Close) => {
                     closing = true;
+                    break;
+                }
+                Ok(other) => {
+                    waiting = Some(other);
                     break;
                 }
                 Err(_) => break,
             }
         }
         let together = batch.len();
-        let outcome = shared.with_content(|content| commit(content, &batch)).map_err(StoreError::from);
+        let (outcome, goes_on) = outcome(shared.with_content(|content| commit(content, &batch)));
         company.was(together);
         for (packed, reply) in batch {
             // Who asked may have gone; the blob is kept all the same.
             drop(reply.send(outcome.clone().map(|()| packed.blob)));
         }
-        outcome?;
-        if !forgotten.is_empty() {
-            passing::forget(shared, &forgotten);
-        }
+        goes_on?;
         if closing {
             return Ok(());
         }
@@ -228,22 +307,16 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Re
     Ok(())
 }
 
-/// Forgets these with all that wait to be forgotten next: one walk over the rows serves them together. Answers the first
-/// message that is of another kind.
-fn forget(
-    shared: &Shared,
-    inbox: &mut mpsc::Receiver<ContentMessage>,
-    mut digests: Vec<Digest>,
-) -> Option<ContentMessage> {
-    let next = loop {
-        match inbox.try_recv() {
-            Ok(ContentMessage::Forget(more)) => digests.extend(more),
-            Ok(other) => break Some(other),
-            Err(_) => break None,
+/// What to tell, and whether the writer goes on: what a damaged row makes impossible ends none.
+fn outcome<T>(done: Result<T, Fault>) -> (Result<T, StoreError>, Result<(), StoreError>) {
+    match done {
+        Ok(done) => (Ok(done), Ok(())),
+        Err(Fault::Broken(error)) => (Err(error), Ok(())),
+        Err(fault) => {
+            let error = StoreError::from(fault);
+            (Err(error.clone()), Err(error))
         }
-    };
-    passing::forget(shared, &digests);
-    next
+    }
 }
 
 fn commit(
@@ -251,34 +324,123 @@ fn commit(
     batch: &[(Packed, oneshot::Sender<Result<StoredBlob, StoreError>>)],
 ) -> Result<(), Fault> {
     let transaction = begin(content)?;
-    let mut is_new = false;
+    let mut new = Vec::new();
     {
         let mut table = transaction.open_table(BLOBS)?;
         for (packed, _) in batch {
             if table.get(&packed.blob.digest.0)?.is_none() {
                 table.insert(&packed.blob.digest.0, packed.row.as_slice())?;
-                is_new = true;
+                new.push(packed.blob.digest);
             }
         }
     }
     // Known content is durable since it was first kept.
-    if is_new {
-        transaction.commit()?
-    } else {
-        transaction.abort()?
+    if new.is_empty() {
+        return Ok(transaction.abort()?);
     }
-    Ok(())
+    list(&mut transaction.open_table(LISTED)?, &new)?;
+    Ok(transaction.commit()?)
+}
+
+/// Removes rows that a sweep has found without a name. Who keeps one of them anew is asked after that, or remembered before.
+fn remove(shared: &Shared, content: &Database, rows: Vec<(u64, Vec<Digest>)>) -> Result<(u64, u64), Fault> {
+    let transaction = begin(content)?;
+    let removed = remove_in(shared, &transaction, rows)?;
+    transaction.commit()?;
+    Ok(removed)
+}
+
+fn remove_in(
+    shared: &Shared,
+    transaction: &WriteTransaction,
+    rows: Vec<(u64, Vec<Digest>)>,
+) -> Result<(u64, u64), Fault> {
+    let (mut blobs, mut listed) = (transaction.open_table(BLOBS)?, transaction.open_table(LISTED)?);
+    let (mut removed, mut bytes) = (0, 0);
+    for (number, mut digests) in rows {
+        {
+            let unnamed = shared.unnamed();
+            digests.retain(|digest| !unnamed.is_new(*digest));
+        }
+        for digest in &digests {
+            if let Some(row) = blobs.remove(&digest.0)? {
+                removed += 1;
+                bytes += row.value().len() as u64;
+            }
+        }
+        let mut left = listed.get(number)?.map(|row| of_list_row(row.value())).transpose()?.unwrap_or_default();
+        left.retain(|digest| !digests.contains(digest));
+        if left.is_empty() {
+            listed.remove(number)?;
+        } else {
+            listed.insert(number, list_row(&left).as_slice())?;
+        }
+    }
+    Ok((removed, bytes))
+}
+
+/// Rows that are looked for, list by list.
+pub(crate) struct Found {
+    /// By the number of the list that has them.
+    pub(crate) rows: Vec<(u64, Vec<Digest>)>,
+    /// The last list that was looked at.
+    pub(crate) last: Option<u64>,
+    /// Whether there are no more.
+    pub(crate) is_end: bool,
+}
+
+/// Looks through the lists after `after` for rows that are meant, until there are `limit` of them; those of one list stay
+/// together.
+pub(crate) fn listed(
+    shared: &Shared,
+    after: Option<u64>,
+    limit: usize,
+    is_meant: impl Fn(Digest) -> bool,
+) -> Result<Found, Fault> {
+    let table = shared.begin_read_content()?.open_table(LISTED)?;
+    let mut found = Found { rows: Vec::new(), last: after, is_end: false };
+    let mut count = 0;
+    for row in table.range(after.map_or(0, |after| after.saturating_add(1))..)? {
+        let (number, row) = row?;
+        found.last = Some(number.value());
+        let mut digests = of_list_row(row.value())?;
+        digests.retain(|digest| is_meant(*digest));
+        count += digests.len();
+        if !digests.is_empty() {
+            found.rows.push((number.value(), digests));
+        }
+        if count >= limit {
+            return Ok(found);
+        }
+    }
+    found.is_end = true;
+    Ok(found)
 }
 
 /// What blobs there are, without reading them.
 pub(crate) struct Kept<'s> {
     folder: &'s Path,
     rows: redb::ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    listed: redb::ReadOnlyTable<u64, &'static [u8]>,
 }
 
 impl<'s> Kept<'s> {
     pub(crate) fn open(shared: &'s Shared) -> Result<Self, Fault> {
-        Ok(Self { folder: &shared.folder, rows: shared.begin_read_content()?.open_table(BLOBS)? })
+        let snapshot = shared.begin_read_content()?;
+        Ok(Self { folder: &shared.folder, rows: snapshot.open_table(BLOBS)?, listed: snapshot.open_table(LISTED)? })
+    }
+
+    /// What is wrong with their list, in a sentence.
+    pub(crate) fn problem(&self) -> Result<Option<String>, Fault> {
+        let mut listed = 0;
+        for row in self.listed.iter()? {
+            match of_list_row(row?.1.value()) {
+                Ok(digests) => listed += digests.len() as u64,
+                Err(error) => return Ok(Some(error.to_string())),
+            }
+        }
+        let has = self.rows.len()?;
+        Ok((listed != has).then(|| format!("{has} blobs are rows, {listed} are listed")))
     }
 
     /// Whether a blob of that digest and size is there.

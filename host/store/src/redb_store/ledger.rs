@@ -146,7 +146,10 @@ pub(crate) fn settle(
     tables.under_way.remove(id.0)?;
     tables.add_costs(&entry, &Costs::of(end))?;
     if let Some(answer) = answer {
-        answers::keep(tables, &entry, answer, end.at)?;
+        let gone = answers::keep(tables, &entry, answer, end.at)?;
+        let files = &mut batch.tables.files;
+        answer.blob().map_or(Ok(()), |blob| files.name(blob))?;
+        gone.into_iter().try_for_each(|blob| files.unname(blob))?;
     }
     Ok(CallSettled::Now)
 }

@@ -8,6 +8,7 @@ use redb::{ReadableTable as _, WriteTransaction};
 
 use super::{
     fault::Fault,
+    files,
     tables::{META, meta},
 };
 use crate::StoreError;
@@ -26,6 +27,8 @@ const STEPS: &[Step] = &[
     // 4: the ledger of paid calls, its accounts and sums, kept answers, and what has gone of large binaries, in tables of
     // their own that opening makes; tasks may take kept answers again.
     |_| Ok(()),
+    // 5: how many rows name each file.
+    files::count_all,
 ];
 
 /// The version that this program writes.

@@ -26,12 +26,15 @@ pub struct StoreOptions {
     pub queue_cache_bytes: usize,
     /// Memory for pages of the content, in bytes.
     pub content_cache_bytes: usize,
+    /// Whether blobs that no row names are removed, behind the opening: for who opens it to work for long. See
+    /// [`RedbStore::swept`](super::RedbStore::swept).
+    pub sweep: bool,
 }
 
 impl Default for StoreOptions {
-    /// 64 MiB each: with a million items queued, the whole host shall stay under 300 MiB.
+    /// 64 MiB each: with a million items queued, the whole host shall stay under 300 MiB. No sweep.
     fn default() -> Self {
-        Self { queue_cache_bytes: 64 << 20, content_cache_bytes: 64 << 20 }
+        Self { queue_cache_bytes: 64 << 20, content_cache_bytes: 64 << 20, sweep: false }
     }
 }
 
@@ -72,7 +75,16 @@ impl Drop for Lock {
 }
 
 /// Opens or makes the store in `folder`.
-pub(crate) fn open(folder: &Path, options: StoreOptions, databases: Place<'_>) -> Result<Opened, Fault> {
+pub(crate) fn open(folder: &Path, options: StoreOptions, databases: Place<'_>) -> Result<Opened, StoreError> {
+    open_all(folder, options, databases).map_err(|fault| match fault.into() {
+        StoreError::Full(text) => StoreError::Full(format!(
+            "to open the store takes a little room, and more where it is repaired first: {text}"
+        )),
+        other => other,
+    })
+}
+
+fn open_all(folder: &Path, options: StoreOptions, databases: Place<'_>) -> Result<Opened, Fault> {
     let lock = Lock::take(folder)?;
     let queue = undamaged("queue.redb", || databases.database("queue.redb", options.queue_cache_bytes))?;
     let content = undamaged("content.redb", || databases.database("content.redb", options.content_cache_bytes))?;
@@ -98,6 +110,7 @@ fn prepare(queue: &Database) -> Result<(Jobs, Claims), Fault> {
         let mut tables = Tables::open(&transaction)?;
         // Readers want them before there is a call.
         tables.ledger()?;
+        tables.files.table()?;
         let opened = tables.meta.get(meta::OPENED)?.map_or(0, |row| row.value());
         let opened = number_after("openings", opened)?;
         tables.meta.insert(meta::OPENED, opened)?;

@@ -27,6 +27,7 @@ use super::{
     spending,
     submit::{self, Prepared},
     tasks::note,
+    unnamed::Keeping,
     views,
     writer::Message,
 };
@@ -72,6 +73,7 @@ impl RedbStore {
         };
         let ended = || self.shared.content_ended.get().cloned().unwrap_or(StoreError::Closed);
         let (reply, answer) = oneshot::channel();
+        self.shared.unnamed().kept(packed.blob().digest);
         self.content.send(ContentMessage::Keep(packed, reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
@@ -79,6 +81,8 @@ impl RedbStore {
     /// Settles a call; a long answer is durable as a blob before its row names it.
     async fn settle_paid(&self, call: CallId, end: CallEnd, answer: Option<String>) -> Result<CallSettled, StoreError> {
         let end = ledger::kept(end);
+        // Until it is named: a call is settled whether or not its task's claim still stands.
+        let keeping = Keeping::new(self.shared.clone());
         let body = match answer {
             Some(text) if text.len() > ANSWER_INLINE_BYTES_MAX => {
                 answers::check(&text)?;
@@ -88,7 +92,11 @@ impl RedbStore {
             None => None,
         };
         let bytes = SMALL + body.as_ref().map_or(0, Body::bytes);
-        self.write(bytes, move |batch| ledger::settle(batch, call, &end, body.as_ref())).await
+        let work = move |batch: &mut super::Batch<'_>| {
+            let _ = &keeping;
+            ledger::settle(batch, call, &end, body.as_ref())
+        };
+        self.write(bytes, work).await
     }
 
     async fn find_answer(&self, key: AnswerKey) -> Result<Option<KeptAnswer>, StoreError> {
@@ -449,9 +457,12 @@ impl Store for RedbStore {
         async move {
             // An error means that the writer has ended already.
             drop(self.queue.send(Message::Close).await);
-            drop(self.content.send(ContentMessage::Close).await);
-            let (shared, threads) = (self.shared.clone(), self.threads.clone());
+            self.threads.close();
+            let (shared, threads, content) = (self.shared.clone(), self.threads.clone(), self.content.clone());
             blocking(move || {
+                // First who names blobs, then who removes those without a name.
+                threads.join_queue();
+                drop(content.blocking_send(ContentMessage::Close));
                 threads.join();
                 shared.close()
             })

@@ -97,10 +97,6 @@ pub(crate) struct Batch<'t> {
     /// The same as `revoked` for claims on discoveries.
     pub(crate) discoveries_ended: HashSet<JobId>,
     settling: Vec<TaskRef>,
-    /// Files that rows name from this transaction on.
-    pub(crate) named: Vec<Digest>,
-    /// Files whose rows go with this transaction.
-    pub(crate) passed: Vec<Digest>,
     shared: &'t Shared,
 }
 
@@ -224,14 +220,13 @@ fn commit(
                 let mut claims = shared.claims();
                 ending.settling.iter().chain(&ending.revoked).for_each(|task| claims.end(*task));
                 ending.discoveries.iter().for_each(|job| claims.end_discovery(*job));
+                let newest = claims.newest();
                 drop(claims);
-                if !ending.named.is_empty() {
-                    let mut unnamed = shared.unnamed();
-                    ending.named.iter().for_each(|digest| unnamed.named(*digest));
-                }
-                // A writer of content that has ended has said so; the files stay.
-                if !ending.passed.is_empty() {
-                    drop(content.blocking_send(ContentMessage::Forget(ending.passed)));
+                let mut unnamed = shared.unnamed();
+                unnamed.lost(&ending.lost, newest);
+                if unnamed.has_ended(|| shared.claims().oldest()) {
+                    // Where there is no room for it, what is on its way comes first, and the next commit or the end asks again.
+                    drop(content.try_send(ContentMessage::Forget));
                 }
                 return Ok(());
             }
@@ -256,8 +251,8 @@ struct Ending {
     revoked: HashSet<TaskRef>,
     barred: Vec<TaskRef>,
     discoveries: HashSet<JobId>,
-    named: Vec<Digest>,
-    passed: Vec<Digest>,
+    /// Files that no row names any more.
+    lost: Vec<Digest>,
 }
 
 /// Does the operations within `transaction`; answers the jobs as they then are.
@@ -276,13 +271,12 @@ fn work(
         barred: Vec::new(),
         discoveries_ended: HashSet::new(),
         settling: Vec::new(),
-        named: Vec::new(),
-        passed: Vec::new(),
         shared,
     };
     let outcome = apply_all(&mut batch, operations).and_then(|()| batch.jobs.save(&before, &mut batch.tables));
-    let Batch { settling, revoked, barred, discoveries_ended: discoveries, jobs, named, passed, .. } = batch;
-    *ending = Ending { settling, revoked, barred, discoveries, named, passed };
+    let lost = batch.tables.files.take_lost();
+    let Batch { settling, revoked, barred, discoveries_ended: discoveries, jobs, .. } = batch;
+    *ending = Ending { settling, revoked, barred, discoveries, lost };
     outcome.map(|()| jobs)
 }
 
