@@ -20,6 +20,7 @@ mod ledger;
 mod ledger_check;
 mod ledger_tables;
 mod ledger_views;
+mod listed;
 mod migrations;
 mod open;
 mod operations;

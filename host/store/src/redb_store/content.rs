@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use redb::{Database, Durability, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, WriteTransaction};
+use redb::{Database, Durability, ReadableTable as _, TableDefinition, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 use tollgate_core::{Digest, artifact::SMALL_BYTES_MAX};
 
@@ -16,8 +16,8 @@ use super::{
     Shared,
     company::Company,
     fault::Fault,
+    listed::{self, LISTED},
     packing,
-    tables::number_after,
     unnamed::{self, Until},
 };
 use crate::{BlobPart, BlobSource, StoreError, StoredBlob, stored::corrupt};
@@ -34,9 +34,7 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 const COPY_BYTES: usize = 256 << 10;
 
 /// By digest, as `packing` makes them.
-const BLOBS: TableDefinition<'static, &'static [u8; 32], &'static [u8]> = TableDefinition::new("blobs");
-/// The digests of all [`BLOBS`], those of one transaction in a row: to read a key there is to read its blob.
-const LISTED: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("listed");
+pub(super) const BLOBS: TableDefinition<'static, &'static [u8; 32], &'static [u8]> = TableDefinition::new("blobs");
 const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
 const SCHEMA: &str = "schema";
 /// Version of `content.redb`. 2: it lists its digests.
@@ -52,7 +50,12 @@ pub(crate) fn prepare(folder: &Path, content: &Database) -> Result<(), Fault> {
     let transaction = begin(content)?;
     let is_changed = migrate(&transaction)?;
     // A disk that is full has room for no change that is none.
-    Ok(if is_changed { transaction.commit()? } else { transaction.abort()? })
+    if is_changed {
+        transaction.commit()?;
+    } else {
+        transaction.abort()?;
+    }
+    Ok(())
 }
 
 /// Makes the tables or brings them to today's schema; answers whether there was anything to do.
@@ -66,7 +69,7 @@ fn migrate(transaction: &WriteTransaction) -> Result<bool, Fault> {
         None => {}
         Some(1) => {
             tracing::info!("listing the blobs of an older store; each is read once");
-            list_all(&blobs, &mut listed)?;
+            listed::list_all(&blobs, &mut listed)?;
         }
         Some(found) => {
             return Err(Fault::Refused(StoreError::NewerVersion { found, known: SCHEMA_VERSION }));
@@ -76,46 +79,7 @@ fn migrate(transaction: &WriteTransaction) -> Result<bool, Fault> {
     Ok(true)
 }
 
-/// Lists what an older program has kept.
-fn list_all(blobs: &Blobs<'_>, listed: &mut Listed<'_>) -> Result<(), Fault> {
-    let mut digests = Vec::with_capacity(QUEUE_BLOBS_MAX);
-    for row in blobs.iter()? {
-        digests.push(Digest(*row?.0.value()));
-        if digests.len() == QUEUE_BLOBS_MAX {
-            list(listed, &digests)?;
-            digests.clear();
-        }
-    }
-    list(listed, &digests)
-}
-
-type Blobs<'t> = redb::Table<'t, &'static [u8; 32], &'static [u8]>;
-type Listed<'t> = redb::Table<'t, u64, &'static [u8]>;
-
-/// Lists these, in a row of their own.
-fn list(listed: &mut Listed<'_>, digests: &[Digest]) -> Result<(), Fault> {
-    if digests.is_empty() {
-        return Ok(());
-    }
-    let last = listed.last()?.map_or(0, |(number, _)| number.value());
-    listed.insert(number_after("lists of blobs", last)?, list_row(digests).as_slice())?;
-    Ok(())
-}
-
-fn list_row(digests: &[Digest]) -> Vec<u8> {
-    digests.iter().flat_map(|digest| digest.0).collect()
-}
-
-fn of_list_row(row: &[u8]) -> Result<Vec<Digest>, StoreError> {
-    let (digests, rest) = row.as_chunks::<32>();
-    if rest.is_empty() {
-        Ok(digests.iter().map(|digest| Digest(*digest)).collect())
-    } else {
-        Err(corrupt("a list of blobs is cut short"))
-    }
-}
-
-fn begin(content: &Database) -> Result<redb::WriteTransaction, Fault> {
+pub(super) fn begin(content: &Database) -> Result<redb::WriteTransaction, Fault> {
     let mut transaction = content.begin_write()?;
     transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Io(error.to_string()))?;
     // Content grows without end: a repair that walks all of it would hold up every start after a kill.
@@ -264,7 +228,7 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Re
                 continue;
             }
             ContentMessage::Sweep(rows, reply) => {
-                let (removed, goes_on) = outcome(shared.with_content(|content| remove(shared, content, rows)));
+                let (removed, goes_on) = outcome(shared.with_content(|content| listed::remove(shared, content, rows)));
                 // The sweep may have been cut short; what has gone is gone.
                 drop(reply.send(removed));
                 goes_on?;
@@ -338,83 +302,8 @@ fn commit(
     if new.is_empty() {
         return Ok(transaction.abort()?);
     }
-    list(&mut transaction.open_table(LISTED)?, &new)?;
+    listed::list(&mut transaction.open_table(LISTED)?, &new)?;
     Ok(transaction.commit()?)
-}
-
-/// Removes rows that a sweep has found without a name. Who keeps one of them anew is asked after that, or remembered before.
-fn remove(shared: &Shared, content: &Database, rows: Vec<(u64, Vec<Digest>)>) -> Result<(u64, u64), Fault> {
-    let transaction = begin(content)?;
-    let removed = remove_in(shared, &transaction, rows)?;
-    transaction.commit()?;
-    Ok(removed)
-}
-
-fn remove_in(
-    shared: &Shared,
-    transaction: &WriteTransaction,
-    rows: Vec<(u64, Vec<Digest>)>,
-) -> Result<(u64, u64), Fault> {
-    let (mut blobs, mut listed) = (transaction.open_table(BLOBS)?, transaction.open_table(LISTED)?);
-    let (mut removed, mut bytes) = (0, 0);
-    for (number, mut digests) in rows {
-        {
-            let unnamed = shared.unnamed();
-            digests.retain(|digest| !unnamed.is_new(*digest));
-        }
-        for digest in &digests {
-            if let Some(row) = blobs.remove(&digest.0)? {
-                removed += 1;
-                bytes += row.value().len() as u64;
-            }
-        }
-        let mut left = listed.get(number)?.map(|row| of_list_row(row.value())).transpose()?.unwrap_or_default();
-        left.retain(|digest| !digests.contains(digest));
-        if left.is_empty() {
-            listed.remove(number)?;
-        } else {
-            listed.insert(number, list_row(&left).as_slice())?;
-        }
-    }
-    Ok((removed, bytes))
-}
-
-/// Rows that are looked for, list by list.
-pub(crate) struct Found {
-    /// By the number of the list that has them.
-    pub(crate) rows: Vec<(u64, Vec<Digest>)>,
-    /// The last list that was looked at.
-    pub(crate) last: Option<u64>,
-    /// Whether there are no more.
-    pub(crate) is_end: bool,
-}
-
-/// Looks through the lists after `after` for rows that are meant, until there are `limit` of them; those of one list stay
-/// together.
-pub(crate) fn listed(
-    shared: &Shared,
-    after: Option<u64>,
-    limit: usize,
-    is_meant: impl Fn(Digest) -> bool,
-) -> Result<Found, Fault> {
-    let table = shared.begin_read_content()?.open_table(LISTED)?;
-    let mut found = Found { rows: Vec::new(), last: after, is_end: false };
-    let mut count = 0;
-    for row in table.range(after.map_or(0, |after| after.saturating_add(1))..)? {
-        let (number, row) = row?;
-        found.last = Some(number.value());
-        let mut digests = of_list_row(row.value())?;
-        digests.retain(|digest| is_meant(*digest));
-        count += digests.len();
-        if !digests.is_empty() {
-            found.rows.push((number.value(), digests));
-        }
-        if count >= limit {
-            return Ok(found);
-        }
-    }
-    found.is_end = true;
-    Ok(found)
 }
 
 /// What blobs there are, without reading them.
@@ -432,15 +321,7 @@ impl<'s> Kept<'s> {
 
     /// What is wrong with their list, in a sentence.
     pub(crate) fn problem(&self) -> Result<Option<String>, Fault> {
-        let mut listed = 0;
-        for row in self.listed.iter()? {
-            match of_list_row(row?.1.value()) {
-                Ok(digests) => listed += digests.len() as u64,
-                Err(error) => return Ok(Some(error.to_string())),
-            }
-        }
-        let has = self.rows.len()?;
-        Ok((listed != has).then(|| format!("{has} blobs are rows, {listed} are listed")))
+        listed::problem(&self.rows, &self.listed)
     }
 
     /// Whether a blob of that digest and size is there.

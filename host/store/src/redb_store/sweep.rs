@@ -18,10 +18,11 @@ use tollgate_core::Digest;
 
 use super::{
     Shared,
-    content::{self, ContentMessage, blobs_folder},
+    content::{ContentMessage, blobs_folder},
     fault::Fault,
     files::each_named,
     ledger_tables::ANSWERS,
+    listed::listed,
     tables::ARTIFACTS,
     unnamed::remove_file,
 };
@@ -166,7 +167,7 @@ fn rows(
     let mut after = None;
     loop {
         go_on(closing)?;
-        let found = content::listed(shared, after, REMOVED_PER_TRANSACTION, |digest| !named.has(digest))?;
+        let found = listed(shared, after, REMOVED_PER_TRANSACTION, |digest| !named.has(digest))?;
         after = found.last;
         if !found.rows.is_empty() {
             let (reply, answer) = oneshot::channel();

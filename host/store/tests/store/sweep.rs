@@ -107,18 +107,22 @@ async fn p06_what_an_attempt_kept_and_never_named_goes_once_its_claim_has_ended(
 }
 
 #[tokio::test]
-async fn p06_a_close_overtakes_no_file_that_is_to_go() {
-    let fixture = Fixture::new().await;
-    fixture.submit(&["a"], 1).await;
-    let audio = kept(&fixture, "media.webm", "audio/webm", large(1)).await;
-    let claim = fixture.claim_one(FETCH, 10).await;
-    let passing = ALONE.into();
-    let last = Settlement { artifacts: vec![audio], passing, ..settlement(&claim, done("heard"), 10) };
-    // Closed while the settlement is on its way.
-    let (settled, closed) = tokio::join!(fixture.store.settle(vec![last]), fixture.store.close());
-    settled.unwrap().remove(0).unwrap();
-    closed.unwrap();
-    assert_eq!(count(&fixture.folder.path().join("blobs")), 0);
+async fn p06_a_close_overtakes_no_file_that_is_to_go_and_takes_none_that_is_about_to_be_named() {
+    for (passing, left) in [(ALONE, 0), (&[], 1)] {
+        let fixture = Fixture::new().await;
+        fixture.submit(&["a"], 1).await;
+        let claim = fixture.claim_one(FETCH, 10).await;
+        let artifacts = vec![kept(&fixture, "media.webm", "audio/webm", large(1)).await];
+        let last = Settlement { artifacts, passing: passing.into(), ..settlement(&claim, done("heard"), 10) };
+        // Closed while the settlement is on its way.
+        let (settled, closed) = tokio::join!(fixture.store.settle(vec![last]), fixture.store.close());
+        settled.unwrap().remove(0).unwrap();
+        closed.unwrap();
+        assert_eq!(count(&fixture.folder.path().join("blobs")), left);
+        let (fixture, swept) = fixture.restart_closed().swept().await;
+        assert_eq!((swept, names(&fixture, "a").await.len()), (Swept::default(), left));
+        fixture.sound().await;
+    }
 }
 
 #[tokio::test]
@@ -316,7 +320,6 @@ async fn p06_a_sweep_that_a_close_cuts_short_is_made_up_for() {
     are_kept(&Fixture { folder: killed, store, job: fixture.job }, &blobs).await;
 }
 
-/// What passing needs to be asked for in these tests.
 #[tokio::test]
 async fn p06_what_passes_is_counted_down_once_however_many_names_it_has() {
     let fixture = Fixture::new().await;
