@@ -17,7 +17,7 @@ use tollgate_engine::{
     Plan, Progress, RunEnded, RunMode, Services, clock::SystemClock, gate_options,
 };
 use tollgate_sandbox::Compiler;
-use tollgate_store::{RedbStore, Store, StoreOptions};
+use tollgate_store::{RedbStore, Store, StoreOptions, Swept};
 use tollgate_web::{HostFile, Server};
 
 use crate::{
@@ -44,6 +44,8 @@ pub struct Host {
     progress: watch::Receiver<Progress>,
     configuration: watch::Receiver<ConfigurationStatus>,
     listen: SocketAddr,
+    /// Absent: somebody else's store.
+    own_store: Option<Arc<RedbStore>>,
     running: JoinHandle<Result<RunEnded, HostError>>,
 }
 
@@ -118,9 +120,12 @@ impl HostBuilder {
         let data = self.data.unwrap_or_else(|| spec.data());
         make_folder(&data)?;
         let clock = self.clock;
-        let store = match self.store {
-            Some(store) => store,
-            None => open_store(data.clone()).await?,
+        let (store, own_store) = match self.store {
+            Some(store) => (store, None),
+            None => {
+                let own = open_store(data.clone()).await?;
+                (own.clone() as Arc<dyn Store>, Some(own))
+            }
         };
         HostFile::forget(&data).map_err(|error| HostError::Data { folder: data.clone(), error })?;
         let options = gate_options(&store, &clock, &data, &spec.base).await?;
@@ -147,13 +152,16 @@ impl HostBuilder {
         let parts =
             Parts { operations: operations.clone(), data, clock, store, gate, server, heartbeat, watching, dispatcher };
         let configuration = configuration.watch();
-        Ok(Host { operations, progress, configuration, listen, running: tokio::spawn(parts.run()) })
+        Ok(Host { operations, progress, configuration, listen, own_store, running: tokio::spawn(parts.run()) })
     }
 }
 
-/// Opens the store where it holds nobody up: a killed host's is repaired first.
-async fn open_store(data: PathBuf) -> Result<Arc<dyn Store>, HostError> {
-    let opened = tokio::task::spawn_blocking(move || RedbStore::open(&data, StoreOptions::default())).await;
+/// Opens the store where it holds nobody up: a killed host's is repaired first, and swept behind that.
+async fn open_store(data: PathBuf) -> Result<Arc<RedbStore>, HostError> {
+    let opened = tokio::task::spawn_blocking(move || {
+        RedbStore::open(&data, StoreOptions { sweep: true, ..StoreOptions::default() })
+    })
+    .await;
     match opened {
         Ok(store) => Ok(store?),
         Err(error) => Err(HostError::Engine(ended("opening the store", error))),
@@ -267,6 +275,12 @@ impl Host {
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// Waits until what attempts of earlier hosts have kept, and nothing names, is removed from its store, and says how much that
+    /// was. Absent: the store is somebody else's, or the host ended first; the next start makes up for it.
+    pub async fn swept(&self) -> Option<Swept> {
+        self.own_store.as_ref()?.swept().await
     }
 
     /// Asks it to stop: running tasks may finish within the grace time. [`Host::wait`] tells when it has.

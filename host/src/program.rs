@@ -78,7 +78,13 @@ impl Program for Tollgate {
             let refuse = |error: StoreError| refuse(error.into());
             let store = RedbStore::open(data, StoreOptions::default()).map_err(refuse)?;
             let report = store.verify().await.map_err(refuse)?;
-            store.close().await.map_err(refuse)?;
+            match store.close().await {
+                // Nothing was to be kept, and what was found stands.
+                Err(StoreError::Full(error)) => {
+                    tracing::warn!(%error, "the disk is full: the store is verified, and repaired by whoever opens it next");
+                }
+                closed => closed.map_err(refuse)?,
+            }
             Ok(report)
         }
         .boxed()

@@ -19,5 +19,6 @@ mod pipelines;
 mod policies;
 mod reloading;
 mod sites;
+mod sweep;
 mod tooled;
 mod youtube;

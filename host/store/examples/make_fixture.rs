@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One job with an item in each of several states, and a row of every table.
+/// One job with an item in each of several states, and a row of nearly every table: none of files, which are too large to check in.
 async fn fill(store: &RedbStore) -> Result<(), Box<dyn Error>> {
     let (fetch, extract) = (StageName::new("fetch")?, StageName::new("extract")?);
     let stages = vec![

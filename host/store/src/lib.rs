@@ -63,7 +63,8 @@ pub trait Store: Send + Sync + 'static {
     /// claim is refused and changes nothing.
     fn settle<'a>(&'a self, settlements: Vec<Settlement>) -> Reply<'a, Vec<Result<Settled, StoreError>>>;
 
-    /// Keeps a blob, durable once answered. The same content is kept once.
+    /// Keeps a blob, durable once answered. The same content is kept once. What no row comes to name goes, though not before
+    /// the claims have ended that were out when it was kept: to be asked under the claim of whose settlement will name it.
     fn put_blob<'a>(&'a self, body: BlobSource) -> Reply<'a, StoredBlob>;
 
     /// Reads a blob, or `length` bytes of it from `offset`.

@@ -12,6 +12,7 @@ mod discovery;
 mod disk;
 mod duplicates;
 mod fault;
+mod files;
 mod handing;
 mod job_state;
 mod jobs;
@@ -21,6 +22,7 @@ mod ledger;
 mod ledger_check;
 mod ledger_tables;
 mod ledger_views;
+mod listed;
 mod message;
 mod migrations;
 mod open;
@@ -35,20 +37,25 @@ mod reopen_stage;
 mod settle;
 mod spending;
 mod submit;
+mod sweep;
 mod tables;
 mod tasks;
+mod unnamed;
 mod verify;
 mod views;
 mod writer;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread::JoinHandle,
 };
 
 use redb::{Database, ReadTransaction, WriteTransaction};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use book::Book;
 use claims::Claims;
@@ -58,7 +65,7 @@ use fault::Fault;
 use jobs::Jobs;
 use ledger::Paying;
 use message::{Answer, Message};
-use passing::Unnamed;
+use unnamed::Unnamed;
 use writer::{Batch, unpoisoned};
 
 pub use answers::{ANSWER_BYTES_MAX, ANSWER_INLINE_BYTES_MAX, ANSWERS_PER_TASK_KEPT};
@@ -76,6 +83,7 @@ pub use queue::CLAIMS_MAX;
 pub use recheck::RECHECK_ITEMS_MAX;
 pub use settle::{ARTIFACTS_PER_ATTEMPT_MAX, CONTENT_TYPE_BYTES_MAX, ERRORS_KEPT, OUTPUT_BYTES_MAX};
 pub use submit::{ITEM_DATA_BYTES_MAX, REVISION_BYTES_MAX, SUBMIT_BYTES_MAX, SUBMIT_ITEMS_MAX};
+pub use sweep::Swept;
 pub use verify::{PROBLEMS_LISTED_MAX, VerifyReport};
 pub use views::{ERRORS_LISTED_MAX, ITEMS_LOOKED_AT_MAX, ITEMS_PAGE_MAX};
 
@@ -163,21 +171,38 @@ impl Shared {
     }
 }
 
-/// The writers' threads; dropped after the channels to them, so that they end, and waited for.
-struct Threads(Mutex<Vec<JoinHandle<()>>>);
+/// The writers' threads and the sweep's; dropped after the channels to them, so that they end, and waited for.
+struct Threads {
+    queue: Mutex<Option<JoinHandle<()>>>,
+    others: Mutex<Vec<JoinHandle<()>>>,
+    /// The sweep is to end.
+    closing: Arc<AtomicBool>,
+}
 
 impl Threads {
-    fn join(&self) {
-        let threads = std::mem::take(&mut *unpoisoned(self.0.lock()));
-        for thread in threads {
+    /// Has those end that nobody sends anything.
+    fn close(&self) {
+        self.closing.store(true, Relaxed);
+    }
+
+    fn join_queue(&self) {
+        // Held meanwhile: whoever closes it too waits as well.
+        if let Some(thread) = unpoisoned(self.queue.lock()).take() {
             // A writer's panic was caught, logged and told to all who asked.
             drop(thread.join());
         }
+    }
+
+    fn join(&self) {
+        self.join_queue();
+        let threads = std::mem::take(&mut *unpoisoned(self.others.lock()));
+        threads.into_iter().for_each(|thread| drop(thread.join()));
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
+        self.close();
         self.join();
     }
 }
@@ -189,6 +214,7 @@ pub struct RedbStore {
     shared: Arc<Shared>,
     queue: mpsc::Sender<Message>,
     content: mpsc::Sender<ContentMessage>,
+    swept: watch::Receiver<Option<Swept>>,
     threads: Arc<Threads>,
 }
 
@@ -205,7 +231,7 @@ impl RedbStore {
     /// # Errors
     /// Another process has it, a newer Tollgate wrote it, or the disk refuses.
     pub fn open(folder: &Path, options: StoreOptions) -> Result<Arc<Self>, StoreError> {
-        Self::start(folder, open::open(folder, options, Place::Folder(folder))?)
+        Self::start(folder, open::open(folder, options, Place::Folder(folder))?, options.sweep)
     }
 
     /// As [`RedbStore::open`], with the databases on another disk than the folder's.
@@ -213,10 +239,10 @@ impl RedbStore {
     /// # Errors
     /// As [`RedbStore::open`].
     pub fn open_on(disk: &dyn Disk, folder: &Path, options: StoreOptions) -> Result<Arc<Self>, StoreError> {
-        Self::start(folder, open::open(folder, options, Place::Disk(disk))?)
+        Self::start(folder, open::open(folder, options, Place::Disk(disk))?, options.sweep)
     }
 
-    fn start(folder: &Path, opened: open::Opened) -> Result<Arc<Self>, StoreError> {
+    fn start(folder: &Path, opened: open::Opened, sweeps: bool) -> Result<Arc<Self>, StoreError> {
         let shared = Arc::new(Shared {
             folder: folder.to_owned(),
             queue: RwLock::new(Some(opened.queue)),
@@ -224,7 +250,7 @@ impl RedbStore {
             jobs: RwLock::new(Arc::new(opened.jobs)),
             claims: Mutex::new(opened.claims),
             book: RwLock::new(opened.book),
-            unnamed: Mutex::default(),
+            unnamed: Mutex::new(Unnamed::new(sweeps)),
             ended: OnceLock::new(),
             content_ended: OnceLock::new(),
             lock: Mutex::new(Some(opened.lock)),
@@ -239,9 +265,23 @@ impl RedbStore {
         let (forget, journal) = (content.clone(), opened.journal);
         let writer = spawn("store-writer", Box::new(move || writer::run(&theirs, queue_inbox, &forget, journal)))?;
         let theirs = shared.clone();
-        let content_writer = spawn("content-writer", Box::new(move || content::run(&theirs, content_inbox)))?;
-        let threads = Arc::new(Threads(Mutex::new(vec![writer, content_writer])));
-        Ok(Arc::new(Self { shared, queue, content, threads }))
+        let mut others = vec![spawn("content-writer", Box::new(move || content::run(&theirs, content_inbox)))?];
+        let (told, swept) = watch::channel(None);
+        let closing = Arc::new(AtomicBool::new(false));
+        if sweeps {
+            let work = sweep::work(shared.clone(), content.clone(), closing.clone(), told);
+            others.push(spawn("store-sweep", Box::new(work))?);
+        }
+        let threads = Arc::new(Threads { queue: Mutex::new(Some(writer)), others: Mutex::new(others), closing });
+        Ok(Arc::new(Self { shared, queue, content, swept, threads }))
+    }
+
+    /// Waits for the end of the sweep that [`StoreOptions::sweep`] asks for, and says what it has removed: blobs that no row
+    /// names, as attempts leave them that are killed, and stages that run again. Absent: there is none, or it was cut short,
+    /// which the log says.
+    pub async fn swept(&self) -> Option<Swept> {
+        let mut swept = self.swept.clone();
+        swept.wait_for(Option::is_some).await.ok().and_then(|swept| *swept)
     }
 
     /// Counts everything anew from the rows and holds it against counters and queues. Reads the whole queue; exact on

@@ -48,6 +48,8 @@ mod settle;
 mod state;
 #[path = "store/submit.rs"]
 mod submit;
+#[path = "store/sweep.rs"]
+mod sweep;
 #[path = "store/trouble.rs"]
 mod trouble;
 #[path = "store/verify.rs"]

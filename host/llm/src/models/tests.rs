@@ -5,6 +5,7 @@ mod searching;
 
 use serde_json::{Value, json};
 use tollgate_core::{
+    calendar::PeriodKind,
     ledger::{How, NoRoom},
     outcome::RefusalKind,
 };

@@ -43,6 +43,14 @@ pub(crate) enum Body {
 }
 
 impl Body {
+    /// Its blob.
+    pub(crate) fn blob(&self) -> Option<StoredBlob> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Blob(blob) => Some(*blob),
+        }
+    }
+
     /// About its bytes in the writer's batch.
     pub(crate) fn bytes(&self) -> usize {
         match self {
@@ -58,8 +66,13 @@ pub(crate) fn check(text: &str) -> Result<(), StoreError> {
     if bytes > max { Err(StoreError::TooLarge { what: "an answer", bytes, max }) } else { Ok(()) }
 }
 
-/// Keeps the answer of a call, in place of an older one to the same request.
-pub(crate) fn keep(tables: &mut LedgerTables<'_>, entry: &Entry, body: &Body, at: Timestamp) -> Result<(), Fault> {
+/// Keeps the answer of a call, in place of an older one to the same request. Answers the blobs of those that go for it.
+pub(crate) fn keep(
+    tables: &mut LedgerTables<'_>,
+    entry: &Entry,
+    body: &Body,
+    at: Timestamp,
+) -> Result<Vec<StoredBlob>, Fault> {
     let (caller, id) = (&entry.call.caller, entry.id);
     let body = match body {
         Body::Inline(text) => StoredAnswerBody::Inline(text.as_bytes()),
@@ -68,24 +81,38 @@ pub(crate) fn keep(tables: &mut LedgerTables<'_>, entry: &Entry, body: &Body, at
     let (attempt, request) = (caller.attempt, entry.call.request.0);
     let row = encode(&StoredAnswer::V1(StoredAnswerV1 { attempt, request, at_ms: at.0, body }))?;
     let old = tables.answer_calls.insert(&request_key(caller, &entry.call.request), id.0)?.map(|old| old.value());
+    let mut gone = Vec::new();
     if let Some(old) = old {
-        tables.answers.remove(&answer_place(caller, CallId(old)))?;
+        gone.extend(remove(tables, &answer_place(caller, CallId(old)))?);
     }
     tables.answers.insert(&answer_place(caller, id), row.as_slice())?;
     match make_room(tables, caller) {
         // What is paid is kept all the same; `store verify` tells which row it is.
         Err(Fault::Broken(error)) => tracing::error!(%error, "a task keeps more answers than it should"),
-        made => made?,
+        made => gone.extend(made?),
     }
-    Ok(())
+    Ok(gone)
 }
 
-/// Drops the task's oldest answer if it has too many, and that one isn't of the attempt under way.
-fn make_room(tables: &mut LedgerTables<'_>, caller: &Caller) -> Result<(), Fault> {
+/// Removes a row; answers its blob, if it had one.
+fn remove(tables: &mut LedgerTables<'_>, place: &AnswerPlace) -> Result<Option<StoredBlob>, Fault> {
+    let Some(row) = tables.answers.remove(place)? else { return Ok(None) };
+    Ok(placed(place, row.value()).map_or_else(
+        |error| {
+            // It goes all the same, and the next start looks for what it may have named.
+            tracing::error!(%error, "an answer that gives way to another can't be read");
+            None
+        },
+        |(_, _, blob)| blob,
+    ))
+}
+
+/// Drops the task's oldest answer if it has too many, and that one isn't of the attempt under way; answers its blob.
+fn make_room(tables: &mut LedgerTables<'_>, caller: &Caller) -> Result<Option<StoredBlob>, Fault> {
     let [first, last] = &requests_of(caller);
     let rows = tables.answer_calls.range::<&RequestKey>(first..=last)?;
     if rows.take(ANSWERS_PER_TASK_KEPT + 1).count() <= ANSWERS_PER_TASK_KEPT {
-        return Ok(());
+        return Ok(None);
     }
     let (first, last) = (answer_place(caller, CallId(0)), answer_place(caller, CallId(u64::MAX)));
     let oldest = match tables.answers.range::<&AnswerPlace>(&first..=&last)?.next().transpose()? {
@@ -99,12 +126,11 @@ fn make_room(tables: &mut LedgerTables<'_>, caller: &Caller) -> Result<(), Fault
         return Err(corrupt("answers are found by requests, and have no rows").into());
     };
     if caller.task.is_some() && attempt >= caller.attempt {
-        return Ok(());
+        return Ok(None);
     }
     let request = request_key(caller, &request);
-    tables.answers.remove(&place)?;
     tables.answer_calls.remove(&request)?;
-    Ok(())
+    remove(tables, &place)
 }
 
 /// A kept answer as it is found.

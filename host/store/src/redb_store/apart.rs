@@ -34,7 +34,7 @@ pub(crate) struct ArtifactPlace {
 pub(crate) fn artifacts(tables: &Tables<'_>, task: TaskRef) -> Result<Vec<ArtifactPlace>, Fault> {
     let first = task_key(task.item, task.stage);
     let mut all = Vec::new();
-    for row in tables.artifacts.range::<&[u8]>(first.as_slice()..)? {
+    for row in tables.artifacts.rows().range::<&[u8]>(first.as_slice()..)? {
         let (key, row) = row?;
         let Some((pending, name)) = key.value().strip_prefix(first.as_slice()).and_then(<[u8]>::split_first) else {
             break;
@@ -58,10 +58,13 @@ pub(crate) fn set_apart(tables: &mut Tables<'_>, task: TaskRef, apart: &[(Digest
             continue;
         };
         let key = artifact_key(task.item, task.stage, false, &one.name);
-        let row = tables.artifacts.remove(key.as_slice())?.map(|row| row.value().to_vec());
+        let row = tables.artifacts.rows().get(key.as_slice())?;
+        let row = row.map(|row| decode::<StoredArtifactRow>("artifacts", row.value())).transpose()?;
         let name = free_name(name, |name| names.iter().all(|(known, of)| known != name || *of == one.digest));
         if let Some(row) = row {
-            tables.artifacts.insert(artifact_key(task.item, task.stage, true, &name).as_slice(), row.as_slice())?;
+            let apart = artifact_key(task.item, task.stage, true, &name);
+            tables.artifacts.insert(&mut tables.files, &apart, &row)?;
+            tables.artifacts.remove(&mut tables.files, &key)?;
         }
         names.push((name, one.digest));
         count += 1;

@@ -13,7 +13,7 @@ use super::{
         ACCOUNTS, COSTS, LEDGER, LedgerTables, RequestKey, account_of, costs_key, costs_of, day_call_key, entry_of,
         item_call_key_of, request_key,
     },
-    tables::number_after,
+    tables::{Tables, number_after},
 };
 use crate::{
     AnswerKey, KeptAnswer, StoreError,
@@ -237,31 +237,35 @@ impl Book {
     }
 
     /// Takes into the tables what they lack. They have it once their transaction is durable.
-    pub(crate) fn fold(&self, tables: &mut LedgerTables<'_>) -> Result<(), Fault> {
+    pub(crate) fn fold(&self, tables: &mut Tables<'_>) -> Result<(), Fault> {
+        let ledger = tables.ledger()?;
+        let (mut named, mut gone) = (Vec::new(), Vec::new());
         for Written { entry, is_new, answer, .. } in self.calls.values().filter(|call| call.is_unfolded) {
-            tables.set_entry(entry)?;
+            ledger.set_entry(entry)?;
             if *is_new {
-                tables.item_calls.insert(&item_call_key_of(entry), ())?;
-                tables.day_calls.insert(&day_call_key(entry.day.number(), entry.id), ())?;
+                ledger.item_calls.insert(&item_call_key_of(entry), ())?;
+                ledger.day_calls.insert(&day_call_key(entry.day.number(), entry.id), ())?;
             }
             let Some(end) = &entry.end else {
-                tables.under_way.insert(entry.id.0, self.opened)?;
+                ledger.under_way.insert(entry.id.0, self.opened)?;
                 continue;
             };
             if !is_new {
-                tables.under_way.remove(entry.id.0)?;
+                ledger.under_way.remove(entry.id.0)?;
             }
             if let Some(answer) = answer {
-                answers::keep(tables, entry, answer, end.at)?;
+                gone.extend(answers::keep(ledger, entry, answer, end.at)?);
+                named.extend(answer.blob());
             }
         }
         for (key, sum) in &self.costs {
-            tables.set_costs(key, *sum)?;
+            ledger.set_costs(key, *sum)?;
         }
         for scope in &self.unfolded {
-            tables.set_account(scope, self.accounts.get(scope).copied().unwrap_or_default())?;
+            ledger.set_account(scope, self.accounts.get(scope).copied().unwrap_or_default())?;
         }
-        Ok(())
+        named.into_iter().try_for_each(|blob| tables.files.name(blob))?;
+        gone.into_iter().try_for_each(|blob| tables.files.unname(blob))
     }
 
     /// The tables have all of it. Calls under way stay, to be settled.

@@ -1,6 +1,6 @@
 //! Claims: which tasks are out, and the token that each must present. In memory, so a crash can't strand work (S04).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use tollgate_core::{ClaimToken, JobId};
 
@@ -24,13 +24,16 @@ struct Held {
 pub(crate) struct Claims {
     held: HashMap<TaskRef, Held>,
     discoveries: HashMap<JobId, ClaimToken>,
+    /// Those who keep blobs without the claim of a task.
+    keeping: BTreeSet<ClaimToken>,
     next: u64,
 }
 
 impl Claims {
     /// For the store's `opened`-th opening.
     pub(crate) fn new(opened: u64) -> Self {
-        Self { held: HashMap::new(), discoveries: HashMap::new(), next: opened << COUNT_BITS }
+        let next = opened << COUNT_BITS;
+        Self { held: HashMap::new(), discoveries: HashMap::new(), keeping: BTreeSet::new(), next }
     }
 
     pub(crate) fn is_held(&self, task: TaskRef) -> bool {
@@ -40,6 +43,28 @@ impl Claims {
     fn token(&mut self) -> ClaimToken {
         self.next += 1;
         ClaimToken(self.next - 1)
+    }
+
+    /// The claim that was given out last, or none that ever was.
+    pub(crate) fn newest(&self) -> ClaimToken {
+        ClaimToken(self.next.saturating_sub(1))
+    }
+
+    /// The oldest of those claims on tasks that are out, and of those who keep blobs without one.
+    pub(crate) fn oldest(&self) -> Option<ClaimToken> {
+        let held = self.held.values().map(|held| held.token).min();
+        held.into_iter().chain(self.keeping.first().copied()).min()
+    }
+
+    /// Somebody begins to keep a blob without the claim of a task.
+    pub(crate) fn begin_keeping(&mut self) -> ClaimToken {
+        let token = self.token();
+        self.keeping.insert(token);
+        token
+    }
+
+    pub(crate) fn end_keeping(&mut self, token: ClaimToken) {
+        self.keeping.remove(&token);
     }
 
     /// Takes a job's discovery, from whoever has it: a page that panicked never gives it back.

@@ -8,11 +8,18 @@ use std::{
     sync::Arc,
 };
 
-use redb::{Database, Durability, ReadableTable as _, TableDefinition};
+use redb::{Database, Durability, ReadableTable as _, TableDefinition, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 use tollgate_core::{Digest, artifact::SMALL_BYTES_MAX};
 
-use super::{Shared, company::Company, fault::Fault, packing, passing};
+use super::{
+    Shared,
+    company::Company,
+    fault::Fault,
+    listed::{self, LISTED},
+    packing,
+    unnamed::{self, Until},
+};
 use crate::{BlobPart, BlobSource, StoreError, StoredBlob, stored::corrupt};
 
 /// Blobs up to this many bytes are rows, larger ones files: pages of text stay together, audio doesn't swell a database.
@@ -27,11 +34,11 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 const COPY_BYTES: usize = 256 << 10;
 
 /// By digest, as `packing` makes them.
-const BLOBS: TableDefinition<'static, &'static [u8; 32], &'static [u8]> = TableDefinition::new("blobs");
+pub(super) const BLOBS: TableDefinition<'static, &'static [u8; 32], &'static [u8]> = TableDefinition::new("blobs");
 const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
 const SCHEMA: &str = "schema";
-/// Version of `content.redb`.
-const SCHEMA_VERSION: u32 = 1;
+/// Version of `content.redb`. 2: it lists its digests.
+const SCHEMA_VERSION: u32 = 2;
 
 /// Makes folder and tables, and removes what a killed process left half-written.
 pub(crate) fn prepare(folder: &Path, content: &Database) -> Result<(), Fault> {
@@ -41,23 +48,38 @@ pub(crate) fn prepare(folder: &Path, content: &Database) -> Result<(), Fault> {
         fs::remove_file(entry?.path())?;
     }
     let transaction = begin(content)?;
-    {
-        transaction.open_table(BLOBS)?;
-        let mut meta = transaction.open_table(META)?;
-        let found = meta.get(SCHEMA)?.map(|row| row.value());
-        match found.map(|found| u32::try_from(found).unwrap_or(u32::MAX)) {
-            None => drop(meta.insert(SCHEMA, u64::from(SCHEMA_VERSION))?),
-            Some(SCHEMA_VERSION) => {}
-            Some(found) => {
-                return Err(Fault::Refused(StoreError::NewerVersion { found, known: SCHEMA_VERSION }));
-            }
-        }
+    let is_changed = migrate(&transaction)?;
+    // A disk that is full has room for no change that is none.
+    if is_changed {
+        transaction.commit()?;
+    } else {
+        transaction.abort()?;
     }
-    transaction.commit()?;
     Ok(())
 }
 
-fn begin(content: &Database) -> Result<redb::WriteTransaction, Fault> {
+/// Makes the tables or brings them to today's schema; answers whether there was anything to do.
+fn migrate(transaction: &WriteTransaction) -> Result<bool, Fault> {
+    let blobs = transaction.open_table(BLOBS)?;
+    let mut listed = transaction.open_table(LISTED)?;
+    let mut meta = transaction.open_table(META)?;
+    let found = meta.get(SCHEMA)?.map(|row| row.value());
+    match found.map(|found| u32::try_from(found).unwrap_or(u32::MAX)) {
+        Some(SCHEMA_VERSION) => return Ok(false),
+        None => {}
+        Some(1) => {
+            tracing::info!("listing the blobs of an older store; each is read once");
+            listed::list_all(&blobs, &mut listed)?;
+        }
+        Some(found) => {
+            return Err(Fault::Refused(StoreError::NewerVersion { found, known: SCHEMA_VERSION }));
+        }
+    }
+    meta.insert(SCHEMA, u64::from(SCHEMA_VERSION))?;
+    Ok(true)
+}
+
+pub(super) fn begin(content: &Database) -> Result<redb::WriteTransaction, Fault> {
     let mut transaction = content.begin_write()?;
     transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Io(error.to_string()))?;
     // Content grows without end: a repair that walks all of it would hold up every start after a kill.
@@ -65,11 +87,11 @@ fn begin(content: &Database) -> Result<redb::WriteTransaction, Fault> {
     Ok(transaction)
 }
 
-fn blobs_folder(folder: &Path) -> PathBuf {
+pub(super) fn blobs_folder(folder: &Path) -> PathBuf {
     folder.join("blobs")
 }
 
-fn scratch_folder(folder: &Path) -> PathBuf {
+pub(super) fn scratch_folder(folder: &Path) -> PathBuf {
     blobs_folder(folder).join("scratch")
 }
 
@@ -82,9 +104,12 @@ pub(super) fn file_of(folder: &Path, digest: Digest) -> PathBuf {
 pub(crate) enum ContentMessage {
     /// Keep it.
     Keep(Packed, oneshot::Sender<Result<StoredBlob, StoreError>>),
-    /// Rows that named these are gone: remove those of them that nobody needs.
-    Forget(Vec<Digest>),
-    /// Keep what came before, then end.
+    /// There may be files that nobody needs any more: remove them.
+    Forget,
+    /// Remove these rows, each list by its number, but for what has been kept since the store was opened. Answers how many
+    /// have gone, and their bytes.
+    Sweep(Vec<(u64, Vec<Digest>)>, oneshot::Sender<Result<(u64, u64), StoreError>>),
+    /// Keep what came before, then end. To be sent once nothing is named any more.
     Close,
 }
 
@@ -92,6 +117,12 @@ pub(crate) enum ContentMessage {
 pub(crate) struct Packed {
     blob: StoredBlob,
     row: Vec<u8>,
+}
+
+impl Packed {
+    pub(crate) fn blob(&self) -> StoredBlob {
+        self.blob
+    }
 }
 
 /// A blob on its way.
@@ -142,8 +173,7 @@ fn write_file(shared: &Shared, body: &mut dyn std::io::Read) -> std::io::Result<
         size += read as u64;
     }
     let blob = StoredBlob { digest: Digest(*hasher.finalize().as_bytes()), size };
-    // From here on nobody removes it, until a row names it.
-    shared.unnamed().put(blob.digest);
+    let is_time = unnamed::put(shared, blob.digest);
     let path = file_of(folder, blob.digest);
     let parent = path.parent().unwrap_or(folder);
     // A file of that name and length is that blob: names are given by rename, after an fsync.
@@ -155,6 +185,9 @@ fn write_file(shared: &Shared, body: &mut dyn std::io::Read) -> std::io::Result<
     // For a known file too: who renamed it may not have come this far yet.
     File::open(parent)?.sync_all()?;
     File::open(blobs_folder(folder))?.sync_all()?;
+    if is_time {
+        unnamed::forget(shared, Until::Claims);
+    }
     Ok(blob)
 }
 
@@ -162,7 +195,10 @@ fn write_file(shared: &Shared, body: &mut dyn std::io::Read) -> std::io::Result<
 pub(crate) fn run(shared: &Arc<Shared>, mut inbox: mpsc::Receiver<ContentMessage>) {
     let ended = catch_unwind(AssertUnwindSafe(|| serve(shared, &mut inbox)));
     let reason = match ended {
-        Ok(Ok(())) => StoreError::Closed,
+        Ok(Ok(())) => {
+            unnamed::forget(shared, Until::Closed);
+            StoreError::Closed
+        }
         Ok(Err(error)) => {
             tracing::error!(%error, "the content writer has ended; no artifact can be kept until the host is restarted");
             error
@@ -187,40 +223,47 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Re
     while let Some(message) = waiting.take().or_else(|| inbox.blocking_recv()) {
         let (packed, reply) = match message {
             ContentMessage::Keep(packed, reply) => (packed, reply),
-            ContentMessage::Forget(digests) => {
-                waiting = forget(shared, inbox, digests);
+            ContentMessage::Forget => {
+                unnamed::forget(shared, Until::Claims);
+                continue;
+            }
+            ContentMessage::Sweep(rows, reply) => {
+                let (removed, goes_on) = outcome(shared.with_content(|content| listed::remove(shared, content, rows)));
+                // The sweep may have been cut short; what has gone is gone.
+                drop(reply.send(removed));
+                goes_on?;
                 continue;
             }
             ContentMessage::Close => return Ok(()),
         };
         company.wait(inbox);
         let mut bytes = packed.row.len();
-        let (mut batch, mut closing, mut forgotten) = (vec![(packed, reply)], false, Vec::new());
+        let (mut batch, mut closing) = (vec![(packed, reply)], false);
         while bytes < BATCH_BYTES_MAX && batch.len() < QUEUE_BLOBS_MAX {
             match inbox.try_recv() {
                 Ok(ContentMessage::Keep(packed, reply)) => {
                     bytes += packed.row.len();
                     batch.push((packed, reply));
                 }
-                Ok(ContentMessage::Forget(digests)) => forgotten.extend(digests),
                 Ok(ContentMessage::Close) => {
                     closing = true;
+                    break;
+                }
+                Ok(other) => {
+                    waiting = Some(other);
                     break;
                 }
                 Err(_) => break,
             }
         }
         let together = batch.len();
-        let outcome = shared.with_content(|content| commit(content, &batch)).map_err(StoreError::from);
+        let (outcome, goes_on) = outcome(shared.with_content(|content| commit(content, &batch)));
         company.was(together);
         for (packed, reply) in batch {
             // Who asked may have gone; the blob is kept all the same.
             drop(reply.send(outcome.clone().map(|()| packed.blob)));
         }
-        outcome?;
-        if !forgotten.is_empty() {
-            passing::forget(shared, &forgotten);
-        }
+        goes_on?;
         if closing {
             return Ok(());
         }
@@ -228,22 +271,16 @@ fn serve(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<ContentMessage>) -> Re
     Ok(())
 }
 
-/// Forgets these with all that wait to be forgotten next: one walk over the rows serves them together. Answers the first
-/// message that is of another kind.
-fn forget(
-    shared: &Shared,
-    inbox: &mut mpsc::Receiver<ContentMessage>,
-    mut digests: Vec<Digest>,
-) -> Option<ContentMessage> {
-    let next = loop {
-        match inbox.try_recv() {
-            Ok(ContentMessage::Forget(more)) => digests.extend(more),
-            Ok(other) => break Some(other),
-            Err(_) => break None,
+/// What to tell, and whether the writer goes on: what a damaged row makes impossible ends none.
+fn outcome<T>(done: Result<T, Fault>) -> (Result<T, StoreError>, Result<(), StoreError>) {
+    match done {
+        Ok(done) => (Ok(done), Ok(())),
+        Err(Fault::Broken(error)) => (Err(error), Ok(())),
+        Err(fault) => {
+            let error = StoreError::from(fault);
+            (Err(error.clone()), Err(error))
         }
-    };
-    passing::forget(shared, &digests);
-    next
+    }
 }
 
 fn commit(
@@ -251,34 +288,40 @@ fn commit(
     batch: &[(Packed, oneshot::Sender<Result<StoredBlob, StoreError>>)],
 ) -> Result<(), Fault> {
     let transaction = begin(content)?;
-    let mut is_new = false;
+    let mut new = Vec::new();
     {
         let mut table = transaction.open_table(BLOBS)?;
         for (packed, _) in batch {
             if table.get(&packed.blob.digest.0)?.is_none() {
                 table.insert(&packed.blob.digest.0, packed.row.as_slice())?;
-                is_new = true;
+                new.push(packed.blob.digest);
             }
         }
     }
     // Known content is durable since it was first kept.
-    if is_new {
-        transaction.commit()?
-    } else {
-        transaction.abort()?
+    if new.is_empty() {
+        return Ok(transaction.abort()?);
     }
-    Ok(())
+    listed::list(&mut transaction.open_table(LISTED)?, &new)?;
+    Ok(transaction.commit()?)
 }
 
 /// What blobs there are, without reading them.
 pub(crate) struct Kept<'s> {
     folder: &'s Path,
     rows: redb::ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    listed: redb::ReadOnlyTable<u64, &'static [u8]>,
 }
 
 impl<'s> Kept<'s> {
     pub(crate) fn open(shared: &'s Shared) -> Result<Self, Fault> {
-        Ok(Self { folder: &shared.folder, rows: shared.begin_read_content()?.open_table(BLOBS)? })
+        let snapshot = shared.begin_read_content()?;
+        Ok(Self { folder: &shared.folder, rows: snapshot.open_table(BLOBS)?, listed: snapshot.open_table(LISTED)? })
+    }
+
+    /// What is wrong with their list, in a sentence.
+    pub(crate) fn problem(&self) -> Result<Option<String>, Fault> {
+        listed::problem(&self.rows, &self.listed)
     }
 
     /// Whether a blob of that digest and size is there.

@@ -8,6 +8,7 @@ use redb::{ReadableTable as _, WriteTransaction};
 
 use super::{
     fault::Fault,
+    files,
     tables::{META, meta},
 };
 use crate::StoreError;
@@ -26,8 +27,9 @@ const STEPS: &[Step] = &[
     // 4: the ledger of paid calls, its accounts and sums, kept answers, and what has gone of large binaries, in tables
     // of their own that opening makes; tasks may take kept answers again.
     |_| Ok(()),
-    // 5: calls are paid in a journal beside the tables; the version keeps an older program from overlooking it.
-    |_| Ok(()),
+    // 5: how many rows name each file. Calls are paid in a journal beside the tables: the version keeps an older program
+    // from overlooking it.
+    files::count_all,
 ];
 
 /// The version that this program writes.

@@ -28,12 +28,15 @@ pub struct StoreOptions {
     pub queue_cache_bytes: usize,
     /// Memory for pages of the content, in bytes.
     pub content_cache_bytes: usize,
+    /// Whether blobs that no row names are removed, behind the opening: for who opens it to work for long. See
+    /// [`RedbStore::swept`](super::RedbStore::swept).
+    pub sweep: bool,
 }
 
 impl Default for StoreOptions {
-    /// 64 MiB each: with a million items queued, the whole host shall stay under 300 MiB.
+    /// 64 MiB each: with a million items queued, the whole host shall stay under 300 MiB. No sweep.
     fn default() -> Self {
-        Self { queue_cache_bytes: 64 << 20, content_cache_bytes: 64 << 20 }
+        Self { queue_cache_bytes: 64 << 20, content_cache_bytes: 64 << 20, sweep: false }
     }
 }
 
@@ -76,7 +79,16 @@ impl Drop for Lock {
 }
 
 /// Opens or makes the store in `folder`.
-pub(crate) fn open(folder: &Path, options: StoreOptions, databases: Place<'_>) -> Result<Opened, Fault> {
+pub(crate) fn open(folder: &Path, options: StoreOptions, databases: Place<'_>) -> Result<Opened, StoreError> {
+    open_all(folder, options, databases).map_err(|fault| match fault.into() {
+        StoreError::Full(text) => StoreError::Full(format!(
+            "to open the store takes a little room, and more where it is repaired first: {text}"
+        )),
+        other => other,
+    })
+}
+
+fn open_all(folder: &Path, options: StoreOptions, databases: Place<'_>) -> Result<Opened, Fault> {
     let lock = Lock::take(folder)?;
     let queue = undamaged("queue.redb", || databases.database("queue.redb", options.queue_cache_bytes))?;
     let content = undamaged("content.redb", || databases.database("content.redb", options.content_cache_bytes))?;
@@ -111,14 +123,15 @@ fn prepare(queue: &Database, place: Place<'_>) -> Result<Prepared, Fault> {
     let number = |name| Ok::<_, Fault>(tables.meta.get(name)?.map_or(0, |row| row.value()));
     let (before, turn) = (number(meta::OPENED)?, number(meta::JOURNAL)?);
     let (mut journal, frames) = Journal::open(place, turn)?;
-    // Readers want them before there is a call.
+    // Readers want them before there is a call, or a file.
+    tables.files.table()?;
     let ledger = tables.ledger()?;
     // Rows are never removed, so the last one's number was given last.
     let mut book = Book::new(ledger.ledger.last()?.map_or(0, |(id, _)| id.value()), before);
     for frame in &frames {
         book.replay(frame, ledger).map_err(unreadable)?;
     }
-    book.fold(ledger)?;
+    book.fold(&mut tables)?;
     let opened = number_after("openings", before)?;
     tables.meta.insert(meta::OPENED, opened)?;
     tables.meta.insert(meta::JOURNAL, journal.next_turn())?;

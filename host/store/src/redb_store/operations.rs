@@ -23,12 +23,14 @@ use super::{
     content::{self, ContentMessage},
     declare, discovery, handing,
     job_state::{self, STATE_KEYS_PAGE_MAX},
-    ledger, ledger_views,
+    ledger::{self, Paying},
+    ledger_views,
     message::Message,
     queue, recheck, reopen, reopen_stage,
     settle::{self, PreparedSettlement},
     spending,
     submit::{self, Prepared},
+    unnamed::Keeping,
     views,
 };
 use crate::{
@@ -73,6 +75,7 @@ impl RedbStore {
         };
         let ended = || self.shared.content_ended.get().cloned().unwrap_or(StoreError::Closed);
         let (reply, answer) = oneshot::channel();
+        self.shared.unnamed().kept(packed.blob().digest);
         self.content.send(ContentMessage::Keep(packed, reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
@@ -80,6 +83,8 @@ impl RedbStore {
     /// Settles a call; a long answer is durable as a blob before its row names it.
     async fn settle_paid(&self, call: CallId, end: CallEnd, answer: Option<String>) -> Result<CallSettled, StoreError> {
         let end = ledger::kept(end);
+        // Until it is named: a call is settled whether or not its task's claim still stands.
+        let keeping = Keeping::new(self.shared.clone());
         let mut body = match answer {
             Some(text) if text.len() > ANSWER_INLINE_BYTES_MAX => {
                 answers::check(&text)?;
@@ -89,7 +94,11 @@ impl RedbStore {
             None => None,
         };
         let bytes = SMALL + body.as_ref().map_or(0, Body::bytes);
-        self.pay(bytes, move |paying| ledger::settle(paying, call, &end, body.take())).await
+        let work = move |paying: &mut Paying<'_>| {
+            let _ = &keeping;
+            ledger::settle(paying, call, &end, body.take())
+        };
+        self.pay(bytes, work).await
     }
 
     async fn find_answer(&self, key: AnswerKey) -> Result<Option<KeptAnswer>, StoreError> {
@@ -366,9 +375,12 @@ impl Store for RedbStore {
         async move {
             // An error means that the writer has ended already.
             drop(self.queue.send(Message::Close).await);
-            drop(self.content.send(ContentMessage::Close).await);
-            let (shared, threads) = (self.shared.clone(), self.threads.clone());
+            self.threads.close();
+            let (shared, threads, content) = (self.shared.clone(), self.threads.clone(), self.content.clone());
             blocking(move || {
+                // First who names blobs, then who removes those without a name.
+                threads.join_queue();
+                drop(content.blocking_send(ContentMessage::Close));
                 threads.join();
                 shared.close()
             })

@@ -149,11 +149,9 @@ fn settle(batch: &mut Batch<'_>, prepared: &PreparedSettlement) -> Result<Settle
     write_attempt(&mut batch.tables, &spec, settlement)?;
     let flag = duplicates::hold(batch, &spec, settlement)?;
     write_output(&mut batch.tables, prepared, flag)?;
-    batch.named.extend(passing::named_anew(&batch.tables, settlement)?);
     write_artifacts(&mut batch.tables, settlement)?;
     // After the artifacts are replaced: what is noted is of those that were there by then.
-    let passed = passing::drop_rows(&mut batch.tables, settlement, &before, &after)?;
-    batch.passed.extend(passed);
+    passing::drop_rows(&mut batch.tables, settlement, &before, &after)?;
     if let Some(back) = &settlement.take_back {
         duplicates::take_back(batch, &spec, task, back, now, &mut settled)?;
     }
@@ -255,9 +253,7 @@ fn write_artifacts(tables: &mut Tables<'_>, settlement: &Settlement) -> Result<(
     let is_done = matches!(settlement.verdict, Verdict::Done(_));
     if is_done {
         let first = task_key(item, stage);
-        let mut after = first.to_vec();
-        after.push(2);
-        tables.artifacts.retain_in::<&[u8], _>(first.as_slice()..after.as_slice(), |_, _| false)?;
+        tables.artifacts.clear(&mut tables.files, &first)?;
         // What had gone of them is there anew.
         tables.gone.remove(&first)?;
     }
@@ -268,7 +264,7 @@ fn write_artifacts(tables: &mut Tables<'_>, settlement: &Settlement) -> Result<(
             digest: artifact.blob.digest.0,
         });
         let key = artifact_key(item, stage, !is_done, &artifact.name);
-        tables.artifacts.insert(key.as_slice(), encode(&row)?.as_slice())?;
+        tables.artifacts.insert(&mut tables.files, &key, &row)?;
     }
     Ok(())
 }

@@ -7,7 +7,11 @@ use redb::{
 };
 use tollgate_core::{ItemId, JobId, Lane, StageIx, Timestamp};
 
-use super::{fault::Fault, ledger_tables::LedgerTables};
+use super::{
+    fault::Fault,
+    files::{Artifacts, Files},
+    ledger_tables::LedgerTables,
+};
 
 type Rows<K> = TableDefinition<'static, K, &'static [u8]>;
 type Set<K> = TableDefinition<'static, K, ()>;
@@ -96,7 +100,8 @@ pub(crate) struct Tables<'t> {
     pub(crate) ready: Table<'t, &'static QueueKey, ()>,
     pub(crate) later: Table<'t, &'static QueueKey, ()>,
     pub(crate) outputs: Table<'t, &'static TaskKey, &'static [u8]>,
-    pub(crate) artifacts: Table<'t, &'static [u8], &'static [u8]>,
+    pub(crate) artifacts: Artifacts<'t>,
+    pub(crate) files: Files<'t>,
     pub(crate) gone: Table<'t, &'static TaskKey, &'static [u8]>,
     pub(crate) attempts: Table<'t, &'static AttemptKey, &'static [u8]>,
     pub(crate) errors: Table<'t, &'static JobKey, &'static [u8]>,
@@ -124,7 +129,8 @@ impl<'t> Tables<'t> {
             ready: transaction.open_table(READY)?,
             later: transaction.open_table(LATER)?,
             outputs: transaction.open_table(OUTPUTS)?,
-            artifacts: transaction.open_table(ARTIFACTS)?,
+            artifacts: Artifacts::open(transaction)?,
+            files: Files::new(transaction),
             gone: transaction.open_table(GONE)?,
             attempts: transaction.open_table(ATTEMPTS)?,
             errors: transaction.open_table(ERRORS)?,

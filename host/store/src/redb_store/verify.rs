@@ -15,7 +15,7 @@ use super::{
     content::Kept,
     duplicates::read_pages,
     fault::Fault,
-    ledger_check, passing, spending,
+    files, ledger_check, passing, spending,
     tables::{
         self, ARTIFACTS, ATTEMPTS, FAILED, FIGURES, GONE, HOLDERS, ITEMS, JobKey, KEYS, LATER, OUTPUTS, PAGES,
         QueueKey, READY, SHARERS, TASKS, TaskKey, holders_place, job_key, later_key, ready_key, sharer_place, task_key,
@@ -233,6 +233,9 @@ fn belongings(
         holds(&page, item)?;
     }
     let kept = Kept::open(shared)?;
+    if let Some(problem) = kept.problem()? {
+        report.problem(|| problem);
+    }
     for row in snapshot.open_table(ARTIFACTS)?.iter()? {
         let (key, row) = row?;
         let item = key_item(key.value())?;
@@ -243,6 +246,7 @@ fn belongings(
             report.problem(|| format!("an artifact of item {} names {digest}, which isn't kept", item.0));
         }
     }
+    files::problems(snapshot)?.into_iter().for_each(|problem| report.problem(|| problem));
     Ok(())
 }
 

@@ -43,10 +43,6 @@ pub(crate) struct Batch<'t> {
     /// The same as `revoked` for claims on discoveries.
     pub(crate) discoveries_ended: HashSet<JobId>,
     settling: Vec<TaskRef>,
-    /// Files that rows name from this transaction on.
-    pub(crate) named: Vec<Digest>,
-    /// Files whose rows go with this transaction.
-    pub(crate) passed: Vec<Digest>,
     shared: &'t Shared,
 }
 
@@ -260,14 +256,14 @@ impl Writer<'_> {
                     let mut claims = shared.claims();
                     ending.settling.iter().chain(&ending.revoked).for_each(|task| claims.end(*task));
                     ending.discoveries.iter().for_each(|job| claims.end_discovery(*job));
+                    let newest = claims.newest();
                     drop(claims);
-                    if !ending.named.is_empty() {
-                        let mut unnamed = shared.unnamed();
-                        ending.named.iter().for_each(|digest| unnamed.named(*digest));
-                    }
-                    // A writer of content that has ended has said so; the files stay.
-                    if !ending.passed.is_empty() {
-                        drop(self.content.blocking_send(ContentMessage::Forget(ending.passed)));
+                    let mut unnamed = shared.unnamed();
+                    unnamed.lost(&ending.lost, newest);
+                    if unnamed.has_ended(|| shared.claims().oldest()) {
+                        // Where there is no room for it, what is on its way comes first, and the next commit or the end
+                        // asks again.
+                        drop(self.content.try_send(ContentMessage::Forget));
                     }
                     return Ok(());
                 }
@@ -303,13 +299,12 @@ impl Writer<'_> {
             barred: Vec::new(),
             discoveries_ended: HashSet::new(),
             settling: Vec::new(),
-            named: Vec::new(),
-            passed: Vec::new(),
             shared,
         };
         let outcome = apply_all(&mut batch, operations).and_then(|()| batch.jobs.save(&before, &mut batch.tables));
-        let Batch { settling, revoked, barred, discoveries_ended: discoveries, jobs, named, passed, .. } = batch;
-        *ending = Ending { settling, revoked, barred, discoveries, named, passed, is_folded };
+        let lost = batch.tables.files.take_lost();
+        let Batch { settling, revoked, barred, discoveries_ended: discoveries, jobs, .. } = batch;
+        *ending = Ending { settling, revoked, barred, discoveries, lost, is_folded };
         outcome.map(|()| jobs)
     }
 
@@ -320,7 +315,7 @@ impl Writer<'_> {
         if !book.is_unfolded() {
             return Ok(false);
         }
-        book.fold(tables.ledger()?)?;
+        book.fold(tables)?;
         tables.meta.insert(meta::JOURNAL, self.journal.next_turn())?;
         Ok(true)
     }
@@ -333,8 +328,8 @@ struct Ending {
     revoked: HashSet<TaskRef>,
     barred: Vec<TaskRef>,
     discoveries: HashSet<JobId>,
-    named: Vec<Digest>,
-    passed: Vec<Digest>,
+    /// Files that no row names any more.
+    lost: Vec<Digest>,
     /// The tables have all of the book with it.
     is_folded: bool,
 }

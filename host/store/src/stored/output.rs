@@ -7,7 +7,7 @@ use super::{
     corrupt,
     task::{StoredLaterKind, StoredTaskError},
 };
-use crate::{AttemptEnd, AttemptRecord, Fingerprint, StoreError, ToolServed};
+use crate::{AttemptEnd, AttemptRecord, Fingerprint, StoreError, StoredBlob, ToolServed};
 
 /// An output.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -106,6 +106,14 @@ pub(crate) struct StoredArtifactV1 {
     pub(crate) content_type: String,
     pub(crate) size: u64,
     pub(crate) digest: [u8; 32],
+}
+
+impl StoredArtifactRow {
+    /// The blob that it names.
+    pub(crate) fn blob(&self) -> StoredBlob {
+        let Self::V1(row) = self;
+        StoredBlob { digest: Digest(row.digest), size: row.size }
+    }
 }
 
 /// An entry of a job's state.

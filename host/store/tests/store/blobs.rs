@@ -3,9 +3,12 @@
 use std::{fs, path::Path};
 
 use tollgate_core::Digest;
-use tollgate_store::{BLOB_ROW_BYTES_MAX, BlobPart, BlobSource, Store, StoreError};
+use tollgate_store::{BLOB_ROW_BYTES_MAX, BlobPart, BlobSource, NewArtifact, Store, StoreError};
 
-use crate::fixture::Fixture;
+use crate::{
+    fixture::{Fixture, done},
+    passing::fetch,
+};
 
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
@@ -19,6 +22,7 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 #[tokio::test]
 async fn blobs_of_every_size_read_back_after_a_restart() {
     let fixture = Fixture::new().await;
+    fixture.submit(&["a"], 1).await;
     let row = usize::try_from(BLOB_ROW_BYTES_MAX).unwrap();
     let mut kept = Vec::new();
     for size in [0, 1, 5_000, row, row + 1, 3 * row] {
@@ -31,6 +35,9 @@ async fn blobs_of_every_size_read_back_after_a_restart() {
         assert!(scratch.exists(), "a scratch file is left where it is");
         kept.push((blob, bytes));
     }
+    let name = |at: usize, blob| NewArtifact { name: at.to_string(), content_type: "text/plain".to_owned(), blob };
+    let artifacts = kept.iter().enumerate().map(|(at, (blob, _))| name(at, *blob)).collect();
+    fetch(&fixture, &[], artifacts, done("kept")).await;
     let blobs = fixture.folder.path().join("blobs");
     assert_eq!(files(&blobs).len(), 2, "two were too big for a row; each is kept once, nothing is left over");
     let fixture = fixture.restart().await;

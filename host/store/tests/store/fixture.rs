@@ -14,7 +14,7 @@ use tollgate_core::{
 };
 use tollgate_store::{
     AttemptEnd, AttemptRecord, Claim, DeclaredStage, ItemDetail, JobDeclaration, JobView, NewArtifact, RedbStore,
-    Settled, Settlement, Store, StoreError, StoreOptions,
+    Settled, Settlement, Store, StoreError, StoreOptions, Swept,
 };
 
 /// A job that is driven by hand.
@@ -150,6 +150,23 @@ impl Fixture {
         self.store.close().await.unwrap();
         let store = RedbStore::open(self.folder.path(), StoreOptions::default()).unwrap();
         Self { store, ..self }
+    }
+
+    /// Closes the store and opens it as a host does; answers what its sweep has removed.
+    pub(crate) async fn swept(self) -> (Self, Swept) {
+        self.store.close().await.unwrap();
+        let options = StoreOptions { sweep: true, ..StoreOptions::default() };
+        let store = RedbStore::open(self.folder.path(), options).unwrap();
+        let swept = store.swept().await.expect("it has come to its end");
+        (Self { store, ..self }, swept)
+    }
+
+    /// The store as it is when its process is killed now, opened again without a sweep.
+    pub(crate) fn killed(self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(self.folder.path(), folder.path());
+        let store = RedbStore::open(folder.path(), StoreOptions::default()).unwrap();
+        Self { folder, store, job: self.job }
     }
 
     /// Opens the store again after it was closed by hand.

@@ -15,17 +15,17 @@ use tollgate_store::{
 use crate::fixture::{EXTRACT, FETCH, Fixture, done, failed, key, name, settlement};
 
 /// A file, in place of a row.
-fn large(byte: u8) -> Vec<u8> {
+pub(crate) fn large(byte: u8) -> Vec<u8> {
     vec![byte; usize::try_from(BLOB_ROW_BYTES_MAX).unwrap() + 1]
 }
 
-async fn kept(fixture: &Fixture, name: &str, content_type: &str, bytes: Vec<u8>) -> NewArtifact {
+pub(crate) async fn kept(fixture: &Fixture, name: &str, content_type: &str, bytes: Vec<u8>) -> NewArtifact {
     let blob = fixture.store.put_blob(BlobSource::Bytes(bytes.into())).await.unwrap();
     NewArtifact { name: name.to_owned(), content_type: content_type.to_owned(), blob }
 }
 
 /// `fetch` keeps these, with that end.
-async fn fetch(fixture: &Fixture, passing: &[Passing], artifacts: Vec<NewArtifact>, verdict: Verdict) {
+pub(crate) async fn fetch(fixture: &Fixture, passing: &[Passing], artifacts: Vec<NewArtifact>, verdict: Verdict) {
     let claim = fixture.claim_one(FETCH, 10).await;
     let settlement = Settlement { artifacts, passing: passing.into(), ..settlement(&claim, verdict, 10) };
     fixture.settle(settlement).await.unwrap();
@@ -37,11 +37,11 @@ async fn extract(fixture: &Fixture, passing: &[Passing], verdict: Verdict) {
     fixture.settle(Settlement { passing: passing.into(), ..settlement(&claim, verdict, 20) }).await.unwrap();
 }
 
-async fn names(fixture: &Fixture, key: &str) -> Vec<String> {
+pub(crate) async fn names(fixture: &Fixture, key: &str) -> Vec<String> {
     fixture.detail(key).await.artifacts.into_iter().map(|kept| kept.artifact.name).collect()
 }
 
-fn count(folder: &Path) -> usize {
+pub(crate) fn count(folder: &Path) -> usize {
     let all = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     all.map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()
 }
@@ -54,7 +54,7 @@ async fn files(fixture: Fixture) -> (Fixture, usize) {
     (fixture, left)
 }
 
-const ALONE: &[Passing] = &[Passing { maker: FETCH, readers: Vec::new(), after: Vec::new() }];
+pub(crate) const ALONE: &[Passing] = &[Passing { maker: FETCH, readers: Vec::new(), after: Vec::new() }];
 
 fn read() -> [Passing; 1] {
     [Passing { maker: FETCH, readers: vec![(EXTRACT, "media.webm".to_owned())], after: Vec::new() }]
@@ -122,12 +122,13 @@ async fn p06_what_a_later_stage_reads_stays_until_that_has_ended_too() {
 #[tokio::test]
 async fn p06_equal_content_stays_as_long_as_another_names_it_or_is_about_to() {
     let fixture = Fixture::new().await;
-    fixture.submit(&["a", "b", "c"], 1).await;
+    fixture.submit(&["b", "a", "c"], 1).await;
     // `b` has kept it, and isn't settled yet, when `a` lets it go.
-    let of_a = kept(&fixture, "media.webm", "audio/webm", large(1)).await;
+    let b = fixture.claim_one(FETCH, 10).await;
     let of_b = kept(&fixture, "media.webm", "audio/webm", large(1)).await;
+    let of_a = kept(&fixture, "media.webm", "audio/webm", large(1)).await;
     fetch(&fixture, ALONE, vec![of_a], done("a")).await;
-    fetch(&fixture, &[], vec![of_b.clone()], done("b")).await;
+    fixture.settle(Settlement { artifacts: vec![of_b.clone()], ..settlement(&b, done("b"), 11) }).await.unwrap();
     let (fixture, left) = files(fixture).await;
     assert_eq!(left, 1);
     assert_eq!(fixture.store.read_blob(of_b.blob.digest, None).await.unwrap(), large(1));

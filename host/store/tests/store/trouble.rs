@@ -39,7 +39,7 @@ enum Fact {
 }
 
 fn options() -> StoreOptions {
-    StoreOptions { queue_cache_bytes: 1 << 20, content_cache_bytes: 1 << 20 }
+    StoreOptions { queue_cache_bytes: 1 << 20, content_cache_bytes: 1 << 20, sweep: false }
 }
 
 fn stages() -> Vec<tollgate_store::DeclaredStage> {
@@ -200,7 +200,7 @@ async fn holds(fixture: &Fixture, facts: &[Fact]) {
 }
 
 fn reopen(folder: &tempfile::TempDir) -> Result<std::sync::Arc<RedbStore>, StoreError> {
-    RedbStore::open(folder.path(), options())
+    RedbStore::open(folder.path(), StoreOptions { sweep: true, ..options() })
 }
 
 /// Runs the script on a disk with that trouble, then on what `lay` makes of it, to the end.
@@ -225,6 +225,7 @@ async fn survive(trouble: Trouble, lay: impl Fn(&FlakyDisk, &std::path::Path)) {
     let store = reopen(&folder).unwrap();
     let job = store.declare(declaration(stages()), Timestamp(0)).await.unwrap().id;
     let fixture = Fixture { folder, store, job };
+    fixture.store.swept().await.expect("nothing stands in its way");
     holds(&fixture, &facts).await;
     fixture.store.expire_reservations(NOW).await.unwrap();
     script(&fixture, &mut facts).await.unwrap();

@@ -1,6 +1,6 @@
 //! Verifying: what a crash or a bug could break is seen.
 
-use redb::{Database, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableTable as _, TableDefinition, WriteTransaction};
 use tollgate_store::{BLOB_ROW_BYTES_MAX, BlobSource, NewArtifact, Store};
 
 use crate::{
@@ -13,6 +13,7 @@ const SPENDING: Rows<'_, &str> = TableDefinition::new("spending");
 type Rows<'k, K> = TableDefinition<'k, K, &'static [u8]>;
 const ITEMS: Rows<'_, u64> = TableDefinition::new("items");
 const OUTPUTS: Rows<'_, &[u8; 10]> = TableDefinition::new("outputs");
+const FILES: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("files");
 const BLOBS: Rows<'_, &[u8; 32]> = TableDefinition::new("blobs");
 
 /// A sound store with an item that is done, its attempts, and an artifact as a row and one as a file.
@@ -75,13 +76,33 @@ async fn s04_a_blob_that_is_named_and_not_kept_is_seen() {
         transaction.open_table(BLOBS).unwrap().retain(|_, _| false).unwrap();
     })
     .await;
-    assert_eq!(problems.len(), 1);
+    assert_eq!(problems.len(), 2);
     says(&problems, "which isn't kept");
+    says(&problems, "0 blobs are rows, 1 are listed");
     let fixture = fixture().await;
     std::fs::remove_dir_all(fixture.folder.path().join("blobs")).unwrap();
     let problems = broken(fixture, "content.redb", |_| {}).await;
     assert_eq!(problems.len(), 1);
     says(&problems, "which isn't kept");
+}
+
+#[tokio::test]
+async fn p06_files_that_are_counted_wrongly_are_seen() {
+    for (change, says_it) in [(Some(2), "named 2 times, 1 rows name it"), (None, "named 0 times, 1 rows name it")] {
+        let problems = broken(fixture().await, "queue.redb", |transaction| {
+            let mut files = transaction.open_table(FILES).unwrap();
+            let digest = *files.iter().unwrap().next().unwrap().unwrap().0.value();
+            match change {
+                Some(count) => drop(files.insert(&digest, count).unwrap()),
+                None => drop(files.remove(&digest).unwrap()),
+            }
+            let other = change.map(|_| &[9; 32]);
+            other.map(|other| files.insert(other, 1).map(drop)).transpose().unwrap();
+        })
+        .await;
+        says(&problems, says_it);
+        assert_eq!(problems.len(), if change.is_some() { 2 } else { 1 });
+    }
 }
 
 /// Fixed keys of any table, with or without values.

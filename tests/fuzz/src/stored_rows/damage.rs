@@ -5,11 +5,14 @@ use redb::{Database, Key, ReadableTable as _, ReadableTableMetadata as _, TableD
 use super::memory::MemoryDisk;
 
 /// Tables of both databases.
-const TABLES: u8 = 30;
+const TABLES: u8 = 32;
 /// The first of `content.redb`.
 const CONTENT: u8 = 27;
 /// Of `queue.redb`, and behind them all: seeds name tables by their numbers.
 const GONE: u8 = 29;
+const FILES: u8 = 30;
+/// Of `content.redb`.
+const LISTED: u8 = 31;
 /// Set in the second byte: a row more, whose key is what its bytes begin with.
 const NEW: u8 = 0x80;
 /// Bytes of the key of a row more, where keys have no fixed width.
@@ -56,12 +59,14 @@ fn of_table<T: Visit>(number: u8, visit: &T) -> T::Found {
         25 => visit.visit::<Array<46>, u64>(TableDefinition::new("answer_calls")),
         CONTENT => visit.visit::<Array<32>, Bytes>(TableDefinition::new("blobs")),
         GONE => visit.visit::<Array<10>, Bytes>(TableDefinition::new("gone")),
+        FILES => visit.visit::<Array<32>, u64>(TableDefinition::new("files")),
+        LISTED => visit.visit::<u64, Bytes>(TableDefinition::new("listed")),
         _ => visit.visit::<&'static str, u64>(TableDefinition::new("meta")),
     }
 }
 
 fn database_of(disk: &MemoryDisk, table: u8) -> Database {
-    if table < CONTENT || table == GONE { disk.queue.database() } else { disk.content.database() }
+    if table < CONTENT || matches!(table, GONE | FILES) { disk.queue.database() } else { disk.content.database() }
 }
 
 /// Changes one row as the input says. False: it names none.
