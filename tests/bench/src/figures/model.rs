@@ -190,7 +190,7 @@ async fn through_host(service: SocketAddr) -> Result<Asked> {
     let key = folder.path().join("key");
     fs::write(&key, KEY)?;
     let jobs = format!(
-        "[host]\nhandlers = {:?}\nlisten = \"127.0.0.1:0\"\n[endpoint.model]\nurl = \"http://{service}\"\n\
+        "[host]\nhandlers = {:?}\nlisten = \"127.0.0.1:0\"\n[endpoint.model]\nurl = \"http://{service}\"\nconcurrency = {ASKERS}\n\
          [model.bench]\nprovider = \"openai\"\nname = \"{MODEL}\"\n\
          url = \"endpoint://model/v1\"\nprice = {{ input = \"0.10 USD\", output = \"0.40 USD\" }}\n\
          budget = {{ day = \"1000.00 USD\" }}\nkey = {{ file = {key:?} }}\n[job.{JOB}]\nkind = \"backfill\"\n\
