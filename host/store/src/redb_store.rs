@@ -16,7 +16,6 @@ mod files;
 mod handing;
 mod job_state;
 mod jobs;
-mod journal;
 mod json;
 mod ledger;
 mod ledger_check;
@@ -43,6 +42,7 @@ mod tasks;
 mod unnamed;
 mod verify;
 mod views;
+mod wal;
 mod writer;
 
 use std::{
@@ -195,8 +195,8 @@ impl Threads {
 
     fn join(&self) {
         self.join_queue();
-        let threads = std::mem::take(&mut *unpoisoned(self.others.lock()));
-        threads.into_iter().for_each(|thread| drop(thread.join()));
+        // As above.
+        unpoisoned(self.others.lock()).drain(..).for_each(|thread| drop(thread.join()));
     }
 }
 
@@ -207,7 +207,7 @@ impl Drop for Threads {
     }
 }
 
-/// A store in a folder of its own: `queue.redb`, `ledger.journal`, `content.redb`, `blobs/`, and `lock`, which one process holds.
+/// A store in a folder of its own: `queue.redb`, `ledger.wal`, `content.redb`, `blobs/`, and `lock`, which one process holds.
 ///
 /// Its futures want a tokio runtime, whose blocking pool hashes and packs blobs and reads long views.
 pub struct RedbStore {
@@ -262,8 +262,8 @@ impl RedbStore {
             thread.map_err(|error| StoreError::Io(format!("no thread for the {name}: {error}")))
         };
         let theirs = shared.clone();
-        let (forget, journal) = (content.clone(), opened.journal);
-        let writer = spawn("store-writer", Box::new(move || writer::run(&theirs, queue_inbox, &forget, journal)))?;
+        let (forget, wal) = (content.clone(), opened.wal);
+        let writer = spawn("store-writer", Box::new(move || writer::run(&theirs, queue_inbox, &forget, wal)))?;
         let theirs = shared.clone();
         let mut others = vec![spawn("content-writer", Box::new(move || content::run(&theirs, content_inbox)))?];
         let (told, swept) = watch::channel(None);
@@ -324,11 +324,17 @@ impl RedbStore {
         &self,
         read: impl FnOnce(&Shared) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.fold().await?;
+        self.read(read).await
+    }
+
+    /// Has the tables take the book in.
+    async fn fold(&self) -> Result<(), StoreError> {
         if self.shared.book().is_unfolded() {
-            // Any transaction takes the book into the tables.
+            // Any transaction does.
             self.write(0, |_| Ok(())).await?;
         }
-        self.read(read).await
+        Ok(())
     }
 
     /// Reads on the blocking pool.

@@ -22,10 +22,10 @@ mod fixture;
 mod ledger;
 #[path = "store/ledger_answers.rs"]
 mod ledger_answers;
-#[path = "store/ledger_journal.rs"]
-mod ledger_journal;
 #[path = "store/ledger_views.rs"]
 mod ledger_views;
+#[path = "store/ledger_wal.rs"]
+mod ledger_wal;
 #[path = "store/migrations.rs"]
 mod migrations;
 #[path = "store/model.rs"]

@@ -14,6 +14,10 @@ mod world;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(name = "tollgate-bench")]
 struct Args {

@@ -1,4 +1,4 @@
-//! Paid answers: kept in the transaction that settles their calls, before anybody sees them, and found by their requests.
+//! Paid answers: durable with the settlements of their calls, before their guests see them, and found by their requests.
 //!
 //! Those of the attempt under way are all kept, so that a task that runs again after a crash pays for none of them twice.
 //! Of earlier attempts, a task keeps its newest, for a re-run that wants them.

@@ -1,10 +1,10 @@
 //! The ledger's open book: calls under way, and what was done since the last transaction of `queue.redb`, in memory. It is
-//! durable in the journal; a transaction takes it into the tables. Only the writer writes in it.
+//! durable in the write-ahead log; a transaction takes it into the tables. Only the writer writes in it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use redb::{ReadTransaction, ReadableTable as _};
-use tollgate_core::ledger::{Account, CallEnd, CallId, Costs, Entry, Scope};
+use tollgate_core::ledger::{Account, CallEnd, CallId, Costs, Entry, Scope, ScopeError};
 
 use super::{
     answers::{self, Body},
@@ -14,10 +14,11 @@ use super::{
         item_call_key_of, request_key,
     },
     tables::{Tables, number_after},
+    wal,
 };
 use crate::{
     AnswerKey, KeptAnswer, StoreError,
-    stored::{StoredFrame, StoredFrameCall, StoredFrameV1, corrupt, decode, encode},
+    stored::{StoredAccount, StoredFrame, StoredFrameCall, StoredFrameV1, corrupt, decode, encode},
 };
 
 /// Calls that are written in the book, and not yet in the tables, at the most: taking them over keeps the writer from all else
@@ -50,7 +51,7 @@ pub(crate) struct Book {
     unfolded: BTreeSet<Scope>,
     /// Sums by their keys in the tables, with what isn't folded.
     costs: BTreeMap<Vec<u8>, Costs>,
-    /// What the journal doesn't have yet.
+    /// What the log doesn't have yet.
     fresh: Fresh,
 }
 
@@ -186,7 +187,7 @@ impl Book {
         self.answers.range(*first..=*last).map(|(key, _)| key)
     }
 
-    /// What the journal has to be told; absent: nothing was done since it was told last.
+    /// What the log has to be told; absent: nothing was done since it was told last.
     pub(crate) fn frame(&self) -> Result<Option<Vec<u8>>, StoreError> {
         if self.fresh.calls.is_empty() {
             return Ok(None);
@@ -206,22 +207,27 @@ impl Book {
         encode(&frame).map(Some)
     }
 
-    /// The journal has it.
+    /// The log has it.
     pub(crate) fn is_told(&mut self) {
         self.fresh = Fresh::default();
     }
 
-    /// Writes again what the journal was told by the process before this one.
+    /// Writes again what the log was told by the process before this one.
     pub(crate) fn replay(&mut self, frame: &[u8], tables: &LedgerTables<'_>) -> Result<(), Fault> {
-        let StoredFrame::V1(StoredFrameV1 { calls, accounts }) = decode("ledger.journal", frame)?;
-        let accounts: Vec<_> = accounts
-            .into_iter()
-            .map(|(scope, account)| Ok((scope.parse().map_err(corrupt)?, account.into())))
-            .collect::<Result<_, StoreError>>()?;
+        let StoredFrame::V1(StoredFrameV1 { calls, accounts }) = decode(wal::FILE, frame).map_err(wal::damaged)?;
+        let account = |(scope, account): (String, StoredAccount)| Ok((scope.parse()?, account.into()));
+        let accounts: Vec<(Scope, Account)> =
+            accounts.into_iter().map(account).collect::<Result<_, ScopeError>>().map_err(wal::damaged)?;
         for StoredFrameCall { id, call, answer } in calls {
-            let is_new = tables.ledger.get(id)?.is_none();
+            let entry = call.entry(CallId(id)).map_err(wal::damaged)?;
+            let row = tables.ledger.get(id)?;
+            let is_new = row.is_none();
+            if let Some(row) = row
+                && entry_of(id, row.value()).is_ok_and(|known| known.call != entry.call || known.end.is_some())
+            {
+                return Err(wal::damaged(format!("queue.redb has another call {id}")));
+            }
             let answer = answer.map(|text| Body::Inline(text.to_owned()));
-            let entry = call.entry(CallId(id))?;
             self.last = self.last.max(id);
             if let Some(end) = &entry.end {
                 let key = costs_key(&entry)?;

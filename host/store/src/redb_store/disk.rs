@@ -180,7 +180,7 @@ impl Place<'_> {
         }
     }
 
-    fn has(self, name: &str) -> io::Result<bool> {
+    pub(crate) fn has(self, name: &str) -> io::Result<bool> {
         match self {
             Self::Folder(folder) => folder.join(name).try_exists(),
             Self::Disk(disk) => disk.has(name),

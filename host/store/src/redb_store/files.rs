@@ -15,7 +15,7 @@ use super::{
     tables::{ARTIFACTS, TaskKey, number_after},
 };
 use crate::{
-    StoredBlob,
+    StoreError, StoredBlob,
     stored::{StoredArtifactRow, decode, encode},
 };
 
@@ -138,42 +138,49 @@ fn named_by(row: &[u8]) -> Option<StoredBlob> {
 }
 
 /// Every blob that a row names, over and over where several do: artifacts of any kind, pages that are kept apart among them,
-/// and kept answers. An unreadable row is an error.
+/// and kept answers. `each` is told of an unreadable row too, in its place.
 pub(super) fn each_named(
     artifacts: &impl ReadableTable<&'static [u8], &'static [u8]>,
     answers: &impl ReadableTable<&'static super::ledger_tables::AnswerPlace, &'static [u8]>,
-    mut each: impl FnMut(StoredBlob) -> Result<(), Fault>,
+    mut each: impl FnMut(Result<StoredBlob, StoreError>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     for row in artifacts.iter()? {
-        each(decode::<StoredArtifactRow>("artifacts", row?.1.value())?.blob())?;
+        each(decode::<StoredArtifactRow>("artifacts", row?.1.value()).map(|row| row.blob()))?;
     }
     for row in answers.iter()? {
         let (place, row) = row?;
-        let (_, _, blob) = answers::placed(place.value(), row.value())?;
-        blob.map_or(Ok(()), &mut each)?;
+        let placed = answers::placed(place.value(), row.value()).map(|(_, _, blob)| blob);
+        placed.transpose().map_or(Ok(()), &mut each)?;
     }
     Ok(())
 }
 
-/// Counts all files anew: the step to schema 5.
+/// Counts all files anew: the step to schema 5. What can't be read is left out, and named as `store verify` finds it.
 pub(super) fn count_all(transaction: &WriteTransaction) -> Result<(), Fault> {
     let (artifacts, answers) = (transaction.open_table(ARTIFACTS)?, transaction.open_table(ANSWERS)?);
     let mut files = Files::new(transaction);
     files.table()?;
-    each_named(&artifacts, &answers, |blob| files.name(blob))
+    each_named(&artifacts, &answers, |blob| match blob {
+        Ok(blob) => files.name(blob),
+        Err(error) => {
+            tracing::warn!(%error, "what a row names isn't known, and not counted");
+            Ok(())
+        }
+    })
 }
 
 /// What is wrong with the counts, a sentence each.
 pub(super) fn problems(snapshot: &ReadTransaction) -> Result<Vec<String>, Fault> {
     let (artifacts, answers) = (snapshot.open_table(ARTIFACTS)?, snapshot.open_table(ANSWERS)?);
-    let mut found: BTreeMap<Digest, u64> = BTreeMap::new();
+    let (mut found, mut problems) = (BTreeMap::<Digest, u64>::new(), Vec::new());
     each_named(&artifacts, &answers, |blob| {
-        if is_file(blob) {
-            *found.entry(blob.digest).or_default() += 1;
+        match blob {
+            Ok(blob) if is_file(blob) => *found.entry(blob.digest).or_default() += 1,
+            Ok(_) => {}
+            Err(error) => problems.push(format!("what a row names isn't known: {error}")),
         }
         Ok(())
     })?;
-    let mut problems = Vec::new();
     let mut problem = |digest, has: u64, found: u64| {
         if has != found {
             problems.push(format!("file {digest} is counted as named {has} times, {found} rows name it"));

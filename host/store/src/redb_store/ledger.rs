@@ -1,7 +1,6 @@
 //! The ledger of paid calls: room is taken before a call, and what it came to is counted once. It is done in the book, at one
-//! go with what was asked at the same time, and is durable once the journal or the tables have it.
+//! go with what was asked at the same time, and is durable once the log or the tables have it.
 
-use redb::ReadableTable as _;
 use tollgate_core::{
     JobId, Timestamp,
     budget::{Budget, Spending},
@@ -141,12 +140,13 @@ pub(crate) fn settle(
     Ok(CallSettled::Now)
 }
 
-/// Settles calls that an earlier process had under way, at their estimates; answers what they came to, and whether there
-/// may be more.
-pub(crate) fn expire(paying: &mut Paying<'_>, now: Timestamp) -> Result<(Costs, bool), Fault> {
+/// Settles calls that an earlier process had under way, at their estimates, those after `after` by number; the tables have all
+/// of the book. Answers what they came to, and the last one that was looked at where there may be more.
+pub(crate) fn expire(paying: &mut Paying<'_>, after: CallId, now: Timestamp) -> Result<(Costs, Option<CallId>), Fault> {
     let mut left = Vec::new();
     // Numbers rise, so those of earlier openings stand first.
-    for row in paying.shared.begin_read()?.open_table(UNDER_WAY)?.iter()?.take(EXPIRED_AT_ONCE) {
+    let rows = paying.shared.begin_read()?.open_table(UNDER_WAY)?;
+    for row in rows.range(after.0.saturating_add(1)..)?.take(EXPIRED_AT_ONCE) {
         let (id, of) = row?;
         if of.value() >= paying.book.opened() {
             break;
@@ -162,5 +162,6 @@ pub(crate) fn expire(paying: &mut Paying<'_>, now: Timestamp) -> Result<(Costs, 
             total = total.and(&Costs::of(&end));
         }
     }
-    Ok((total, left.len() == EXPIRED_AT_ONCE))
+    let next = left.last().copied().filter(|_| left.len() == EXPIRED_AT_ONCE);
+    Ok((total, next))
 }

@@ -27,7 +27,7 @@ const STEPS: &[Step] = &[
     // 4: the ledger of paid calls, its accounts and sums, kept answers, and what has gone of large binaries, in tables
     // of their own that opening makes; tasks may take kept answers again.
     |_| Ok(()),
-    // 5: how many rows name each file. Calls are paid in a journal beside the tables: the version keeps an older program
+    // 5: how many rows name each file. Calls are paid in a log beside the tables: the version keeps an older program
     // from overlooking it.
     files::count_all,
 ];

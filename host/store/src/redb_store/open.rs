@@ -15,9 +15,9 @@ use super::{
     disk::Place,
     fault::Fault,
     jobs::Jobs,
-    journal::{self, Journal},
     migrations,
     tables::{Tables, meta, number_after},
+    wal::{self, Wal},
 };
 use crate::StoreError;
 
@@ -48,7 +48,7 @@ pub(crate) struct Opened {
     pub(crate) jobs: Jobs,
     pub(crate) claims: Claims,
     pub(crate) book: Book,
-    pub(crate) journal: Journal,
+    pub(crate) wal: Wal,
 }
 
 /// A data folder is this process's until this is dropped.
@@ -92,9 +92,10 @@ fn open_all(folder: &Path, options: StoreOptions, databases: Place<'_>) -> Resul
     let lock = Lock::take(folder)?;
     let queue = undamaged("queue.redb", || databases.database("queue.redb", options.queue_cache_bytes))?;
     let content = undamaged("content.redb", || databases.database("content.redb", options.content_cache_bytes))?;
+    // First: it is the one that may refuse what it finds.
+    let Prepared { jobs, claims, book, wal } = undamaged("queue.redb", || prepare(&queue, databases))?;
     undamaged("content.redb", || content::prepare(folder, &content))?;
-    let Prepared { jobs, claims, book, journal } = undamaged("queue.redb", || prepare(&queue, databases))?;
-    Ok(Opened { lock, queue, content, jobs, claims, book, journal })
+    Ok(Opened { lock, queue, content, jobs, claims, book, wal })
 }
 
 /// Does something with a file that redb may panic over, as it says itself of a file that others have written to.
@@ -105,57 +106,47 @@ fn undamaged<T>(file: &str, work: impl FnOnce() -> Result<T, Fault>) -> Result<T
     })
 }
 
-/// What opening makes of `queue.redb` and the journal beside it.
+/// What opening makes of `queue.redb` and the log beside it.
 struct Prepared {
     jobs: Jobs,
     claims: Claims,
     book: Book,
-    journal: Journal,
+    wal: Wal,
 }
 
-/// Migrates, makes the tables, takes into them what the journal has beyond them, counts the opening and reads the jobs: one
+/// Migrates, makes the tables, takes into them what the log has beyond them, counts the opening and reads the jobs: one
 /// transaction.
 fn prepare(queue: &Database, place: Place<'_>) -> Result<Prepared, Fault> {
     let mut transaction = queue.begin_write()?;
     transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Io(error.to_string()))?;
     migrations::run(&transaction)?;
     let mut tables = Tables::open(&transaction)?;
-    let number = |name| Ok::<_, Fault>(tables.meta.get(name)?.map_or(0, |row| row.value()));
-    let (before, turn) = (number(meta::OPENED)?, number(meta::JOURNAL)?);
-    let (mut journal, frames) = Journal::open(place, turn)?;
+    let number = |name| Ok::<_, Fault>(tables.meta.get(name)?.map(|row| row.value()));
+    let (before, generation) = (number(meta::OPENED)?.unwrap_or_default(), number(meta::WAL)?);
+    let (mut wal, frames) = Wal::open(place, generation)?;
     // Readers want them before there is a call, or a file.
     tables.files.table()?;
     let ledger = tables.ledger()?;
     // Rows are never removed, so the last one's number was given last.
     let mut book = Book::new(ledger.ledger.last()?.map_or(0, |(id, _)| id.value()), before);
     for frame in &frames {
-        book.replay(frame, ledger).map_err(unreadable)?;
+        book.replay(frame, ledger)?;
     }
     book.fold(&mut tables)?;
-    let opened = number_after("openings", before)?;
+    let (opened, generation) = (number_after("openings", before)?, wal::any_generation());
     tables.meta.insert(meta::OPENED, opened)?;
-    tables.meta.insert(meta::JOURNAL, journal.next_turn())?;
+    tables.meta.insert(meta::WAL, generation)?;
     let jobs = Jobs::load(&tables)?;
     drop(tables);
     transaction.commit()?;
-    journal.turned();
+    wal.begin(generation);
     if !frames.is_empty() {
         tracing::info!(
             frames = frames.len(),
-            "paid calls that stood in the journal alone are in the ledger's tables now"
+            "paid calls that stood in the write-ahead log alone are in the ledger's tables now"
         );
     }
-    Ok(Prepared { jobs, claims: Claims::new(opened), book: Book::new(book.last(), opened), journal })
-}
-
-/// What the journal holds was whole when it was written.
-fn unreadable(fault: Fault) -> Fault {
-    match fault {
-        Fault::Broken(StoreError::Corrupt(message)) => {
-            StoreError::Damaged { file: journal::FILE.to_owned(), message }.into()
-        }
-        fault => fault,
-    }
+    Ok(Prepared { jobs, claims: Claims::new(opened), book: Book::new(book.last(), opened), wal })
 }
 
 #[cfg(test)]

@@ -102,6 +102,8 @@ impl RedbStore {
     }
 
     async fn find_answer(&self, key: AnswerKey) -> Result<Option<KeptAnswer>, StoreError> {
+        // Until it is read: who asks may have no claim that keeps its blob from going for a newer answer.
+        let _keeping = Keeping::new(self.shared.clone());
         // Here and not on the blocking pool, as a claim is: a few pages from the cache.
         match answers::find(&self.shared, &key)? {
             None => Ok(None),
@@ -115,14 +117,14 @@ impl RedbStore {
 
     /// Expires what was under way, in as many steps as it takes.
     async fn expire_all(&self, now: Timestamp) -> Result<Costs, StoreError> {
-        let mut total = Costs::default();
-        loop {
-            let (part, has_more) = self.pay(SMALL, move |paying| ledger::expire(paying, now)).await?;
+        self.fold().await?;
+        let (mut total, mut after) = (Costs::default(), Some(CallId(0)));
+        while let Some(from) = after {
+            let (part, next) = self.pay(SMALL, move |paying| ledger::expire(paying, from, now)).await?;
             total = total.and(&part);
-            if !has_more {
-                return Ok(total);
-            }
+            after = next;
         }
+        Ok(total)
     }
 }
 

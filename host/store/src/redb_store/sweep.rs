@@ -113,7 +113,7 @@ impl Named {
         let (artifacts, answers) = (snapshot.open_table(ARTIFACTS)?, snapshot.open_table(ANSWERS)?);
         let mut named = Vec::new();
         let all = each_named(&artifacts, &answers, |blob| {
-            named.push(short(blob.digest));
+            named.push(short(blob?.digest));
             if closing.load(Relaxed) { Err(StoreError::Closed.into()) } else { Ok(()) }
         });
         go_on(closing)?;

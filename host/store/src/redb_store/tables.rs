@@ -81,8 +81,8 @@ pub(crate) mod meta {
     pub(crate) const SCHEMA: &str = "schema";
     /// How often the store was opened: the high part of claim tokens.
     pub(crate) const OPENED: &str = "opened";
-    /// The turn of the ledger's journal: what stands there of another one is in the tables.
-    pub(crate) const JOURNAL: &str = "journal";
+    /// The generation of the ledger's log: what stands there of another one is in the tables.
+    pub(crate) const WAL: &str = "wal";
 }
 
 /// All tables, open for writing in one transaction.

@@ -1,5 +1,5 @@
-//! The one writer of `queue.redb` and the ledger's journal: takes what waits, does all of it at one go, makes it durable, then
-//! answers. Payments alone are durable in the journal, anything else in a transaction, which takes the journal in.
+//! The one writer of `queue.redb` and the ledger's write-ahead log: takes what waits, does all of it at one go, makes it durable, then
+//! answers. Payments alone are durable in the log, anything else in a transaction, which takes the log in.
 
 use std::{
     collections::HashSet,
@@ -17,10 +17,10 @@ use super::{
     content::ContentMessage,
     fault::Fault,
     jobs::Jobs,
-    journal::Journal,
     ledger::Paying,
     message::{Asked, Message, Operation, Payment},
     tables::{Tables, meta},
+    wal::Wal,
 };
 use crate::{StoreError, TaskRef};
 
@@ -133,9 +133,9 @@ pub(crate) fn run(
     shared: &Arc<Shared>,
     mut inbox: mpsc::Receiver<Message>,
     content: &mpsc::Sender<ContentMessage>,
-    journal: Journal,
+    wal: Wal,
 ) {
-    let mut writer = Writer { shared, content, journal };
+    let mut writer = Writer { shared, content, wal };
     let ended = catch_unwind(AssertUnwindSafe(|| writer.serve(&mut inbox)));
     let reason = match ended {
         Ok(Ok(())) => StoreError::Closed,
@@ -162,14 +162,14 @@ pub(crate) fn run(
 struct Writer<'w> {
     shared: &'w Arc<Shared>,
     content: &'w mpsc::Sender<ContentMessage>,
-    journal: Journal,
+    wal: Wal,
 }
 
 impl Writer<'_> {
     fn serve(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Result<(), StoreError> {
         let mut company = Company::default();
         while let Some(message) = inbox.blocking_recv() {
-            // Who pays isn't kept waiting: the journal costs little.
+            // Who pays isn't kept waiting: the log costs little.
             if matches!(message, Message::Do(_)) {
                 company.wait(inbox);
             }
@@ -185,7 +185,7 @@ impl Writer<'_> {
                 together.fail(error);
             }
             if !together.operations.is_empty() {
-                company.was(together.count());
+                company.was(together.operations.len());
             }
             let is_last = together.is_last;
             together.answer();
@@ -205,8 +205,8 @@ impl Writer<'_> {
             let frame = book.frame()?;
             drop(book);
             match frame {
-                Some(frame) if self.journal.has_room(frame.len()) => {
-                    self.journal.write(&frame)?;
+                Some(frame) if self.wal.has_room(frame.len()) => {
+                    self.wal.write(&frame)?;
                     self.shared.write_book().is_told();
                     return Ok(());
                 }
@@ -249,7 +249,7 @@ impl Writer<'_> {
                     transaction.commit().map_err(Fault::from)?;
                     if ending.is_folded {
                         shared.write_book().is_folded();
-                        self.journal.turned();
+                        self.wal.begin(self.wal.next());
                     }
                     // From here on claims read what was settled, so the old ones may go.
                     shared.publish(jobs);
@@ -308,7 +308,7 @@ impl Writer<'_> {
         outcome.map(|()| jobs)
     }
 
-    /// Takes into the tables what they lack of the book, and begins the journal's next turn. Answers whether they lacked
+    /// Takes into the tables what they lack of the book, and begins the log's next generation. Answers whether they lacked
     /// anything.
     fn fold(&self, tables: &mut Tables<'_>) -> Result<bool, Fault> {
         let book = self.shared.book();
@@ -316,7 +316,7 @@ impl Writer<'_> {
             return Ok(false);
         }
         book.fold(tables)?;
-        tables.meta.insert(meta::JOURNAL, self.journal.next_turn())?;
+        tables.meta.insert(meta::WAL, self.wal.next())?;
         Ok(true)
     }
 }

@@ -75,7 +75,7 @@ struct StoredTokens {
     output: u64,
 }
 
-/// What the journal of paid calls is told at one go.
+/// What the log of paid calls is told at one go.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum StoredFrame<'a> {
     /// From schema 5.

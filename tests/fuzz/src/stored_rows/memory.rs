@@ -10,11 +10,11 @@ use tollgate_store::{Disk, DiskFile};
 
 use super::CACHE_BYTES;
 
-/// A disk that has the two databases and an empty journal, and makes no other file.
+/// A disk that has the two databases and an empty log, and makes no other file.
 pub(super) struct MemoryDisk {
     pub(super) queue: MemoryFile,
     pub(super) content: MemoryFile,
-    journal: MemoryFile,
+    wal: MemoryFile,
 }
 
 /// A file; its copies are the same file.
@@ -24,7 +24,7 @@ pub(super) struct MemoryFile(Arc<Mutex<Vec<u8>>>);
 impl MemoryDisk {
     pub(super) fn new(queue: &[u8], content: &[u8]) -> Self {
         let file = |bytes: &[u8]| MemoryFile(Arc::new(Mutex::new(bytes.to_vec())));
-        Self { queue: file(queue), content: file(content), journal: file(&[]) }
+        Self { queue: file(queue), content: file(content), wal: file(&[]) }
     }
 }
 
@@ -33,7 +33,7 @@ impl Disk for MemoryDisk {
         match name {
             "queue.redb" => Ok(Box::new(self.queue.clone())),
             "content.redb" => Ok(Box::new(self.content.clone())),
-            "ledger.journal" => Ok(Box::new(self.journal.clone())),
+            "ledger.wal" => Ok(Box::new(self.wal.clone())),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }

@@ -1,4 +1,4 @@
-//! Paid calls are durable in the journal alone until something else is written: what was answered outlives the process, and
+//! Paid calls are durable in the log alone until something else is written: what was answered outlives the process, and
 //! power, and counts once.
 
 use futures::future::join_all;
@@ -19,7 +19,7 @@ use crate::{
     paying::{DAY, a_day, answered, known, paid, reservation},
 };
 
-const JOURNAL: &str = "ledger.journal";
+const WAL: &str = "ledger.wal";
 
 /// A store on that disk, with a claim.
 async fn on(disk: &FlakyDisk) -> (Fixture, Claim) {
@@ -52,7 +52,7 @@ async fn found(fixture: &Fixture, claim: &Claim, number: u64) -> Option<String> 
 }
 
 #[tokio::test]
-async fn trap02_calls_that_only_the_journal_has_outlive_the_power_and_count_once() {
+async fn trap02_calls_that_only_the_log_has_outlive_the_power_and_count_once() {
     /// More than the book waits with, so that the tables take it in more than once on the way.
     const CALLS: u64 = 150;
     let disk = FlakyDisk::new(Trouble::None);
@@ -109,8 +109,6 @@ async fn a_step_of_a_call_costs_one_write_and_one_sync_and_a_refusal_none() {
         let budgets = Budgets { job: budget, ..Budgets::default() };
         Reservation { budgets, ..reservation(&fixture, &claim, "q", known(1), DAY) }
     };
-    // The first lays the file out.
-    fixture.reserve(ask(a_day(10))).await;
     let before = disk.counts();
     let call = fixture.reserve(ask(a_day(10))).await;
     let reserved = disk.counts();
@@ -130,7 +128,7 @@ async fn a_step_of_a_call_costs_one_write_and_one_sync_and_a_refusal_none() {
 }
 
 #[tokio::test]
-async fn answers_too_long_for_the_journal_are_durable_in_the_tables() {
+async fn answers_too_long_for_the_log_are_durable_in_the_tables() {
     let disk = FlakyDisk::new(Trouble::None);
     let (fixture, claim) = on(&disk).await;
     let long = |bytes: usize| format!("\"{}\"", "x".repeat(bytes));
@@ -150,13 +148,13 @@ async fn answers_too_long_for_the_journal_are_durable_in_the_tables() {
 }
 
 #[tokio::test]
-async fn a_journal_whose_frames_say_nothing_that_can_be_read_is_told_and_left_as_it_is() {
+async fn a_log_whose_frames_say_nothing_that_can_be_read_is_told_and_left_as_it_is() {
     let disk = FlakyDisk::new(Trouble::None);
     let (fixture, claim) = on(&disk).await;
     fixture.reserve(reservation(&fixture, &claim, "q", known(1), DAY)).await;
     let folder = tempfile::tempdir().unwrap();
     disk.lay(folder.path(), 0);
-    let path = folder.path().join(JOURNAL);
+    let path = folder.path().join(WAL);
     let mut bytes = std::fs::read(&path).unwrap();
     // A version that nobody knows, in a frame that is whole.
     let length = u32::from_le_bytes(bytes[40..44].try_into().unwrap()) as usize;
@@ -165,7 +163,7 @@ async fn a_journal_whose_frames_say_nothing_that_can_be_read_is_told_and_left_as
     bytes[..32].copy_from_slice(&digest.0);
     std::fs::write(&path, &bytes).unwrap();
     let refused = RedbStore::open(folder.path(), StoreOptions::default()).unwrap_err();
-    assert!(matches!(&refused, StoreError::Damaged { file, .. } if file == JOURNAL), "{refused}");
+    assert!(matches!(&refused, StoreError::Damaged { file, .. } if file == WAL), "{refused}");
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 }
 
