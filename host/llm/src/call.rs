@@ -31,6 +31,9 @@ use crate::{
 };
 use unanswered::{Came, Unanswered, consequence, not_reserved, not_sent, too_late, transport, waits};
 
+/// What has to be left of a call's time when it is sent, as the part of it that one is of so many: one with less would be
+/// paid for, and cut off.
+pub(crate) const TIME_LEFT_SHARE: u32 = 4;
 /// Bytes of a body that says why there is no answer.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
@@ -267,7 +270,8 @@ impl<E: Exchange> Making<E> {
         checked.map_err(|stands| waits(&self.payee.about(), &self.payee.section(), stands, now))?;
         let whole = sending.time;
         sending.time = whole.saturating_sub(now.since(began));
-        if sending.time.is_zero() { Err(too_late(&self.payee.about(), whole)) } else { Ok(()) }
+        let has_time = sending.time >= whole / TIME_LEFT_SHARE && !sending.time.is_zero();
+        if has_time { Ok(()) } else { Err(too_late(&self.payee.about(), whole)) }
     }
 
     /// Sends the request, and reads and bills what comes of it.

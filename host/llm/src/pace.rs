@@ -9,8 +9,12 @@ use std::{
 
 use tollgate_core::{Clock, Digest, Timestamp, spec::Allowance};
 
+use crate::call::TIME_LEFT_SHARE;
+
 /// Longest wait for a turn within a call. Who waits holds a guest with its memory; a task in the store holds nothing.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
+/// A turn is waited for to the next whole one of these, which is what the clock counts in.
+const TICK: Duration = Duration::from_millis(1);
 /// Shortest time for which an account is left alone that was refused.
 pub(crate) const COOL_DOWN_MIN: Duration = Duration::from_secs(1);
 
@@ -216,7 +220,7 @@ impl Paces {
     }
 
     /// Waits for the turn of a call that is held to take `tokens`, and that has so much `time` in all. One that is far off, or
-    /// would come when that time is over, is refused, and takes none.
+    /// would come when too little of that time is left, is refused, and takes none.
     pub(crate) async fn enter(
         &self,
         account: &Account,
@@ -232,7 +236,8 @@ impl Paces {
             let of_requests = allowed.requests.map_or(Duration::ZERO, |most| pace.requests.wait(most, 1, now));
             let of_tokens = allowed.tokens.map_or(Duration::ZERO, |most| pace.tokens.wait(most, tokens, now));
             let wait = of_requests.max(of_tokens);
-            if wait > TURN_WAIT_MAX || (!wait.is_zero() && wait >= time) {
+            let has_time = wait.is_zero() || wait + TICK < time - time / TIME_LEFT_SHARE;
+            if wait > TURN_WAIT_MAX || !has_time {
                 return Err(Waits::Used(if of_requests >= of_tokens { "requests" } else { "tokens" }, wait));
             }
             let request = allowed.requests.map(|most| (pace.requests.hold(most, 1, now), most));
@@ -243,8 +248,7 @@ impl Paces {
         let turn =
             Turn { clock, accounts, account, request, tokens: held, held_tokens: tokens, used_requests, used_tokens };
         if !wait.is_zero() {
-            // To the next whole millisecond, which is what the clock counts in.
-            self.clock.sleep_until(now.after(wait + Duration::from_millis(1))).await;
+            self.clock.sleep_until(now.after(wait + TICK)).await;
             self.check(&turn.account)?;
         }
         Ok(turn)
@@ -372,20 +376,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_that_comes_when_the_calls_time_is_over_is_refused_at_once_and_takes_none() {
+    async fn a_turn_that_comes_when_little_of_the_calls_time_is_left_is_refused_at_once_and_takes_none() {
         let paces = paces();
         let allowed = Allowed { requests: Some(Allowance { count: 12, per: MINUTE }), tokens: None };
         for _ in 0..12 {
             paces.enter(&account(), allowed, 10, MINUTE).await.unwrap().sent();
         }
         let five = Duration::from_secs(5);
-        for time in [Duration::from_secs(1), five] {
+        for time in [1, 5, 6].map(Duration::from_secs) {
             for _ in 0..3 {
                 let waits = paces.enter(&account(), allowed, 10, time).await.err();
                 assert_eq!(waits, Some(Waits::Used("requests", five)), "within {time:?}");
             }
         }
-        let longer = five + Duration::from_millis(1);
+        // A quarter of it is left.
+        let longer = Duration::from_secs(7);
         assert!(paces.enter(&account(), allowed, 10, longer).now_or_never().is_none(), "it is waited for");
     }
 

@@ -12,6 +12,12 @@ impl Series {
         self.0.sort_by(f64::total_cmp);
     }
 
+    /// Takes another one in.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+        self.0.sort_by(f64::total_cmp);
+    }
+
     /// The middle one; of an even number the lower of the two.
     pub(crate) fn median(&self) -> f64 {
         self.part(0.5)

@@ -104,10 +104,10 @@ pub(crate) fn waits(about: &str, section: &str, waits: Waits, now: Timestamp) ->
     Unanswered::free(error, Some(refusal))
 }
 
-/// What a call is refused with that waited for its turn, or for the ledger, until its time was over. Nothing was sent, so it
-/// cost nothing.
+/// What a call is refused with that waited for its turn, or for the ledger, until too little of its time was left. Nothing
+/// was sent, so it cost nothing.
 pub(crate) fn too_late(about: &str, time: Duration) -> Unanswered {
-    let message = format!("{about} wasn't asked: the call had waited for all of its {time:?} when its turn came");
+    let message = format!("{about} wasn't asked: the call had waited for most of its {time:?} when its turn came");
     let Unanswered { mut refused, .. } = transport(about, message.clone());
     refused.error = ServiceError::Timeout(message);
     Unanswered { refused, is_free: true }

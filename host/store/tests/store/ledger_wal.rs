@@ -201,3 +201,23 @@ async fn money_that_cannot_be_read_fails_who_pays_by_it_and_nobody_else() {
     assert_eq!(fixture.submit(&["b"], 10).await.new, 1, "the tables have taken the book in");
     assert!(!fixture.store.verify().await.unwrap().is_sound());
 }
+
+#[tokio::test]
+async fn trap02_a_settled_call_that_is_listed_as_under_way_is_not_expired_again_and_again() {
+    let fixture = Fixture::new().await;
+    let claim = fixture.claim_new("a").await;
+    let call = fixture.reserve(reservation(&fixture, &claim, "q", known(5), DAY)).await;
+    fixture.store.settle_call(call, answered(known(1), DAY), None).await.unwrap();
+    fixture.store.close().await.unwrap();
+    {
+        let queue = redb::Database::open(fixture.folder.path().join("queue.redb")).unwrap();
+        let transaction = queue.begin_write().unwrap();
+        let under_way: redb::TableDefinition<'_, u64, u64> = redb::TableDefinition::new("calls_under_way");
+        transaction.open_table(under_way).unwrap().insert(call.0, 1).unwrap();
+        transaction.commit().unwrap();
+    }
+    let fixture = fixture.restart_closed();
+    let lost = fixture.store.expire_reservations(Timestamp(DAY)).await.unwrap();
+    assert_eq!((lost.calls, fixture.charged(&Scope::Everything).await), (0, (1, 0)));
+    assert!(!fixture.store.verify().await.unwrap().is_sound(), "it is told");
+}

@@ -121,3 +121,23 @@ async fn a_row_that_cannot_be_read_fails_what_needs_it_and_nothing_else() {
     assert!(matches!(bad, Err(StoreError::Corrupt(_))));
     assert_eq!((good.unwrap().items, submitted.new), (1, 1), "others in the same batch are done");
 }
+
+#[tokio::test]
+async fn s10_rows_that_cannot_be_read_keep_no_older_store_from_being_opened() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v4");
+    let folder = tempfile::tempdir().unwrap();
+    copy(&fixtures, folder.path());
+    {
+        let queue = Database::open(folder.path().join("queue.redb")).unwrap();
+        let transaction = queue.begin_write().unwrap();
+        let artifacts: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("artifacts");
+        let answers: TableDefinition<'_, &[u8; 22], &[u8]> = TableDefinition::new("answers");
+        let key = [[0; 10].as_slice(), b"\0page"].concat();
+        transaction.open_table(artifacts).unwrap().insert(key.as_slice(), [0xff].as_slice()).unwrap();
+        transaction.open_table(answers).unwrap().insert(&[0xfe; 22], [0xff].as_slice()).unwrap();
+        transaction.commit().unwrap();
+    }
+    let store = RedbStore::open(folder.path(), StoreOptions::default()).unwrap();
+    assert!(!store.verify().await.is_ok_and(|report| report.is_sound()), "it is told");
+    store.close().await.unwrap();
+}
