@@ -297,7 +297,7 @@ async fn a_database_whose_middle_is_overwritten_is_one_error_and_is_left_as_it_i
     for name in ["queue.redb", "content.redb"] {
         let torn = world.path(name).with_extension("torn");
         fs::create_dir(&torn).unwrap();
-        for file in ["queue.redb", "content.redb"] {
+        for file in ["queue.redb", "ledger.wal", "content.redb"] {
             fs::copy(data.join(file), torn.join(file)).unwrap();
         }
         // The head is whole, so that it passes for a good one.

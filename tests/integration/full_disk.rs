@@ -43,7 +43,7 @@ said verify "$@" store verify -o json
 said items "$@" item list shop --limit 1000 -o json
 "#;
 
-/// The same with the databases of a killed host on a disk that is full to its last byte.
+/// The same with the store of a killed host on a disk that is full to its last byte.
 const REPAIRED: &str = r#"
 set -eu
 said() {
@@ -53,7 +53,7 @@ said() {
 }
 mkdir "$DATA"
 mount -t tmpfs -o size=64m tmpfs "$DATA"
-cp --sparse=always "$KILLED"/*.redb "$DATA"
+cp --sparse=always "$KILLED"/* "$DATA"
 head -c 64M /dev/zero >"$DATA/filler" 2>/dev/null || true
 said full "$@" store verify -o json
 truncate -s -1M "$DATA/filler"
@@ -143,8 +143,8 @@ async fn a_store_that_is_to_be_repaired_on_a_full_disk_asks_for_a_little_room_an
     [&killed, &out].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());
     // As a kill leaves them: copied while they are open.
     let store = RedbStore::open(&open, StoreOptions::default()).unwrap();
-    for database in ["queue.redb", "content.redb"] {
-        fs::copy(open.join(database), killed.join(database)).unwrap();
+    for file in ["queue.redb", "ledger.wal", "content.redb"] {
+        fs::copy(open.join(file), killed.join(file)).unwrap();
     }
     store.close().await.unwrap();
     run(REPAIRED, &world, &[("OUT", &out), ("KILLED", &killed)]).await;
