@@ -317,8 +317,8 @@ impl Store for RedbStore {
     }
 
     fn kept_requests<'a>(&'a self, job: JobId, task: (ItemId, StageIx)) -> Reply<'a, BTreeSet<Digest>> {
-        // As a claim is, and as an answer that is found: mostly one page.
-        async move { Ok(answers::requests(&self.shared, job, task)?) }.boxed()
+        // On the pool: mostly it is one page, but nothing bounds what one attempt may have been answered.
+        self.read(move |shared| answers::requests(shared, job, task)).boxed()
     }
 
     fn kept_answer<'a>(&'a self, key: AnswerKey) -> Reply<'a, Option<KeptAnswer>> {
