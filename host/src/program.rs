@@ -74,20 +74,11 @@ impl Program for Tollgate {
     }
 
     fn verify<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>> {
-        async move {
-            let refuse = |error: StoreError| refuse(error.into());
-            let store = RedbStore::open(data, StoreOptions::default()).map_err(refuse)?;
-            let report = store.verify().await.map_err(refuse)?;
-            match store.close().await {
-                // Nothing was to be kept, and what was found stands.
-                Err(StoreError::Full(error)) => {
-                    tracing::warn!(%error, "the disk is full: the store is verified, and repaired by whoever opens it next");
-                }
-                closed => closed.map_err(refuse)?,
-            }
-            Ok(report)
-        }
-        .boxed()
+        verified(data, StoreOptions::default()).boxed()
+    }
+
+    fn set_log_aside<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>> {
+        verified(data, StoreOptions { set_log_aside: true, ..StoreOptions::default() }).boxed()
     }
 
     fn data_folder(&self, file: &Path) -> Result<std::path::PathBuf, CliError> {
@@ -143,4 +134,19 @@ impl Running for Host {
     fn wait(self: Box<Self>) -> BoxFuture<'static, Result<RunEnded, CliError>> {
         async move { Self::wait(*self).await.map_err(refuse) }.boxed()
     }
+}
+
+/// Opens a store, verifies and closes it.
+async fn verified(data: &Path, options: StoreOptions) -> Result<VerifyReport, CliError> {
+    let refuse = |error: StoreError| refuse(error.into());
+    let store = RedbStore::open(data, options).map_err(refuse)?;
+    let report = store.verify().await.map_err(refuse)?;
+    match store.close().await {
+        // Nothing was to be kept, and what was found stands.
+        Err(StoreError::Full(error)) => {
+            tracing::warn!(%error, "the disk is full: the store is verified, and repaired by whoever opens it next");
+        }
+        closed => closed.map_err(refuse)?,
+    }
+    Ok(report)
 }

@@ -317,6 +317,31 @@ async fn a_database_whose_middle_is_overwritten_is_one_error_and_is_left_as_it_i
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledgers_log_that_is_gone_or_spoilt_is_told_with_the_way_on() {
+    let (world, data) = crawled().await;
+    let log = data.join("ledger.wal");
+    let whole = fs::read(&log).unwrap();
+    let cases =
+        [("gone", None), ("cut short", Some(whole[..4_096].to_vec())), ("written over", Some(vec![0xa5; whole.len()]))];
+    for (number, (what, bytes)) in cases.into_iter().enumerate() {
+        match &bytes {
+            Some(bytes) => fs::write(&log, bytes).unwrap(),
+            None => fs::remove_file(&log).unwrap(),
+        }
+        for command in [&["run", "--until-idle"][..], &["status"], &["store", "verify"]] {
+            run(&world, &data, command).is(what, 1, &["ledger.wal", what, "a backup", "tollgate store set-log-aside"]);
+            assert_eq!(fs::read(&log).ok(), bytes, "{what}: it is left as it is");
+        }
+        run(&world, &data, &["store", "set-log-aside"]).is(what, 0, &["0 problems"]);
+        let aside = ["", "ledger.wal.aside", "ledger.wal.aside-2"][number];
+        if let Some(bytes) = bytes {
+            assert_eq!(fs::read(data.join(aside)).unwrap(), bytes, "{what}: nothing is thrown away");
+        }
+        run(&world, &data, &["run", "--until-idle"]).is(what, 0, &[]);
+    }
+}
+
 /// Binds the data folder over itself, for reading only, and runs commands there.
 const READ_ONLY: &str = r#"
 set -u

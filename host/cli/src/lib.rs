@@ -94,6 +94,7 @@ async fn command(program: &dyn Program, args: Args) -> Result<(), CliError> {
         Command::Cost(cost) => cost::cost(program, &global, cost).await,
         Command::Export(export) => export::export(program, &global, export).await,
         Command::Store { what: StoreCommand::Verify } => store::verify(program, &global).await,
+        Command::Store { what: StoreCommand::SetLogAside } => store::set_log_aside(program, &global).await,
         Command::Run(_) | Command::CompileComponent { .. } => Ok(()),
     }
 }

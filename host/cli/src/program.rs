@@ -52,6 +52,8 @@ pub trait Program {
     fn open(&self, data: &Path, file: &Path) -> Result<Arc<Operations>, CliError>;
     /// Verifies the store of a stopped host.
     fn verify<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>>;
+    /// The same without its ledger's log, which is set aside.
+    fn set_log_aside<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>>;
     /// The data folder that a jobs.toml names.
     ///
     /// # Errors

@@ -173,6 +173,10 @@ mod tests {
             async { Err(self.answer()) }.boxed()
         }
 
+        fn set_log_aside<'a>(&'a self, _data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>> {
+            async { Err(self.answer()) }.boxed()
+        }
+
         fn load<'a>(
             &'a self,
             _name: &'a HandlerName,

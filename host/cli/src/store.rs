@@ -1,4 +1,6 @@
-//! `tollgate store`: verify.
+//! `tollgate store`: verify, and going on without the ledger's log.
+
+use std::path::Path;
 
 use tollgate_store::VerifyReport;
 
@@ -8,7 +10,18 @@ use crate::{CliError, Program, api::existing_data_folder, args::Global, output};
 pub(crate) async fn verify(program: &dyn Program, global: &Global) -> Result<(), CliError> {
     let data = existing_data_folder(program, global)?;
     let report = program.verify(&data).await?;
-    output::one(global.output, &report, text)?;
+    tell(&report, &data, global)
+}
+
+/// What the log still gives is in the ledger after it, and the store as sound as `verify` says.
+pub(crate) async fn set_log_aside(program: &dyn Program, global: &Global) -> Result<(), CliError> {
+    let data = existing_data_folder(program, global)?;
+    let report = program.set_log_aside(&data).await?;
+    tell(&report, &data, global)
+}
+
+fn tell(report: &VerifyReport, data: &Path, global: &Global) -> Result<(), CliError> {
+    output::one(global.output, report, text)?;
     if report.is_sound() {
         return Ok(());
     }

@@ -156,7 +156,7 @@ async fn judge(
     let body = match store.read_blob(artifact.digest, Some(part)).await {
         Ok(body) => body,
         Err(error @ StoreError::NotFound(_)) => {
-            tracing::warn!(%error, "a page can't be judged again; `tollgate store verify` says what is missing");
+            tracing::warn!(%error, "a page can't be judged again: it was replaced just now, or `tollgate store verify` says what is missing");
             return Ok(Judged::NoPage);
         }
         Err(error) => return Err(error.into()),

@@ -4,7 +4,7 @@
 //! Run it with the last program of a version, before the step to the next one is written, and check the folder
 //! `tests/fixtures/vN` in. It refuses to replace a fixture: one that was made by another program is worth nothing.
 
-use std::{collections::BTreeMap, error::Error, path::Path, time::Duration};
+use std::{collections::BTreeMap, error::Error, fs, path::Path, time::Duration};
 
 use tollgate_core::{
     Digest, ItemKey, JobId, JobName, Lane, StageIx, StageName, Timestamp,
@@ -34,15 +34,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if folder.exists() {
         return Err(format!("{} is there already", folder.display()).into());
     }
-    let store = RedbStore::open(&folder, StoreOptions::default())?;
+    let open = tempfile::tempdir()?;
+    let store = RedbStore::open(open.path(), StoreOptions::default())?;
     fill(&store).await?;
+    // As a host leaves it that is killed: the newest calls stand in the log alone.
+    fs::create_dir_all(&folder)?;
+    for file in ["queue.redb", "content.redb", "ledger.wal"] {
+        fs::copy(open.path().join(file), folder.join(file))?;
+    }
     store.close().await?;
-    std::fs::remove_file(folder.join("lock"))?;
+    for database in ["queue.redb", "content.redb"] {
+        // Repaired here and not in each test.
+        drop(redb::Database::open(folder.join(database))?);
+    }
     println!("made {}", folder.display());
     Ok(())
 }
 
-/// One job with an item in each of several states, and a row of nearly every table: none of files, which are too large to check in.
+/// One job with an item in each of several states, a row of nearly every table, none of files, which are too large to
+/// check in, and two calls in the ledger's log.
 async fn fill(store: &RedbStore) -> Result<(), Box<dyn Error>> {
     let (fetch, extract) = (StageName::new("fetch")?, StageName::new("extract")?);
     let stages = vec![
@@ -82,7 +92,7 @@ async fn fill(store: &RedbStore) -> Result<(), Box<dyn Error>> {
     }
     let claim = store.claim(Lane { job, stage: StageIx(1) }, 1, Timestamp(3_000)).await?;
     for claim in &claim {
-        pay(store, job, claim).await?;
+        pay(store, job, claim, b"request").await?;
         store.settle(vec![settlement(claim, done("a title"))]).await?.remove(0)?;
     }
     let change = StateChange { key: "cursor".to_owned(), value: Some(b"42".to_vec()), expect: Some(0) };
@@ -91,17 +101,22 @@ async fn fill(store: &RedbStore) -> Result<(), Box<dyn Error>> {
     spending.turn(&Zone::default(), Timestamp(1_000));
     spending.add(1_500, 500, Some(Price { money: NanoUsd(8_400_000_000), bytes: GB }));
     store.keep_spending(vec![("proxy main".to_owned(), spending)]).await?;
+    let claims = store.claim(Lane { job, stage: StageIx(0) }, 1, Timestamp(3_500)).await?;
     let (reason, by, evidence) = (PauseReason::Manual, "cli".to_owned(), "for the fixture".to_owned());
     store.pause(job, Pause { reason, by, at: Timestamp(4_000), evidence, until: None }).await?;
+    // Last: anything else that is written takes the log in.
+    for claim in &claims {
+        pay(store, job, claim, b"in the log").await?;
+    }
     Ok(())
 }
 
 /// A call that is settled, with its answer, and one that is under way.
-async fn pay(store: &RedbStore, job: JobId, claim: &Claim) -> Result<(), Box<dyn Error>> {
+async fn pay(store: &RedbStore, job: JobId, claim: &Claim, request: &[u8]) -> Result<(), Box<dyn Error>> {
     let caller = Caller { job, task: Some((claim.task.item, claim.task.stage)), attempt: 1, number: 1 };
     let (provider, alias, model) = ("sim".to_owned(), "fast".to_owned(), "sim-1".to_owned());
     let paid = Paid { kind: PaidKind::Model, provider, alias, model };
-    let (request, at, estimate) = (Digest::of(b"request"), Timestamp(3_000), Cost::Known(NanoUsd(700)));
+    let (request, at, estimate) = (Digest::of(request), Timestamp(3_000), Cost::Known(NanoUsd(700)));
     let call = Call { caller, paid, request, at, estimate };
     let reservation = Reservation { call, claim: claim.token, budgets: Budgets::default(), zone: Zone::default() };
     let reserved = store.reserve_call(reservation.clone()).await?;

@@ -30,6 +30,13 @@ pub enum StoreError {
         /// What is wrong with it.
         message: String,
     },
+    /// The ledger's write-ahead log, `ledger.wal`, is gone, cut short, overwritten, or another store's.
+    #[error(
+        "ledger.wal can't be opened: {0}; up to some hundred paid calls stand in it alone: put back the one that belongs \
+         to this queue.redb, or a backup of the whole data folder; `tollgate store set-log-aside` goes on without what \
+         can't be read"
+    )]
+    DamagedLog(String),
     /// What is stored can't be read.
     #[error("the store holds a row that can't be read: {0}")]
     Corrupt(String),

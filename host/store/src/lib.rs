@@ -63,8 +63,9 @@ pub trait Store: Send + Sync + 'static {
     /// claim is refused and changes nothing.
     fn settle<'a>(&'a self, settlements: Vec<Settlement>) -> Reply<'a, Vec<Result<Settled, StoreError>>>;
 
-    /// Keeps a blob, durable once answered. The same content is kept once. What no row comes to name goes, though not before
-    /// the claims have ended that were out when it was kept: to be asked under the claim of whose settlement will name it.
+    /// Keeps a blob, durable once answered. The same content is kept once. What no row comes to name goes, though not
+    /// before the claims have ended that were out when it was kept: to be asked under the claim of whose settlement
+    /// will name it.
     fn put_blob<'a>(&'a self, body: BlobSource) -> Reply<'a, StoredBlob>;
 
     /// Reads a blob, or `length` bytes of it from `offset`.
@@ -137,8 +138,9 @@ pub trait Store: Send + Sync + 'static {
     /// refusal has reserved nothing, and nothing may be sent. A stale claim is refused.
     fn reserve_call<'a>(&'a self, reservation: Reservation) -> Reply<'a, Reserved>;
 
-    /// Settles a call, once: with what it came to, and its answer as JSON, kept in the same transaction. It is charged
-    /// to the day and the month in which it was reserved. Needs no claim: what was paid was paid.
+    /// Settles a call, once: with what it came to, and its answer as JSON, durable in the same step. It is charged to
+    /// the day and the month in which it was reserved. Needs no claim: what was paid was paid. The answer of a call
+    /// with a greater number to the same request stays.
     fn settle_call<'a>(&'a self, call: CallId, end: CallEnd, answer: Option<String>) -> Reply<'a, CallSettled>;
 
     /// Digests of the requests of a task whose answers are kept.

@@ -62,6 +62,7 @@ use claims::Claims;
 use content::ContentMessage;
 use disk::Place;
 use fault::Fault;
+use handing::Returned;
 use jobs::Jobs;
 use ledger::Paying;
 use message::{Answer, Message};
@@ -99,6 +100,9 @@ struct Shared {
     claims: Mutex<Claims>,
     book: RwLock<Book>,
     unnamed: Mutex<Unnamed>,
+    /// Held while files are forgotten: what one has looked up stays true until it has done so.
+    forgetting: Mutex<()>,
+    returned: Arc<Returned>,
     /// Why the queue's writer has ended.
     ended: OnceLock<StoreError>,
     /// Why the content's writer has ended.
@@ -207,7 +211,8 @@ impl Drop for Threads {
     }
 }
 
-/// A store in a folder of its own: `queue.redb`, `ledger.wal`, `content.redb`, `blobs/`, and `lock`, which one process holds.
+/// A store in a folder of its own: `queue.redb`, `ledger.wal`, `content.redb`, `blobs/`, and `lock`, which one process
+/// holds.
 ///
 /// Its futures want a tokio runtime, whose blocking pool hashes and packs blobs and reads long views.
 pub struct RedbStore {
@@ -234,7 +239,7 @@ impl RedbStore {
         Self::start(folder, open::open(folder, options, Place::Folder(folder))?, options.sweep)
     }
 
-    /// As [`RedbStore::open`], with the databases on another disk than the folder's.
+    /// As [`RedbStore::open`], with the databases and the ledger's log on another disk than the folder's.
     ///
     /// # Errors
     /// As [`RedbStore::open`].
@@ -251,6 +256,8 @@ impl RedbStore {
             claims: Mutex::new(opened.claims),
             book: RwLock::new(opened.book),
             unnamed: Mutex::new(Unnamed::new(sweeps)),
+            forgetting: Mutex::new(()),
+            returned: Arc::default(),
             ended: OnceLock::new(),
             content_ended: OnceLock::new(),
             lock: Mutex::new(Some(opened.lock)),
@@ -276,9 +283,9 @@ impl RedbStore {
         Ok(Arc::new(Self { shared, queue, content, swept, threads }))
     }
 
-    /// Waits for the end of the sweep that [`StoreOptions::sweep`] asks for, and says what it has removed: blobs that no row
-    /// names, as attempts leave them that are killed, and stages that run again. Absent: there is none, or it was cut short,
-    /// which the log says.
+    /// Waits for the end of the sweep that [`StoreOptions::sweep`] asks for, and says what it has removed: blobs that
+    /// no row names, as attempts leave them that are killed, and stages that run again. Absent: there is none, or it
+    /// was cut short, which the log says.
     pub async fn swept(&self) -> Option<Swept> {
         let mut swept = self.swept.clone();
         swept.wait_for(Option::is_some).await.ok().and_then(|swept| *swept)

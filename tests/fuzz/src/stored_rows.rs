@@ -1,7 +1,9 @@
-//! Any bytes as a row of the databases: the store opens or says why not, and all that it is asked is answered.
+//! Any bytes as a row of the databases, or as a frame of the ledger's log: the store opens or says why not, and all
+//! that it is asked is answered.
 
 mod damage;
 mod drive;
+mod frames;
 mod memory;
 mod paid;
 
@@ -19,10 +21,12 @@ use memory::MemoryDisk;
 const QUEUE: &[u8] = include_bytes!("../../../host/store/tests/fixtures/v5/queue.redb");
 /// Its blobs.
 const CONTENT: &[u8] = include_bytes!("../../../host/store/tests/fixtures/v5/content.redb");
+/// Its log, with frames that the queue doesn't have yet.
+const WAL: &[u8] = include_bytes!("../../../host/store/tests/fixtures/v5/ledger.wal");
 /// Pages kept by the databases, in bytes: all of them.
 const CACHE_BYTES: usize = 1 << 20;
 
-/// A store, one row of which is replaced or added as `damage` reads the input.
+/// A store, one row or frame of which is replaced or added as `damage` reads the input.
 pub struct StoredRows {
     runtime: Runtime,
     folder: TempDir,
@@ -46,16 +50,21 @@ impl Target for StoredRows {
 impl StoredRows {
     /// Opens the store with the row that the input says; absent: it says none.
     fn open(&self, input: &[u8]) -> Option<Result<Arc<RedbStore>, StoreError>> {
-        let disk = MemoryDisk::new(QUEUE, CONTENT);
-        let options = StoreOptions { queue_cache_bytes: CACHE_BYTES, content_cache_bytes: CACHE_BYTES, sweep: false };
+        let disk = MemoryDisk::new(QUEUE, CONTENT, WAL);
+        let options = StoreOptions {
+            queue_cache_bytes: CACHE_BYTES,
+            content_cache_bytes: CACHE_BYTES,
+            sweep: false,
+            set_log_aside: false,
+        };
         damage::apply(&disk, input).then(|| RedbStore::open_on(&disk, self.folder.path(), options))
     }
 }
 
-/// Inputs of [`StoredRows`] that change nothing, with their names: every row of the store as it is.
+/// Inputs of [`StoredRows`] that change nothing, with their names: every row and frame of the store as it is.
 #[must_use]
 pub fn stored_row_seeds() -> Vec<(String, Vec<u8>)> {
-    damage::seeds(&MemoryDisk::new(QUEUE, CONTENT))
+    damage::seeds(&MemoryDisk::new(QUEUE, CONTENT, WAL))
 }
 
 #[cfg(test)]
@@ -74,7 +83,7 @@ mod tests {
             assert_eq!((report.problems, report.items), (Vec::new(), 5), "{name}");
         }
         let tables: std::collections::BTreeSet<u8> = seeds.iter().map(|(_, seed)| seed[0]).collect();
-        let without: Vec<u8> = (0..32).filter(|table| !tables.contains(table)).collect();
+        let without: Vec<u8> = (0..33).filter(|table| !tables.contains(table)).collect();
         assert_eq!(
             without,
             [13, 14, 15, 16, 29, 30],

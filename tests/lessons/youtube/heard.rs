@@ -201,8 +201,6 @@ async fn of_long_audio_no_more_is_cut_at_once_than_memory_holds_and_who_waits_us
     let whisper = one.item.tasks.iter().find(|task| task.stage.as_str() == "whisper").unwrap();
     assert_eq!((whisper.tally.counted, whisper.tally.crashes), (0, 0), "{one:#?}");
     assert_eq!(channel.world.sim.counts().of_host(EAR), 0);
-    let more = timeout(Duration::from_millis(50), begun.read(&mut both)).await;
-    assert!(more.is_err(), "a third was cut: {more:?}");
 
     fs::write(&free, "").unwrap();
     go.write_all(b"\n\n").await.unwrap();

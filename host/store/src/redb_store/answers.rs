@@ -1,7 +1,8 @@
-//! Paid answers: durable with the settlements of their calls, before their guests see them, and found by their requests.
+//! Paid answers: durable with the settlements of their calls, before their guests see them, and found by their
+//! requests.
 //!
-//! Those of the attempt under way are all kept, so that a task that runs again after a crash pays for none of them twice.
-//! Of earlier attempts, a task keeps its newest, for a re-run that wants them.
+//! Those of the attempt under way are all kept, so that a task that runs again after a crash pays for none of them
+//! twice. Of earlier attempts, a task keeps its newest, for a re-run that wants them.
 
 use std::collections::BTreeSet;
 
@@ -24,8 +25,8 @@ use crate::{
     stored::{StoredAnswer, StoredAnswerBody, StoredAnswerV1, corrupt, decode, encode},
 };
 
-/// Answers up to this many bytes stand in their rows, longer ones are blobs: most are a few KiB, and a blob costs a commit
-/// of its own.
+/// Answers up to this many bytes stand in their rows, longer ones are blobs: most are a few KiB, and a blob costs a
+/// commit of its own.
 pub const ANSWER_INLINE_BYTES_MAX: usize = 64 << 10;
 /// Most bytes of one answer: the transcript of a day with a time for each word.
 pub const ANSWER_BYTES_MAX: usize = 32 << 20;
@@ -66,24 +67,31 @@ pub(crate) fn check(text: &str) -> Result<(), StoreError> {
     if bytes > max { Err(StoreError::TooLarge { what: "an answer", bytes, max }) } else { Ok(()) }
 }
 
-/// Keeps the answer of a call, in place of an older one to the same request. Answers the blobs of those that go for it.
+/// Keeps the answer of a call, in place of an older call's to the same request. Answers the blobs of those that go for
+/// it; absent: a later call's is there already, which the attempt under way has asked for, so that this one, which came
+/// late, isn't kept.
 pub(crate) fn keep(
     tables: &mut LedgerTables<'_>,
     entry: &Entry,
     body: &Body,
     at: Timestamp,
-) -> Result<Vec<StoredBlob>, Fault> {
+) -> Result<Option<Vec<StoredBlob>>, Fault> {
     let (caller, id) = (&entry.call.caller, entry.id);
+    let key = request_key(caller, &entry.call.request);
+    let old = tables.answer_calls.get(&key)?.map(|old| CallId(old.value()));
+    if old.is_some_and(|old| old > id) {
+        return Ok(None);
+    }
     let body = match body {
         Body::Inline(text) => StoredAnswerBody::Inline(text.as_bytes()),
         Body::Blob(blob) => StoredAnswerBody::Blob(blob.digest.0, blob.size),
     };
     let (attempt, request) = (caller.attempt, entry.call.request.0);
     let row = encode(&StoredAnswer::V1(StoredAnswerV1 { attempt, request, at_ms: at.0, body }))?;
-    let old = tables.answer_calls.insert(&request_key(caller, &entry.call.request), id.0)?.map(|old| old.value());
+    tables.answer_calls.insert(&key, id.0)?;
     let mut gone = Vec::new();
     if let Some(old) = old {
-        gone.extend(remove(tables, &answer_place(caller, CallId(old)))?);
+        gone.extend(remove(tables, &answer_place(caller, old))?);
     }
     tables.answers.insert(&answer_place(caller, id), row.as_slice())?;
     match make_room(tables, caller) {
@@ -91,7 +99,7 @@ pub(crate) fn keep(
         Err(Fault::Broken(error)) => tracing::error!(%error, "a task keeps more answers than it should"),
         made => gone.extend(made?),
     }
-    Ok(gone)
+    Ok(Some(gone))
 }
 
 /// Removes a row; answers its blob, if it had one.
@@ -170,14 +178,15 @@ pub(crate) fn requests(shared: &Shared, job: JobId, task: (ItemId, StageIx)) -> 
 /// Finds the answer to a request of that task.
 pub(crate) fn find(shared: &Shared, key: &AnswerKey) -> Result<Option<Found>, Fault> {
     // First: what isn't in the book any more is in the tables by then.
-    if let Some(answer) = shared.book().answer(key) {
-        return Ok(Some(Found::Whole(answer)));
-    }
+    let booked = shared.book().answer(key);
     let snapshot = shared.begin_read()?;
     let caller = caller_of(key);
     let call = snapshot.open_table(ANSWER_CALLS)?.get(&key_of(key))?;
-    let Some(call) = call.map(|call| CallId(call.value())) else {
-        return Ok(None);
+    let call = call.map(|call| CallId(call.value()));
+    // As it is once they have taken it in.
+    let booked = booked.filter(|booked| call.is_none_or(|call| call <= booked.call));
+    let (None, Some(call)) = (&booked, call) else {
+        return Ok(booked.map(Found::Whole));
     };
     let row = snapshot.open_table(ANSWERS)?.get(&answer_place(&caller, call))?;
     let row = row.ok_or_else(|| corrupt(format!("the answer of call {} has no row", call.0)))?;

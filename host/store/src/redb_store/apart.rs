@@ -87,8 +87,8 @@ impl Again {
 }
 
 /// Queues a task again whose page is no content, as `again` says, with all that stands on it. Outputs that stood on it
-/// go. Answers whether the task waits now; one that was queued already goes on with that, and an item that a person left out
-/// stays so.
+/// go. Answers whether the task waits now; one that was queued already goes on with that, and an item that a person
+/// left out stays so.
 pub(crate) fn queue_again(
     batch: &mut Batch<'_>,
     spec: &Spec,

@@ -1,5 +1,5 @@
-//! The ledger's open book: calls under way, and what was done since the last transaction of `queue.redb`, in memory. It is
-//! durable in the write-ahead log; a transaction takes it into the tables. Only the writer writes in it.
+//! The ledger's open book: calls under way, and what was done since the last transaction of `queue.redb`, in memory. It
+//! is durable in the write-ahead log; a transaction takes it into the tables. Only the writer writes in it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{
     AnswerKey, KeptAnswer, StoreError,
-    stored::{StoredAccount, StoredFrame, StoredFrameCall, StoredFrameV1, corrupt, decode, encode},
+    stored::{StoredFrame, StoredFrameCall, StoredFrameV1, corrupt, decode, encode},
 };
 
-/// Calls that are written in the book, and not yet in the tables, at the most: taking them over keeps the writer from all else
-/// for some milliseconds.
+/// Calls that are written in the book, and not yet in the tables, at the most: taking them over keeps the writer from
+/// all else for some milliseconds.
 const UNFOLDED_MAX: usize = 128;
 
 /// A call that is written in the book.
@@ -59,6 +59,7 @@ pub(crate) struct Book {
 struct Fresh {
     calls: BTreeSet<CallId>,
     scopes: BTreeSet<Scope>,
+    sums: BTreeSet<Vec<u8>>,
 }
 
 impl Book {
@@ -82,8 +83,8 @@ impl Book {
         !self.unfolded.is_empty()
     }
 
-    /// Whether it can't wait any longer for the tables to take it over: it is long, or names a blob, which is looked for in the
-    /// tables alone.
+    /// Whether it can't wait any longer for the tables to take it over: it is long, or names a blob, which is looked
+    /// for in the tables alone.
     pub(crate) fn must_fold(&self) -> bool {
         let fresh = |id: &CallId| self.calls.get(id).and_then(|call| call.answer.as_ref());
         self.calls.values().filter(|call| call.is_unfolded).count() >= UNFOLDED_MAX
@@ -153,6 +154,7 @@ impl Book {
         accounts: impl IntoIterator<Item = (Scope, Account)>,
         (key, sum): (Vec<u8>, Costs),
     ) {
+        self.fresh.sums.insert(key.clone());
         self.costs.insert(key, sum);
         let is_new = self.calls.get(&entry.id).is_some_and(|call| call.is_new);
         self.write(Written { entry: Entry { end: Some(end), ..entry }, is_new, is_unfolded: true, answer }, accounts);
@@ -161,7 +163,10 @@ impl Book {
     fn write(&mut self, call: Written, accounts: impl IntoIterator<Item = (Scope, Account)>) {
         let id = call.entry.id;
         if call.answer.is_some() {
-            self.answers.insert(request_key(&call.entry.call.caller, &call.entry.call.request), id);
+            let newest =
+                self.answers.entry(request_key(&call.entry.call.caller, &call.entry.call.request)).or_insert(id);
+            // As `answers::keep` has it.
+            *newest = id.max(*newest);
         }
         for (scope, account) in accounts {
             self.fresh.scopes.insert(scope.clone());
@@ -172,9 +177,10 @@ impl Book {
         self.calls.insert(id, call);
     }
 
-    /// The answer to a request that the tables don't have yet.
+    /// The answer to a request that the tables don't have yet, once it is durable.
     pub(crate) fn answer(&self, key: &AnswerKey) -> Option<KeptAnswer> {
-        let call = self.calls.get(self.answers.get(&answers::key_of(key))?)?;
+        let id = self.answers.get(&answers::key_of(key)).filter(|id| !self.fresh.calls.contains(id))?;
+        let call = self.calls.get(id)?;
         let (end, Some(Body::Inline(json))) = (call.entry.end.as_ref()?, &call.answer) else {
             return None;
         };
@@ -182,9 +188,10 @@ impl Book {
         Some(KeptAnswer { call: call.entry.id, attempt, at: end.at, json: json.clone() })
     }
 
-    /// Keys from the first to the last of answers that the tables don't have yet.
+    /// Keys from the first to the last of durable answers that the tables don't have yet.
     pub(crate) fn answers_between(&self, first: &RequestKey, last: &RequestKey) -> impl Iterator<Item = &RequestKey> {
-        self.answers.range(*first..=*last).map(|(key, _)| key)
+        let durable = self.answers.range(*first..=*last).filter(|(_, id)| !self.fresh.calls.contains(id));
+        durable.map(|(key, _)| key)
     }
 
     /// What the log has to be told; absent: nothing was done since it was told last.
@@ -202,8 +209,12 @@ impl Book {
             Ok(StoredFrameCall { id: id.0, call: (&call.entry).into(), answer })
         });
         let account = |scope: &Scope| (scope.to_string(), self.accounts.get(scope).copied().unwrap_or_default().into());
-        let accounts = self.fresh.scopes.iter().map(account).collect();
-        let frame = StoredFrame::V1(StoredFrameV1 { calls: calls.collect::<Result<_, StoreError>>()?, accounts });
+        let sum = |key: &Vec<u8>| (key.clone(), self.costs.get(key).copied().unwrap_or_default().into());
+        let frame = StoredFrame::V1(StoredFrameV1 {
+            calls: calls.collect::<Result<_, StoreError>>()?,
+            accounts: self.fresh.scopes.iter().map(account).collect(),
+            sums: self.fresh.sums.iter().map(sum).collect(),
+        });
         encode(&frame).map(Some)
     }
 
@@ -214,10 +225,14 @@ impl Book {
 
     /// Writes again what the log was told by the process before this one.
     pub(crate) fn replay(&mut self, frame: &[u8], tables: &LedgerTables<'_>) -> Result<(), Fault> {
-        let StoredFrame::V1(StoredFrameV1 { calls, accounts }) = decode(wal::FILE, frame).map_err(wal::damaged)?;
-        let account = |(scope, account): (String, StoredAccount)| Ok((scope.parse()?, account.into()));
-        let accounts: Vec<(Scope, Account)> =
-            accounts.into_iter().map(account).collect::<Result<_, ScopeError>>().map_err(wal::damaged)?;
+        let StoredFrame::V1(StoredFrameV1 { calls, accounts, sums }) =
+            decode(wal::FILE, frame).map_err(wal::damaged)?;
+        for (scope, account) in accounts {
+            let scope: Scope = scope.parse().map_err(|error: ScopeError| wal::damaged(error))?;
+            self.unfolded.insert(scope.clone());
+            self.accounts.insert(scope, account.into());
+        }
+        self.costs.extend(sums.into_iter().map(|(key, sum)| (key, sum.into())));
         for StoredFrameCall { id, call, answer } in calls {
             let entry = call.entry(CallId(id)).map_err(wal::damaged)?;
             let row = tables.ledger.get(id)?;
@@ -225,19 +240,11 @@ impl Book {
             if let Some(row) = row
                 && entry_of(id, row.value()).is_ok_and(|known| known.call != entry.call || known.end.is_some())
             {
-                return Err(wal::damaged(format!("queue.redb has another call {id}")));
+                return Err(wal::damaged(format_args!("queue.redb has another call {id}")));
             }
             let answer = answer.map(|text| Body::Inline(text.to_owned()));
             self.last = self.last.max(id);
-            if let Some(end) = &entry.end {
-                let key = costs_key(&entry)?;
-                let before = match self.costs.get(&key) {
-                    Some(sum) => *sum,
-                    None => tables.costs(&key)?,
-                };
-                self.costs.insert(key, before.and(&Costs::of(end)));
-            }
-            self.write(Written { entry, is_new, is_unfolded: true, answer }, accounts.iter().cloned());
+            self.write(Written { entry, is_new, is_unfolded: true, answer }, []);
         }
         Ok(())
     }
@@ -259,8 +266,10 @@ impl Book {
             if !is_new {
                 ledger.under_way.remove(entry.id.0)?;
             }
-            if let Some(answer) = answer {
-                gone.extend(answers::keep(ledger, entry, answer, end.at)?);
+            if let Some(answer) = answer
+                && let Some(others) = answers::keep(ledger, entry, answer, end.at)?
+            {
+                gone.extend(others);
                 named.extend(answer.blob());
             }
         }
@@ -270,7 +279,7 @@ impl Book {
         for scope in &self.unfolded {
             ledger.set_account(scope, self.accounts.get(scope).copied().unwrap_or_default())?;
         }
-        named.into_iter().try_for_each(|blob| tables.files.name(blob))?;
+        named.into_iter().try_for_each(|blob| tables.files.name_paid(blob))?;
         gone.into_iter().try_for_each(|blob| tables.files.unname(blob))
     }
 

@@ -22,7 +22,8 @@ use super::{
 };
 use crate::{BlobPart, BlobSource, StoreError, StoredBlob, stored::corrupt};
 
-/// Blobs up to this many bytes are rows, larger ones files: pages of text stay together, audio doesn't swell a database.
+/// Blobs up to this many bytes are rows, larger ones files: pages of text stay together, audio doesn't swell a
+/// database.
 pub const BLOB_ROW_BYTES_MAX: u64 = SMALL_BYTES_MAX;
 /// Most bytes that are read at once; more is read in parts.
 pub const BLOB_READ_BYTES_MAX: u64 = 64 << 20;
@@ -44,6 +45,8 @@ const SCHEMA_VERSION: u32 = 2;
 pub(crate) fn prepare(folder: &Path, content: &Database) -> Result<(), Fault> {
     let scratch = scratch_folder(folder);
     fs::create_dir_all(&scratch)?;
+    // Files are durable in it once its own name is.
+    File::open(folder)?.sync_all()?;
     for entry in fs::read_dir(&scratch)? {
         fs::remove_file(entry?.path())?;
     }
@@ -106,8 +109,8 @@ pub(crate) enum ContentMessage {
     Keep(Packed, oneshot::Sender<Result<StoredBlob, StoreError>>),
     /// There may be files that nobody needs any more: remove them.
     Forget,
-    /// Remove these rows, each list by its number, but for what has been kept since the store was opened. Answers how many
-    /// have gone, and their bytes.
+    /// Remove these rows, each list by its number, but for what has been kept since the store was opened. Answers how
+    /// many have gone, and their bytes.
     Sweep(Vec<(u64, Vec<Digest>)>, oneshot::Sender<Result<(u64, u64), StoreError>>),
     /// Keep what came before, then end. To be sent once nothing is named any more.
     Close,

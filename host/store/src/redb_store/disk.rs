@@ -1,4 +1,5 @@
-//! Where the databases' bytes lie: in files, or on a disk that somebody else brings, such as one that fails in a test.
+//! Where the bytes of the databases and the ledger's log lie: in files, or on a disk that somebody else brings, such as
+//! one that fails in a test.
 
 use std::{
     fmt,
@@ -13,7 +14,8 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 use super::fault::Fault;
 use crate::StoreError;
 
-/// A disk of the caller's for the databases. Large blobs are files in the data folder all the same.
+/// A disk of the caller's for the databases and the ledger's log. Large blobs are files in the data folder all the
+/// same.
 pub trait Disk: Send + Sync {
     /// The file of that name, made if it isn't there.
     ///
@@ -118,7 +120,7 @@ impl DiskFile for FolderFile {
     }
 }
 
-/// Where a store's databases are.
+/// Where a store's databases and its ledger's log are.
 #[derive(Clone, Copy)]
 pub(crate) enum Place<'a> {
     /// Files in the data folder.
@@ -156,17 +158,12 @@ impl Place<'_> {
         opened.map_err(|error| unopened(name, error))
     }
 
-    /// The file of that name beside the databases, made if it isn't there.
+    /// The file of that name beside the databases, made if it isn't there; its name isn't durable yet.
     pub(crate) fn file(self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         match self {
             Self::Folder(folder) => {
-                let is_new = !self.has(name)?;
-                let file =
-                    File::options().create(true).truncate(false).read(true).write(true).open(folder.join(name))?;
-                if is_new {
-                    // A name is durable once its folder is.
-                    File::open(folder)?.sync_all()?;
-                }
+                let mut options = File::options();
+                let file = options.create(true).truncate(false).read(true).write(true).open(folder.join(name))?;
                 Ok(Box::new(FolderFile(file)))
             }
             Self::Disk(disk) => disk.file(name),
@@ -197,7 +194,8 @@ impl Place<'_> {
         }
     }
 
-    fn rename(self, from: &str, to: &str) -> io::Result<()> {
+    /// Renames a file, for good.
+    pub(crate) fn rename(self, from: &str, to: &str) -> io::Result<()> {
         match self {
             Self::Folder(folder) => {
                 fs::rename(folder.join(from), folder.join(to))?;

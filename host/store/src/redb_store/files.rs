@@ -1,6 +1,6 @@
-//! How many rows name each file: counted with the rows, so that a file that no row names any more is known at once, without
-//! a walk over all of them (P06). Blobs that are rows themselves aren't counted: most are named once, and `sweep` finds those
-//! that aren't.
+//! How many rows name each file: counted with the rows, so that a file that no row names any more is known at once,
+//! without a walk over all of them (P06). Blobs that are rows themselves aren't counted: most are named once, and
+//! `sweep` finds those that aren't.
 
 use std::collections::BTreeMap;
 
@@ -58,6 +58,17 @@ impl<'t> Files<'t> {
         let count = table.get(&blob.digest.0)?.map_or(0, |count| count.value());
         table.insert(&blob.digest.0, number_after("names of a file", count)?)?;
         Ok(())
+    }
+
+    /// The same for an answer that is paid: a count that can't rise any more fails nobody then, and keeps the file.
+    pub(crate) fn name_paid(&mut self, blob: StoredBlob) -> Result<(), Fault> {
+        match self.name(blob) {
+            Err(Fault::Broken(error)) => {
+                tracing::error!(%error, digest = %blob.digest, "one name more of a file isn't counted");
+                Ok(())
+            }
+            named => named,
+        }
     }
 
     /// A row that named that blob is no more.
@@ -137,8 +148,8 @@ fn named_by(row: &[u8]) -> Option<StoredBlob> {
     }
 }
 
-/// Every blob that a row names, over and over where several do: artifacts of any kind, pages that are kept apart among them,
-/// and kept answers. `each` is told of an unreadable row too, in its place.
+/// Every blob that a row names, over and over where several do: artifacts of any kind, pages that are kept apart among
+/// them, and kept answers. `each` is told of an unreadable row too, in its place.
 pub(super) fn each_named(
     artifacts: &impl ReadableTable<&'static [u8], &'static [u8]>,
     answers: &impl ReadableTable<&'static super::ledger_tables::AnswerPlace, &'static [u8]>,

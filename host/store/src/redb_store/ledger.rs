@@ -1,5 +1,5 @@
-//! The ledger of paid calls: room is taken before a call, and what it came to is counted once. It is done in the book, at one
-//! go with what was asked at the same time, and is durable once the log or the tables have it.
+//! The ledger of paid calls: room is taken before a call, and what it came to is counted once. It is done in the book,
+//! at one go with what was asked at the same time, and is durable once the log or the tables have it.
 
 use tollgate_core::{
     JobId, Timestamp,
@@ -82,8 +82,8 @@ impl Paying<'_> {
         }
     }
 
-    /// What proxies cost, where a budget of everything asks for it: a few rows, one a proxy. It is as new as what the gate has
-    /// kept, which is a second old, or a MiB of bytes.
+    /// What proxies cost, where a budget of everything asks for it: a few rows, one a proxy. It is as new as what the
+    /// gate has kept, which is a second old, or a MiB of bytes.
     fn beside(&self, everything: &Budget, now: Timestamp) -> Result<Beside, Fault> {
         let mut beside = Beside::default();
         if *everything == Budget::default() {
@@ -140,8 +140,9 @@ pub(crate) fn settle(
     Ok(CallSettled::Now)
 }
 
-/// Settles calls that an earlier process had under way, at their estimates, those after `after` by number; the tables have all
-/// of the book. Answers what they came to, and the last one that was looked at where there may be more.
+/// Settles calls that an earlier process had under way, at their estimates, those after `after` by number; the tables
+/// have all of the book. One that can't be settled is told, and left to the next start. Answers what they came to, and
+/// the last one that was looked at where there may be more.
 pub(crate) fn expire(paying: &mut Paying<'_>, after: CallId, now: Timestamp) -> Result<(Costs, Option<CallId>), Fault> {
     let mut left = Vec::new();
     // Numbers rise, so those of earlier openings stand first.
@@ -155,13 +156,28 @@ pub(crate) fn expire(paying: &mut Paying<'_>, after: CallId, now: Timestamp) -> 
     }
     let mut total = Costs::default();
     for &id in &left {
-        let entry = paying.book.entry(id, || paying.shared.begin_read())?;
-        let entry = entry.ok_or_else(|| corrupt(format!("call {} is under way and has no row", id.0)))?;
-        let end = CallEnd::lost(entry.call.estimate, now);
-        if settle(paying, id, &end, None)? == CallSettled::Now {
-            total = total.and(&Costs::of(&end));
+        match lose(paying, id, now) {
+            Ok(cost) => total = total.and(&cost),
+            // Its row, or that of an account, can't be read; no other call stands back for it, nor anybody else's work.
+            Err(Fault::Refused(error) | Fault::Broken(error)) => tracing::error!(
+                call = id.0,
+                %error,
+                "a call that an earlier process had under way can't be settled; `tollgate store verify` says more"
+            ),
+            Err(fault) => return Err(fault),
         }
     }
     let next = left.last().copied().filter(|_| left.len() == EXPIRED_AT_ONCE);
     Ok((total, next))
+}
+
+/// Settles a call that was lost on its way at its estimate.
+fn lose(paying: &mut Paying<'_>, id: CallId, now: Timestamp) -> Result<Costs, Fault> {
+    let entry = paying.book.entry(id, || paying.shared.begin_read())?;
+    let entry = entry.ok_or_else(|| corrupt(format!("call {} is under way and has no row", id.0)))?;
+    let end = CallEnd::lost(entry.call.estimate, now);
+    Ok(match settle(paying, id, &end, None)? {
+        CallSettled::Now => Costs::of(&end),
+        CallSettled::Before => Costs::default(),
+    })
 }

@@ -1,6 +1,7 @@
-//! The tables of the ledger and their keys. They are opened by what needs them alone: most transactions have no paid call.
+//! The tables of the ledger and their keys. They are opened by what needs them alone: most transactions have no paid
+//! call.
 
-use redb::{ReadableTable as _, Table, TableDefinition, TableError, WriteTransaction};
+use redb::{Table, TableDefinition, TableError, WriteTransaction};
 use tollgate_core::{
     Digest, ItemId, JobId, StageIx,
     calendar::Day,
@@ -88,12 +89,7 @@ impl<'t> LedgerTables<'t> {
         Ok(())
     }
 
-    /// The sum of a key; one that no call belongs to is empty.
-    pub(crate) fn costs(&self, key: &[u8]) -> Result<Costs, Fault> {
-        Ok(self.costs.get(key)?.map(|row| costs_of(row.value())).transpose()?.unwrap_or_default())
-    }
-
-    /// Writes it.
+    /// Writes a sum.
     pub(crate) fn set_costs(&mut self, key: &[u8], costs: Costs) -> Result<(), Fault> {
         self.costs.insert(key, encode(&StoredCosts::from(costs))?.as_slice())?;
         Ok(())

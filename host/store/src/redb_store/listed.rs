@@ -1,5 +1,5 @@
-//! Which blobs are rows of `content.redb`, beside the rows themselves: to look for those that no row of the queue names, and to
-//! remove them, some at a time.
+//! Which blobs are rows of `content.redb`, beside the rows themselves: to look for those that no row of the queue
+//! names, and to remove them, some at a time.
 
 use redb::{
     Database, ReadOnlyTable, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, WriteTransaction,
@@ -56,7 +56,8 @@ fn of_list_row(row: &[u8]) -> Result<Vec<Digest>, StoreError> {
     }
 }
 
-/// Removes rows that a sweep has found without a name. Who keeps one of them anew is asked after that, or remembered before.
+/// Removes rows that a sweep has found without a name. Who keeps one of them anew is asked after that, or remembered
+/// before.
 pub(super) fn remove(shared: &Shared, content: &Database, rows: Vec<(u64, Vec<Digest>)>) -> Result<(u64, u64), Fault> {
     let transaction = begin(content)?;
     let removed = remove_in(shared, &transaction, rows)?;
@@ -103,8 +104,8 @@ pub(crate) struct Found {
     pub(crate) is_end: bool,
 }
 
-/// Looks through the lists after `after` for rows that are meant, until there are `limit` of them; those of one list stay
-/// together.
+/// Looks through the lists after `after` for rows that are meant, until there are `limit` of them; those of one list
+/// stay together.
 pub(crate) fn listed(
     shared: &Shared,
     after: Option<u64>,

@@ -21,8 +21,6 @@ pub(crate) trait Asked: Send {
     fn bytes(&self) -> usize;
     /// It failed: it isn't asked again.
     fn fail(&mut self, error: StoreError);
-    /// Whether it failed.
-    fn has_failed(&self) -> bool;
     /// Tells who asked.
     fn answer(self: Box<Self>);
 }
@@ -31,6 +29,8 @@ pub(crate) trait Asked: Send {
 pub(crate) trait Operation: Asked {
     /// Does it. It may be asked again, when its batch has to be done again.
     fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), Fault>;
+    /// Whether it failed.
+    fn has_failed(&self) -> bool;
 }
 
 /// Something to be done in the ledger, once. One that fails has changed nothing.
@@ -79,10 +79,6 @@ impl<T: Send, F: Send> Asked for Ask<T, F> {
         self.result = Some(Err(error));
     }
 
-    fn has_failed(&self) -> bool {
-        matches!(self.result, Some(Err(_)))
-    }
-
     fn answer(self: Box<Self>) {
         let result = self.result.unwrap_or(Err(StoreError::Closed));
         // Who asked may have gone; what they asked for is done all the same.
@@ -94,6 +90,10 @@ impl<T: Send, F: FnMut(&mut Batch<'_>) -> Result<T, Fault> + Send> Operation for
     fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), Fault> {
         self.result = Some(Ok((self.run)(batch)?));
         Ok(())
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.result, Some(Err(_)))
     }
 }
 

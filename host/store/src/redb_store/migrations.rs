@@ -39,27 +39,32 @@ pub const fn schema_version() -> u32 {
     1 + STEPS.len() as u32
 }
 
-/// Brings the store to [`schema_version`]; a new one begins there.
-pub(crate) fn run(transaction: &WriteTransaction) -> Result<(), Fault> {
+/// The first that this program doesn't know.
+const FUTURE: u32 = schema_version() + 1;
+/// The first whose ledger has a log.
+pub(crate) const WITH_LOG: u32 = 5;
+
+/// Brings the store to [`schema_version`]; a new one begins there. Answers from which it came; absent: it is new.
+pub(crate) fn run(transaction: &WriteTransaction) -> Result<Option<u32>, Fault> {
     let is_new = transaction.list_tables()?.next().is_none();
     let mut table = transaction.open_table(META)?;
     let found = table.get(meta::SCHEMA)?.map(|row| row.value());
     let found = match found {
-        Some(found) => u32::try_from(found).unwrap_or(u32::MAX),
-        None if is_new => schema_version(),
+        Some(found) => Some(u32::try_from(found).unwrap_or(u32::MAX)),
+        None if is_new => None,
         None => {
             return Err(StoreError::Corrupt("queue.redb has tables but no schema version".to_owned()).into());
         }
     };
-    if found > schema_version() {
+    if let Some(found @ FUTURE..) = found {
         return Err(Fault::Refused(StoreError::NewerVersion { found, known: schema_version() }));
     }
     table.insert(meta::SCHEMA, u64::from(schema_version()))?;
     drop(table);
-    let first = usize::try_from(found).unwrap_or(usize::MAX).saturating_sub(1);
+    let first = usize::try_from(found.unwrap_or(schema_version())).unwrap_or(usize::MAX).saturating_sub(1);
     for (place, step) in STEPS.iter().enumerate().skip(first) {
         tracing::info!(from = place + 1, to = place + 2, "migrating the store");
         step(transaction)?;
     }
-    Ok(())
+    Ok(found)
 }

@@ -15,9 +15,9 @@ use super::{
     disk::Place,
     fault::Fault,
     jobs::Jobs,
-    migrations,
+    migrations::{self, WITH_LOG},
     tables::{Tables, meta, number_after},
-    wal::{self, Wal},
+    wal::{self, Known, Wal},
 };
 use crate::StoreError;
 
@@ -31,12 +31,15 @@ pub struct StoreOptions {
     /// Whether blobs that no row names are removed, behind the opening: for who opens it to work for long. See
     /// [`RedbStore::swept`](super::RedbStore::swept).
     pub sweep: bool,
+    /// Whether the ledger's log is set aside, because it is gone or damaged: calls that stand in it before its damage
+    /// count, all others are lost to the ledger. For who was told so.
+    pub set_log_aside: bool,
 }
 
 impl Default for StoreOptions {
     /// 64 MiB each: with a million items queued, the whole host shall stay under 300 MiB. No sweep.
     fn default() -> Self {
-        Self { queue_cache_bytes: 64 << 20, content_cache_bytes: 64 << 20, sweep: false }
+        Self { queue_cache_bytes: 64 << 20, content_cache_bytes: 64 << 20, sweep: false, set_log_aside: false }
     }
 }
 
@@ -93,7 +96,8 @@ fn open_all(folder: &Path, options: StoreOptions, databases: Place<'_>) -> Resul
     let queue = undamaged("queue.redb", || databases.database("queue.redb", options.queue_cache_bytes))?;
     let content = undamaged("content.redb", || databases.database("content.redb", options.content_cache_bytes))?;
     // First: it is the one that may refuse what it finds.
-    let Prepared { jobs, claims, book, wal } = undamaged("queue.redb", || prepare(&queue, databases))?;
+    let Prepared { jobs, claims, book, wal } =
+        undamaged("queue.redb", || prepare(&queue, databases, options.set_log_aside))?;
     undamaged("content.redb", || content::prepare(folder, &content))?;
     Ok(Opened { lock, queue, content, jobs, claims, book, wal })
 }
@@ -116,14 +120,24 @@ struct Prepared {
 
 /// Migrates, makes the tables, takes into them what the log has beyond them, counts the opening and reads the jobs: one
 /// transaction.
-fn prepare(queue: &Database, place: Place<'_>) -> Result<Prepared, Fault> {
+fn prepare(queue: &Database, place: Place<'_>, set_log_aside: bool) -> Result<Prepared, Fault> {
     let mut transaction = queue.begin_write()?;
     transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Io(error.to_string()))?;
-    migrations::run(&transaction)?;
+    let version = migrations::run(&transaction)?;
     let mut tables = Tables::open(&transaction)?;
     let number = |name| Ok::<_, Fault>(tables.meta.get(name)?.map(|row| row.value()));
-    let (before, generation) = (number(meta::OPENED)?.unwrap_or_default(), number(meta::WAL)?);
-    let (mut wal, frames) = Wal::open(place, generation)?;
+    let before = number(meta::OPENED)?.unwrap_or_default();
+    let known = match (number(meta::WAL)?, number(meta::WAL_GENERATION)?) {
+        (Some(log), Some(generation)) => Some(Known { log, generation }),
+        _ if version.is_none_or(|version| version < WITH_LOG) || set_log_aside => None,
+        _ => return Err(wal::damaged("queue.redb doesn't say which is its own")),
+    };
+    let (wal, frames) = if set_log_aside {
+        (None, wal::rescue(place, known)?)
+    } else {
+        let (wal, frames) = Wal::open(place, known)?;
+        (Some(wal), frames)
+    };
     // Readers want them before there is a call, or a file.
     tables.files.table()?;
     let ledger = tables.ledger()?;
@@ -133,13 +147,17 @@ fn prepare(queue: &Database, place: Place<'_>) -> Result<Prepared, Fault> {
         book.replay(frame, ledger)?;
     }
     book.fold(&mut tables)?;
-    let (opened, generation) = (number_after("openings", before)?, wal::any_generation());
+    let opened = number_after("openings", before)?;
+    let known = wal.as_ref().map_or_else(Known::new, Wal::anew);
     tables.meta.insert(meta::OPENED, opened)?;
-    tables.meta.insert(meta::WAL, generation)?;
+    tables.meta.insert(meta::WAL, known.log)?;
+    tables.meta.insert(meta::WAL_GENERATION, known.generation)?;
     let jobs = Jobs::load(&tables)?;
     drop(tables);
     transaction.commit()?;
-    wal.begin(generation);
+    // Only now: what is cut short here is set aside once more.
+    let mut wal = wal.map_or_else(|| Wal::replace(place, known), Ok)?;
+    wal.begin(known.generation);
     if !frames.is_empty() {
         tracing::info!(
             frames = frames.len(),

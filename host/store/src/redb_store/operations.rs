@@ -306,7 +306,7 @@ impl Store for RedbStore {
     fn reserve_call<'a>(&'a self, reservation: Reservation) -> Reply<'a, Reserved> {
         async move {
             ledger::check(&reservation)?;
-            let (payment, answer) = handing::reserve(reservation, &self.queue);
+            let (payment, answer) = handing::reserve(reservation, &self.queue, &self.shared.returned);
             self.answered(payment, answer).await?.take()
         }
         .boxed()

@@ -1,5 +1,5 @@
-//! Large binaries that no stage needs any more: their rows go with the settlement that ends the last need, and then their
-//! files, unless another row names the same content (P06).
+//! Large binaries that no stage needs any more: their rows go with the settlement that ends the last need, and then
+//! their files, unless another row names the same content (P06).
 
 use redb::ReadableTable;
 use tollgate_core::{ItemId, StageIx, artifact::is_large_binary, outcome::Verdict, task::TaskState};
@@ -24,8 +24,8 @@ pub(super) fn drop_rows(
     let ends = |passing: &&Passing| has_passed(passing, after) && !has_passed(passing, before);
     for passing in settlement.passing.iter().filter(ends) {
         let task = TaskRef { item: settlement.task.item, stage: passing.maker };
-        // Who was done before has read what its maker has just replaced: it may come to read this too, or nobody could have
-        // one stage run again, and then the other.
+        // Who was done before has read what its maker has just replaced: it may come to read this too, or nobody could
+        // have one stage run again, and then the other.
         let is_anew = task == settlement.task && matches!(settlement.verdict, Verdict::Done(_));
         let may_be_read = |name: &[u8]| {
             let by_done = |stage| matches!(after.state(stage), Some(TaskState::Done));
@@ -130,7 +130,8 @@ pub(super) fn problem(row: &[u8]) -> Option<String> {
     }
 }
 
-/// Whether its maker and all who read it, or may, have come to a good end. What has failed, or may open again by itself, may want it.
+/// Whether its maker and all who read it, or may, have come to a good end. What has failed, or may open again by
+/// itself, may want it.
 fn has_passed(passing: &Passing, tasks: &ItemTasks) -> bool {
     let has_ended = |stage| {
         matches!(tasks.state(stage), Some(TaskState::Done | TaskState::Nothing { .. } | TaskState::Skipped { .. }))

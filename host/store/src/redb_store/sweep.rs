@@ -1,7 +1,8 @@
 //! The sweep at a start: blobs that no row names are removed, behind the start.
 //!
-//! It has a safe ground to stand on: whoever kept a blob before this opening and hasn't named it is no more, and what has been
-//! kept since is remembered until the sweep has ended. A blob that it takes was kept before, and stood in no row after.
+//! It has a safe ground to stand on: whoever kept a blob before this opening and hasn't named it is no more, and what
+//! has been kept since is remembered until the sweep has ended. A blob that it takes was kept before, and stood in no
+//! row after.
 
 use std::{
     fs, io,
@@ -97,8 +98,8 @@ fn go_on(closing: &AtomicBool) -> Result<(), Cut> {
     if closing.load(Relaxed) { Err(Cut::Closing) } else { Ok(()) }
 }
 
-/// The blobs that rows name, by the first eight bytes of their digests, sorted: 8 MB for a million. A blob that shares them with
-/// another stays with it.
+/// The blobs that rows name, by the first eight bytes of their digests, sorted: 8 MB for a million. A blob that shares
+/// them with another stays with it.
 struct Named(Vec<u64>);
 
 fn short(digest: Digest) -> u64 {

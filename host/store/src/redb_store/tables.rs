@@ -81,8 +81,10 @@ pub(crate) mod meta {
     pub(crate) const SCHEMA: &str = "schema";
     /// How often the store was opened: the high part of claim tokens.
     pub(crate) const OPENED: &str = "opened";
-    /// The generation of the ledger's log: what stands there of another one is in the tables.
+    /// The number of the ledger's log, which it bears itself.
     pub(crate) const WAL: &str = "wal";
+    /// The log's generation: what stands there of another one is in the tables.
+    pub(crate) const WAL_GENERATION: &str = "wal_generation";
 }
 
 /// All tables, open for writing in one transaction.

@@ -1,4 +1,5 @@
-//! Files that no row names: those that somebody may be about to name, or still reads, and removing those that nobody can.
+//! Files that no row names: those that somebody may be about to name, or still reads, and removing those that nobody
+//! can.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,14 +15,15 @@ use super::{
     content::{file_of, scratch_folder},
     fault::Fault,
     files::FILES,
+    writer::unpoisoned,
 };
 use crate::StoreError;
 
 /// Files that are remembered before it is looked which of them can go: some KiB of memory.
 const REMEMBERED_MIN: usize = 1_024;
 
-/// Who keeps a blob, or reads one, has a claim, so that a file which was kept, or lost its last name, while a claim was out
-/// stays until that claim and all older ones have ended. Then it is named, or nobody will ever name it.
+/// Who keeps a blob, or reads one, has a claim, so that a file which was kept, or lost its last name, while a claim was
+/// out stays until that claim and all older ones have ended. Then it is named, or nobody will ever name it.
 #[derive(Debug)]
 pub(crate) struct Unnamed {
     files: HashMap<Digest, Waiting>,
@@ -130,13 +132,16 @@ pub(super) enum Until {
     Closed,
 }
 
-/// Removes the files that no row names, and that nobody can be about to name. Looks for each by itself, so that it costs as
-/// much as goes. What can't be looked up or removed stays until the next start, and is told.
+/// Removes the files that no row names, and that nobody can be about to name. Looks for each by itself, so that it
+/// costs as much as goes. What can't be looked up or removed stays until the next start, and is told.
 pub(super) fn forget(shared: &Shared, until: Until) {
     // What a writer that died was about to say may be on the disk or not: only the next start knows who names what.
     if shared.ended.get().is_some_and(|reason| !matches!(reason, StoreError::Closed)) {
         return;
     }
+    // One after the other: a file that this one has seen without a name, somebody may keep and name anew, and another
+    // one take it from what is remembered before this one comes to it.
+    let _alone = unpoisoned(shared.forgetting.lock());
     // The claims first and the rows after: who has named a file and ended its claim in between is seen.
     let oldest = if until == Until::Closed { None } else { shared.claims().oldest() };
     let ended = shared.unnamed().take_ended(oldest);

@@ -1,15 +1,17 @@
 //! The ledger's write-ahead log, `ledger.wal`: what was paid since the last transaction of `queue.redb`.
 //!
-//! A call is durable twice before its guest goes on: reserved, then settled. A transaction of redb writes a dozen pages for
-//! that, the log one, in place. Frames stand one after the other, each with the number of its generation; the next
+//! A call is durable twice before its guest goes on: reserved, then settled. A transaction of redb writes a dozen pages
+//! for that, the log one, in place. Frames stand one after the other, each with the number of its generation; the next
 //! transaction takes what they say into the tables and begins the next generation in the same step. So a frame counts
 //! exactly as long as the tables don't have it.
 //!
-//! Frames aren't aligned: the sector in which one begins has the end of the one before, which is written again as it was.
-//! A disk that loses power in the middle of a sector and then has neither what was there nor what was to be there would
-//! lose it; none that tells of itself does so.
+//! The first page says which log it is. Frames have pages of their own: a loss of power tears the one that is being
+//! written, and none that was answered.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    io,
+};
 
 use tollgate_core::Digest;
 
@@ -21,34 +23,57 @@ use crate::StoreError;
 
 /// Its name in the data folder.
 pub(crate) const FILE: &str = "ledger.wal";
+/// While it is laid.
+const NEW: &str = "ledger.wal.new";
+/// What disks and file systems write at one go.
+const PAGE_BYTES: usize = 4 << 10;
 /// Its size in bytes. It never grows: a page that is there already costs least to make durable, and a full disk refuses
 /// none.
-const BYTES: usize = 512 << 10;
+const BYTES: usize = 1 << 20;
 /// Digest, generation and length of a frame, before its content.
-const HEAD_BYTES: usize = 32 + 8 + 4;
+const FRAME_HEAD_BYTES: usize = 32 + 8 + 4;
+/// What the first page begins with, before the number of the log.
+const MARK: [u8; 16] = *b"tollgate wal 1\0\0";
+
+/// What `queue.redb` knows of its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// The log's number.
+    pub(crate) log: u64,
+    /// Frames of any other one don't count.
+    pub(crate) generation: u64,
+}
+
+impl Known {
+    /// Of a log that is to be laid.
+    pub(crate) fn new() -> Self {
+        let any_number = || RandomState::new().build_hasher().finish();
+        Self { log: any_number(), generation: any_number() }
+    }
+}
 
 /// The log, as its writer has it.
 #[derive(Debug)]
 pub(crate) struct Wal {
     file: Box<dyn DiskFile>,
-    /// Frames of any other one don't count.
-    generation: u64,
+    known: Known,
     /// Where the next frame goes.
     end: usize,
 }
 
 impl Wal {
-    /// Opens the file for that generation; absent: the store has none yet, and one is made. Answers what its frames hold, in
+    /// Opens the log that the store knows; absent: it has none yet, and one is laid. Answers what its frames hold, in
     /// order.
     ///
     /// # Errors
-    /// The file is gone or cut short, or a frame that was durable isn't whole any more. Nothing is changed.
-    pub(crate) fn open(place: Place<'_>, generation: Option<u64>) -> Result<(Self, Vec<Vec<u8>>), Fault> {
-        let Some(generation) = generation else {
-            let file = place.file(FILE)?;
-            file.write(0, &vec![0; BYTES])?;
-            file.sync()?;
-            return Ok((Self { file, generation: 0, end: 0 }, Vec::new()));
+    /// The file is gone, cut short, or another one's, or a frame that was durable isn't whole any more. Nothing is
+    /// changed.
+    pub(crate) fn open(place: Place<'_>, known: Option<Known>) -> Result<(Self, Vec<Vec<u8>>), Fault> {
+        let Some(known) = known else {
+            if place.has(FILE)? && holds_frames(&read(&*place.file(FILE)?)?) {
+                return Err(damaged("it is of a later queue.redb than the one beside it"));
+            }
+            return Ok((Self::lay(place, Known::new())?, Vec::new()));
         };
         if !place.has(FILE)? {
             return Err(damaged("it is gone"));
@@ -57,52 +82,83 @@ impl Wal {
         if file.length()? != BYTES as u64 {
             return Err(damaged("it is cut short, or another file"));
         }
-        let mut bytes = vec![0; BYTES];
-        file.read(0, &mut bytes)?;
-        let mut frames = Vec::new();
-        let mut rest = bytes.as_slice();
-        while let Some((content, after)) = frame(rest, generation) {
-            frames.push(content.to_vec());
-            rest = after;
+        let bytes = read(&*file).map_err(|error| damaged(format_args!("it can't be read: {error}")))?;
+        if bytes[..PAGE_BYTES] != head(known.log) {
+            return Err(damaged("it is another store's, or was written over"));
         }
-        // What a loss of power has torn was never answered, and nothing was written behind it.
-        if (1..rest.len()).any(|at| frame(&rest[at..], generation).is_some()) {
+        let Frames { whole, end, behind_damage } = frames(&bytes, known.generation);
+        if behind_damage > 0 {
             return Err(damaged("a frame in its middle isn't what was written"));
         }
-        let end = BYTES - rest.len();
-        Ok((Self { file, generation, end }, frames))
+        Ok((Self { file, known, end }, whole))
+    }
+
+    /// Sets the file aside as it is, if there is one, and lays the log in its place that the store knows by now.
+    pub(crate) fn replace(place: Place<'_>, known: Known) -> Result<Self, Fault> {
+        if place.has(FILE)? {
+            let mut aside = format!("{FILE}.aside");
+            let mut number = 1;
+            while place.has(&aside)? {
+                number += 1;
+                aside = format!("{FILE}.aside-{number}");
+            }
+            place.rename(FILE, &aside)?;
+            tracing::warn!(aside, "the ledger's log is set aside");
+        }
+        Self::lay(place, known)
+    }
+
+    fn lay(place: Place<'_>, known: Known) -> Result<Self, Fault> {
+        let file = place.file(NEW)?;
+        let mut bytes = head(known.log);
+        bytes.resize(BYTES, 0);
+        file.set_len(BYTES as u64)?;
+        file.write(0, &bytes)?;
+        file.sync()?;
+        drop(file);
+        place.rename(NEW, FILE)?;
+        Ok(Self { file: place.file(FILE)?, known, end: PAGE_BYTES })
+    }
+
+    /// What the store has to know of it with the next transaction of an opening. A generation unlike those of any other
+    /// opening: a log beside another `queue.redb` than its own, as a person may lay them together, counts for nothing.
+    pub(crate) fn anew(&self) -> Known {
+        Known { log: self.known.log, ..Known::new() }
     }
 
     /// The generation that begins with the next transaction.
     pub(crate) fn next(&self) -> u64 {
-        self.generation.wrapping_add(1)
+        self.known.generation.wrapping_add(1)
     }
 
     /// The transaction is durable with which that generation begins.
     pub(crate) fn begin(&mut self, generation: u64) {
-        (self.generation, self.end) = (generation, 0);
+        (self.known.generation, self.end) = (generation, PAGE_BYTES);
     }
 
     /// Whether a frame of so many bytes goes in before the next generation.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        bytes.saturating_add(HEAD_BYTES + self.end) <= BYTES
+        pages_of(bytes).saturating_add(self.end) <= BYTES
     }
 
-    /// Writes a frame for which there is room, and makes it durable. After an error nobody knows what is on the disk: the
-    /// store has to be opened anew.
+    /// Writes a frame for which there is room, and makes it durable. After an error nobody knows what is on the disk:
+    /// the store has to be opened anew.
     pub(crate) fn write(&mut self, content: &[u8]) -> Result<(), StoreError> {
-        let io = |error: std::io::Error| StoreError::of_io(FILE, &error);
+        let io = |error: io::Error| StoreError::of_io(FILE, &error);
         let length = u32::try_from(content.len()).map_err(|_| StoreError::TooLarge {
             what: "a frame of the ledger's log",
             bytes: content.len() as u64,
             max: BYTES as u64,
         })?;
-        let mut frame = vec![0; 32];
-        frame.extend_from_slice(&self.generation.to_le_bytes());
+        let mut frame = Vec::with_capacity(pages_of(content.len()));
+        frame.resize(32, 0);
+        frame.extend_from_slice(&self.known.generation.to_le_bytes());
         frame.extend_from_slice(&length.to_le_bytes());
         frame.extend_from_slice(content);
         let digest = Digest::of(&frame[32..]);
         frame[..32].copy_from_slice(&digest.0);
+        // Whole pages, so that none has to be read for it.
+        frame.resize(pages_of(content.len()), 0);
         self.file.write(self.end as u64, &frame).map_err(io)?;
         self.file.sync().map_err(io)?;
         self.end += frame.len();
@@ -110,125 +166,95 @@ impl Wal {
     }
 }
 
-/// A generation for an opening, unlike those of any other one: a log beside another `queue.redb` than its own, as a person
-/// may lay them together, counts for nothing.
-pub(crate) fn any_generation() -> u64 {
-    RandomState::new().build_hasher().finish()
+/// What the frames of a log hold that is to be set aside, up to where it is damaged: nothing, if it is gone or another
+/// one's.
+pub(crate) fn rescue(place: Place<'_>, known: Option<Known>) -> Result<Vec<Vec<u8>>, Fault> {
+    let (Some(known), true) = (known, place.has(FILE)?) else {
+        return Ok(Vec::new());
+    };
+    let bytes = read_all_that_can_be(&*place.file(FILE)?)?;
+    if !bytes.starts_with(&head(known.log)) {
+        tracing::warn!("the ledger's log doesn't say that it is this store's: nothing of it counts");
+        return Ok(Vec::new());
+    }
+    let Frames { whole, behind_damage, .. } = frames(&bytes, known.generation);
+    tracing::warn!(frames = whole.len(), behind_damage, "of the ledger's log counts what stands before its damage");
+    Ok(whole)
 }
 
 pub(crate) fn damaged(message: impl std::fmt::Display) -> Fault {
-    let message = format!("{message}, and up to some hundred paid calls stand in it alone");
-    StoreError::Damaged { file: FILE.to_owned(), message }.into()
+    StoreError::DamagedLog(message.to_string()).into()
 }
 
-/// The content of the frame that stands first, if it is one of that generation and whole, and what stands behind it.
-fn frame(bytes: &[u8], generation: u64) -> Option<(&[u8], &[u8])> {
+/// The first page of the log of that number.
+fn head(log: u64) -> Vec<u8> {
+    let mut head = MARK.to_vec();
+    head.extend(log.to_le_bytes());
+    head.resize(PAGE_BYTES, 0);
+    head
+}
+
+/// Bytes of the pages that a frame of so much content takes.
+fn pages_of(content: usize) -> usize {
+    content.saturating_add(FRAME_HEAD_BYTES).div_ceil(PAGE_BYTES).saturating_mul(PAGE_BYTES)
+}
+
+fn read(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(file.length()?).unwrap_or(BYTES).min(BYTES)];
+    file.read(0, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Pages that the disk doesn't give are zero.
+fn read_all_that_can_be(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(file.length()?).unwrap_or(BYTES).min(BYTES)];
+    for (page, bytes) in bytes.chunks_mut(PAGE_BYTES).enumerate() {
+        if let Err(error) = file.read((page * PAGE_BYTES) as u64, bytes) {
+            tracing::warn!(page, %error, "a page of the ledger's log can't be read");
+            bytes.fill(0);
+        }
+    }
+    Ok(bytes)
+}
+
+/// What a log's pages hold of a generation.
+struct Frames {
+    whole: Vec<Vec<u8>>,
+    /// Where they end.
+    end: usize,
+    /// Frames behind a place where none is whole. What a loss of power has torn was never answered, and nothing was
+    /// written behind it: there are none then.
+    behind_damage: usize,
+}
+
+fn frames(bytes: &[u8], generation: u64) -> Frames {
+    let (mut whole, mut end) = (Vec::new(), PAGE_BYTES);
+    while let Some(content) = bytes.get(end..).and_then(|rest| frame(rest, Some(generation))) {
+        whole.push(content.to_vec());
+        end += pages_of(content.len());
+    }
+    let behind = bytes.get(end..).unwrap_or_default().chunks(PAGE_BYTES).enumerate();
+    let behind = behind.filter(|(page, _)| frame(&bytes[end + page * PAGE_BYTES..], Some(generation)).is_some());
+    Frames { behind_damage: behind.count(), whole, end }
+}
+
+/// Whether there is a frame of any generation.
+fn holds_frames(bytes: &[u8]) -> bool {
+    (0..bytes.len()).step_by(PAGE_BYTES).any(|at| frame(&bytes[at..], None).is_some())
+}
+
+/// The content of the frame that stands first, if it is whole and of that generation; absent: of any.
+fn frame(bytes: &[u8], generation: Option<u64>) -> Option<&[u8]> {
     let (digest, summed) = bytes.split_first_chunk::<32>()?;
     let (of, rest) = summed.split_first_chunk::<8>()?;
-    if u64::from_le_bytes(*of) != generation {
+    if generation.is_some_and(|generation| u64::from_le_bytes(*of) != generation) {
         return None;
     }
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-    let (content, after) = rest.split_at_checked(length)?;
-    let summed = &summed[..8 + 4 + length];
-    (Digest::of(summed).0 == *digest).then_some((content, after))
+    let content = rest.get(..length)?;
+    (Digest::of(&summed[..8 + 4 + length]).0 == *digest).then_some(content)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, path::Path};
-
-    use super::*;
-
-    /// An empty one of that generation.
-    fn new(folder: &Path, generation: u64) -> Wal {
-        let (mut wal, found) = Wal::open(Place::Folder(folder), None).unwrap();
-        assert!(found.is_empty());
-        wal.begin(generation);
-        wal
-    }
-
-    fn open(folder: &Path, generation: u64) -> (Wal, Vec<Vec<u8>>) {
-        Wal::open(Place::Folder(folder), Some(generation)).unwrap()
-    }
-
-    #[test]
-    fn frames_are_read_again_in_their_order_while_their_generation_lasts() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut wal = new(folder.path(), 7);
-        for content in [&b"one"[..], b"", b"three"] {
-            wal.write(content).unwrap();
-        }
-        let (mut wal, found) = open(folder.path(), 7);
-        assert_eq!(found, [&b"one"[..], b"", b"three"]);
-        wal.write(b"four").unwrap();
-        assert_eq!(open(folder.path(), 7).1.len(), 4);
-        assert_eq!(wal.next(), 8);
-        wal.begin(8);
-        assert!(open(folder.path(), 8).1.is_empty());
-        wal.write(b"new").unwrap();
-        // What the generation before left behind it doesn't count.
-        assert_eq!(open(folder.path(), 8).1, [b"new"]);
-    }
-
-    #[test]
-    fn a_last_frame_that_is_torn_was_never_answered_and_any_other_is_damage() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut wal = new(folder.path(), 1);
-        let path = folder.path().join(FILE);
-        wal.write(b"one").unwrap();
-        wal.write(b"two").unwrap();
-        let two = fs::read(&path).unwrap();
-        wal.write(b"three").unwrap();
-        let three = fs::read(&path).unwrap();
-        let second = HEAD_BYTES + 3;
-        for at in second..second + HEAD_BYTES + 3 {
-            let mut torn = two.clone();
-            torn[at] ^= 1;
-            fs::write(&path, torn).unwrap();
-            let (mut wal, found) = open(folder.path(), 1);
-            assert_eq!(found, [b"one"], "{at}");
-            wal.write(b"two again").unwrap();
-            assert_eq!(open(folder.path(), 1).1, [&b"one"[..], b"two again"]);
-            let mut damaged = three.clone();
-            damaged[at] ^= 1;
-            fs::write(&path, &damaged).unwrap();
-            let refused = StoreError::from(Wal::open(Place::Folder(folder.path()), Some(1)).unwrap_err());
-            assert!(matches!(&refused, StoreError::Damaged { file, .. } if file == FILE), "{at}: {refused}");
-            assert_eq!(fs::read(&path).unwrap(), damaged, "it is left as it is");
-        }
-    }
-
-    #[test]
-    fn one_that_is_gone_or_cut_short_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        new(folder.path(), 1).write(b"one").unwrap();
-        let path = folder.path().join(FILE);
-        for bytes in [0, BYTES - 1] {
-            fs::File::options().write(true).open(&path).unwrap().set_len(bytes as u64).unwrap();
-            assert!(Wal::open(Place::Folder(folder.path()), Some(1)).is_err(), "{bytes}");
-        }
-        fs::remove_file(&path).unwrap();
-        assert!(Wal::open(Place::Folder(folder.path()), Some(1)).is_err());
-        assert!(!path.exists(), "it isn't made anew in silence");
-    }
-
-    #[test]
-    fn it_is_full_at_its_end_and_never_larger() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut wal = new(folder.path(), 1);
-        let most = BYTES - HEAD_BYTES;
-        assert!(wal.has_room(most) && !wal.has_room(most + 1));
-        wal.write(&vec![7; most - HEAD_BYTES]).unwrap();
-        assert!(wal.has_room(0) && !wal.has_room(1));
-        wal.write(b"").unwrap();
-        assert!(!wal.has_room(0));
-        let (mut wal, found) = open(folder.path(), 1);
-        assert_eq!(found.len(), 2);
-        assert!(!wal.has_room(0));
-        wal.begin(2);
-        assert!(wal.has_room(most));
-        assert_eq!(fs::metadata(folder.path().join(FILE)).unwrap().len(), BYTES as u64);
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
-//! The one writer of `queue.redb` and the ledger's write-ahead log: takes what waits, does all of it at one go, makes it durable, then
-//! answers. Payments alone are durable in the log, anything else in a transaction, which takes the log in.
+//! The one writer of `queue.redb` and the ledger's write-ahead log: takes what waits, does all of it at one go, makes
+//! it durable, then answers. Payments alone are durable in the log, anything else in a transaction, which takes the log
+//! in.
 
 use std::{
     collections::HashSet,
@@ -136,15 +137,9 @@ pub(crate) fn run(
     wal: Wal,
 ) {
     let mut writer = Writer { shared, content, wal };
-    let ended = catch_unwind(AssertUnwindSafe(|| writer.serve(&mut inbox)));
-    let reason = match ended {
-        Ok(Ok(())) => StoreError::Closed,
-        Ok(Err(error)) => {
-            tracing::error!(%error, "the store's writer has ended; nothing can be written until the host is restarted");
-            error
-        }
-        Err(_) => {
-            let error = StoreError::Io("the store's writer panicked; restart the host".to_owned());
+    let reason = match writer.serve(&mut inbox) {
+        Ok(()) => StoreError::Closed,
+        Err(error) => {
             tracing::error!(%error, "the store's writer has ended; nothing can be written until the host is restarted");
             error
         }
@@ -180,16 +175,30 @@ impl Writer<'_> {
             {
                 together.add(message);
             }
-            let outcome = self.make_durable(&mut together);
+            together.payments.append(&mut *unpoisoned(self.shared.returned.lock()));
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.make_durable(&mut together)));
+            let outcome = outcome.unwrap_or_else(|_| {
+                Err(Fault::Fatal(StoreError::Io("the store's writer panicked; restart the host".to_owned())))
+            });
+            let outcome = outcome.map_err(end_of_all);
             if let Err(error) = &outcome {
+                // First: what is answered lets go of files that rows name by now, for all that anybody knows.
+                self.shared.end(error.clone());
                 together.fail(error);
             }
             if !together.operations.is_empty() {
                 company.was(together.operations.len());
             }
-            let is_last = together.is_last;
+            let (is_last, has_paid) = (together.is_last, !together.payments.is_empty());
+            if outcome.is_ok() {
+                self.remind();
+            }
             together.answer();
             outcome?;
+            if has_paid {
+                // Payments have kept the blobs of their answers until here.
+                self.remind();
+            }
             if is_last {
                 return Ok(());
             }
@@ -197,7 +206,15 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn make_durable(&mut self, together: &mut Together) -> Result<(), StoreError> {
+    /// Has files removed that lost their names, once nobody reads them any more.
+    fn remind(&self) {
+        if self.shared.unnamed().has_ended(|| self.shared.claims().oldest()) {
+            // Where there is no room for it, what is on its way comes first, and the next batch or the end asks again.
+            drop(self.content.try_send(ContentMessage::Forget));
+        }
+    }
+
+    fn make_durable(&mut self, together: &mut Together) -> Result<(), Fault> {
         self.pay(&mut together.payments)?;
         let book = self.shared.book();
         let is_folded = together.is_last && book.is_unfolded();
@@ -220,7 +237,7 @@ impl Writer<'_> {
     }
 
     /// Does the payments in the book: one that fails has written nothing in it.
-    fn pay(&self, payments: &mut [Box<dyn Payment>]) -> Result<(), StoreError> {
+    fn pay(&self, payments: &mut [Box<dyn Payment>]) -> Result<(), Fault> {
         if payments.is_empty() {
             return Ok(());
         }
@@ -230,15 +247,15 @@ impl Writer<'_> {
             match payment.apply(&mut paying) {
                 Ok(()) => {}
                 Err(Fault::Refused(error) | Fault::Broken(error)) => payment.fail(error),
-                Err(fault) => return Err(fault.into()),
+                Err(fault) => return Err(fault),
             }
         }
         Ok(())
     }
 
-    /// Does the operations in one durable transaction, with what the book has beyond the tables; those that fail are left out
-    /// of it.
-    fn commit(&mut self, operations: &mut [Box<dyn Operation>]) -> Result<(), StoreError> {
+    /// Does the operations in one durable transaction, with what the book has beyond the tables; those that fail are
+    /// left out of it.
+    fn commit(&mut self, operations: &mut [Box<dyn Operation>]) -> Result<(), Fault> {
         let shared = self.shared;
         loop {
             let mut transaction = shared.begin_write()?;
@@ -258,13 +275,7 @@ impl Writer<'_> {
                     ending.discoveries.iter().for_each(|job| claims.end_discovery(*job));
                     let newest = claims.newest();
                     drop(claims);
-                    let mut unnamed = shared.unnamed();
-                    unnamed.lost(&ending.lost, newest);
-                    if unnamed.has_ended(|| shared.claims().oldest()) {
-                        // Where there is no room for it, what is on its way comes first, and the next commit or the end
-                        // asks again.
-                        drop(self.content.try_send(ContentMessage::Forget));
-                    }
+                    shared.unnamed().lost(&ending.lost, newest);
                     return Ok(());
                 }
                 Err(fault) => {
@@ -274,7 +285,7 @@ impl Writer<'_> {
                     drop(claims);
                     transaction.abort().map_err(Fault::from)?;
                     if !matches!(fault, Fault::Redo) {
-                        return Err(fault.into());
+                        return Err(fault);
                     }
                 }
             }
@@ -308,16 +319,24 @@ impl Writer<'_> {
         outcome.map(|()| jobs)
     }
 
-    /// Takes into the tables what they lack of the book, and begins the log's next generation. Answers whether they lacked
-    /// anything.
+    /// Takes into the tables what they lack of the book, and begins the log's next generation. Answers whether they
+    /// lacked anything.
     fn fold(&self, tables: &mut Tables<'_>) -> Result<bool, Fault> {
         let book = self.shared.book();
         if !book.is_unfolded() {
             return Ok(false);
         }
         book.fold(tables)?;
-        tables.meta.insert(meta::WAL, self.wal.next())?;
+        tables.meta.insert(meta::WAL_GENERATION, self.wal.next())?;
         Ok(true)
+    }
+}
+
+/// What ends the writer, as all are told who ask from then on: nothing goes on after it, whatever it began with.
+fn end_of_all(fault: Fault) -> StoreError {
+    match fault.into() {
+        StoreError::Corrupt(text) => StoreError::Io(format!("{text}, which everything stands on")),
+        error => error,
     }
 }
 

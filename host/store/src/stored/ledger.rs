@@ -90,6 +90,8 @@ pub(crate) struct StoredFrameV1<'a> {
     pub(crate) calls: Vec<StoredFrameCall<'a>>,
     /// Accounts by scope, as they are with these calls.
     pub(crate) accounts: Vec<(String, StoredAccount)>,
+    /// Sums by their keys, as they are with these calls.
+    pub(crate) sums: Vec<(Vec<u8>, StoredCosts)>,
 }
 
 /// A call as it is now, and its answer as it is kept.

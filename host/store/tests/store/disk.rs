@@ -23,7 +23,8 @@ pub(crate) enum Trouble {
     Full { change: usize },
     /// The write or growth of that number fails; all else goes well.
     BadWrite { change: usize },
-    /// The sync of that number fails; all else goes well.
+    /// The sync of that number fails, and what it was to make durable never is, whoever reads it till then; all else
+    /// goes well.
     BadSync { sync: usize },
 }
 
@@ -90,8 +91,15 @@ fn torn(change: &Change, dice: &mut Dice) -> Vec<Change> {
     let Change::Write(offset, data) = change else {
         return Vec::new();
     };
-    let sectors = data.chunks(SECTOR_BYTES).enumerate();
-    let sectors = sectors.map(|(index, sector)| Change::Write(offset + (index * SECTOR_BYTES) as u64, sector.to_vec()));
+    // As sectors lie on the disk, wherever the write begins.
+    let first = (SECTOR_BYTES - *offset as usize % SECTOR_BYTES).min(data.len());
+    let (first, rest) = data.split_at(first);
+    let mut at = *offset;
+    let sectors = std::iter::once(first).chain(rest.chunks(SECTOR_BYTES)).map(|sector| {
+        let place = at;
+        at += sector.len() as u64;
+        Change::Write(place, sector.to_vec())
+    });
     sectors.filter(|_| dice.roll().is_multiple_of(2)).collect()
 }
 
@@ -111,10 +119,11 @@ impl FlakyDisk {
         (state.syncs, state.changes)
     }
 
-    /// Writes its files into a folder as they are found once power is back: what was synced, and of what wasn't some
-    /// whole, some in part, some not at all, as `seed` has it. Seed 0: nothing of it.
-    pub(crate) fn lay(&self, folder: &Path, seed: u64) {
+    /// Its files as they are found once power is back: what was synced, and of what wasn't some whole, some in part,
+    /// some not at all, as `seed` has it. Seed 0: nothing of it.
+    fn found(&self, seed: u64) -> BTreeMap<String, Vec<u8>> {
         let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut found = BTreeMap::new();
         for (name, file) in &self.state().files {
             let mut bytes = file.durable.clone();
             for change in file.pending.iter().filter(|_| seed != 0) {
@@ -124,8 +133,24 @@ impl FlakyDisk {
                     _ => torn(change, &mut dice).iter().for_each(|part| apply(&mut bytes, part)),
                 }
             }
+            found.insert(name.clone(), bytes);
+        }
+        found
+    }
+
+    /// Writes into a folder what is found once power is back.
+    pub(crate) fn lay(&self, folder: &Path, seed: u64) {
+        for (name, bytes) in self.found(seed) {
             std::fs::write(folder.join(name), bytes).unwrap();
         }
+    }
+
+    /// The disk once power is back.
+    pub(crate) fn after_power_is_lost(&self, seed: u64) -> Self {
+        let after = Self::new(Trouble::None);
+        let whole = |bytes: Vec<u8>| File { durable: bytes.clone(), now: bytes, pending: Vec::new() };
+        after.state().files.extend(self.found(seed).into_iter().map(|(name, bytes)| (name, whole(bytes))));
+        after
     }
 
     /// Writes its files into a folder as they are, all of it.
@@ -235,12 +260,16 @@ impl DiskFile for FlakyFile {
                 state.is_dead = true;
                 return state.alive();
             }
-            Trouble::BadSync { sync } if number == sync => return Err(io::Error::other("a sync that failed")),
+            Trouble::BadSync { sync } if number == sync => {
+                state.files.get_mut(&self.name).unwrap().pending.clear();
+                return Err(io::Error::other("a sync that failed"));
+            }
             _ => {}
         }
         let file = state.files.get_mut(&self.name).unwrap();
-        file.durable.clone_from(&file.now);
-        file.pending.clear();
+        for change in std::mem::take(&mut file.pending) {
+            apply(&mut file.durable, &change);
+        }
         Ok(())
     }
 }

@@ -9,8 +9,8 @@ use tollgate_core::{
     ledger::{Budgets, CallId, Reservation, Scope},
 };
 use tollgate_store::{
-    ANSWER_INLINE_BYTES_MAX, AnswerKey, CallSettled, Claim, LedgerQuery, RedbStore, Reserved, Store, StoreError,
-    StoreOptions,
+    ANSWER_INLINE_BYTES_MAX, AnswerKey, BLOB_ROW_BYTES_MAX, CallSettled, Claim, LedgerQuery, RedbStore, Reserved,
+    Store, StoreError, StoreOptions,
 };
 
 use crate::{
@@ -157,14 +157,178 @@ async fn a_log_whose_frames_say_nothing_that_can_be_read_is_told_and_left_as_it_
     let path = folder.path().join(WAL);
     let mut bytes = std::fs::read(&path).unwrap();
     // A version that nobody knows, in a frame that is whole.
-    let length = u32::from_le_bytes(bytes[40..44].try_into().unwrap()) as usize;
-    bytes[44] = 99;
-    let digest = Digest::of(&bytes[32..44 + length]);
-    bytes[..32].copy_from_slice(&digest.0);
+    let frame = &mut bytes[4_096..];
+    let length = u32::from_le_bytes(frame[40..44].try_into().unwrap()) as usize;
+    frame[44] = 99;
+    let digest = Digest::of(&frame[32..44 + length]);
+    frame[..32].copy_from_slice(&digest.0);
     std::fs::write(&path, &bytes).unwrap();
     let refused = RedbStore::open(folder.path(), StoreOptions::default()).unwrap_err();
-    assert!(matches!(&refused, StoreError::Damaged { file, .. } if file == WAL), "{refused}");
+    assert!(matches!(&refused, StoreError::DamagedLog(_)), "{refused}");
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn of_a_log_that_is_damaged_counts_what_stands_before_and_nothing_is_held_for_the_rest() {
+    let disk = FlakyDisk::new(Trouble::None);
+    let (fixture, claim) = on(&disk).await;
+    let ask = async |number: u64| {
+        fixture.reserve(reservation(&fixture, &claim, &format!("q {number}"), known(10), DAY)).await
+    };
+    let paid = ask(0).await;
+    fixture.store.settle_call(paid, answered(known(3), DAY), Some(answer(0))).await.unwrap();
+    let (open, lost) = (ask(1).await, ask(2).await);
+    fixture.store.settle_call(lost, answered(known(4), DAY), Some(answer(2))).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    disk.lay(folder.path(), 0);
+    let path = folder.path().join(WAL);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4 * 4_096] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(matches!(RedbStore::open(folder.path(), StoreOptions::default()), Err(StoreError::DamagedLog(_))));
+    let options = StoreOptions { set_log_aside: true, ..StoreOptions::default() };
+    let store = RedbStore::open(folder.path(), options).unwrap();
+    let job = store.jobs().await.unwrap()[0].id;
+    let mut after = Fixture { folder, store, job };
+    for _ in 0..2 {
+        after.sound().await;
+        let rows = after.store.ledger_entries(LedgerQuery { limit: 9, ..LedgerQuery::default() }).await.unwrap();
+        let calls: Vec<_> = rows.entries.iter().map(|row| row.entry.id).collect();
+        assert_eq!(calls.len(), 2, "{calls:?}");
+        assert!(calls.contains(&paid) && calls.contains(&open));
+        assert_eq!(found(&after, &claim, 0).await, Some(answer(0)));
+        assert_eq!(after.charged(&Scope::Everything).await, (3, 10));
+        after = after.restart().await;
+    }
+    after.store.expire_reservations(Timestamp(DAY)).await.unwrap();
+    assert_eq!(after.charged(&Scope::Everything).await, (13, 0));
+    assert_eq!(std::fs::read(after.folder.path().join("ledger.wal.aside")).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_late_takes_the_place_of_none_that_was_asked_for_later() {
+    for (is_folded, bytes) in [(false, 2), (true, 2), (false, ANSWER_INLINE_BYTES_MAX)] {
+        let disk = FlakyDisk::new(Trouble::None);
+        let (fixture, claim) = on(&disk).await;
+        let ask = async || fixture.reserve(reservation(&fixture, &claim, "q 1", known(1), DAY)).await;
+        let (early, late) = (ask().await, ask().await);
+        let [one, two] = ["1", "2"].map(|text| format!("\"{}\"", text.repeat(bytes)));
+        fixture.store.settle_call(late, answered(known(1), DAY), Some(two.clone())).await.unwrap();
+        assert_eq!(found(&fixture, &claim, 1).await.as_ref(), Some(&two));
+        if is_folded {
+            fixture.charged(&Scope::Everything).await;
+        }
+        fixture.store.settle_call(early, answered(known(1), DAY), Some(one)).await.unwrap();
+        assert_eq!(found(&fixture, &claim, 1).await.as_ref(), Some(&two), "{is_folded}, {bytes}: live");
+        let after = after_power_is_lost(&disk, 0).await;
+        assert_eq!(found(&after, &claim, 1).await.as_ref(), Some(&two), "{is_folded}, {bytes}: after the power");
+        assert_eq!(after.charged(&Scope::Everything).await, (2, 0), "both are paid");
+        after.sound().await;
+        assert_eq!(found(&after, &claim, 1).await.as_ref(), Some(&two));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_found_while_the_log_alone_has_it() {
+    let disk = FlakyDisk::new(Trouble::None);
+    let (fixture, claim) = on(&disk).await;
+    let call = fixture.reserve(reservation(&fixture, &claim, "q 1", known(1), DAY)).await;
+    let task = (claim.task.item, claim.task.stage);
+    assert!(fixture.store.kept_requests(fixture.job, task).await.unwrap().is_empty());
+    fixture.store.settle_call(call, answered(known(1), DAY), Some(answer(1))).await.unwrap();
+    let settled = disk.counts();
+    assert_eq!(found(&fixture, &claim, 1).await, Some(answer(1)));
+    let requests = fixture.store.kept_requests(fixture.job, task).await.unwrap();
+    assert_eq!(requests.into_iter().collect::<Vec<_>>(), [Digest::of(b"q 1")]);
+    assert_eq!(disk.counts(), settled, "the tables don't have it yet");
+}
+
+/// Writes a row that nobody can read in place of every one of a table.
+fn spoil<K: redb::Key + 'static>(folder: &std::path::Path, table: &str) {
+    let queue = redb::Database::open(folder.join("queue.redb")).unwrap();
+    let transaction = queue.begin_write().unwrap();
+    {
+        let name: redb::TableDefinition<'_, K, &[u8]> = redb::TableDefinition::new(table);
+        let mut table = transaction.open_table(name).unwrap();
+        let rows = table.iter().unwrap().map(|row| K::as_bytes(&row.unwrap().0.value()).as_ref().to_vec());
+        for key in rows.collect::<Vec<_>>() {
+            table.insert(K::from_bytes(&key), [0xff].as_slice()).unwrap();
+        }
+    }
+    transaction.commit().unwrap();
+}
+
+#[tokio::test]
+async fn sums_that_cannot_be_read_keep_no_killed_hosts_store_from_being_opened() {
+    let disk = FlakyDisk::new(Trouble::None);
+    let (fixture, claim) = on(&disk).await;
+    for number in 0..2 {
+        let call = fixture.reserve(reservation(&fixture, &claim, &format!("q {number}"), known(5), DAY)).await;
+        fixture.store.settle_call(call, answered(known(3), DAY), None).await.unwrap();
+        if number == 0 {
+            fixture.charged(&Scope::Everything).await;
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    disk.lay(folder.path(), 0);
+    spoil::<&[u8]>(folder.path(), "costs");
+    let store = RedbStore::open(folder.path(), StoreOptions::default()).unwrap();
+    let job = store.jobs().await.unwrap()[0].id;
+    let after = Fixture { folder, store, job };
+    // The log has them whole.
+    after.sound().await;
+    assert_eq!(after.charged(&Scope::Everything).await, (6, 0));
+}
+
+#[tokio::test]
+async fn a_call_under_way_whose_account_cannot_be_read_keeps_no_other_from_being_settled_nor_the_host_from_starting() {
+    let fixture = Fixture::new().await;
+    let claim = fixture.claim_new("a").await;
+    let ask = |alias: &str| {
+        let mut asked = reservation(&fixture, &claim, "q", known(5), DAY);
+        asked.call.paid = paid(alias);
+        asked
+    };
+    for alias in ["fast", "best", "fast", "best"] {
+        fixture.reserve(ask(alias)).await;
+    }
+    fixture.store.close().await.unwrap();
+    {
+        let queue = redb::Database::open(fixture.folder.path().join("queue.redb")).unwrap();
+        let transaction = queue.begin_write().unwrap();
+        let accounts: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("accounts");
+        transaction.open_table(accounts).unwrap().insert("model fast", [0xff].as_slice()).unwrap();
+        let under_way: redb::TableDefinition<'_, u64, u64> = redb::TableDefinition::new("calls_under_way");
+        transaction.open_table(under_way).unwrap().insert(99, 1).unwrap();
+        transaction.commit().unwrap();
+    }
+    let fixture = fixture.restart_closed();
+    for expected in [2, 0] {
+        let lost = fixture.store.expire_reservations(Timestamp(DAY)).await.unwrap();
+        assert_eq!((lost.calls, lost.cost.0), (expected, 5 * expected));
+    }
+    assert!(!fixture.store.verify().await.unwrap().is_sound(), "it is told");
+}
+
+#[tokio::test]
+async fn an_answer_whose_file_cannot_be_counted_any_more_is_paid_and_kept_all_the_same() {
+    let fixture = Fixture::new().await;
+    let long = format!("\"{}\"", "x".repeat(BLOB_ROW_BYTES_MAX as usize + 1));
+    fixture.store.close().await.unwrap();
+    {
+        let queue = redb::Database::open(fixture.folder.path().join("queue.redb")).unwrap();
+        let transaction = queue.begin_write().unwrap();
+        let files: redb::TableDefinition<'_, &[u8; 32], u64> = redb::TableDefinition::new("files");
+        transaction.open_table(files).unwrap().insert(&Digest::of(long.as_bytes()).0, u64::MAX).unwrap();
+        transaction.commit().unwrap();
+    }
+    let fixture = fixture.restart_closed();
+    let claim = fixture.claim_new("a").await;
+    let call = fixture.reserve(reservation(&fixture, &claim, "q 1", known(5), DAY)).await;
+    let settled = fixture.store.settle_call(call, answered(known(1), DAY), Some(long.clone())).await.unwrap();
+    assert_eq!(settled, CallSettled::Now);
+    assert_eq!(found(&fixture, &claim, 1).await.map(|json| json.len()), Some(long.len()));
+    assert_eq!(fixture.submit(&["b"], 10).await.new, 1, "the writer goes on");
 }
 
 #[tokio::test]

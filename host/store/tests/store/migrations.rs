@@ -62,11 +62,19 @@ async fn s10_a_store_of_every_version_is_readable_and_goes_on() {
         assert_eq!(rows.len(), if version > 3 { 1 } else { 0 }, "a page of one; kept from version 4 on");
         let expired = fixture.store.expire_reservations(Timestamp(70_000)).await.unwrap();
         let costs = fixture.store.costs(by(CostGroup::Model)).await.unwrap().entries;
-        if version > 3 {
-            assert_eq!((expired.calls, expired.cost), (1, NanoUsd(700)));
-            assert_eq!((costs[0].costs.calls, costs[0].costs.cost), (2, NanoUsd(1_000)));
-            let task = Some((detail.item.id, EXTRACT));
-            let key = AnswerKey { job: fixture.job, task, request: Digest::of(b"request") };
+        // From version 5 on one of them stands in the log alone.
+        let new = fixture.detail("new").await.item.id;
+        let paid: &[_] = match version {
+            ..4 => &[],
+            4 => &[(detail.item.id, EXTRACT, &b"request"[..])],
+            _ => &[(detail.item.id, EXTRACT, b"request"), (new, FETCH, b"in the log")],
+        };
+        let each = paid.len() as u64;
+        assert_eq!((expired.calls, expired.cost), (each, NanoUsd(700 * each)));
+        let sums: Vec<_> = costs.iter().map(|row| (row.costs.calls, row.costs.cost)).collect();
+        assert_eq!(sums, if each > 0 { vec![(2 * each, NanoUsd(1_000 * each))] } else { Vec::new() });
+        for (item, stage, request) in paid {
+            let key = AnswerKey { job: fixture.job, task: Some((*item, *stage)), request: Digest::of(request) };
             assert_eq!(fixture.store.kept_answer(key).await.unwrap().unwrap().json, r#"{"title":"a title"}"#);
         }
         fixture.store.resume(fixture.job).await.unwrap();

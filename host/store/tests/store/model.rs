@@ -136,6 +136,10 @@ struct Paying {
     amount: u64,
     /// What it cost, once it is settled.
     cost: Option<u64>,
+    /// The item and the stage that asked.
+    task: (usize, usize),
+    /// It was answered, and its answer kept.
+    is_answered: bool,
 }
 
 /// How many of the model's milliseconds are a day of the ledger.
@@ -228,8 +232,14 @@ impl Model {
         })
     }
 
-    /// Whether there was room for the call.
-    fn reserve(&mut self, amount: u64) -> bool {
+    /// The call whose answer a task finds: the last that was made of those that are answered, in whatever order they
+    /// were.
+    fn answer(&self, task: (usize, usize)) -> Option<usize> {
+        self.calls.iter().rposition(|call| call.is_answered && call.task == task)
+    }
+
+    /// Whether there was room for the call of a task.
+    fn reserve(&mut self, task: (usize, usize), amount: u64) -> bool {
         let day = self.now / LEDGER_DAY_MS;
         let has_room = |most: u64, (settled, reserved): (u64, u64)| {
             let held = settled + reserved;
@@ -237,7 +247,7 @@ impl Model {
         };
         let goes = has_room(JOB_DAY, self.charged(Some(day))) && has_room(ALL_MONTH, self.charged(None));
         if goes {
-            self.calls.push(Paying { day, amount, cost: None });
+            self.calls.push(Paying { day, amount, cost: None, task, is_answered: false });
         }
         goes
     }

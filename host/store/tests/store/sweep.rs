@@ -1,5 +1,7 @@
-//! Blobs that no row names: files go as soon as nobody can name or read them any more, all others at the next start, and what
-//! a row names stays (P06).
+//! Blobs that no row names: files go as soon as nobody can name or read them any more, all others at the next start,
+//! and what a row names stays (P06).
+
+use std::time::Duration;
 
 use redb::{Database, ReadableTable as _, TableDefinition, WriteTransaction};
 use tollgate_core::{
@@ -180,8 +182,8 @@ fn change_in(fixture: &Fixture, database: &str, change: impl FnOnce(&WriteTransa
     database.close().unwrap();
 }
 
-/// A store with a blob of each kind that a row names: as a row of `content.redb` and as a file, of an output, of an attempt that
-/// made none, and of a paid answer. Answers their digests.
+/// A store with a blob of each kind that a row names: as a row of `content.redb` and as a file, of an output, of an
+/// attempt that made none, and of a paid answer. Answers their digests.
 async fn named() -> (Fixture, Vec<tollgate_core::Digest>) {
     let fixture = Fixture::new().await;
     fixture.submit(&["a", "b"], 1).await;
@@ -310,10 +312,19 @@ async fn p06_a_sweep_that_a_close_cuts_short_is_made_up_for() {
     let folder = fixture.folder.path().to_owned();
     fixture.store.close().await.unwrap();
     let options = StoreOptions { sweep: true, ..StoreOptions::default() };
-    RedbStore::open(&folder, options).unwrap().close().await.unwrap();
-    // As a kill in the middle of it leaves it.
-    let killed = tempfile::tempdir().unwrap();
-    copy(&folder, killed.path());
+    // Until a close comes before the sweep has ended, which a busy machine may keep it from.
+    let killed = async {
+        loop {
+            let killed = tempfile::tempdir().unwrap();
+            copy(&folder, killed.path());
+            let store = RedbStore::open(killed.path(), options).unwrap();
+            store.close().await.unwrap();
+            if store.swept().await.is_none() {
+                return killed;
+            }
+        }
+    };
+    let killed = tokio::time::timeout(Duration::from_secs(60), killed).await.expect("no close cuts it short");
     let store = RedbStore::open(killed.path(), options).unwrap();
     store.swept().await.expect("nothing stands in its way");
     assert_eq!(count(&killed.path().join("blobs")), 3);

@@ -7,6 +7,7 @@
 use std::{
     fs,
     net::SocketAddr,
+    os::unix::fs::FileExt as _,
     time::{Duration, Instant},
 };
 
@@ -56,6 +57,9 @@ const CALLS: usize = 60;
 const ROUNDS: usize = 2;
 /// Calls of each before anything is measured: connections are made.
 const WARM: usize = 2;
+/// Pages that are written to see what one takes.
+const PAGES: usize = 256;
+const PAGE_BYTES: usize = 4 << 10;
 /// How long the model takes for an answer.
 const MODEL_TIME: Duration = Duration::from_millis(100);
 /// Between the first call of one asker and that of the next: they don't all ask in the same moment.
@@ -84,8 +88,14 @@ pub(crate) async fn model() -> Result<Vec<Sample>> {
     }
     bare.add(self::bare(service).await?);
     ensure!(bare.tokens == ours.tokens, "the bodies differ: {} tokens and {}", bare.tokens, ours.tokens);
-    let commit = group_commits().await?;
-    for (what, times) in [("bare", &bare.times), ("through the host", &ours.times), ("group commit", &commit)] {
+    let (commit, page) = (group_commits().await?, synced_pages()?);
+    // The last is what a call's step writes at the least; the bar goes by commits, as a call of few would share them.
+    for (what, times) in [
+        ("bare", &bare.times),
+        ("through the host", &ours.times),
+        ("group commit", &commit),
+        ("a page written in place, and synced", &page),
+    ] {
         let [half, most] = [0.5, 0.99].map(|part| times.part(part));
         eprintln!("  {what}: {half:.0} µs p50, {most:.0} µs p99");
     }
@@ -256,6 +266,21 @@ async fn through_host(service: SocketAddr) -> Result<Asked> {
     }
     embedded.stop().await?;
     Ok(Asked { processor: vec![each(spent)], times, tokens })
+}
+
+/// What it takes to have a page on the disk that is there already, by itself, in µs.
+fn synced_pages() -> Result<Series> {
+    let file = tempfile::tempfile()?;
+    file.write_all_at(&vec![0; PAGES * PAGE_BYTES], 0)?;
+    file.sync_all()?;
+    let mut times = Series::default();
+    for page in 0..PAGES {
+        let begun = Instant::now();
+        file.write_all_at(&[1; PAGE_BYTES], (page * PAGE_BYTES) as u64)?;
+        file.sync_data()?;
+        times.push(micros(begun.elapsed()));
+    }
+    Ok(times)
 }
 
 /// What it takes to have a row on the disk: as many writers as there are askers, each as often as a call writes, in µs.

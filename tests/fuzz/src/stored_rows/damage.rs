@@ -1,11 +1,11 @@
-//! How an input becomes a row: a byte for the table, one for the row in it, then the row's bytes.
+//! How an input becomes a row or a frame: a byte for the table or the log, one for the place in it, then the bytes.
 
 use redb::{Database, Key, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, Value, WriteTransaction};
 
-use super::memory::MemoryDisk;
+use super::{frames, memory::MemoryDisk};
 
-/// Tables of both databases.
-const TABLES: u8 = 32;
+/// Tables of both databases, and behind them the log.
+const PLACES: u8 = LOG + 1;
 /// The first of `content.redb`.
 const CONTENT: u8 = 27;
 /// Of `queue.redb`, and behind them all: seeds name tables by their numbers.
@@ -13,6 +13,8 @@ const GONE: u8 = 29;
 const FILES: u8 = 30;
 /// Of `content.redb`.
 const LISTED: u8 = 31;
+/// No table: the ledger's log.
+const LOG: u8 = 32;
 /// Set in the second byte: a row more, whose key is what its bytes begin with.
 const NEW: u8 = 0x80;
 /// Bytes of the key of a row more, where keys have no fixed width.
@@ -69,12 +71,15 @@ fn database_of(disk: &MemoryDisk, table: u8) -> Database {
     if table < CONTENT || matches!(table, GONE | FILES) { disk.queue.database() } else { disk.content.database() }
 }
 
-/// Changes one row as the input says. False: it names none.
+/// Changes one row or frame as the input says. False: it names none.
 pub(super) fn apply(disk: &MemoryDisk, input: &[u8]) -> bool {
     let [table, row, bytes @ ..] = input else {
         return false;
     };
-    let table = table % TABLES;
+    let table = table % PLACES;
+    if table == LOG {
+        return if row & NEW == 0 { frames::replace(&disk.wal, *row, bytes) } else { frames::lay(&disk.wal, bytes) };
+    }
     let database = database_of(disk, table);
     let transaction = database.begin_write().unwrap();
     let is_done = of_table(table, &Put { transaction: &transaction, row: *row, bytes });
@@ -122,14 +127,15 @@ fn fit(bytes: &[u8], width: Option<usize>) -> Vec<u8> {
     bytes
 }
 
-/// Inputs that change nothing, with the names of their tables: every row as it is.
+/// Inputs that change nothing, with the names of their tables: every row and frame as it is.
 pub(super) fn seeds(disk: &MemoryDisk) -> Vec<(String, Vec<u8>)> {
     let of_table = |number| {
         let database = database_of(disk, number);
         let transaction = database.begin_write().unwrap();
         of_table(number, &Rows { transaction: &transaction, number })
     };
-    (0..TABLES).flat_map(of_table).collect()
+    let frame = |(place, content): (u8, Vec<u8>)| (format!("{LOG}-log-{place}"), [&[LOG, place], &*content].concat());
+    (0..LOG).flat_map(of_table).chain((0..NEW).zip(frames::read(&disk.wal)).map(frame)).collect()
 }
 
 struct Rows<'a> {

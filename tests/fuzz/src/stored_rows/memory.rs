@@ -10,11 +10,11 @@ use tollgate_store::{Disk, DiskFile};
 
 use super::CACHE_BYTES;
 
-/// A disk that has the two databases and an empty log, and makes no other file.
+/// A disk that has the two databases and the ledger's log, and makes no other file.
 pub(super) struct MemoryDisk {
     pub(super) queue: MemoryFile,
     pub(super) content: MemoryFile,
-    wal: MemoryFile,
+    pub(super) wal: MemoryFile,
 }
 
 /// A file; its copies are the same file.
@@ -22,9 +22,9 @@ pub(super) struct MemoryDisk {
 pub(super) struct MemoryFile(Arc<Mutex<Vec<u8>>>);
 
 impl MemoryDisk {
-    pub(super) fn new(queue: &[u8], content: &[u8]) -> Self {
+    pub(super) fn new(queue: &[u8], content: &[u8], wal: &[u8]) -> Self {
         let file = |bytes: &[u8]| MemoryFile(Arc::new(Mutex::new(bytes.to_vec())));
-        Self { queue: file(queue), content: file(content), wal: file(&[]) }
+        Self { queue: file(queue), content: file(content), wal: file(wal) }
     }
 }
 
@@ -52,7 +52,7 @@ impl Disk for MemoryDisk {
 }
 
 impl MemoryFile {
-    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+    pub(super) fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
         self.0.lock().unwrap()
     }
 

@@ -15,7 +15,7 @@ use tollgate_core::{
     task::{Answers, LaterKind, TaskKind, TaskState},
 };
 use tollgate_store::{
-    CallSettled, CostGroup, DeclaredStage, RedbStore, Reserved, Selection, Store, StoreError, StoreOptions,
+    AnswerKey, CallSettled, CostGroup, DeclaredStage, RedbStore, Reserved, Selection, Store, StoreError, StoreOptions,
 };
 
 use super::{ALL_MONTH, End, Given, JOB_DAY, KEYS, LATER_MS, LEDGER_DAY_MS, Model, NEEDS, STAGES, Stand};
@@ -27,19 +27,49 @@ use crate::{
 /// What is done next. Places are taken modulo what there is.
 #[derive(Debug, Clone)]
 enum Step {
-    Submit { key: usize, priority: i32, revision: Option<u8> },
-    Claim { stage: usize, limit: usize },
-    Settle { claim: usize, end: End },
-    Release { claim: usize },
-    Exclude { key: usize },
-    ReopenItem { key: usize },
+    Submit {
+        key: usize,
+        priority: i32,
+        revision: Option<u8>,
+    },
+    Claim {
+        stage: usize,
+        limit: usize,
+    },
+    Settle {
+        claim: usize,
+        end: End,
+    },
+    Release {
+        claim: usize,
+    },
+    Exclude {
+        key: usize,
+    },
+    ReopenItem {
+        key: usize,
+    },
     ReopenFailed,
     Pause,
     Resume,
-    Reserve { claim: usize, amount: u64 },
-    SettleCall { call: usize, cost: u64 },
-    Pass { ms: u64 },
+    Reserve {
+        claim: usize,
+        amount: u64,
+    },
+    SettleCall {
+        call: usize,
+        cost: u64,
+    },
+    Pass {
+        ms: u64,
+    },
     Restart,
+    /// Power is lost, and what was answered is there.
+    Kill {
+        seed: u64,
+    },
+    /// Into the ledger, whose tables take in what stands in its log alone. Nothing else looks there.
+    Look,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -67,6 +97,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (0..16_usize, 0..15_u64).prop_map(|(call, cost)| Step::SettleCall { call, cost }),
         3 => (1..8_u64).prop_map(|ms| Step::Pass { ms }),
         1 => Just(Step::Restart),
+        1 => (0..4_u64).prop_map(|seed| Step::Kill { seed }),
+        2 => Just(Step::Look),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -83,6 +115,11 @@ struct Pair {
     store: Arc<RedbStore>,
     job: JobId,
     model: Model,
+}
+
+/// The answer of the model's call of that place.
+fn answer_to(call: usize) -> String {
+    format!("\"{call}\"")
 }
 
 fn stages() -> Vec<DeclaredStage> {
@@ -155,24 +192,38 @@ impl Pair {
             Step::SettleCall { call, cost } if !self.model.calls.is_empty() => {
                 let at = call % self.model.calls.len();
                 let end = answered(known(cost), self.model.now);
-                let settled = self.store.settle_call(CallId(at as u64 + 1), end, None).await.unwrap();
-                let known = &mut self.model.calls[at].cost;
-                prop_assert_eq!(settled == CallSettled::Now, known.is_none());
-                known.get_or_insert(cost);
+                let answer = Some(answer_to(at));
+                let settled = self.store.settle_call(CallId(at as u64 + 1), end, answer).await.unwrap();
+                let known = &mut self.model.calls[at];
+                prop_assert_eq!(settled == CallSettled::Now, known.cost.is_none());
+                if known.cost.is_none() {
+                    (known.cost, known.is_answered) = (Some(cost), true);
+                }
             }
             Step::Reserve { .. } | Step::SettleCall { .. } => {}
             Step::Pass { ms } => self.model.now += ms,
             Step::Restart => {
                 self.store.close().await.unwrap();
-                self.store = RedbStore::open_on(&self.disk, self.folder.path(), StoreOptions::default()).unwrap();
-                self.model.given.iter_mut().for_each(|given| given.holds = false);
-                self.store.expire_reservations(self.now()).await.unwrap();
-                for call in &mut self.model.calls {
-                    call.cost.get_or_insert(call.amount);
-                }
+                self.open().await;
             }
+            Step::Kill { seed } => {
+                self.disk = self.disk.after_power_is_lost(seed);
+                drop(self.store.close().await);
+                self.open().await;
+            }
+            Step::Look => self.same_ledger().await?,
         }
         self.same().await
+    }
+
+    /// Opens the store that is on the disk, as another process.
+    async fn open(&mut self) {
+        self.store = RedbStore::open_on(&self.disk, self.folder.path(), StoreOptions::default()).unwrap();
+        self.model.given.iter_mut().for_each(|given| given.holds = false);
+        self.store.expire_reservations(self.now()).await.unwrap();
+        for call in &mut self.model.calls {
+            call.cost.get_or_insert(call.amount);
+        }
     }
 
     async fn claim(&mut self, stage: usize, limit: usize) -> TestCaseResult {
@@ -207,8 +258,8 @@ impl Pair {
     }
 
     async fn reserve(&mut self, claim: usize, amount: u64) -> TestCaseResult {
-        let at = claim % self.model.given.len();
-        let Given { claim, holds, .. } = &self.model.given[at];
+        let place = claim % self.model.given.len();
+        let Given { claim, holds, .. } = &self.model.given[place];
         let caller = Caller { job: self.job, task: Some((claim.task.item, claim.task.stage)), attempt: 1, number: 1 };
         let (request, at) = (Digest::of(b"q"), Timestamp(self.model.now * (DAY / LEDGER_DAY_MS)));
         let call = Call { caller, paid: paid("fast"), request, at, estimate: known(amount) };
@@ -220,7 +271,8 @@ impl Pair {
                 prop_assert!(holds, "a stale claim was let through: {:?}", reserved);
                 let number = CallId(self.model.calls.len() as u64 + 1);
                 let made = matches!(&reserved, Reserved::Made { call, .. } if *call == number);
-                prop_assert_eq!(made, self.model.reserve(amount), "{:?}", reserved);
+                let task = (self.model.given[place].item, self.model.given[place].stage);
+                prop_assert_eq!(made, self.model.reserve(task, amount), "{:?}", reserved);
             }
             Err(error) => prop_assert!(!holds && matches!(error, StoreError::StaleClaim(_)), "{}", error),
         }
@@ -241,6 +293,20 @@ impl Pair {
         let sums = self.store.costs(by(CostGroup::Job)).await.unwrap().entries;
         let cost = sums.iter().map(|sum| sum.costs.cost.0).sum::<u64>();
         prop_assert_eq!(cost, self.model.charged(None).0);
+        Ok(())
+    }
+
+    /// Each task finds the answer that is its newest.
+    async fn same_answers(&self) -> TestCaseResult {
+        for given in &self.model.given {
+            let (task, stage) = (given.claim.task, StageIx(given.stage as u16));
+            let key = AnswerKey { job: self.job, task: Some((task.item, stage)), request: Digest::of(b"q") };
+            let found = self.store.kept_answer(key).await.unwrap().map(|kept| (kept.call, kept.json));
+            let newest = self.model.answer((given.item, given.stage));
+            prop_assert_eq!(found, newest.map(|at| (CallId(at as u64 + 1), answer_to(at))));
+            let requests = self.store.kept_requests(self.job, (task.item, stage)).await.unwrap();
+            prop_assert_eq!(requests.len(), usize::from(newest.is_some()));
+        }
         Ok(())
     }
 
@@ -277,7 +343,7 @@ impl Pair {
             prop_assert_eq!(counted(&stage.tasks), tasks, "{}", stage.name);
         }
         prop_assert_eq!(job.pause.is_some(), self.model.is_paused);
-        self.same_ledger().await
+        self.same_answers().await
     }
 }
 
@@ -291,6 +357,7 @@ proptest! {
             for step in steps {
                 pair.step(step).await?;
             }
+            pair.same_ledger().await?;
             let report = pair.store.verify().await.unwrap();
             prop_assert!(report.is_sound(), "{:#?}", report.problems);
             pair.store.close().await.unwrap();
