@@ -22,6 +22,8 @@ mod fixture;
 mod ledger;
 #[path = "store/ledger_answers.rs"]
 mod ledger_answers;
+#[path = "store/ledger_spoilt.rs"]
+mod ledger_spoilt;
 #[path = "store/ledger_views.rs"]
 mod ledger_views;
 #[path = "store/ledger_wal.rs"]

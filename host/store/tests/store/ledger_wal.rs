@@ -2,27 +2,26 @@
 //! power, and counts once.
 
 use futures::future::join_all;
-use redb::ReadableTable as _;
 use tollgate_core::{
     Digest, Timestamp,
     budget::Budget,
     ledger::{Budgets, CallId, Reservation, Scope},
 };
 use tollgate_store::{
-    ANSWER_INLINE_BYTES_MAX, AnswerKey, BLOB_ROW_BYTES_MAX, CallSettled, Claim, LedgerQuery, RedbStore, Reserved,
-    Store, StoreError, StoreOptions,
+    ANSWER_INLINE_BYTES_MAX, AnswerKey, CallSettled, Claim, LedgerQuery, RedbStore, Reserved, Store, StoreError,
+    StoreOptions,
 };
 
 use crate::{
     disk::{FlakyDisk, Trouble},
     fixture::{Fixture, declaration, stage},
-    paying::{DAY, a_day, answered, known, paid, reservation},
+    paying::{DAY, a_day, answered, known, reservation},
 };
 
 const WAL: &str = "ledger.wal";
 
 /// A store on that disk, with a claim.
-async fn on(disk: &FlakyDisk) -> (Fixture, Claim) {
+pub(crate) async fn on(disk: &FlakyDisk) -> (Fixture, Claim) {
     let folder = tempfile::tempdir().unwrap();
     let store = RedbStore::open_on(disk, folder.path(), StoreOptions::default()).unwrap();
     let job = store.declare(declaration(vec![stage("fetch", &[])]), Timestamp(0)).await.unwrap().id;
@@ -44,7 +43,8 @@ fn answer(number: u64) -> String {
     format!("\"the answer to {number}\"")
 }
 
-async fn found(fixture: &Fixture, claim: &Claim, number: u64) -> Option<String> {
+/// The answer to the request of that number.
+pub(crate) async fn found(fixture: &Fixture, claim: &Claim, number: u64) -> Option<String> {
     let request = Digest::of(format!("q {number}").as_bytes());
     let task = Some((claim.task.item, claim.task.stage));
     let key = AnswerKey { job: fixture.job, task, request };
@@ -241,147 +241,4 @@ async fn an_answer_is_found_while_the_log_alone_has_it() {
     let requests = fixture.store.kept_requests(fixture.job, task).await.unwrap();
     assert_eq!(requests.into_iter().collect::<Vec<_>>(), [Digest::of(b"q 1")]);
     assert_eq!(disk.counts(), settled, "the tables don't have it yet");
-}
-
-/// Writes a row that nobody can read in place of every one of a table.
-fn spoil<K: redb::Key + 'static>(folder: &std::path::Path, table: &str) {
-    let queue = redb::Database::open(folder.join("queue.redb")).unwrap();
-    let transaction = queue.begin_write().unwrap();
-    {
-        let name: redb::TableDefinition<'_, K, &[u8]> = redb::TableDefinition::new(table);
-        let mut table = transaction.open_table(name).unwrap();
-        let rows = table.iter().unwrap().map(|row| K::as_bytes(&row.unwrap().0.value()).as_ref().to_vec());
-        for key in rows.collect::<Vec<_>>() {
-            table.insert(K::from_bytes(&key), [0xff].as_slice()).unwrap();
-        }
-    }
-    transaction.commit().unwrap();
-}
-
-#[tokio::test]
-async fn sums_that_cannot_be_read_keep_no_killed_hosts_store_from_being_opened() {
-    let disk = FlakyDisk::new(Trouble::None);
-    let (fixture, claim) = on(&disk).await;
-    for number in 0..2 {
-        let call = fixture.reserve(reservation(&fixture, &claim, &format!("q {number}"), known(5), DAY)).await;
-        fixture.store.settle_call(call, answered(known(3), DAY), None).await.unwrap();
-        if number == 0 {
-            fixture.charged(&Scope::Everything).await;
-        }
-    }
-    let folder = tempfile::tempdir().unwrap();
-    disk.lay(folder.path(), 0);
-    spoil::<&[u8]>(folder.path(), "costs");
-    let store = RedbStore::open(folder.path(), StoreOptions::default()).unwrap();
-    let job = store.jobs().await.unwrap()[0].id;
-    let after = Fixture { folder, store, job };
-    // The log has them whole.
-    after.sound().await;
-    assert_eq!(after.charged(&Scope::Everything).await, (6, 0));
-}
-
-#[tokio::test]
-async fn a_call_under_way_whose_account_cannot_be_read_keeps_no_other_from_being_settled_nor_the_host_from_starting() {
-    let fixture = Fixture::new().await;
-    let claim = fixture.claim_new("a").await;
-    let ask = |alias: &str| {
-        let mut asked = reservation(&fixture, &claim, "q", known(5), DAY);
-        asked.call.paid = paid(alias);
-        asked
-    };
-    for alias in ["fast", "best", "fast", "best"] {
-        fixture.reserve(ask(alias)).await;
-    }
-    fixture.store.close().await.unwrap();
-    {
-        let queue = redb::Database::open(fixture.folder.path().join("queue.redb")).unwrap();
-        let transaction = queue.begin_write().unwrap();
-        let accounts: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("accounts");
-        transaction.open_table(accounts).unwrap().insert("model fast", [0xff].as_slice()).unwrap();
-        let under_way: redb::TableDefinition<'_, u64, u64> = redb::TableDefinition::new("calls_under_way");
-        transaction.open_table(under_way).unwrap().insert(99, 1).unwrap();
-        transaction.commit().unwrap();
-    }
-    let fixture = fixture.restart_closed();
-    for expected in [2, 0] {
-        let lost = fixture.store.expire_reservations(Timestamp(DAY)).await.unwrap();
-        assert_eq!((lost.calls, lost.cost.0), (expected, 5 * expected));
-    }
-    assert!(!fixture.store.verify().await.unwrap().is_sound(), "it is told");
-}
-
-#[tokio::test]
-async fn an_answer_whose_file_cannot_be_counted_any_more_is_paid_and_kept_all_the_same() {
-    let fixture = Fixture::new().await;
-    let long = format!("\"{}\"", "x".repeat(BLOB_ROW_BYTES_MAX as usize + 1));
-    fixture.store.close().await.unwrap();
-    {
-        let queue = redb::Database::open(fixture.folder.path().join("queue.redb")).unwrap();
-        let transaction = queue.begin_write().unwrap();
-        let files: redb::TableDefinition<'_, &[u8; 32], u64> = redb::TableDefinition::new("files");
-        transaction.open_table(files).unwrap().insert(&Digest::of(long.as_bytes()).0, u64::MAX).unwrap();
-        transaction.commit().unwrap();
-    }
-    let fixture = fixture.restart_closed();
-    let claim = fixture.claim_new("a").await;
-    let call = fixture.reserve(reservation(&fixture, &claim, "q 1", known(5), DAY)).await;
-    let settled = fixture.store.settle_call(call, answered(known(1), DAY), Some(long.clone())).await.unwrap();
-    assert_eq!(settled, CallSettled::Now);
-    assert_eq!(found(&fixture, &claim, 1).await.map(|json| json.len()), Some(long.len()));
-    assert_eq!(fixture.submit(&["b"], 10).await.new, 1, "the writer goes on");
-}
-
-#[tokio::test]
-async fn money_that_cannot_be_read_fails_who_pays_by_it_and_nobody_else() {
-    let fixture = Fixture::new().await;
-    let claim = fixture.claim_new("a").await;
-    let call = fixture.reserve(reservation(&fixture, &claim, "q", known(1), DAY)).await;
-    fixture.store.settle_call(call, answered(known(1), DAY), None).await.unwrap();
-    fixture.store.close().await.unwrap();
-    {
-        let queue = redb::Database::open(fixture.folder.path().join("queue.redb")).unwrap();
-        let transaction = queue.begin_write().unwrap();
-        let accounts: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("accounts");
-        let costs: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("costs");
-        transaction.open_table(accounts).unwrap().insert("model fast", [0xff].as_slice()).unwrap();
-        let mut costs = transaction.open_table(costs).unwrap();
-        let key = costs.first().unwrap().unwrap().0.value().to_vec();
-        costs.insert(key.as_slice(), [0xff].as_slice()).unwrap();
-        drop(costs);
-        transaction.commit().unwrap();
-    }
-    let fixture = fixture.restart_closed();
-    let claim = fixture.claim_one(claim.task.stage, 9).await;
-    let ask = |alias: &str, at| {
-        let mut asked = reservation(&fixture, &claim, "q", known(1), at);
-        asked.call.paid = paid(alias);
-        asked
-    };
-    let unreadable = fixture.store.reserve_call(ask("fast", DAY)).await;
-    assert!(matches!(unreadable, Err(StoreError::Corrupt(_))), "{unreadable:?}");
-    // The same in the sums: of another model they are another row.
-    let call = fixture.reserve(ask("best", DAY)).await;
-    assert_eq!(fixture.store.settle_call(call, answered(known(1), DAY), None).await.unwrap(), CallSettled::Now);
-    assert_eq!(fixture.submit(&["b"], 10).await.new, 1, "the tables have taken the book in");
-    assert!(!fixture.store.verify().await.unwrap().is_sound());
-}
-
-#[tokio::test]
-async fn trap02_a_settled_call_that_is_listed_as_under_way_is_not_expired_again_and_again() {
-    let fixture = Fixture::new().await;
-    let claim = fixture.claim_new("a").await;
-    let call = fixture.reserve(reservation(&fixture, &claim, "q", known(5), DAY)).await;
-    fixture.store.settle_call(call, answered(known(1), DAY), None).await.unwrap();
-    fixture.store.close().await.unwrap();
-    {
-        let queue = redb::Database::open(fixture.folder.path().join("queue.redb")).unwrap();
-        let transaction = queue.begin_write().unwrap();
-        let under_way: redb::TableDefinition<'_, u64, u64> = redb::TableDefinition::new("calls_under_way");
-        transaction.open_table(under_way).unwrap().insert(call.0, 1).unwrap();
-        transaction.commit().unwrap();
-    }
-    let fixture = fixture.restart_closed();
-    let lost = fixture.store.expire_reservations(Timestamp(DAY)).await.unwrap();
-    assert_eq!((lost.calls, fixture.charged(&Scope::Everything).await), (0, (1, 0)));
-    assert!(!fixture.store.verify().await.unwrap().is_sound(), "it is told");
 }
