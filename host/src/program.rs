@@ -11,7 +11,7 @@ use tollgate_sandbox::{
     CompileLimits, Compiler, Sandbox, SandboxOptions,
     compile_child::{self, ChildLimits},
 };
-use tollgate_store::{RedbStore, Store as _, StoreError, StoreOptions, VerifyReport};
+use tollgate_store::{LogSetAside, RedbStore, Store as _, StoreError, StoreOptions, VerifyReport};
 use tollgate_web::HostFile;
 
 use crate::{
@@ -74,11 +74,16 @@ impl Program for Tollgate {
     }
 
     fn verify<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>> {
-        verified(data, StoreOptions::default()).boxed()
+        async move { verified(RedbStore::open(data, StoreOptions::default())).await }.boxed()
     }
 
-    fn set_log_aside<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>> {
-        verified(data, StoreOptions { set_log_aside: true, ..StoreOptions::default() }).boxed()
+    fn set_log_aside<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<(LogSetAside, VerifyReport), CliError>> {
+        async move {
+            let opened = RedbStore::open_without_log(data, StoreOptions::default());
+            let (store, log) = opened.map_err(|error| refuse(error.into()))?;
+            Ok((log, verified(Ok(store)).await?))
+        }
+        .boxed()
     }
 
     fn data_folder(&self, file: &Path) -> Result<std::path::PathBuf, CliError> {
@@ -136,10 +141,10 @@ impl Running for Host {
     }
 }
 
-/// Opens a store, verifies and closes it.
-async fn verified(data: &Path, options: StoreOptions) -> Result<VerifyReport, CliError> {
+/// Verifies a store that was opened, and closes it.
+async fn verified(opened: Result<Arc<RedbStore>, StoreError>) -> Result<VerifyReport, CliError> {
     let refuse = |error: StoreError| refuse(error.into());
-    let store = RedbStore::open(data, options).map_err(refuse)?;
+    let store = opened.map_err(refuse)?;
     let report = store.verify().await.map_err(refuse)?;
     match store.close().await {
         // Nothing was to be kept, and what was found stands.

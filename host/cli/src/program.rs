@@ -13,7 +13,7 @@ use tollgate_core::{
     spec::Deployment,
 };
 use tollgate_engine::{CheckedJob, Operations, PlanError, Progress, RunEnded};
-use tollgate_store::VerifyReport;
+use tollgate_store::{LogSetAside, VerifyReport};
 
 use crate::CliError;
 
@@ -53,7 +53,7 @@ pub trait Program {
     /// Verifies the store of a stopped host.
     fn verify<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>>;
     /// The same without its ledger's log, which is set aside.
-    fn set_log_aside<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>>;
+    fn set_log_aside<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<(LogSetAside, VerifyReport), CliError>>;
     /// The data folder that a jobs.toml names.
     ///
     /// # Errors

@@ -142,7 +142,7 @@ mod tests {
 
     use futures::{FutureExt, future::BoxFuture};
     use tollgate_core::ids::HandlerName;
-    use tollgate_store::VerifyReport;
+    use tollgate_store::{LogSetAside, VerifyReport};
 
     use super::*;
     use crate::{Checked, api::Api, args::Format};
@@ -173,7 +173,10 @@ mod tests {
             async { Err(self.answer()) }.boxed()
         }
 
-        fn set_log_aside<'a>(&'a self, _data: &'a Path) -> BoxFuture<'a, Result<VerifyReport, CliError>> {
+        fn set_log_aside<'a>(
+            &'a self,
+            _data: &'a Path,
+        ) -> BoxFuture<'a, Result<(LogSetAside, VerifyReport), CliError>> {
             async { Err(self.answer()) }.boxed()
         }
 

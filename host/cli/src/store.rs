@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use tollgate_store::VerifyReport;
+use serde::Serialize;
+use tollgate_store::{LogSetAside, VerifyReport};
 
 use crate::{CliError, Program, api::existing_data_folder, args::Global, output};
 
@@ -10,18 +11,33 @@ use crate::{CliError, Program, api::existing_data_folder, args::Global, output};
 pub(crate) async fn verify(program: &dyn Program, global: &Global) -> Result<(), CliError> {
     let data = existing_data_folder(program, global)?;
     let report = program.verify(&data).await?;
-    tell(&report, &data, global)
+    output::one(global.output, &report, text)?;
+    judge(&report, &data)
 }
 
 /// What the log still gives is in the ledger after it, and the store as sound as `verify` says.
 pub(crate) async fn set_log_aside(program: &dyn Program, global: &Global) -> Result<(), CliError> {
     let data = existing_data_folder(program, global)?;
-    let report = program.set_log_aside(&data).await?;
-    tell(&report, &data, global)
+    let (log, report) = program.set_log_aside(&data).await?;
+    let both = SetAside { log: &log, report: &report };
+    output::one(global.output, &both, |both| format!("{}{}", what_became_of(both.log), text(both.report)))?;
+    judge(&report, &data)
 }
 
-fn tell(report: &VerifyReport, data: &Path, global: &Global) -> Result<(), CliError> {
-    output::one(global.output, report, text)?;
+#[derive(Serialize)]
+struct SetAside<'a> {
+    log: &'a LogSetAside,
+    #[serde(flatten)]
+    report: &'a VerifyReport,
+}
+
+fn what_became_of(log: &LogSetAside) -> String {
+    let LogSetAside { frames, behind_damage, file } = log;
+    let kept = file.as_ref().map_or_else(|| "there was no ledger.wal".to_owned(), |file| format!("kept as {file}"));
+    format!("{kept}: {frames} steps of paid calls are in the ledger, {behind_damage} behind damage are lost to it\n")
+}
+
+fn judge(report: &VerifyReport, data: &Path) -> Result<(), CliError> {
     if report.is_sound() {
         return Ok(());
     }

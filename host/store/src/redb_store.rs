@@ -66,6 +66,7 @@ use handing::Returned;
 use jobs::Jobs;
 use ledger::Paying;
 use message::{Answer, Message};
+use open::Log;
 use unnamed::Unnamed;
 use writer::{Batch, unpoisoned};
 
@@ -87,6 +88,7 @@ pub use submit::{ITEM_DATA_BYTES_MAX, REVISION_BYTES_MAX, SUBMIT_BYTES_MAX, SUBM
 pub use sweep::Swept;
 pub use verify::{PROBLEMS_LISTED_MAX, VerifyReport};
 pub use views::{ERRORS_LISTED_MAX, ITEMS_LOOKED_AT_MAX, ITEMS_PAGE_MAX};
+pub use wal::LogSetAside;
 
 use crate::StoreError;
 
@@ -236,7 +238,18 @@ impl RedbStore {
     /// # Errors
     /// Another process has it, a newer Tollgate wrote it, or the disk refuses.
     pub fn open(folder: &Path, options: StoreOptions) -> Result<Arc<Self>, StoreError> {
-        Self::start(folder, open::open(folder, options, Place::Folder(folder))?, options.sweep)
+        Self::start(folder, open::open(folder, options, Place::Folder(folder), Log::Used)?, options.sweep)
+    }
+
+    /// As [`RedbStore::open`], without the ledger's log that is there, because it is gone or damaged. Calls that stand in
+    /// it before its damage are in the ledger then, all others are lost to it.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`], but for [`StoreError::DamagedLog`].
+    pub fn open_without_log(folder: &Path, options: StoreOptions) -> Result<(Arc<Self>, LogSetAside), StoreError> {
+        let mut opened = open::open(folder, options, Place::Folder(folder), Log::SetAside)?;
+        let set_aside = opened.set_aside.take().ok_or(StoreError::Closed)?;
+        Ok((Self::start(folder, opened, options.sweep)?, set_aside))
     }
 
     /// As [`RedbStore::open`], with the databases and the ledger's log on another disk than the folder's.
@@ -244,7 +257,7 @@ impl RedbStore {
     /// # Errors
     /// As [`RedbStore::open`].
     pub fn open_on(disk: &dyn Disk, folder: &Path, options: StoreOptions) -> Result<Arc<Self>, StoreError> {
-        Self::start(folder, open::open(folder, options, Place::Disk(disk))?, options.sweep)
+        Self::start(folder, open::open(folder, options, Place::Disk(disk), Log::Used)?, options.sweep)
     }
 
     fn start(folder: &Path, opened: open::Opened, sweeps: bool) -> Result<Arc<Self>, StoreError> {

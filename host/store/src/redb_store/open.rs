@@ -17,7 +17,7 @@ use super::{
     jobs::Jobs,
     migrations::{self, WITH_LOG},
     tables::{Tables, meta, number_after},
-    wal::{self, Known, Wal},
+    wal::{self, Frames, Known, LogSetAside, Wal},
 };
 use crate::StoreError;
 
@@ -31,15 +31,12 @@ pub struct StoreOptions {
     /// Whether blobs that no row names are removed, behind the opening: for who opens it to work for long. See
     /// [`RedbStore::swept`](super::RedbStore::swept).
     pub sweep: bool,
-    /// Whether the ledger's log is set aside, because it is gone or damaged: calls that stand in it before its damage
-    /// count, all others are lost to the ledger. For who was told so.
-    pub set_log_aside: bool,
 }
 
 impl Default for StoreOptions {
     /// 64 MiB each: with a million items queued, the whole host shall stay under 300 MiB. No sweep.
     fn default() -> Self {
-        Self { queue_cache_bytes: 64 << 20, content_cache_bytes: 64 << 20, sweep: false, set_log_aside: false }
+        Self { queue_cache_bytes: 64 << 20, content_cache_bytes: 64 << 20, sweep: false }
     }
 }
 
@@ -52,6 +49,16 @@ pub(crate) struct Opened {
     pub(crate) claims: Claims,
     pub(crate) book: Book,
     pub(crate) wal: Wal,
+    /// What became of the log that was there, if it was not to be used.
+    pub(crate) set_aside: Option<LogSetAside>,
+}
+
+/// Whether the ledger's log is used that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Log {
+    Used,
+    /// What can be read of it, and then another one.
+    SetAside,
 }
 
 /// A data folder is this process's until this is dropped.
@@ -82,8 +89,8 @@ impl Drop for Lock {
 }
 
 /// Opens or makes the store in `folder`.
-pub(crate) fn open(folder: &Path, options: StoreOptions, databases: Place<'_>) -> Result<Opened, StoreError> {
-    open_all(folder, options, databases).map_err(|fault| match fault.into() {
+pub(crate) fn open(folder: &Path, options: StoreOptions, place: Place<'_>, log: Log) -> Result<Opened, StoreError> {
+    open_all(folder, options, place, log).map_err(|fault| match fault.into() {
         StoreError::Full(text) => StoreError::Full(format!(
             "to open the store takes a little room, and more where it is repaired first: {text}"
         )),
@@ -91,15 +98,15 @@ pub(crate) fn open(folder: &Path, options: StoreOptions, databases: Place<'_>) -
     })
 }
 
-fn open_all(folder: &Path, options: StoreOptions, databases: Place<'_>) -> Result<Opened, Fault> {
+fn open_all(folder: &Path, options: StoreOptions, place: Place<'_>, log: Log) -> Result<Opened, Fault> {
     let lock = Lock::take(folder)?;
-    let queue = undamaged("queue.redb", || databases.database("queue.redb", options.queue_cache_bytes))?;
-    let content = undamaged("content.redb", || databases.database("content.redb", options.content_cache_bytes))?;
+    let queue = undamaged("queue.redb", || place.database("queue.redb", options.queue_cache_bytes))?;
+    let content = undamaged("content.redb", || place.database("content.redb", options.content_cache_bytes))?;
     // First: it is the one that may refuse what it finds.
-    let Prepared { jobs, claims, book, wal } =
-        undamaged("queue.redb", || prepare(&queue, databases, options.set_log_aside))?;
+    let prepared = undamaged("queue.redb", || prepare(&queue, place, log))?;
+    let Prepared { jobs, claims, book, wal, set_aside } = prepared;
     undamaged("content.redb", || content::prepare(folder, &content))?;
-    Ok(Opened { lock, queue, content, jobs, claims, book, wal })
+    Ok(Opened { lock, queue, content, jobs, claims, book, wal, set_aside })
 }
 
 /// Does something with a file that redb may panic over, as it says itself of a file that others have written to.
@@ -116,11 +123,12 @@ struct Prepared {
     claims: Claims,
     book: Book,
     wal: Wal,
+    set_aside: Option<LogSetAside>,
 }
 
 /// Migrates, makes the tables, takes into them what the log has beyond them, counts the opening and reads the jobs: one
 /// transaction.
-fn prepare(queue: &Database, place: Place<'_>, set_log_aside: bool) -> Result<Prepared, Fault> {
+fn prepare(queue: &Database, place: Place<'_>, log: Log) -> Result<Prepared, Fault> {
     let mut transaction = queue.begin_write()?;
     transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Io(error.to_string()))?;
     let version = migrations::run(&transaction)?;
@@ -129,14 +137,18 @@ fn prepare(queue: &Database, place: Place<'_>, set_log_aside: bool) -> Result<Pr
     let before = number(meta::OPENED)?.unwrap_or_default();
     let known = match (number(meta::WAL)?, number(meta::WAL_GENERATION)?) {
         (Some(log), Some(generation)) => Some(Known { log, generation }),
-        _ if version.is_none_or(|version| version < WITH_LOG) || set_log_aside => None,
+        _ if version.is_none_or(|version| version < WITH_LOG) || log == Log::SetAside => None,
         _ => return Err(wal::damaged("queue.redb doesn't say which is its own")),
     };
-    let (wal, frames) = if set_log_aside {
-        (None, wal::rescue(place, known)?)
-    } else {
-        let (wal, frames) = Wal::open(place, known)?;
-        (Some(wal), frames)
+    let (wal, frames, behind_damage) = match log {
+        Log::Used => {
+            let (wal, frames) = Wal::open(place, known)?;
+            (Some(wal), frames, 0)
+        }
+        Log::SetAside => {
+            let Frames { whole, behind_damage, .. } = wal::rescue(place, known)?;
+            (None, whole, behind_damage)
+        }
     };
     // Readers want them before there is a call, or a file.
     tables.files.table()?;
@@ -156,7 +168,13 @@ fn prepare(queue: &Database, place: Place<'_>, set_log_aside: bool) -> Result<Pr
     drop(tables);
     transaction.commit()?;
     // Only now: what is cut short here is set aside once more.
-    let mut wal = wal.map_or_else(|| Wal::replace(place, known), Ok)?;
+    let (mut wal, set_aside) = match wal {
+        Some(wal) => (wal, None),
+        None => {
+            let (wal, file) = Wal::replace(place, known)?;
+            (wal, Some(LogSetAside { frames: frames.len() as u64, behind_damage: behind_damage as u64, file }))
+        }
+    };
     wal.begin(known.generation);
     if !frames.is_empty() {
         tracing::info!(
@@ -164,7 +182,7 @@ fn prepare(queue: &Database, place: Place<'_>, set_log_aside: bool) -> Result<Pr
             "paid calls that stood in the write-ahead log alone are in the ledger's tables now"
         );
     }
-    Ok(Prepared { jobs, claims: Claims::new(opened), book: Book::new(book.last(), opened), wal })
+    Ok(Prepared { jobs, claims: Claims::new(opened), book: Book::new(book.last(), opened), wal, set_aside })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::{
     io,
 };
 
+use serde::{Deserialize, Serialize};
 use tollgate_core::Digest;
 
 use super::{
@@ -42,6 +43,17 @@ pub(crate) struct Known {
     pub(crate) log: u64,
     /// Frames of any other one don't count.
     pub(crate) generation: u64,
+}
+
+/// What became of a log that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSetAside {
+    /// Steps of calls, or of several at once, that stood in it before any damage: the ledger has them.
+    pub frames: u64,
+    /// Steps that stood behind damage, and are lost to the ledger.
+    pub behind_damage: u64,
+    /// The name that the file has now; absent: there was none.
+    pub file: Option<String>,
 }
 
 impl Known {
@@ -93,8 +105,10 @@ impl Wal {
         Ok((Self { file, known, end }, whole))
     }
 
-    /// Sets the file aside as it is, if there is one, and lays the log in its place that the store knows by now.
-    pub(crate) fn replace(place: Place<'_>, known: Known) -> Result<Self, Fault> {
+    /// Sets the file aside as it is, if there is one, and lays the log in its place that the store knows by now. Answers
+    /// the name that the file has then.
+    pub(crate) fn replace(place: Place<'_>, known: Known) -> Result<(Self, Option<String>), Fault> {
+        let mut set_aside = None;
         if place.has(FILE)? {
             let mut aside = format!("{FILE}.aside");
             let mut number = 1;
@@ -103,9 +117,9 @@ impl Wal {
                 aside = format!("{FILE}.aside-{number}");
             }
             place.rename(FILE, &aside)?;
-            tracing::warn!(aside, "the ledger's log is set aside");
+            set_aside = Some(aside);
         }
-        Self::lay(place, known)
+        Ok((Self::lay(place, known)?, set_aside))
     }
 
     fn lay(place: Place<'_>, known: Known) -> Result<Self, Fault> {
@@ -166,20 +180,14 @@ impl Wal {
     }
 }
 
-/// What the frames of a log hold that is to be set aside, up to where it is damaged: nothing, if it is gone or another
-/// one's.
-pub(crate) fn rescue(place: Place<'_>, known: Option<Known>) -> Result<Vec<Vec<u8>>, Fault> {
+/// What a log still holds that is to be set aside: nothing, if it is gone or another one's.
+pub(crate) fn rescue(place: Place<'_>, known: Option<Known>) -> Result<Frames, Fault> {
+    let nothing = Frames { whole: Vec::new(), end: PAGE_BYTES, behind_damage: 0 };
     let (Some(known), true) = (known, place.has(FILE)?) else {
-        return Ok(Vec::new());
+        return Ok(nothing);
     };
     let bytes = read_all_that_can_be(&*place.file(FILE)?)?;
-    if !bytes.starts_with(&head(known.log)) {
-        tracing::warn!("the ledger's log doesn't say that it is this store's: nothing of it counts");
-        return Ok(Vec::new());
-    }
-    let Frames { whole, behind_damage, .. } = frames(&bytes, known.generation);
-    tracing::warn!(frames = whole.len(), behind_damage, "of the ledger's log counts what stands before its damage");
-    Ok(whole)
+    Ok(if bytes.starts_with(&head(known.log)) { frames(&bytes, known.generation) } else { nothing })
 }
 
 pub(crate) fn damaged(message: impl std::fmt::Display) -> Fault {
@@ -218,13 +226,14 @@ fn read_all_that_can_be(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
 }
 
 /// What a log's pages hold of a generation.
-struct Frames {
-    whole: Vec<Vec<u8>>,
+pub(crate) struct Frames {
+    /// What each holds, in order.
+    pub(crate) whole: Vec<Vec<u8>>,
     /// Where they end.
     end: usize,
     /// Frames behind a place where none is whole. What a loss of power has torn was never answered, and nothing was
     /// written behind it: there are none then.
-    behind_damage: usize,
+    pub(crate) behind_damage: usize,
 }
 
 fn frames(bytes: &[u8], generation: u64) -> Frames {

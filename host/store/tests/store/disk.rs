@@ -113,6 +113,11 @@ impl FlakyDisk {
         self.0.lock().unwrap()
     }
 
+    /// That trouble comes from now on.
+    pub(crate) fn give(&self, trouble: Trouble) {
+        self.state().trouble = trouble;
+    }
+
     /// Syncs and changes so far.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let state = self.state();

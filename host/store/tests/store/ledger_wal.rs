@@ -128,6 +128,23 @@ async fn a_step_of_a_call_costs_one_write_and_one_sync_and_a_refusal_none() {
 }
 
 #[tokio::test]
+async fn trap03_a_sync_of_the_log_that_failed_lets_no_call_go_until_the_next_start() {
+    let disk = FlakyDisk::new(Trouble::None);
+    let (fixture, claim) = on(&disk).await;
+    let ask = || reservation(&fixture, &claim, "q", known(1), DAY);
+    fixture.reserve(ask()).await;
+    disk.give(Trouble::BadSync { sync: disk.counts().0 });
+    for _ in 0..2 {
+        let refused = fixture.store.reserve_call(ask()).await;
+        assert!(matches!(refused, Err(StoreError::Io(_))), "{refused:?}");
+    }
+    // What the disk has forgotten nobody was told.
+    let after = after_power_is_lost(&disk, 0).await;
+    assert_eq!(after.charged(&Scope::Everything).await, (0, 1));
+    after.sound().await;
+}
+
+#[tokio::test]
 async fn answers_too_long_for_the_log_are_durable_in_the_tables() {
     let disk = FlakyDisk::new(Trouble::None);
     let (fixture, claim) = on(&disk).await;
@@ -186,8 +203,8 @@ async fn of_a_log_that_is_damaged_counts_what_stands_before_and_nothing_is_held_
     bytes[4 * 4_096] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
     assert!(matches!(RedbStore::open(folder.path(), StoreOptions::default()), Err(StoreError::DamagedLog(_))));
-    let options = StoreOptions { set_log_aside: true, ..StoreOptions::default() };
-    let store = RedbStore::open(folder.path(), options).unwrap();
+    let (store, set_aside) = RedbStore::open_without_log(folder.path(), StoreOptions::default()).unwrap();
+    assert_eq!((set_aside.frames, set_aside.behind_damage), (3, 1));
     let job = store.jobs().await.unwrap()[0].id;
     let mut after = Fixture { folder, store, job };
     for _ in 0..2 {

@@ -39,7 +39,7 @@ enum Fact {
 }
 
 fn options() -> StoreOptions {
-    StoreOptions { queue_cache_bytes: 1 << 20, content_cache_bytes: 1 << 20, sweep: false, set_log_aside: false }
+    StoreOptions { queue_cache_bytes: 1 << 20, content_cache_bytes: 1 << 20, sweep: false }
 }
 
 fn stages() -> Vec<tollgate_store::DeclaredStage> {

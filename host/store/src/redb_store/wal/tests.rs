@@ -143,19 +143,22 @@ fn one_that_is_set_aside_gives_what_stands_before_its_damage_and_another_takes_i
     }
     flip(&folder.path(), 2 * PAGE_BYTES);
     let damaged = fs::read(folder.path()).unwrap();
-    assert_eq!(rescue(folder.place(), Some(folder.known)).unwrap(), [b"one"]);
+    let still = |known| rescue(folder.place(), Some(known)).map(|found| (found.whole, found.behind_damage)).unwrap();
+    assert_eq!(still(folder.known), (vec![b"one".to_vec()], 2));
     let known = Known::new();
-    assert!(rescue(folder.place(), Some(known)).unwrap().is_empty(), "another store's says nothing");
+    assert_eq!(still(known), (Vec::new(), 0), "another store's says nothing");
     let aside = |name: &str| fs::read(folder.folder.path().join(name)).ok();
-    drop(Wal::replace(folder.place(), known).unwrap());
+    let (_, file) = Wal::replace(folder.place(), known).unwrap();
+    assert_eq!(file.as_deref(), Some("ledger.wal.aside"));
     assert_eq!(aside("ledger.wal.aside"), Some(damaged.clone()));
     assert!(Wal::open(folder.place(), Some(known)).unwrap().1.is_empty());
     drop(Wal::replace(folder.place(), Known::new()).unwrap());
     assert!(aside("ledger.wal.aside-2").is_some());
     assert_eq!(aside("ledger.wal.aside"), Some(damaged), "what was set aside before stays");
     fs::remove_file(folder.path()).unwrap();
-    assert!(rescue(folder.place(), Some(known)).unwrap().is_empty());
-    assert_eq!(Wal::replace(folder.place(), known).unwrap().known, known);
+    assert_eq!(still(known), (Vec::new(), 0));
+    let (wal, file) = Wal::replace(folder.place(), known).unwrap();
+    assert_eq!((wal.known, file), (known, None));
 }
 
 #[test]
