@@ -11,6 +11,7 @@ mod litellm;
 mod refusals;
 mod requests;
 mod searched;
+mod waiting;
 
 use std::{
     fs,

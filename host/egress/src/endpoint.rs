@@ -23,6 +23,8 @@ use crate::{
 
 /// Longest time for a connection to an endpoint; half of its `timeout`, if that is less.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// The status by which a service says itself that it is down.
+pub(crate) const UNAVAILABLE: u16 = 503;
 /// Time for a connection that is made only to see whether it is there.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 
@@ -207,29 +209,51 @@ impl Standing<'_> {
         answer: Result<Incoming, (ExchangeError, u64)>,
         now: Timestamp,
     ) -> Result<Incoming, (ExchangeError, u64)> {
-        let (reason, received, least) = match answer {
-            Ok(incoming) if incoming.status == 503 => {
+        let (refused, received) = match answer {
+            Ok(incoming) if incoming.status == UNAVAILABLE => {
                 let asked = retry_after::read(&incoming.headers, now);
-                ("it answered 503".to_owned(), incoming.received, asked.unwrap_or_default())
+                (self.is_down("it answered 503", asked.unwrap_or_default(), now), incoming.received)
             }
-            Err((ExchangeError::Unreached(reason), received)) => (reason, received, Duration::ZERO),
-            Err((error @ (ExchangeError::Transport(_) | ExchangeError::NoAnswer(_)), received)) => {
-                match self.is_gone(&error).await {
-                    Some(reason) => (reason, received, Duration::ZERO),
-                    None => return Err((error, received)),
-                }
+            Ok(incoming) => {
+                self.up();
+                return Ok(incoming);
             }
+            Err((error, received)) => match self.failed(&error, now).await {
+                Some(refused) => (refused, received),
+                None => return Err((error, received)),
+            },
+        };
+        Err((ExchangeError::Refused(Box::new(refused)), received))
+    }
+
+    /// It has answered.
+    pub(crate) fn up(&self) {
+        self.pass.up();
+    }
+
+    /// An exchange with it has failed so. Gives what the request is refused with, where that means that it is down.
+    pub(crate) async fn failed(&self, error: &ExchangeError, now: Timestamp) -> Option<Refused> {
+        let reason = match error {
+            ExchangeError::Unreached(reason) => reason.clone(),
+            ExchangeError::Transport(_) | ExchangeError::NoAnswer(_) => self.is_gone(error).await?,
             // The proxy's trouble, or a budget's, says nothing of it.
-            Err(error @ (ExchangeError::Proxy(_) | ExchangeError::Refused(_), _)) => return Err(error),
-            came => {
-                self.pass.up();
-                return came;
+            ExchangeError::Proxy(_) | ExchangeError::Refused(_) => return None,
+            ExchangeError::Timeout(_)
+            | ExchangeError::TooLarge
+            | ExchangeError::HeldTooLarge(_)
+            | ExchangeError::Spool(_)
+            | ExchangeError::Unfit(_) => {
+                self.up();
+                return None;
             }
         };
+        Some(self.is_down(&reason, Duration::ZERO, now))
+    }
+
+    fn is_down(&self, reason: &str, least: Duration, now: Timestamp) -> Refused {
         // It may come back at another address.
         self.endpoint.pinned.forget();
-        let refused = self.pass.failed(&reason, least, now);
-        Err((ExchangeError::Refused(Box::new(refused)), received))
+        self.pass.failed(reason, least, now)
     }
 
     /// An exchange that broke off or hung may have met a service that went away meanwhile: it takes no connection then.

@@ -179,7 +179,7 @@ fn is_text(headers: &HeaderMap) -> bool {
 /// …"). Whatever the connection to the proxy itself meets, or that it doesn't take our credentials, is the proxy's;
 /// what it answers else to the wish for a tunnel, and TLS within it, may be the site's. A plain http request connects
 /// to an HTTP proxy alone, so an error of connecting is the proxy's.
-fn classify(error: &reqwest::Error, address: &Address, via: Via) -> ExchangeError {
+pub(crate) fn classify(error: &reqwest::Error, address: &Address, via: Via) -> ExchangeError {
     let said = chain(error);
     if is_proxys(error, address, via) {
         return ExchangeError::Proxy(if said.contains(UNAUTHORIZED_WORDS) { UNAUTHORIZED.to_owned() } else { said });

@@ -9,13 +9,17 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
-use tollgate_core::spec::{Secret, SitePattern};
+use tollgate_core::{
+    Timestamp,
+    spec::{Secret, SitePattern},
+};
 use url::Url;
 
 use crate::{
     Caller, Gate, Refused,
     address::{self, Address, Named},
-    exchange::{self, Via},
+    endpoint::{self, Standing},
+    exchange::{self, ExchangeError, Via},
     headers,
     meter::Passage,
     proxy::UNSET_WAIT,
@@ -26,8 +30,11 @@ use crate::{
     wire::{self, Form},
 };
 
-/// How long work waits that found no place at an endpoint.
-const TAKEN_WAIT: Duration = Duration::from_secs(5);
+/// How long work waits whose turn at an endpoint came too late.
+const LATE_WAIT: Duration = Duration::from_secs(1);
+
+/// Whom a request to a paid service tells that it is being sent. It must not block.
+pub type TellsSent<'a> = &'a (dyn Fn() + Send + Sync);
 
 /// A request to a paid service. It is a POST, unless it has no body.
 #[derive(Debug, Clone)]
@@ -42,6 +49,8 @@ pub struct ServiceRequest {
     pub body: Option<(Bytes, Cow<'static, str>)>,
     /// From its start to the end of the answer.
     pub time: Duration,
+    /// With less than so much of its time left it isn't sent: it would be paid for, and cut off.
+    pub time_min: Duration,
     /// Most bytes of the answer's body.
     pub body_max: u64,
 }
@@ -80,7 +89,7 @@ pub struct ServiceAnswer {
 /// Why there is no whole answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceFailure {
-    /// Nothing was sent: policy, a proxy or a budget of bytes stands in the way, the key isn't there,
+    /// Nothing was sent: policy, a proxy, an endpoint or a budget of bytes stands in the way, the key isn't there,
     /// or no connection was made.
     #[error("{}", .0.error)]
     NotSent(Box<Refused>),
@@ -99,21 +108,29 @@ impl From<Refused> for ServiceFailure {
 }
 
 impl Gate {
-    /// Sends a request to a paid service, and answers once status and headers are there.
+    /// Sends a request to a paid service, and answers once status and headers are there. `sent` is told when it has waited for
+    /// all that it has to wait for; where its connection isn't made then, nothing was sent all the same.
     ///
     /// # Errors
     /// Nothing was sent, or no answer came; a status of whatever kind is none.
-    pub async fn ask_service(&self, request: ServiceRequest) -> Result<ServiceAnswer, ServiceFailure> {
+    pub async fn ask_service(
+        &self,
+        request: ServiceRequest,
+        sent: TellsSent<'_>,
+    ) -> Result<ServiceAnswer, ServiceFailure> {
         let caller = Caller::of_host()?;
         address::check(&request.url)?;
         let address = address::decide(&self.deployment(), &caller, request.url.clone(), Named::Host)?;
         let head = self.head(&request, &address)?;
         let secrets = secrets(&head, request.key.as_ref());
         let deadline = Instant::now() + request.time;
-        let mut slot = self.enter_endpoint(&address, &caller, deadline).await?;
+        // The way is looked at first: where it is shut, nothing waits for a turn.
+        let ways = self.ways(&address)?;
+        let mut slot = self.enter_endpoint(&address, &caller, &request).await?;
         let now = || self.options.clock.now();
+        let standing = self.endpoints.admit(&address, now())?;
         let mut refused = ways::none(&address);
-        for way in self.ways(&address)? {
+        for way in ways {
             let (admitted, passage) = match self.admit(&way, &address, way.around(&address)) {
                 Ok(let_through) => let_through,
                 Err(shut) => {
@@ -124,14 +141,21 @@ impl Gate {
             let form = form(&address, way.via, way.login_bytes);
             let wire_request = build(&way.client, &address, head.clone(), request.body.as_ref())?;
             slot.iter_mut().for_each(Slot::sent);
-            let sent = timeout_at(deadline, wire::send(&way.client, wire_request, form, &passage)).await;
+            sent();
+            let came = timeout_at(deadline, wire::send(&way.client, wire_request, form, &passage)).await;
             let (host, time) = (address.host().to_owned(), request.time);
-            let Ok(sent) = sent else {
-                return Err(ServiceFailure::Late(format!("{host} didn't answer within {time:?}")));
+            let Ok(came) = came else {
+                let text = format!("{host} didn't answer within {time:?}");
+                failed(standing.as_ref(), &ExchangeError::NoAnswer(text.clone()), now()).await;
+                return Err(ServiceFailure::Late(text));
             };
-            match (sent, admitted) {
+            match (came, admitted) {
                 (Ok(response), admitted) => {
                     admitted.iter().for_each(|admitted| admitted.up());
+                    // By a 503 a service's account is left alone. Others behind the same endpoint may be asked all the same.
+                    if response.status() != endpoint::UNAVAILABLE {
+                        standing.iter().for_each(Standing::up);
+                    }
                     let (status, mut headers) = (response.status().as_u16(), headers::for_guest(response.headers()));
                     let mut redactor = Redactor::new(&secrets, status);
                     headers.iter_mut().for_each(|(_, value)| redactor.clean(value));
@@ -153,39 +177,44 @@ impl Gate {
                 (Err(error), Some(admitted)) if exchange::is_proxys(&error, &address, way.via) => {
                     refused = refused.or_sooner(admitted.failed(&exchange::chain(&error), now()));
                 }
-                (Err(error), _) if error.is_connect() => {
-                    exchange::count_handshake(&error, &address, way.via, &passage);
-                    let text = format!("{host} can't be reached: {}", exchange::chain(&error));
-                    return Err(Refused::transport(&address.authority, text).into());
-                }
                 (Err(error), _) => {
-                    return Err(ServiceFailure::Lost(format!("{host}: {}", exchange::chain(&error))));
+                    exchange::count_handshake(&error, &address, way.via, &passage);
+                    let failure = exchange::classify(&error, &address, way.via);
+                    let down = failed(standing.as_ref(), &failure, now()).await;
+                    let chain = exchange::chain(&error);
+                    if !error.is_connect() {
+                        return Err(ServiceFailure::Lost(format!("{host}: {chain}")));
+                    }
+                    let unreached =
+                        || Refused::transport(&address.authority, format!("{host} can't be reached: {chain}"));
+                    return Err(down.unwrap_or_else(unreached).into());
                 }
             }
         }
         Err(refused.into())
     }
 
-    /// A place at an endpoint, and its rate's turn: services are no more to it than handlers are. A site has neither here, since
-    /// how often a service behind one may be asked is said where the service is.
+    /// A place at an endpoint, and its rate's turn: services are no more to it than handlers are, but that they have to have
+    /// time left then. A site has neither here, since how often a service behind one may be asked is said where the service is.
     async fn enter_endpoint(
         &self,
         address: &Address,
         caller: &Caller,
-        deadline: Instant,
+        request: &ServiceRequest,
     ) -> Result<Option<Slot>, Refused> {
         if !matches!(address.site.pattern, SitePattern::Endpoint(_)) {
             return Ok(None);
         }
         let clock = &*self.options.clock;
-        let endpoint = self.sites.get(&address.authority, &address.site, clock.now());
-        match timeout_at(deadline, endpoint.enter(&address.site, clock, caller.held.attempt())).await {
-            Ok(entered) => entered.map(Some),
-            Err(_) => {
-                let why = "its places, `concurrency` in jobs.toml, are taken";
-                Err(Refused::rate_limited(&address.authority, why, TAKEN_WAIT))
-            }
+        let began = clock.now();
+        let endpoint = self.sites.get(&address.authority, &address.site, began);
+        let may_wait = request.time.saturating_sub(request.time_min);
+        let slot = endpoint.enter_within(&address.site, clock, caller.held.attempt(), Some(may_wait)).await?;
+        if clock.now().since(began) > may_wait {
+            let why = "the turn came with too little of the call's time left";
+            return Err(Refused::rate_limited(&address.authority, why, LATE_WAIT));
         }
+        Ok(Some(slot))
     }
 
     /// The headers of a request, the site's own and the key among them.
@@ -213,6 +242,14 @@ impl Gate {
             head.insert(HeaderName::try_from(*header).map_err(|_| invalid(header))?, value);
         }
         Ok(head)
+    }
+}
+
+/// An exchange has failed so. Gives what the request is refused with, where that means that its endpoint is down.
+async fn failed(standing: Option<&Standing<'_>>, error: &ExchangeError, now: Timestamp) -> Option<Refused> {
+    match standing {
+        Some(standing) => standing.failed(error, now).await,
+        None => None,
     }
 }
 

@@ -54,6 +54,10 @@ const SITES_MAX: usize = 10_000;
 /// Longest wait for the rate's turn within the gate. Who waits holds one of the site's places and a guest with its
 /// memory; a task that waits in the store holds nothing.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
+/// A turn is waited for to the next whole one of these, which is what the clock counts in.
+const TICK: Duration = Duration::from_millis(1);
+/// How long work waits in the store that found no place.
+const TAKEN_WAIT: Duration = Duration::from_secs(5);
 
 /// All sites asked for.
 pub(crate) struct Sites(Mutex<Known>);
@@ -228,22 +232,33 @@ impl Site {
         clock: &dyn Clock,
         by: usize,
     ) -> Result<Slot, Refused> {
+        self.enter_within(spec, clock, by, None).await
+    }
+
+    /// The same of who waits for no longer than `within`, and never longer than for a turn: for a place and a turn together.
+    pub(crate) async fn enter_within(
+        self: &Arc<Self>,
+        spec: &SiteSpec,
+        clock: &dyn Clock,
+        by: usize,
+        within: Option<Duration>,
+    ) -> Result<Slot, Refused> {
         let began = clock.now();
         self.check(began, by)?;
-        let permit = self.slots.clone().acquire_owned().await;
-        let permit = permit.map_err(|_| Refused::denied(Denial::NoPolicy, "the gate is closed"))?;
+        let within = within.map(|within| within.min(TURN_WAIT_MAX));
+        let permit = self.place(clock, within.map(|within| began.after(within))).await?;
         let now = clock.now();
         self.check(now, by)?;
+        let turn_wait_max = within.map_or(TURN_WAIT_MAX, |within| within.saturating_sub(now.since(began) + TICK));
         let mut slot = Slot { site: self.clone(), turn: spec.rate, is_sent: false, trying: None, _permit: permit };
         if let Some(rate) = spec.rate {
             let wait = self.state().take_turn(rate, now);
-            if wait > TURN_WAIT_MAX {
+            if wait > turn_wait_max {
                 self.state().refused += 1;
                 return Err(Refused::rate_limited(&self.name, "its `rate` in jobs.toml is used up", wait));
             }
             if !wait.is_zero() {
-                // To the next whole millisecond, which is what the clock counts in.
-                clock.sleep_until(now.after(wait + Duration::from_millis(1))).await;
+                clock.sleep_until(now.after(wait + TICK)).await;
             }
         }
         let now = clock.now();
@@ -252,6 +267,26 @@ impl Site {
         slot.trying = Some(Trying { site: self.clone(), by, is_answered: false });
         self.waited(now.since(began));
         Ok(slot)
+    }
+
+    /// Waits for a place until then, if there is such a time.
+    async fn place(&self, clock: &dyn Clock, until: Option<Timestamp>) -> Result<OwnedSemaphorePermit, Refused> {
+        let over = async {
+            match until {
+                Some(until) => clock.sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        let permit = tokio::select! {
+            biased;
+            permit = self.slots.clone().acquire_owned() => permit,
+            () = over => {
+                self.state().refused += 1;
+                let why = "its places, `concurrency` in jobs.toml, are taken";
+                return Err(Refused::rate_limited(&self.name, why, TAKEN_WAIT));
+            }
+        };
+        permit.map_err(|_| Refused::denied(Denial::NoPolicy, "the gate is closed"))
     }
 
     fn waited(&self, wait: Duration) {

@@ -8,6 +8,7 @@ mod log;
 mod notes;
 mod services;
 mod state;
+mod telling;
 mod tools;
 
 use std::{
@@ -32,7 +33,10 @@ use crate::{
 };
 use apart::apart;
 use notes::AttemptNotes;
-pub(crate) use {log::AttemptLog, notes::CallPhase};
+pub(crate) use {
+    log::AttemptLog,
+    notes::{UnderWay, site_of},
+};
 
 /// How the names of guarded pages begin, which no stage may give or is given.
 pub(crate) const GUARDED_PREFIX: &str = "guarded-";
@@ -84,8 +88,8 @@ pub(crate) struct Answered {
 pub(crate) struct AttemptEnded {
     /// The refusal that decides, if one does.
     pub(crate) refusal: Option<Refusal>,
-    /// Calls to the gate were under way when the attempt's time was up; this is how far the furthest was.
-    pub(crate) in_gate: Option<CallPhase>,
+    /// Calls to the gate were under way when the attempt's time was up; this was the furthest.
+    pub(crate) in_gate: Option<UnderWay>,
     pub(crate) last_url: Option<String>,
     /// The sites that answered it, for the gate; absent of one that had no gate.
     pub(crate) answered: Option<Answered>,

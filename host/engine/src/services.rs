@@ -182,13 +182,17 @@ pub(crate) fn is_account(name: &str) -> bool {
 struct OverGate(Arc<Gate>);
 
 impl Transport for OverGate {
-    fn send(&self, request: Sending) -> BoxFuture<'_, Result<Box<dyn Answering>, SendError>> {
+    fn send<'a>(
+        &'a self,
+        request: Sending,
+        sent: &'a (dyn Fn() + Send + Sync),
+    ) -> BoxFuture<'a, Result<Box<dyn Answering>, SendError>> {
         async move {
-            let Sending { service, path, headers, key, body, time, body_max } = request;
+            let Sending { service, path, headers, key, body, time, time_min, body_max } = request;
             let url = service.address(&path);
             let key = service.key.clone().map(|secret| ServiceKey { header: key.name, before: key.prefix, secret });
-            let request = ServiceRequest { url, headers, key, body, time, body_max };
-            let answer = self.0.ask_service(request).await.map_err(send_error)?;
+            let request = ServiceRequest { url, headers, key, body, time, time_min, body_max };
+            let answer = self.0.ask_service(request, sent).await.map_err(send_error)?;
             Ok(Box::new(Coming(answer)) as Box<dyn Answering>)
         }
         .boxed()

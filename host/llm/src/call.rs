@@ -5,7 +5,7 @@
 mod making;
 pub(crate) mod unanswered;
 
-use std::{panic::resume_unwind, sync::Arc};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ use tollgate_core::{
 
 use crate::{
     ProviderError, WireError,
-    hosting::{Kept, PaceMemory, Purse, Sending, Transport},
+    hosting::{CallPhase, Kept, PaceMemory, Purse, Sending, Transport},
     pace::{Account, Allowed, Cooling, Paces},
 };
 use making::Making;
@@ -27,7 +27,12 @@ use unanswered::{Unanswered, waits};
 
 /// What has to be left of a call's time when it is sent, as the part of it that one is of so many: one with less would be
 /// paid for, and cut off.
-pub(crate) const TIME_LEFT_SHARE: u32 = 4;
+const TIME_LEFT_SHARE: u32 = 4;
+
+/// Of a call with so much time: the least that has to be left when it is sent.
+pub(crate) fn time_min(time: Duration) -> Duration {
+    time / TIME_LEFT_SHARE
+}
 
 /// What all calls of a host share: its way out, and the pace of each account.
 pub struct Calls {
@@ -179,13 +184,15 @@ pub(crate) async fn run<E: Exchange>(
     let storage = |error: String| Unanswered::free(ServiceError::Storage(error), None);
     // Its time begins here: what it waits for its turn and for the ledger is a part of it.
     let began = calls.clock.now();
+    let about = payee.about();
+    purse.reached(&about, CallPhase::Waits);
     if let Some(kept) = purse.kept(request.digest, request.kept).await.map_err(storage)? {
         let answer: E::Answer = serde_json::from_str(&kept).map_err(|error| storage(error.to_string()))?;
         let cost = exchange.bill(&answer, request.estimate).cost;
         return Ok(Ended { answer, cost });
     }
     let entered = calls.paces.enter(&payee.account, payee.allowed(), request.tokens, request.sending.time).await;
-    let turn = entered.map_err(|stands| waits(&payee.about(), &payee.section(), stands, calls.clock.now()))?;
+    let turn = entered.map_err(|stands| waits(&about, &payee.section(), stands, calls.clock.now()))?;
     let making = Making { calls: calls.clone(), payee: payee.clone(), purse: purse.clone(), exchange };
     let under_way = calls.begin();
     let made = async move {

@@ -32,6 +32,8 @@ pub struct Sending {
     pub body: Option<(Bytes, Cow<'static, str>)>,
     /// From when it is asked for, before it waits for its turn, to the end of its answer. Never longer than the service's own.
     pub time: Duration,
+    /// With less than so much of its time left it isn't sent: it would be paid for, and cut off.
+    pub time_min: Duration,
     /// Most bytes of the answer.
     pub body_max: u64,
 }
@@ -57,8 +59,13 @@ pub enum SendError {
 
 /// The only way out.
 pub trait Transport: Send + Sync {
-    /// Sends a request, once: nothing below tries again (trap 6). Answers when status and headers are there.
-    fn send(&self, request: Sending) -> BoxFuture<'_, Result<Box<dyn Answering>, SendError>>;
+    /// Sends a request, once: nothing below tries again (trap 6). Answers when status and headers are there. `sent` is told when
+    /// it has waited for all that stands before it.
+    fn send<'a>(
+        &'a self,
+        request: Sending,
+        sent: &'a (dyn Fn() + Send + Sync),
+    ) -> BoxFuture<'a, Result<Box<dyn Answering>, SendError>>;
 }
 
 /// An answer whose body is on its way.
@@ -90,6 +97,15 @@ pub enum Kept {
     Part,
 }
 
+/// How far a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallPhase {
+    /// It waits for its turn, for a place, or for the host's own work. Nothing was sent.
+    Waits,
+    /// It is being sent, and its answer received.
+    Runs,
+}
+
 /// The money of one attempt: what it is held to cost before a call, what it cost after, and what it has paid for already.
 pub trait Purse: Send + Sync {
     /// Who asks, such as `job ideas, stage enrich`: answers to one stage are of like length.
@@ -100,6 +116,8 @@ pub trait Purse: Send + Sync {
     fn reserve(&self, paid: Paid, request: Digest, estimate: Cost) -> BoxFuture<'_, Result<CallId, NotReserved>>;
     /// Settles a call, and keeps its answer. Durable once answered.
     fn settle(&self, call: CallId, end: CallEnd, answer: Option<String>) -> BoxFuture<'_, Result<(), String>>;
+    /// What it pays for (`model cheap`) is so far: who asks may be out of time meanwhile. It must not block.
+    fn reached(&self, _about: &str, _phase: CallPhase) {}
 }
 
 /// Keeps what providers said of waiting over a restart.
@@ -157,6 +175,9 @@ pub enum CutError {
     /// Nothing says that the program may run; the text names what to add to jobs.toml.
     #[error("{0}")]
     Denied(String),
+    /// There is no place for it now: what the call is refused with.
+    #[error("{}", .0.error)]
+    NoPlace(Refused),
     /// The program ran and failed, or took too long: it may do better another time, and not without end.
     #[error("{0}")]
     Failed(String),

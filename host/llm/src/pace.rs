@@ -9,7 +9,7 @@ use std::{
 
 use tollgate_core::{Clock, Digest, Timestamp, spec::Allowance};
 
-use crate::call::TIME_LEFT_SHARE;
+use crate::call::time_min;
 
 /// Longest wait for a turn within a call. Who waits holds a guest with its memory; a task in the store holds nothing.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -107,6 +107,12 @@ impl Turn {
     pub(crate) fn sent(&mut self) {
         self.used_requests = 1;
         self.used_tokens = self.held_tokens;
+    }
+
+    /// It wasn't sent after all.
+    pub(crate) fn not_sent(&mut self) {
+        self.used_requests = 0;
+        self.used_tokens = 0;
     }
 
     /// By its provider's count it has used so many.
@@ -236,7 +242,7 @@ impl Paces {
             let of_requests = allowed.requests.map_or(Duration::ZERO, |most| pace.requests.wait(most, 1, now));
             let of_tokens = allowed.tokens.map_or(Duration::ZERO, |most| pace.tokens.wait(most, tokens, now));
             let wait = of_requests.max(of_tokens);
-            let has_time = wait.is_zero() || wait + TICK < time - time / TIME_LEFT_SHARE;
+            let has_time = wait.is_zero() || wait + TICK < time - time_min(time);
             if wait > TURN_WAIT_MAX || !has_time {
                 return Err(Waits::Used(if of_requests >= of_tokens { "requests" } else { "tokens" }, wait));
             }

@@ -117,6 +117,7 @@ impl Search {
             key,
             body: body.map(|body| (body.into(), "application/json".into())),
             time: service.timeout,
+            time_min: call::time_min(service.timeout),
             body_max: ANSWER_BYTES_MAX as u64,
         };
         let estimate = self.price.map_or(Cost::Unpriced, |price| Cost::Known(price.of_results(limit)));

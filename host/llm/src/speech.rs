@@ -166,6 +166,7 @@ impl Speech {
             key: KeyHeader::of(Dialect::OpenAi),
             body: Some((body, content_type.into())),
             time: service.timeout,
+            time_min: call::time_min(service.timeout),
             body_max: ANSWER_BYTES_MAX as u64,
         };
         Ok(Request { sending, digest, estimate: cost_of(self.price, length), tokens: 0, kept: Kept::Safe })
@@ -196,6 +197,7 @@ fn uncut(name: &str, error: CutError) -> Refused {
             let why = "how long it is isn't known, or it is too long, too large or of a format that no service takes";
             Refused::plain(ServiceError::Denied(format!("{name} has to be cut or converted first ({why}), and {text}")))
         }
+        CutError::NoPlace(refused) => refused,
         CutError::Failed(text) => Refused::plain(ServiceError::Other(format!("{name} can't be cut: {text}"))),
         CutError::Tool { message, refusal } => {
             Refused { error: ServiceError::Unavailable(format!("{name} can't be cut: {message}")), refusal }

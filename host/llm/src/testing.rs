@@ -18,7 +18,7 @@ use tollgate_core::{
 
 use crate::{
     Account, Cooling,
-    hosting::{Answering, Kept, NotReserved, PaceMemory, Purse, SendError, Sending, Transport},
+    hosting::{Answering, CallPhase, Kept, NotReserved, PaceMemory, Purse, SendError, Sending, Transport},
 };
 
 /// The time at which tests begin: 2026-11-28 12:00 UTC.
@@ -129,6 +129,8 @@ pub(crate) struct Host {
     rows: Mutex<Vec<Row>>,
     /// The order of what happened.
     log: Mutex<Vec<&'static str>>,
+    /// What was said of how far calls are.
+    phases: Mutex<Vec<(String, CallPhase)>>,
     /// The ledger can't be written: to reserve, to settle.
     pub(crate) is_blind: Mutex<(bool, bool)>,
     /// Calls of a budget without room, or of one and no price.
@@ -164,6 +166,7 @@ impl Host {
             sent: Mutex::default(),
             rows: Mutex::default(),
             log: Mutex::default(),
+            phases: Mutex::default(),
             is_blind: Mutex::default(),
             no_room: Mutex::default(),
             cooled: Mutex::default(),
@@ -196,6 +199,10 @@ impl Host {
         lock(&self.log).clone()
     }
 
+    pub(crate) fn phases(&self) -> Vec<(String, CallPhase)> {
+        lock(&self.phases).clone()
+    }
+
     /// The money of the task's first attempt; once more: of the same one, which runs again after the host's end.
     pub(crate) fn purse(self: &Arc<Self>) -> Arc<dyn Purse> {
         self.purse_of(1)
@@ -214,8 +221,13 @@ impl Host {
 }
 
 impl Transport for Host {
-    fn send(&self, request: Sending) -> BoxFuture<'_, Result<Box<dyn Answering>, SendError>> {
+    fn send<'a>(
+        &'a self,
+        request: Sending,
+        sent: &'a (dyn Fn() + Send + Sync),
+    ) -> BoxFuture<'a, Result<Box<dyn Answering>, SendError>> {
         lock(&self.sent).push(request);
+        sent();
         lock(&self.log).push("send");
         self.reached.add_permits(1);
         let reply = lock(&self.replies).pop_front().expect("no more requests than replies");
@@ -303,6 +315,10 @@ impl Purse for AttemptPurse {
             self.host.settled.add_permits(1);
             Ok(())
         })
+    }
+
+    fn reached(&self, about: &str, phase: CallPhase) {
+        lock(&self.host.phases).push((about.to_owned(), phase));
     }
 }
 

@@ -1,19 +1,15 @@
 //! S02: a local service is reached by its name alone, paced; down, it is nobody's fault, and comes back by itself.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+mod paid;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use http::{StatusCode, header::RETRY_AFTER};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket},
+    sync::watch,
 };
 use tollgate_core::{
     Clock, Timestamp,
@@ -21,7 +17,7 @@ use tollgate_core::{
     outcome::RefusalKind,
     spec::{self, SitePattern},
 };
-use tollgate_egress::{Caller, Refused, ServiceFailure, ServiceRequest};
+use tollgate_egress::{Caller, Refused};
 use tollgate_sim::{
     Sim,
     sites::scripted::{Scripted, Step},
@@ -102,42 +98,6 @@ async fn s02_an_endpoint_is_paced_for_all_who_ask() {
     assert_eq!((refusal.kind, refusal.about.as_str()), (RefusalKind::RateLimited, "endpoint ibkr"));
     assert_eq!(refusal.after, Some(Duration::from_mins(1)));
     assert_eq!(world.sim.counts().of_host(SERVICE), 1);
-}
-
-/// A request of the host's own to the service.
-fn of_the_host(time: Duration) -> ServiceRequest {
-    let url = "endpoint://ibkr/".parse().unwrap();
-    ServiceRequest { url, headers: Vec::new(), key: None, body: None, time, body_max: 1_000 }
-}
-
-#[tokio::test]
-async fn s02_an_endpoints_rate_is_kept_by_paid_services_too_and_shared_with_handlers() {
-    let (world, _) = world(Scripted::new().path("/v1/", [Step::ok("x")]), Scripted::new(), "rate = \"1/min\"").await;
-    drop(world.gate.ask_service(of_the_host(Duration::from_secs(30))).await.unwrap());
-    let refused = world.gate.ask_service(of_the_host(Duration::from_secs(30))).await.err();
-    let Some(ServiceFailure::NotSent(refused)) = refused else { panic!("{refused:?}") };
-    let refusal = refused.refusal.unwrap();
-    assert_eq!((refusal.kind, refusal.about.as_str()), (RefusalKind::RateLimited, "endpoint ibkr"));
-    assert_eq!(refusal.after, Some(Duration::from_mins(1)));
-    let refusal = world.fetch("endpoint://ibkr/").await.unwrap_err().refusal.unwrap();
-    assert_eq!(refusal.kind, RefusalKind::RateLimited);
-    assert_eq!(world.sim.counts().of_host(SERVICE), 1);
-}
-
-#[tokio::test]
-async fn s02_an_endpoints_places_are_kept_by_paid_services_too_until_their_answers_are_read() {
-    let service = Scripted::new().path("/v1/", [Step::ok("x")]);
-    let (world, _) = world(service, Scripted::new(), "concurrency = 1").await;
-    let mut first = world.gate.ask_service(of_the_host(Duration::from_secs(30))).await.unwrap();
-    let refused = world.gate.ask_service(of_the_host(Duration::from_millis(100))).await.err();
-    let Some(ServiceFailure::NotSent(refused)) = refused else { panic!("{refused:?}") };
-    let refusal = refused.refusal.unwrap();
-    assert!(refusal.kind == RefusalKind::RateLimited && refusal.message.contains("`concurrency`"), "{refusal:?}");
-    assert_eq!(world.sim.counts().of_host(SERVICE), 1, "nothing was sent");
-    while first.chunk().await.unwrap().is_some() {}
-    drop(first);
-    world.gate.ask_service(of_the_host(Duration::from_secs(30))).await.unwrap();
-    assert_eq!(world.sim.counts().of_host(SERVICE), 2);
 }
 
 #[tokio::test]
@@ -241,15 +201,24 @@ async fn s02_a_503_says_that_the_endpoint_is_down() {
 }
 
 /// A clock that a test moves on.
-struct Moved(AtomicU64);
+struct Moved(watch::Sender<Timestamp>);
+
+impl Moved {
+    fn on(&self, by: Duration) {
+        self.0.send_modify(|now| *now = now.after(by));
+    }
+}
 
 impl Clock for Moved {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(SeqCst))
+        *self.0.borrow()
     }
 
-    fn sleep_until(&self, _until: Timestamp) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::pending())
+    fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()> {
+        let mut now = self.0.subscribe();
+        Box::pin(async move {
+            now.wait_for(|now| *now >= until).await.unwrap();
+        })
     }
 }
 
@@ -272,8 +241,13 @@ fn nobody_at() -> TcpSocket {
 }
 
 async fn world_at(at: SocketAddr) -> (World, Arc<Moved>) {
-    let (sim, clock) = (Sim::builder().start().await.unwrap(), Arc::new(Moved(AtomicU64::new(1_000_000))));
-    let (proxy, jobs) = (sim.proxy_url(), format!("[endpoint.ibkr]\nurl = \"http://{at}\"\n"));
+    moved_over(Sim::builder().start().await.unwrap(), &format!("http://{at}"), "")
+}
+
+/// A gate over a small internet that is there, by a clock that a test moves on.
+fn moved_over(sim: Sim, url: &str, more: &str) -> (World, Arc<Moved>) {
+    let clock = Arc::new(Moved(watch::Sender::new(Timestamp(1_000_000))));
+    let (proxy, jobs) = (sim.proxy_url(), format!("[endpoint.ibkr]\nurl = \"{url}\"\n{more}\n"));
     (World::over_at(sim, &proxy, &jobs, clock.clone()), clock)
 }
 
@@ -287,7 +261,7 @@ async fn s02_an_endpoint_that_is_down_is_left_alone_and_heals_by_itself() {
         assert!(said.starts_with("endpoint ibkr is down: ") && said.contains("refused"), "{said}");
         assert!(!said.contains(&at.to_string()), "{said}");
         assert_eq!(after, Duration::from_secs(seconds), "after {failures} failures before");
-        clock.0.fetch_add(after.as_millis() as u64, SeqCst);
+        clock.on(after);
     }
     let service = serve(nobody.listen(8).unwrap());
     assert_eq!(world.fetch("endpoint://ibkr/").await.unwrap().body.bytes().await.unwrap(), "ok");

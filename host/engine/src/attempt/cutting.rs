@@ -24,7 +24,7 @@ use tollgate_core::{
     tool::{ToolContent, ToolError, ToolInput, ToolRequest},
 };
 use tollgate_egress::{ToolFile, ToolOutput, ToolRefused};
-use tollgate_llm::hosting::{AudioCutter, AudioPiece, AudioPieces, CutError, Refused, SpeechInput};
+use tollgate_llm::hosting::{AudioCutter, AudioPiece, AudioPieces, CallPhase, CutError, Refused, SpeechInput};
 
 use super::Attempt;
 
@@ -119,13 +119,13 @@ impl HostCutter {
         *place = match cuts.clone().try_acquire_owned() {
             Ok(permit) => Some(permit),
             Err(_) => {
-                self.attempt.notes().waits(self.call, true);
+                self.attempt.notes().in_phase(self.call, CallPhase::Waits);
                 let until = clock.now().after(PLACE_WAIT_MAX);
                 let permit = tokio::select! {
                     permit = cuts.acquire_owned() => permit.ok(),
                     () = clock.sleep_until(until) => None,
                 };
-                self.attempt.notes().waits(self.call, false);
+                self.attempt.notes().in_phase(self.call, CallPhase::Runs);
                 permit
             }
         };
@@ -183,8 +183,7 @@ impl HostCutter {
 impl AudioCutter for HostCutter {
     fn cut(&self, audio: SpeechInput, part: Duration) -> BoxFuture<'_, Result<Box<dyn AudioPieces>, CutError>> {
         async move {
-            let entered = self.enter().await;
-            entered.map_err(|Refused { error, refusal }| CutError::Tool { message: error.to_string(), refusal })?;
+            self.enter().await.map_err(CutError::NoPlace)?;
             let pieces = self.pieces(audio, part).await;
             *self.place.lock().await = None;
             Ok(Box::new(pieces?) as Box<dyn AudioPieces>)

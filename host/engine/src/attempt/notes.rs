@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tollgate_core::{Digest, artifact::free_name, outcome::Refusal};
 use tollgate_egress::Hop;
+use tollgate_llm::hosting::CallPhase;
 use tollgate_sandbox::gates::ArtifactError;
 use tollgate_store::{ARTIFACTS_PER_ATTEMPT_MAX, KeptPage, NewArtifact, StoreError, TOOLS_PER_ATTEMPT_MAX, ToolServed};
 
@@ -14,8 +15,8 @@ pub(super) struct AttemptNotes {
     pub(super) clock: u64,
     /// The last refusal that no later call got past, and when it ended.
     pub(super) refusal: Option<(u64, Refusal)>,
-    /// Calls that have begun and not ended, by their number, and whether their turn has come.
-    pub(super) under_way: BTreeMap<u64, CallPhase>,
+    /// Calls that have begun and not ended, by their number.
+    pub(super) under_way: BTreeMap<u64, UnderWay>,
     /// The address asked for last, redirects included.
     pub(super) last_url: Option<String>,
     /// Sites that answered, and of whose answers none was refused.
@@ -36,35 +37,35 @@ pub(super) struct AttemptNotes {
     pub(super) store_gone: Option<StoreError>,
 }
 
-/// How far a call to the gate is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CallPhase {
-    /// It waits for its turn, at the site or for the host's own work.
-    Waits,
-    /// Its exchange runs.
-    Runs,
+/// A call that has begun and not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnderWay {
+    /// How far it is.
+    pub(crate) phase: CallPhase,
+    /// The site, service or tool that it asks.
+    pub(crate) about: String,
 }
 
 impl AttemptNotes {
     /// A tool's run begins; gives its number. One without an address says nothing of any site.
-    pub(super) fn begin_tool(&mut self, url: Option<&str>) -> u64 {
+    pub(super) fn begin_tool(&mut self, tool: &str, url: Option<&str>) -> u64 {
         match url {
             Some(url) => self.begin(url),
-            None => self.begin_service(),
+            None => self.begin_service(format!("tool {tool}")),
         }
     }
 
-    /// A call that says nothing of any site begins; gives its number.
-    pub(super) fn begin_service(&mut self) -> u64 {
+    /// A call of `about` (`model cheap`), which says nothing of any site, begins; gives its number.
+    pub(super) fn begin_service(&mut self, about: String) -> u64 {
         self.clock += 1;
-        self.under_way.insert(self.clock, CallPhase::Runs);
+        self.under_way.insert(self.clock, UnderWay { phase: CallPhase::Runs, about });
         self.clock
     }
 
     /// A call begins; gives its number.
     pub(super) fn begin(&mut self, url: &str) -> u64 {
         self.clock += 1;
-        self.under_way.insert(self.clock, CallPhase::Waits);
+        self.under_way.insert(self.clock, UnderWay { phase: CallPhase::Waits, about: site_of(url) });
         self.last_url = Some(url.to_owned());
         self.clock
     }
@@ -72,16 +73,16 @@ impl AttemptNotes {
     /// A call is so far.
     pub(super) fn reached(&mut self, call: u64, hop: Hop<'_>) {
         // A call of a guest that was dropped is under way no more.
-        let Some(phase) = self.under_way.get_mut(&call) else {
+        let Some(under_way) = self.under_way.get_mut(&call) else {
             return;
         };
         match hop {
             Hop::Waits(url) => {
-                *phase = CallPhase::Waits;
+                *under_way = UnderWay { phase: CallPhase::Waits, about: site_of(url) };
                 self.last_url = Some(url.to_owned());
             }
             Hop::Runs => {
-                *phase = CallPhase::Runs;
+                under_way.phase = CallPhase::Runs;
                 self.requests += 1;
             }
             Hop::Answered(site) => {
@@ -90,10 +91,10 @@ impl AttemptNotes {
         }
     }
 
-    /// How far the furthest call that is under way is.
-    pub(super) fn furthest(&self) -> Option<CallPhase> {
-        let runs = self.under_way.values().any(|phase| *phase == CallPhase::Runs);
-        if runs { Some(CallPhase::Runs) } else { self.under_way.values().next().copied() }
+    /// Of the calls that are under way, the furthest.
+    pub(super) fn furthest(&self) -> Option<UnderWay> {
+        let runs = self.under_way.values().find(|call| call.phase == CallPhase::Runs);
+        runs.or_else(|| self.under_way.values().next()).cloned()
     }
 
     /// A call was refused in a way that decides.
@@ -135,10 +136,17 @@ impl AttemptNotes {
         }
     }
 
-    /// A call waits for its turn, or for it no more.
-    pub(super) fn waits(&mut self, call: u64, waits: bool) {
-        if let Some(phase) = self.under_way.get_mut(&call) {
-            *phase = if waits { CallPhase::Waits } else { CallPhase::Runs };
+    /// A call that says nothing of any site is so far.
+    pub(super) fn in_phase(&mut self, call: u64, phase: CallPhase) {
+        if let Some(under_way) = self.under_way.get_mut(&call) {
+            under_way.phase = phase;
+        }
+    }
+
+    /// The same, and what it asks now: another model in the place of one, a search that a model wants.
+    pub(super) fn asks(&mut self, call: u64, about: &str, phase: CallPhase) {
+        if let Some(under_way) = self.under_way.get_mut(&call) {
+            *under_way = UnderWay { phase, about: about.to_owned() };
         }
     }
 
@@ -166,6 +174,12 @@ impl AttemptNotes {
         self.artifacts.retain(|kept| kept.name != artifact.name);
         self.artifacts.push(artifact);
     }
+}
+
+/// The host name and port of an address.
+pub(crate) fn site_of(url: &str) -> String {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    after_scheme.split(['/', '?', '#']).next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -196,6 +210,7 @@ mod tests {
         notes.reached(call, Hop::Waits("http://b.example/"));
         notes.reached(call, Hop::Runs);
         assert_eq!(notes.last_url.as_deref(), Some("http://b.example/"));
-        assert_eq!(notes.under_way[&call], CallPhase::Runs);
+        let about = "b.example".to_owned();
+        assert_eq!(notes.under_way[&call], UnderWay { phase: CallPhase::Runs, about });
     }
 }

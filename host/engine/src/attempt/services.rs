@@ -18,7 +18,7 @@ use tollgate_llm::{
 };
 use tollgate_sandbox::gates::{ArtifactError, ArtifactGate as _, ModelGate, SearchGate, SpeechGate};
 
-use super::{Attempt, artifacts::AttemptArtifacts, cutting::HostCutter};
+use super::{Attempt, artifacts::AttemptArtifacts, cutting::HostCutter, telling::CallPurse};
 use crate::{plan::JobPlan, services::Payer};
 
 /// Bytes of an artifact that is sent, cut or not: it is in memory meanwhile. Hours of audio.
@@ -114,6 +114,12 @@ impl AttemptServices {
         whole.map_err(|error| unread(artifact.stage.as_str(), &artifact.name, &error))
     }
 
+    /// A call of `about` begins; gives its number, and what pays for it.
+    fn begin(&self, about: String) -> (u64, Arc<dyn Purse>) {
+        let call = self.attempt.notes().begin_service(about);
+        (call, Arc::new(CallPurse::new(self.purse.clone(), self.attempt.clone(), call)))
+    }
+
     /// Takes what came of a call into the attempt's account.
     fn came<T>(&self, began: u64, answered: Result<T, Refused>) -> Result<T, ServiceError> {
         let ended = answered.map_err(|Refused { error, refusal }| (error, refusal));
@@ -134,17 +140,17 @@ impl AttemptServices {
         for document in call.documents {
             prompt.documents.push(self.document(document).await?);
         }
-        let began = self.attempt.notes().begin_service();
+        let (began, purse) = self.begin(format!("model {alias}"));
         let models = &self.attempt.services.models;
-        let searches = searches.map(|search| search.of_models(self.purse.clone()));
-        let answered = models.complete(&alias, prompt, call.timeout, self.purse.clone(), searches).await;
+        let searches = searches.map(|search| search.of_models(purse.clone()));
+        let answered = models.complete(&alias, prompt, call.timeout, purse, searches).await;
         self.came(began, answered)
     }
 
     async fn look_up(&self, query: String, limit: u32) -> Result<Vec<SearchHit>, ServiceError> {
         let search = self.search()?;
-        let began = self.attempt.notes().begin_service();
-        let found = search.web(&query, limit, &self.purse).await;
+        let (began, purse) = self.begin("search".to_owned());
+        let found = search.web(&query, limit, &purse).await;
         self.came(began, found)
     }
 
@@ -153,7 +159,7 @@ impl AttemptServices {
         let missing = || ServiceError::Denied(format!("jobs.toml has no [speech.{alias}]"));
         let speech = self.attempt.services.speeches.get(&alias).ok_or_else(missing)?;
         let artifact = self.artifact(&call.stage, &call.artifact).await?;
-        let began = self.attempt.notes().begin_service();
+        let (began, purse) = self.begin(format!("speech {alias}"));
         let heard = async {
             let cutter = HostCutter::new(self.attempt.clone(), began);
             // One that is larger has to be cut, and isn't read before there is a place for that.
@@ -163,7 +169,7 @@ impl AttemptServices {
             let bytes = self.read(&artifact).await.map_err(|error| Refused { error, refusal: None })?;
             let ArtifactRef { name, content_type, .. } = artifact;
             let input = SpeechInput { bytes, content_type, name, length: None };
-            speech.transcribe(input, call.language.as_deref(), call.speakers, &self.purse, &cutter).await
+            speech.transcribe(input, call.language.as_deref(), call.speakers, &purse, &cutter).await
         };
         self.came(began, heard.await)
     }

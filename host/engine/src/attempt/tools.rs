@@ -80,7 +80,7 @@ impl AttemptTools {
 
     /// Runs it in a task of its own, as a request is, and takes what came of it into the attempt's account.
     async fn ask(&self, request: ToolRequest) -> Result<ToolOutput, ToolError> {
-        let began = self.attempt.notes().begin_tool(request.url.as_deref());
+        let began = self.attempt.notes().begin_tool(&request.tool, request.url.as_deref());
         let tool = request.tool.clone();
         let attempt = self.attempt.clone();
         let run = async move {

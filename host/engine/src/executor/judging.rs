@@ -7,11 +7,12 @@ use tollgate_core::{
     retry::ASKED_WAIT,
     task::{LaterKind, SkipReason, Tally},
 };
+use tollgate_llm::hosting::CallPhase;
 use tollgate_store::{AttemptEnd, AttemptRecord, Claim, Fingerprint, Settlement};
 
 use super::{InTheWay, Judged, Ran, Running, Tools};
 use crate::{
-    attempt::{Answered, CallPhase},
+    attempt::{Answered, UnderWay, site_of},
     plan::{JobPlan, StagePlan},
 };
 
@@ -105,7 +106,7 @@ pub(crate) async fn tell_gate(tools: &Tools, answered: &Answered, well: bool) {
 pub(crate) async fn deciding_refusal(tools: &Tools, ran: &Ran, started_at: Timestamp) -> Option<Refusal> {
     let of_gate = ran.ended.refusal.clone();
     let site = || ran.ended.last_url.as_deref().map(site_of).unwrap_or_default();
-    match (&ran.outcome, ran.ended.in_gate) {
+    match (&ran.outcome, &ran.ended.in_gate) {
         (Outcome::Stage(StageError::Blocked(text)), _) => {
             if of_gate.as_ref().is_some_and(|refusal| refusal.kind == RefusalKind::Blocked) {
                 // The stage hands on what the gate said. Nothing was sent, so nothing new is known of the site.
@@ -124,17 +125,17 @@ pub(crate) async fn deciding_refusal(tools: &Tools, ran: &Ran, started_at: Times
             let url = ran.ended.last_url.as_deref()?;
             Some(tools.gate.login_required(url, text, started_at).await)
         }
-        (Outcome::Timeout(text), Some(CallPhase::Waits)) => Some(Refusal {
+        (Outcome::Timeout(text), Some(UnderWay { phase: CallPhase::Waits, about })) => Some(Refusal {
             kind: RefusalKind::RateLimited,
-            about: site(),
+            about: about.clone(),
             message: format!("{text}, while it waited for its turn"),
             after: None,
         }),
-        // An address that hangs is the address's fault, and bounded like any other that fails.
-        (Outcome::Timeout(text), Some(CallPhase::Runs)) => Some(Refusal {
+        // What hangs is at fault itself, an address or a service, and bounded like any other that fails.
+        (Outcome::Timeout(text), Some(UnderWay { phase: CallPhase::Runs, about })) => Some(Refusal {
             kind: RefusalKind::Transport,
-            about: site(),
-            message: format!("{text}, while {} was asked", site()),
+            about: about.clone(),
+            message: format!("{text}, while {about} was asked"),
             after: None,
         }),
         _ => of_gate,
@@ -162,11 +163,6 @@ pub(crate) fn pause_of(
         let evidence = format!("login required: {}", reason.message);
         Pause::by_host(PauseReason::Circuit { site }, now, evidence)
     })
-}
-
-fn site_of(url: &str) -> String {
-    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
-    after_scheme.split(['/', '?', '#']).next().unwrap_or_default().to_owned()
 }
 
 fn end_of(verdict: &Verdict) -> AttemptEnd {

@@ -17,12 +17,12 @@ use tollgate_core::{
 };
 
 use super::{
-    Bill, Calls, Ended, Exchange, Payee, Request, TIME_LEFT_SHARE,
-    unanswered::{Came, Unanswered, consequence, not_reserved, not_sent, too_late, transport, waits},
+    Bill, Calls, Ended, Exchange, Payee, Request,
+    unanswered::{Came, Unanswered, consequence, no_answer, not_reserved, too_late, transport, waits},
 };
 use crate::{
     ProviderError, WireError,
-    hosting::{Answering, Purse, Sending},
+    hosting::{Answering, CallPhase, Purse, Sending},
     pace::{COOL_DOWN_MIN, Cooling, Turn, Waits},
     refusal::Billing,
 };
@@ -41,6 +41,8 @@ pub(super) struct Making<E> {
 /// What a request came to: for the ledger, to be kept, and for who asked.
 struct Made<A> {
     end: CallEnd,
+    /// Nothing of it has left the host.
+    is_unsent: bool,
     kept: Option<String>,
     result: Result<Ended<A>, Unanswered>,
 }
@@ -64,7 +66,8 @@ impl<E: Exchange> Making<E> {
         }
         turn.sent();
         // What panics while an answer is read has been paid for: else it would hold its room until the next start (trap 2).
-        let Made { end, kept, result } = match AssertUnwindSafe(self.send(sending, estimate)).catch_unwind().await {
+        let made = AssertUnwindSafe(self.send(sending, estimate)).catch_unwind().await;
+        let Made { end, is_unsent, kept, result } = match made {
             Ok(made) => made,
             Err(panic) => {
                 let lost = CallEnd::lost(estimate, self.calls.clock.now());
@@ -75,6 +78,7 @@ impl<E: Exchange> Making<E> {
             }
         };
         match end.how {
+            _ if is_unsent => turn.not_sent(),
             How::Refused => turn.used(0),
             How::Answered if !end.is_estimate => turn.used(end.tokens.sent().saturating_add(end.tokens.output)),
             How::Answered | How::Lost | How::Cancelled => {}
@@ -94,7 +98,7 @@ impl<E: Exchange> Making<E> {
         checked.map_err(|stands| waits(&self.payee.about(), &self.payee.section(), stands, now))?;
         let whole = sending.time;
         sending.time = whole.saturating_sub(now.since(began));
-        let has_time = sending.time >= whole / TIME_LEFT_SHARE && !sending.time.is_zero();
+        let has_time = sending.time >= sending.time_min && !sending.time.is_zero();
         if has_time { Ok(()) } else { Err(too_late(&self.payee.about(), whole)) }
     }
 
@@ -102,16 +106,17 @@ impl<E: Exchange> Making<E> {
     async fn send(&mut self, sending: Sending, estimate: Cost) -> Made<E::Answer> {
         let came = self.exchange(sending).await;
         let at = self.calls.clock.now();
-        let none = |end, unanswered| Made { end, kept: None, result: Err(unanswered) };
+        let none = |end, unanswered| Made { end, is_unsent: false, kept: None, result: Err(unanswered) };
         match came {
             Ok(answer) => {
                 let (end, kept) = (self.end_of(&answer, estimate, at), serde_json::to_string(&answer));
                 let cost = end.cost;
                 match kept {
-                    Ok(kept) => Made { end, kept: Some(kept), result: Ok(Ended { answer, cost }) },
+                    Ok(kept) => Made { end, is_unsent: false, kept: Some(kept), result: Ok(Ended { answer, cost }) },
                     Err(error) => none(end, Unanswered::maybe_paid(ServiceError::Other(error.to_string()), None)),
                 }
             }
+            Err(Came::NotSent(unanswered)) => Made { is_unsent: true, ..none(nothing(at), unanswered) },
             Err(Came::Nothing(unanswered)) => none(nothing(at), unanswered),
             Err(Came::Part(unanswered)) => {
                 let most = match (estimate, self.exchange.cost_of_part()) {
@@ -134,7 +139,9 @@ impl<E: Exchange> Making<E> {
 
     async fn exchange(&mut self, sending: Sending) -> Result<E::Answer, Came> {
         let about = self.payee.about();
-        let mut coming = self.calls.transport.send(sending).await.map_err(|error| not_sent(error, &about))?;
+        let sent = || self.purse.reached(&about, CallPhase::Runs);
+        let coming = self.calls.transport.send(sending, &sent).await;
+        let mut coming = coming.map_err(|error| no_answer(error, &about))?;
         let status = coming.status();
         if status != 200 {
             let said = read_refusal(&mut *coming).await;
@@ -155,7 +162,7 @@ impl<E: Exchange> Making<E> {
                     Err(wrong) => break wrong,
                 },
                 // Its status was there: whatever is said of it, the request was sent.
-                Err(error) => return Err(not_sent(error, &about).after_status()),
+                Err(error) => return Err(no_answer(error, &about).after_status()),
             }
         };
         match wrong {

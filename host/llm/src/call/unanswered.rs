@@ -42,6 +42,8 @@ impl Unanswered {
 
 /// What there is instead of an answer.
 pub(crate) enum Came {
+    /// Nothing, and nothing was sent.
+    NotSent(Unanswered),
     /// Nothing, and it costs nothing.
     Nothing(Unanswered),
     /// Nothing, or a part of one, and it may be billed.
@@ -52,7 +54,9 @@ impl Came {
     /// The same of a request whose status had come: it was sent.
     pub(crate) fn after_status(self) -> Self {
         match self {
-            Self::Nothing(unanswered) => Self::Part(Unanswered { is_free: false, ..unanswered }),
+            Self::NotSent(unanswered) | Self::Nothing(unanswered) => {
+                Self::Part(Unanswered { is_free: false, ..unanswered })
+            }
             part @ Self::Part(_) => part,
         }
     }
@@ -113,16 +117,18 @@ pub(crate) fn too_late(about: &str, time: Duration) -> Unanswered {
     Unanswered { refused, is_free: true }
 }
 
-pub(crate) fn not_sent(error: SendError, about: &str) -> Came {
+/// What there is of a request to which no whole answer came.
+pub(crate) fn no_answer(error: SendError, about: &str) -> Came {
     let message = error.to_string();
     match error {
         SendError::NotSent { refusal, .. } => {
-            let error = match refusal.as_ref().map(|refusal| refusal.kind) {
+            let error = match refusal.as_ref().map(|refusal| (refusal.kind, refusal.after)) {
                 None => ServiceError::Denied(message),
-                Some(RefusalKind::Budget) => ServiceError::Budget(message),
+                Some((RefusalKind::Budget, _)) => ServiceError::Budget(message),
+                Some((RefusalKind::RateLimited, after)) => ServiceError::RateLimited { after },
                 Some(_) => ServiceError::Unavailable(message),
             };
-            Came::Nothing(Unanswered::free(error, refusal))
+            Came::NotSent(Unanswered::free(error, refusal))
         }
         SendError::Lost(text) => Came::Part(transport(about, text)),
         SendError::Late(text) => {

@@ -45,6 +45,7 @@ pub(super) fn request(
         body: Some((Bytes::from_owner(wire.body), "application/json".into())),
         path: wire.path,
         time,
+        time_min: call::time_min(time),
         body_max: ANSWER_BYTES_MAX as u64 * WIRE_SHARE,
     };
     let tokens = tokens.sent().saturating_add(tokens.output);

@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod searching;
+mod unsent;
 
 use serde_json::{Value, json};
 use tollgate_core::{

@@ -329,7 +329,13 @@ async fn audio_that_does_not_fit_is_cut_or_said_to_need_it() {
     let refusal = Refusal { kind: RefusalKind::Down, about: "tool".into(), message: "no ffmpeg".into(), after: None };
     let broken = Blunt(CutError::Tool { message: "no ffmpeg".to_owned(), refusal: Some(refusal.clone()) });
     let refused = speech.transcribe(audio(None), None, false, &purse, &broken).await.unwrap_err();
-    assert_eq!(refused.refusal, Some(refusal));
+    assert_eq!(refused.refusal, Some(refusal.clone()));
+    // No place for cutting is told as it is, whoever found none: who reads it, or who cuts it.
+    let error = ServiceError::RateLimited { after: Some(MINUTE) };
+    let waits = Refusal { kind: RefusalKind::RateLimited, after: Some(MINUTE), ..refusal };
+    let full = Blunt(CutError::NoPlace(Refused { error: error.clone(), refusal: Some(waits.clone()) }));
+    let refused = speech.transcribe(audio(None), None, false, &purse, &full).await.unwrap_err();
+    assert_eq!((refused.error, refused.refusal), (error, Some(waits)));
     assert_eq!(host.log(), [""; 0], "nothing was reserved for it");
     // A name tells the format where the type doesn't, and nothing is cut that fits.
     let named = SpeechInput { content_type: "application/octet-stream".to_owned(), ..audio(Some(MINUTE)) };
