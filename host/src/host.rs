@@ -277,8 +277,8 @@ impl Host {
         self.listen
     }
 
-    /// Waits until what attempts of earlier hosts have kept, and nothing names, is removed from its store, and says how much that
-    /// was. Absent: the store is somebody else's, or the host ended first; the next start makes up for it.
+    /// Waits until what attempts of earlier hosts have kept, and nothing names, is removed from its store, and says how
+    /// much that was. Absent: the store is somebody else's, or the host ended first; the next start makes up for it.
     pub async fn swept(&self) -> Option<Swept> {
         self.own_store.as_ref()?.swept().await
     }

@@ -172,8 +172,8 @@ async fn a_full_disk_ends_the_host_with_its_reason_and_nothing_is_lost() {
         }
         assert!(!said.contains("panicked"), "{name}: {said}");
     }
-    // On the full disk it is sound, or can't be opened: that depends on where the disk became full. With a little room, and before
-    // anything has run again, it is sound.
+    // On the full disk it is sound, or can't be opened: that depends on where the disk became full. With a little room,
+    // and before anything has run again, it is sound.
     if step(&out, "left").0 == 0 {
         is_sound(&out, "left", PAGES);
     } else {

@@ -1,4 +1,5 @@
-//! P06: what attempts of a killed host have kept, and nothing names, goes with the next start, and not what was kept well.
+//! P06: what attempts of a killed host have kept, and nothing names, goes with the next start, and not what was kept
+//! well.
 
 use std::fs;
 

@@ -25,7 +25,8 @@ const IDEAS_DONE: u64 = 120;
 const SESSION_VIEWS: &str = "25";
 /// Videos of the demo's channel: so many that some promise much and have no captions.
 const VIDEOS: &str = "120";
-/// What jobs.toml has of the providers of models and speech, which the demo reaches through the proxy like everything else.
+/// What jobs.toml has of the providers of models and speech, which the demo reaches through the proxy like everything
+/// else.
 const DIRECT: &str = "direct = true\n";
 /// Names of the variables that jobs.toml reads keys from. The small internet takes any.
 const KEYS: [&str; 2] = ["GEMINI_API_KEY", "GROQ_API_KEY"];
@@ -37,7 +38,8 @@ pub(crate) fn demo() -> Result<()> {
     eprintln!("the first build takes some 10 minutes on two cores; later ones seconds");
     setup::wasm_target()?;
     handlers::build()?;
-    // All of them, as the tests do: by themselves the two that are needed would ask for other features of what they stand on.
+    // All of them, as the tests do: by themselves the two that are needed would ask for other features of what they
+    // stand on.
     let programs = ["build", "--workspace", "--bins"];
     step("build programs", cargo().args(programs), "Read the compiler's message above.")?;
     eprintln!("built after {} s", start.elapsed().as_secs());
@@ -65,8 +67,8 @@ pub(crate) fn crawl(tollgate: &Tollgate<'_>) -> Result<()> {
     judge(tollgate)
 }
 
-/// Lays jobs.toml out as it ships but for the way to the providers, beside the handlers, the stand-in for yt-dlp and the
-/// member's cookies that a small internet left there.
+/// Lays jobs.toml out as it ships but for the way to the providers, beside the handlers, the stand-in for yt-dlp and
+/// the member's cookies that a small internet left there.
 pub(crate) fn lay_out(scratch: &Path) -> Result<PathBuf> {
     let folder = deployment(scratch);
     let shipped = fs::read_to_string(root().join("jobs.toml"))?;

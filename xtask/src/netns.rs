@@ -1,4 +1,5 @@
-//! `cargo xtask test netns`: the host in a network namespace with no way but to the proxy, and a capture of all it sends.
+//! `cargo xtask test netns`: the host in a network namespace with no way but to the proxy, and a capture of all it
+//! sends.
 //!
 //! Namespaces of a process group are made (network, mounts, processes), by root or by the user that one is within them.
 //! This program is run again in there, as [`within`]. What is made there has no name outside, and goes with the last

@@ -47,8 +47,8 @@ pub(crate) fn cargo_deny() -> Result<()> {
     step("cargo install cargo-deny", &mut command, "Run `cargo install cargo-deny --locked`.")
 }
 
-/// Names under which Chromium is installed, and the variable that names another; `tests/integration/page.rs` looks there
-/// too.
+/// Names under which Chromium is installed, and the variable that names another; `tests/integration/page.rs` looks
+/// there too.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 const BROWSER_VARIABLE: &str = "CHROME";
 
@@ -79,8 +79,8 @@ pub(crate) fn yt_dlp() -> PathBuf {
     root().join("target/tools/bin/yt-dlp")
 }
 
-/// Finds the real yt-dlp, of the version that is written down, and ffmpeg, or installs them: the one in a folder of its own
-/// under `target`, the other where that can be done without asking.
+/// Finds the real yt-dlp, of the version that is written down, and ffmpeg, or installs them: the one in a folder of its
+/// own under `target`, the other where that can be done without asking.
 pub(crate) fn real_tools() -> Result<()> {
     if !runs("ffmpeg", &["-version"]) {
         let by_hand = "Install ffmpeg (Debian: `apt-get install ffmpeg`).";
@@ -117,8 +117,8 @@ fn venv(what: &str, folder: &Path, list: &str, by_hand: &str) -> Result<()> {
 /// The version of the litellm proxy that is tested, and what it needs.
 const LITELLM: &str = "tests/tools/litellm/requirements.txt";
 
-/// Finds the real litellm proxy of the list as it is written down, or installs it into a folder of its own under `target`,
-/// where `tests/lessons/money/litellm.rs` looks for it.
+/// Finds the real litellm proxy of the list as it is written down, or installs it into a folder of its own under
+/// `target`, where `tests/lessons/money/litellm.rs` looks for it.
 pub(crate) fn litellm() -> Result<()> {
     let folder = root().join("target/litellm");
     let wanted = fs::read_to_string(root().join(LITELLM)).with_context(|| format!("{LITELLM} can't be read"))?;

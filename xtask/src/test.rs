@@ -109,7 +109,8 @@ fn everything() -> Result<()> {
     let mut lints = cargo();
     lints.args(["clippy", "--workspace", "--all-targets"]).args(features).args(["--", "--deny", "warnings"]);
     step("lints", &mut lints, "Read clippy's message above.")?;
-    // With the tests, so that what both stand on is built once: by themselves the programs ask for other features of it.
+    // With the tests, so that what both stand on is built once: by themselves the programs ask for other features of
+    // it.
     step(
         "programs and tests",
         cargo().args(["build", "--workspace", "--all-targets"]).args(features),

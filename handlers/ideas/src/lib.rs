@@ -2,7 +2,8 @@
 //! and asks a model whether it is one and what it says.
 //!
 //! What is particular to a site stands in params: the listing's address, and by which selectors its parts are found.
-//! Proxy, session, rate and the pages that aren't content are the site's entry in jobs.toml, and no word of them is here.
+//! Proxy, session, rate and the pages that aren't content are the site's entry in jobs.toml, and no word of them is
+//! here.
 //!
 //! ```toml
 //! [job.ideas]

@@ -1,4 +1,5 @@
-//! The compiled component: it imports what it uses and no more, and says of itself without running what `describe` says.
+//! The compiled component: it imports what it uses and no more, and says of itself without running what `describe`
+//! says.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on says so by panicking")]
 
 use std::{

@@ -1,5 +1,5 @@
-//! Earnings calls among the videos of channels, playlists and searches: what is said in them, by captions or by ear, and
-//! what it comes to.
+//! Earnings calls among the videos of channels, playlists and searches: what is said in them, by captions or by ear,
+//! and what it comes to.
 //!
 //! | stage | does | paid |
 //! |---|---|---|
@@ -10,7 +10,8 @@
 //! | `digest`, `figures` | two questions to a model, about one transcript | a transcript each, the second from the cache |
 //!
 //! Everything comes through the tool yt-dlp. Where nothing is to be paid for what promises little, both `captions` and
-//! `whisper` bear the condition: `whisper` is the alternative of `captions`, and stands in for one that was skipped too.
+//! `whisper` bear the condition: `whisper` is the alternative of `captions`, and stands in for one that was skipped
+//! too.
 //!
 //! ```toml
 //! [job.youtube]

@@ -10,7 +10,8 @@ use crate::{
 /// Where videos are listed.
 #[params]
 pub(crate) struct Listings {
-    /// Addresses that yt-dlp takes for a list: `https://www.youtube.com/@NAME/videos`, a playlist, the page of a search.
+    /// Addresses that yt-dlp takes for a list: `https://www.youtube.com/@NAME/videos`, a playlist, the page of a
+    /// search.
     listings: Vec<Address>,
     /// How many of each are looked at in a round, from the first; all of them where nothing is said.
     #[serde(default)]

@@ -1,4 +1,5 @@
-//! What a call comes to: two questions to a model about one transcript, which the second reads from the provider's cache.
+//! What a call comes to: two questions to a model about one transcript, which the second reads from the provider's
+//! cache.
 
 use tollgate_sdk::{prelude::*, stage::Output};
 

@@ -8,7 +8,8 @@ use crate::{
     vtt,
 };
 
-/// The sound of a run of yt-dlp: speech needs no more than the smallest, and each byte may pass a proxy that is paid for.
+/// The sound of a run of yt-dlp: speech needs no more than the smallest, and each byte may pass a proxy that is paid
+/// for.
 const AUDIO: &str = "worstaudio/bestaudio";
 /// The stem of the name under which yt-dlp leaves audio.
 const AUDIO_STEM: &str = "media.";

@@ -1,7 +1,7 @@
 //! The words of `WebVTT`: cues without their times and marks.
 
-/// The words, a line for each that differs from the one before: captions by machine show each line twice, once as it comes
-/// and once above the next one.
+/// The words, a line for each that differs from the one before: captions by machine show each line twice, once as it
+/// comes and once above the next one.
 pub(crate) fn words(vtt: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for block in vtt.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n").split("\n\n") {

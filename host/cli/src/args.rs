@@ -189,8 +189,8 @@ pub(crate) enum SessionCommand {
 pub(crate) enum StoreCommand {
     /// Counts everything anew from its rows, and says what disagrees.
     Verify,
-    /// Goes on without the ledger's log, `ledger.wal`, which is gone or damaged: paid calls that stand in it before its damage
-    /// are kept, all others are lost to the ledger. The file stays beside the new one, as `ledger.wal.aside`.
+    /// Goes on without the ledger's log, `ledger.wal`, which is gone or damaged: paid calls that stand in it before its
+    /// damage are kept, all others are lost to the ledger. The file stays beside the new one, as `ledger.wal.aside`.
     SetLogAside,
 }
 

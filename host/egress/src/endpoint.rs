@@ -108,7 +108,8 @@ fn base_of(endpoint: &EndpointSpec) -> &str {
     endpoint.url.path().trim_end_matches('/')
 }
 
-/// A real address as handlers see it; absent, if it is outside of the endpoint's path. `url`: any other of that endpoint.
+/// A real address as handlers see it; absent, if it is outside of the endpoint's path. `url`: any other of that
+/// endpoint.
 fn shown(endpoint: &EndpointSpec, target: &Url, mut url: Url) -> Option<Url> {
     let path = target.path().strip_prefix(base_of(endpoint))?;
     if !path.is_empty() && !path.starts_with('/') {

@@ -1,4 +1,5 @@
-//! Secrets, read where they live at the moment they are used. A file that is asked for often is read again once it is another.
+//! Secrets, read where they live at the moment they are used. A file that is asked for often is read again once it is
+//! another.
 
 use std::{
     collections::BTreeMap,
@@ -13,8 +14,8 @@ use tollgate_core::spec::Secret;
 
 /// Longest file of a secret, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
-/// A file that was changed less long ago than this when it was read may be changed again without a trace: file systems tell
-/// times no finer than in two seconds, some of them.
+/// A file that was changed less long ago than this when it was read may be changed again without a trace: file systems
+/// tell times no finer than in two seconds, some of them.
 const SETTLED_TIME: Duration = Duration::from_secs(3);
 
 /// Reads a secret; absent: it isn't set.
@@ -58,7 +59,8 @@ fn tidy(text: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Files of keys, which each call of a service asks for: looked at each time, and read where they aren't what they were.
+/// Files of keys, which each call of a service asks for: looked at each time, and read where they aren't what they
+/// were.
 #[derive(Default)]
 pub(crate) struct KeyFiles(Mutex<BTreeMap<PathBuf, KeyFile>>);
 

@@ -1,5 +1,6 @@
-//! Requests of the host's own to paid services: by the route and the budgets of their site, or at the pace of their endpoint,
-//! never followed elsewhere, and not judged. What a status means, and what it costs, is for who pays to know; so is whether anything was sent.
+//! Requests of the host's own to paid services: by the route and the budgets of their site, or at the pace of their
+//! endpoint, never followed elsewhere, and not judged. What a status means, and what it costs, is for who pays to know;
+//! so is whether anything was sent.
 
 use std::{borrow::Cow, pin::Pin, time::Duration};
 
@@ -108,8 +109,8 @@ impl From<Refused> for ServiceFailure {
 }
 
 impl Gate {
-    /// Sends a request to a paid service, and answers once status and headers are there. `sent` is told when it has waited for
-    /// all that it has to wait for; where its connection isn't made then, nothing was sent all the same.
+    /// Sends a request to a paid service, and answers once status and headers are there. `sent` is told when it has
+    /// waited for all that it has to wait for; where its connection isn't made then, nothing was sent all the same.
     ///
     /// # Errors
     /// Nothing was sent, or no answer came; a status of whatever kind is none.
@@ -152,7 +153,8 @@ impl Gate {
             match (came, admitted) {
                 (Ok(response), admitted) => {
                     admitted.iter().for_each(|admitted| admitted.up());
-                    // By a 503 a service's account is left alone. Others behind the same endpoint may be asked all the same.
+                    // By a 503 a service's account is left alone. Others behind the same endpoint may be asked all the
+                    // same.
                     if response.status() != endpoint::UNAVAILABLE {
                         standing.iter().for_each(Standing::up);
                     }
@@ -194,8 +196,9 @@ impl Gate {
         Err(refused.into())
     }
 
-    /// A place at an endpoint, and its rate's turn: services are no more to it than handlers are, but that they have to have
-    /// time left then. A site has neither here, since how often a service behind one may be asked is said where the service is.
+    /// A place at an endpoint, and its rate's turn: services are no more to it than handlers are, but that they have to
+    /// have time left then. A site has neither here, since how often a service behind one may be asked is said where
+    /// the service is.
     async fn enter_endpoint(
         &self,
         address: &Address,

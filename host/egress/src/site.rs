@@ -235,7 +235,8 @@ impl Site {
         self.enter_within(spec, clock, by, None).await
     }
 
-    /// The same of who waits for no longer than `within`, and never longer than for a turn: for a place and a turn together.
+    /// The same of who waits for no longer than `within`, and never longer than for a turn: for a place and a turn
+    /// together.
     pub(crate) async fn enter_within(
         self: &Arc<Self>,
         spec: &SiteSpec,

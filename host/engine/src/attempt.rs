@@ -181,8 +181,8 @@ impl Attempt {
         }
     }
 
-    /// Runs a tool in a task of its own, as a request is. Which profile served is noted, and a disk that is full, which is the
-    /// host's end.
+    /// Runs a tool in a task of its own, as a request is. Which profile served is noted, and a disk that is full, which
+    /// is the host's end.
     async fn run_tool(
         &self,
         tool: &str,

@@ -36,7 +36,8 @@ use told::Told;
 
 /// How the name of an account's circuit begins in the store, where those of sites are.
 const ACCOUNT: &str = "model ";
-/// Long audio that is read and cut at once: each is in memory meanwhile, up to 512 MiB of it, and keeps a processor busy.
+/// Long audio that is read and cut at once: each is in memory meanwhile, up to 512 MiB of it, and keeps a processor
+/// busy.
 const CUTS_MAX: usize = 2;
 
 /// A paid service that is left alone: a model, a search, a speech.
@@ -76,7 +77,8 @@ pub struct Services {
     everything: Budget,
     paid: BTreeMap<(PaidKind, String), Budget>,
     answers: TasksAnswers,
-    /// What holds requests by proxies against the budget of everything; absent: none costs money, or there is no budget.
+    /// What holds requests by proxies against the budget of everything; absent: none costs money, or there is no
+    /// budget.
     told: Option<Told>,
     /// Places for long audio that is read and cut.
     pub(crate) cuts: Arc<Semaphore>,

@@ -1,6 +1,6 @@
-//! One request to a paid service: reserved, sent once, read to its end, settled, its answer kept. It runs in a task of its
-//! own, so that a guest which is dropped meanwhile leaves no call unsettled and no answer unkept (traps 2 and 7). Models,
-//! search and speech all ask so; what differs between them is an [`Exchange`].
+//! One request to a paid service: reserved, sent once, read to its end, settled, its answer kept. It runs in a task of
+//! its own, so that a guest which is dropped meanwhile leaves no call unsettled and no answer unkept (traps 2 and 7).
+//! Models, search and speech all ask so; what differs between them is an [`Exchange`].
 
 mod making;
 pub(crate) mod unanswered;
@@ -25,8 +25,8 @@ use crate::{
 use making::Making;
 use unanswered::{Unanswered, waits};
 
-/// What has to be left of a call's time when it is sent, as the part of it that one is of so many: one with less would be
-/// paid for, and cut off.
+/// What has to be left of a call's time when it is sent, as the part of it that one is of so many: one with less would
+/// be paid for, and cut off.
 const TIME_LEFT_SHARE: u32 = 4;
 
 /// Of a call with so much time: the least that has to be left when it is sent.
@@ -65,8 +65,8 @@ impl Calls {
         Arc::new(Self { paces, transport, clock, memory, under_way })
     }
 
-    /// Waits until no call is under way: each is settled, those too that nobody waits for any more. Who stops a host waits for
-    /// it, since what isn't settled then is settled at an estimate by the next one (trap 2).
+    /// Waits until no call is under way: each is settled, those too that nobody waits for any more. Who stops a host
+    /// waits for it, since what isn't settled then is settled at an estimate by the next one (trap 2).
     pub async fn all_settled(&self) {
         let mut under_way = self.under_way.subscribe();
         while *under_way.borrow_and_update() > 0 && under_way.changed().await.is_ok() {}

@@ -1,4 +1,5 @@
-//! What a call needs of the host: a way out, a purse, and searches. Traits, since this crate knows neither gate nor store.
+//! What a call needs of the host: a way out, a purse, and searches. Traits, since this crate knows neither gate nor
+//! store.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -30,7 +31,8 @@ pub struct Sending {
     pub key: KeyHeader,
     /// The body with its media type; absent: it only asks.
     pub body: Option<(Bytes, Cow<'static, str>)>,
-    /// From when it is asked for, before it waits for its turn, to the end of its answer. Never longer than the service's own.
+    /// From when it is asked for, before it waits for its turn, to the end of its answer. Never longer than the
+    /// service's own.
     pub time: Duration,
     /// With less than so much of its time left it isn't sent: it would be paid for, and cut off.
     pub time_min: Duration,
@@ -59,8 +61,8 @@ pub enum SendError {
 
 /// The only way out.
 pub trait Transport: Send + Sync {
-    /// Sends a request, once: nothing below tries again (trap 6). Answers when status and headers are there. `sent` is told when
-    /// it has waited for all that stands before it.
+    /// Sends a request, once: nothing below tries again (trap 6). Answers when status and headers are there. `sent` is
+    /// told when it has waited for all that stands before it.
     fn send<'a>(
         &'a self,
         request: Sending,
@@ -90,10 +92,11 @@ pub enum NotReserved {
 /// Which answers that a task has paid for are taken again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
-    /// Those that can't be why an attempt failed: of this attempt, when it ran before and the host ended, of those before it
-    /// that only had to wait, and of what a person wants to be taken.
+    /// Those that can't be why an attempt failed: of this attempt, when it ran before and the host ended, of those
+    /// before it that only had to wait, and of what a person wants to be taken.
     Safe,
-    /// Those of all attempts since the task was opened: the answer is a part of a whole, and it is the rest that was missing.
+    /// Those of all attempts since the task was opened: the answer is a part of a whole, and it is the rest that was
+    /// missing.
     Part,
 }
 
@@ -106,7 +109,8 @@ pub enum CallPhase {
     Runs,
 }
 
-/// The money of one attempt: what it is held to cost before a call, what it cost after, and what it has paid for already.
+/// The money of one attempt: what it is held to cost before a call, what it cost after, and what it has paid for
+/// already.
 pub trait Purse: Send + Sync {
     /// Who asks, such as `job ideas, stage enrich`: answers to one stage are of like length.
     fn asker(&self) -> &str;
@@ -194,8 +198,8 @@ pub enum CutError {
 /// Cuts audio: the host's ffmpeg.
 pub trait AudioCutter: Send + Sync {
     /// The whole, in pieces of at most `part`, one after the other; what is no longer than that is one piece. The same
-    /// audio is always cut at the same places: what was heard of a piece is found again by where it begins and ends. `audio`
-    /// isn't held any longer than the cutting needs it.
+    /// audio is always cut at the same places: what was heard of a piece is found again by where it begins and ends.
+    /// `audio` isn't held any longer than the cutting needs it.
     fn cut(&self, audio: SpeechInput, part: Duration) -> BoxFuture<'_, Result<Box<dyn AudioPieces>, CutError>>;
 }
 

@@ -1,4 +1,5 @@
-//! Asks models: the chain of an alias and its fall-backs, rounds of searches and pauses, and what becomes of the answer.
+//! Asks models: the chain of an alias and its fall-backs, rounds of searches and pauses, and what becomes of the
+//! answer.
 
 mod contracts;
 mod exchange;
@@ -36,8 +37,8 @@ use exchange::ModelExchange;
 pub use lengths::LENGTHS_NEEDED;
 use lengths::Lengths;
 
-/// Most requests for one answer: searches and pauses, each a request of its own. In the last the model may only answer: else
-/// all that was paid would be thrown away.
+/// Most requests for one answer: searches and pauses, each a request of its own. In the last the model may only answer:
+/// else all that was paid would be thrown away.
 const ROUNDS_MAX: usize = 12;
 /// Most searches for one answer.
 const SEARCHES_MAX: usize = 20;
@@ -110,8 +111,8 @@ impl Model {
         self.prices.map_or(Cost::Unpriced, |prices| Cost::Known(prices.of(tokens)))
     }
 
-    /// What a prompt is held to take. Writing it to the cache may cost more than reading it, so it is held to be the dearest
-    /// of what it may be.
+    /// What a prompt is held to take. Writing it to the cache may cost more than reading it, so it is held to be the
+    /// dearest of what it may be.
     pub(crate) fn estimate(&self, prompt: &Prompt, asker: &str) -> (Tokens, Cost) {
         let (sent, output) = (input_tokens(prompt, self.image_tokens), self.output_tokens(asker));
         let anew = Tokens { input: sent, output, ..Tokens::default() };
@@ -122,8 +123,8 @@ impl Model {
     }
 }
 
-/// What a call of a model that says next to nothing is held to take and to cost, as long as nobody knows how long its answers
-/// are: no call is held to less before [`LENGTHS_NEEDED`] of them are known.
+/// What a call of a model that says next to nothing is held to take and to cost, as long as nobody knows how long its
+/// answers are: no call is held to less before [`LENGTHS_NEEDED`] of them are known.
 #[must_use]
 pub fn first_call(spec: &ModelSpec, prices: &Prices) -> (Tokens, Cost) {
     Model::new(spec, prices).estimate(&Prompt::default(), "")
@@ -149,8 +150,9 @@ impl Models {
         })
     }
 
-    /// Counts an answer that an earlier process was given, `output` tokens long, so that the next ones' length is told from it.
-    /// Told from the oldest to the newest. What `paid` names isn't asked any more, or as another model: it says nothing.
+    /// Counts an answer that an earlier process was given, `output` tokens long, so that the next ones' length is told
+    /// from it. Told from the oldest to the newest. What `paid` names isn't asked any more, or as another model: it
+    /// says nothing.
     pub fn remember(&self, asker: &str, paid: &Paid, output: u64) {
         if let Some(model) = self.models.get(&paid.alias).filter(|model| model.payee.paid == *paid) {
             model.made(asker, output);
@@ -170,9 +172,9 @@ impl Models {
         self.models.iter().filter_map(of).collect()
     }
 
-    /// Asks the model of that alias, or those in its place, until one has answered: the next one only where it is certain that
-    /// the one before has cost nothing. An answer that was paid for is the last, whatever it is. `timeout` is of all of it;
-    /// without one, each model has its own.
+    /// Asks the model of that alias, or those in its place, until one has answered: the next one only where it is
+    /// certain that the one before has cost nothing. An answer that was paid for is the last, whatever it is. `timeout`
+    /// is of all of it; without one, each model has its own.
     ///
     /// # Errors
     /// No model may be asked, none answered, or what was answered is no answer.
@@ -201,7 +203,8 @@ impl Models {
                 Ok(answer) => return asking.completion(&prompt, &answer),
                 Err(next) if next.is_free && asking.spent.requests == 0 => {
                     tracing::info!(model = spec.alias, error = %next.refused.error, "a model gave no answer; the next one is asked");
-                    // Of several that said no, what helps soonest is worth most to know: the first is the one that was wanted.
+                    // Of several that said no, what helps soonest is worth most to know: the first is the one that was
+                    // wanted.
                     if matches!(refused.error, ServiceError::Denied(_)) {
                         refused = next.refused;
                     }

@@ -1,5 +1,5 @@
-//! How often one account may ask one model: requests and tokens a time, and what its provider last said of waiting. Shared by
-//! all jobs; who has to wait long is sent away, and holds nothing (R07, trap 9).
+//! How often one account may ask one model: requests and tokens a time, and what its provider last said of waiting.
+//! Shared by all jobs; who has to wait long is sent away, and holds nothing (R07, trap 9).
 
 use std::{
     collections::BTreeMap,
@@ -88,7 +88,8 @@ struct Holding {
 /// What a call holds of a flow, by its number there.
 type Held = (u64, Allowance);
 
-/// A call's turn. Dropped, it gives back what it held and hasn't used: before it is sent that is all of it, its request too.
+/// A call's turn. Dropped, it gives back what it held and hasn't used: before it is sent that is all of it, its request
+/// too.
 pub(crate) struct Turn {
     clock: Arc<dyn Clock>,
     accounts: Arc<Accounts>,
@@ -174,7 +175,8 @@ impl Flow {
         Duration::from_micros(self.even_us.max(now_us).saturating_sub(burst_us).saturating_sub(now_us))
     }
 
-    /// Takes `count` at `now`, held until their call has ended ([`Flow::end`]); answers the number by which that is said.
+    /// Takes `count` at `now`, held until their call has ended ([`Flow::end`]); answers the number by which that is
+    /// said.
     fn hold(&mut self, allowance: Allowance, count: u64, now: Timestamp) -> u64 {
         let begin_us = self.even_us.max(us_of(now));
         self.even_us = begin_us.saturating_add(length_us(allowance, count));
@@ -184,9 +186,9 @@ impl Flow {
         number
     }
 
-    /// A call has used so many of what it held. The rest is given back, but for what of it has flowed off by now: that is
-    /// gone for everybody, and who was given it again would send more in one period than it allows. What was taken after it
-    /// moves up. Who has used more takes that as well.
+    /// A call has used so many of what it held. The rest is given back, but for what of it has flowed off by now: that
+    /// is gone for everybody, and who was given it again would send more in one period than it allows. What was taken
+    /// after it moves up. Who has used more takes that as well.
     fn end(&mut self, number: u64, allowance: Allowance, used: u64, now: Timestamp) {
         let Some(Holding { begin_us, length_us: held_us }) = self.held.remove(&number) else { return };
         let (now_us, used_us) = (us_of(now), length_us(allowance, used));
@@ -225,8 +227,8 @@ impl Paces {
         self.cooling(account).map_or(Ok(()), |cooling| Err(Waits::Cools(cooling)))
     }
 
-    /// Waits for the turn of a call that is held to take `tokens`, and that has so much `time` in all. One that is far off, or
-    /// would come when too little of that time is left, is refused, and takes none.
+    /// Waits for the turn of a call that is held to take `tokens`, and that has so much `time` in all. One that is far
+    /// off, or would come when too little of that time is left, is refused, and takes none.
     pub(crate) async fn enter(
         &self,
         account: &Account,

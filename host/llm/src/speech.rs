@@ -1,5 +1,5 @@
-//! Speech to text, as OpenAI speaks it, and Groq and local servers after it; paid by the second. Long audio goes in pieces,
-//! one after the other: each is a call of its own, and what was heard of it is kept.
+//! Speech to text, as OpenAI speaks it, and Groq and local servers after it; paid by the second. Long audio goes in
+//! pieces, one after the other: each is a call of its own, and what was heard of it is kept.
 
 mod form;
 mod read;
@@ -73,10 +73,11 @@ impl Speech {
         self.calls.left_alone(&self.payee)
     }
 
-    /// Writes speech down. `language`: BCP 47; absent: detected. With `speakers`, they are told apart where the model can;
-    /// of audio in several pieces, a speaker is named with the piece (`2:A`), since no service knows them from another one.
-    /// Audio that is known to fit is sent as it is, and any other is cut first. Of several pieces, those that the task has
-    /// paid for since it was opened aren't sent again, also where an attempt has failed since: a piece is no reason for that.
+    /// Writes speech down. `language`: BCP 47; absent: detected. With `speakers`, they are told apart where the model
+    /// can; of audio in several pieces, a speaker is named with the piece (`2:A`), since no service knows them from
+    /// another one. Audio that is known to fit is sent as it is, and any other is cut first. Of several pieces, those
+    /// that the task has paid for since it was opened aren't sent again, also where an attempt has failed since: a
+    /// piece is no reason for that.
     ///
     /// # Errors
     /// The audio can't be cut, sent or paid for, a piece was refused, or an answer can't be read.
@@ -141,8 +142,8 @@ impl Speech {
         Ok(cut)
     }
 
-    /// `whole`: the digest of the audio that it is a piece of. An answer depends on that and on where it is cut, and not on
-    /// which version of ffmpeg has cut it.
+    /// `whole`: the digest of the audio that it is a piece of. An answer depends on that and on where it is cut, and
+    /// not on which version of ffmpeg has cut it.
     fn request(
         &self,
         piece: &AudioPiece,

@@ -235,7 +235,8 @@ impl Transport for Host {
     }
 }
 
-/// Finds what the host's purse does: answers of its own attempt, parts of any other one, and to who asks the same again each in its turn.
+/// Finds what the host's purse does: answers of its own attempt, parts of any other one, and to who asks the same again
+/// each in its turn.
 struct AttemptPurse {
     host: Arc<Host>,
     attempt: u32,

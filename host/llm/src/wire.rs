@@ -34,7 +34,8 @@ pub struct WireModel {
     pub name: String,
     /// Whether it takes a temperature.
     pub temperature: TemperatureRule,
-    /// The most tokens that it can make: Anthropic's format demands a limit, and is sent this one. No other is sent any.
+    /// The most tokens that it can make: Anthropic's format demands a limit, and is sent this one. No other is sent
+    /// any.
     pub output_max: Option<u64>,
     /// Its answer is asked for as a stream. Anthropic's always is: its clients refuse long answers in one piece.
     pub is_streamed: bool,
@@ -194,12 +195,12 @@ fn search_tool() -> (&'static str, &'static str, Value) {
     (SEARCH_TOOL, what, parameters)
 }
 
-/// The schema that the provider may be given as one. None where its cache is to keep what other calls read too: OpenAI and
-/// Anthropic write a schema ahead of the system prompt, so that calls with other schemas would find none of the documents
-/// (developers.openai.com/api/docs/guides/prompt-caching: it "serves as a prefix to the system message";
-/// platform.claude.com/docs/en/build-with-claude/structured-outputs: a changed `output_config.format` will "invalidate any
-/// prompt cache"). It stands behind the documents then, in words, and the host holds the answer against it as ever. Of
-/// Gemini nothing of the kind is said.
+/// The schema that the provider may be given as one. None where its cache is to keep what other calls read too: OpenAI
+/// and Anthropic write a schema ahead of the system prompt, so that calls with other schemas would find none of the
+/// documents (developers.openai.com/api/docs/guides/prompt-caching: it "serves as a prefix to the system message";
+/// platform.claude.com/docs/en/build-with-claude/structured-outputs: a changed `output_config.format` will "invalidate
+/// any prompt cache"). It stands behind the documents then, in words, and the host holds the answer against it as ever.
+/// Of Gemini nothing of the kind is said.
 fn native_schema<'a>(model: &WireModel, prompt: &'a Prompt) -> Option<&'a Value> {
     let is_kept = || model.cached_min.is_some_and(|least| shared_tokens(prompt) >= least);
     prompt.schema.as_ref().filter(|_| model.dialect == Dialect::Gemini || !is_kept())

@@ -181,7 +181,8 @@ async fn child(
     let mut command = tokio::process::Command::new(program);
     let ChildLimits { cpu_seconds, memory_bytes } = limits.child;
     command.args(args).args([cpu_seconds, memory_bytes].map(|limit| limit.to_string())).arg(input).arg(output);
-    // Address space that mimalloc takes ahead, where it is the program's allocator, would be beyond the limit of memory.
+    // Address space that mimalloc takes ahead, where it is the program's allocator, would be beyond the limit of
+    // memory.
     command.env_clear().env("MIMALLOC_ARENA_RESERVE", "0");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let ended = |how: &str| LoadError::Compile(format!("{how}; a compilation may take {limits}: make it smaller"));

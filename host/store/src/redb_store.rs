@@ -241,8 +241,8 @@ impl RedbStore {
         Self::start(folder, open::open(folder, options, Place::Folder(folder), Log::Used)?, options.sweep)
     }
 
-    /// As [`RedbStore::open`], without the ledger's log that is there, because it is gone or damaged. Calls that stand in
-    /// it before its damage are in the ledger then, all others are lost to it.
+    /// As [`RedbStore::open`], without the ledger's log that is there, because it is gone or damaged. Calls that stand
+    /// in it before its damage are in the ledger then, all others are lost to it.
     ///
     /// # Errors
     /// As [`RedbStore::open`], but for [`StoreError::DamagedLog`].

@@ -16,8 +16,8 @@ pub fn data(attributes: TokenStream, item: TokenStream) -> TokenStream {
     finish(shape::data(attributes.into(), item.into()))
 }
 
-/// Marks a struct as a stage's output. The JSON Schema of its fields is the stage's contract: strings and lists are
-/// not empty, unless the field says `#[may_be_empty]` or is an absent `Option`; a map may be empty. One stage returns it.
+/// Marks a struct as a stage's output. The JSON Schema of its fields is the stage's contract: strings and lists are not
+/// empty, unless the field says `#[may_be_empty]` or is an absent `Option`; a map may be empty. One stage returns it.
 #[proc_macro_attribute]
 pub fn output(attributes: TokenStream, item: TokenStream) -> TokenStream {
     finish(shape::output(attributes.into(), item.into()))

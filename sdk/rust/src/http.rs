@@ -121,8 +121,8 @@ pub struct Response(backend::RawResponse);
 
 impl Response {
     /// Turns a status of 400 and above into the stage error that fits: 404 and 410 are permanent, 408, 425 and 429 come
-    /// later, all others are failures that are tried again. So are 401, 403, 407 and 451: one forbidden page says nothing
-    /// of its site, and a site that refuses all of them trips the job's breaker. Who knows better says
+    /// later, all others are failures that are tried again. So are 401, 403, 407 and 451: one forbidden page says
+    /// nothing of its site, and a site that refuses all of them trips the job's breaker. Who knows better says
     /// [`StageError::Blocked`] or [`StageError::LoginRequired`].
     ///
     /// # Errors
@@ -194,7 +194,8 @@ impl Response {
         self.0.bytes()
     }
 
-    /// The whole body as text, by the charset that the site or the page names, else UTF-8; what fits it not is replaced.
+    /// The whole body as text, by the charset that the site or the page names, else UTF-8; what fits it not is
+    /// replaced.
     ///
     /// # Errors
     /// As [`Response::bytes`].

@@ -132,8 +132,9 @@ impl<T> Call<T> {
     }
 
     /// Adds a document that other calls read too: it is marked for the provider's prompt cache. Where that keeps it, an
-    /// extraction's schema is told the model in words behind it, since calls with other schemas would find nothing there.
-    /// Calls that share a document should all search the web, or none: that a model may stands before its documents.
+    /// extraction's schema is told the model in words behind it, since calls with other schemas would find nothing
+    /// there. Calls that share a document should all search the web, or none: that a model may stands before its
+    /// documents.
     pub fn shared_document(self, name: &str, text: impl Into<String>) -> Self {
         self.with(name, Content::Text(text.into()), true)
     }

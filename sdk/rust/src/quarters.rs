@@ -9,9 +9,9 @@
 //! | July, August, September | Q2 |
 //! | October, November, December | Q3 |
 //!
-//! A fiscal year that ends in another month moves the table by as many: one that ends in January (offset 1) has its Q4 in
-//! calls of February to April, one that ends in September (offset 9) in calls of October to December. It is named by the
-//! year in which it ends, or, as some retailers do, by the one in which it begins:
+//! A fiscal year that ends in another month moves the table by as many: one that ends in January (offset 1) has its Q4
+//! in calls of February to April, one that ends in September (offset 9) in calls of October to December. It is named by
+//! the year in which it ends, or, as some retailers do, by the one in which it begins:
 //!
 //! | call | year ends in | is about |
 //! |---|---|---|
@@ -96,8 +96,8 @@ impl Quarter {
         Some(Self { year: of_year.checked_sub(u16::from(is_named_before))?, number })
     }
 
-    /// The quarter that a title names, as `Q3 2025`, `Q3 FY25`, `2025 Q3` or `third quarter of fiscal 2025`; none where it
-    /// names none, or several.
+    /// The quarter that a title names, as `Q3 2025`, `Q3 FY25`, `2025 Q3` or `third quarter of fiscal 2025`; none where
+    /// it names none, or several.
     #[must_use]
     pub fn of_title(title: &str) -> Option<Self> {
         let words: Vec<String> = title

@@ -113,8 +113,8 @@ impl Cursor {
     }
 }
 
-/// Reads on in `sitemaps` and in all that they lead to, one file a call and at most [`ENTRIES_A_PAGE`] entries of it. An
-/// index is unfolded where it stands. Without a cursor it begins, and `sitemaps` count only then.
+/// Reads on in `sitemaps` and in all that they lead to, one file a call and at most [`ENTRIES_A_PAGE`] entries of it.
+/// An index is unfolded where it stands. Without a cursor it begins, and `sitemaps` count only then.
 ///
 /// # Errors
 /// A file can't be had or is no sitemap, there are more than [`SITEMAPS_MAX`], or the cursor is not from here.

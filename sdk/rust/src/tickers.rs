@@ -1,7 +1,7 @@
 //! Companies in titles: whether a title is that of a company's own earnings call, and of which company's.
 //!
-//! A title is one where it names exactly one company and says "earnings", and is no commentary. By what a company may be
-//! named:
+//! A title is one where it names exactly one company and says "earnings", and is no commentary. By what a company may
+//! be named:
 //!
 //! | in the title | for the symbol AA, Arlen Alloys | |
 //! |---|---|---|

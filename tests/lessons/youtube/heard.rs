@@ -178,8 +178,8 @@ async fn of_long_audio_no_more_is_cut_at_once_than_memory_holds_and_who_waits_us
     let mut go = pipe::OpenOptions::new().read_write(true).open_sender(&goes).unwrap();
     let host = channel.world.start_at(&file, clock.clone()).await;
     let mut progress = host.progress();
-    // A turn at a site is waited for by the clock as well, so it goes on until the third is sent away. That comes again and
-    // again as long as the others are held, so nothing is missed.
+    // A turn at a site is waited for by the clock as well, so it goes on until the third is sent away. That comes again
+    // and again as long as the others are held, so nothing is missed.
     let is_sent_away = async {
         loop {
             for video in &videos {

@@ -4,8 +4,8 @@ use std::{future::Future, panic::resume_unwind};
 
 use tokio::task::JoinSet;
 
-/// What comes of it. Let go of, it ends. Absent: somebody else has ended it, and nobody but this call could. It panics where
-/// the work does.
+/// What comes of it. Let go of, it ends. Absent: somebody else has ended it, and nobody but this call could. It panics
+/// where the work does.
 pub(super) async fn apart<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
     let mut tasks = JoinSet::new();
     tasks.spawn(work);

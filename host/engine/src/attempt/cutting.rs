@@ -1,9 +1,9 @@
 //! Audio, cut for services that hear it: by the host's own run of the tool ffmpeg, which needs no grant.
 //!
-//! All of it becomes one file of what every service takes (FLAC of 16,000 samples a second, one channel), whose header says how
-//! long it is; what is longer than a part is cut into equal parts, at whole milliseconds. So the same audio is cut at the
-//! same places, and no piece is too short to be heard. The whole is in memory while it is cut, once, and of the pieces one at a
-//! time: they stay files until they have been sent.
+//! All of it becomes one file of what every service takes (FLAC of 16,000 samples a second, one channel), whose header
+//! says how long it is; what is longer than a part is cut into equal parts, at whole milliseconds. So the same audio is
+//! cut at the same places, and no piece is too short to be heard. The whole is in memory while it is cut, once, and of
+//! the pieces one at a time: they stay files until they have been sent.
 
 use std::{
     io::Read as _,
@@ -32,8 +32,8 @@ use super::Attempt;
 const TOOL: &str = "ffmpeg";
 /// What all pieces are.
 const CONTENT_TYPE: &str = "audio/flac";
-/// How they are made: one channel and 16,000 samples a second are what services make of any audio, and 16 bits of each are
-/// as much as they hear.
+/// How they are made: one channel and 16,000 samples a second are what services make of any audio, and 16 bits of each
+/// are as much as they hear.
 const AS_FLAC: [&str; 4] = ["-c:a", "flac", "-sample_fmt", "s16"];
 /// The file of the whole.
 const WHOLE: &str = "whole.flac";
@@ -44,7 +44,8 @@ const HEAD_BYTES: usize = 26;
 /// Longest ending of a name that is handed on.
 const ENDING_BYTES_MAX: usize = 8;
 
-/// Longest wait for a place among those who cut. Who waits holds a guest with its memory; a task in the store holds nothing.
+/// Longest wait for a place among those who cut. Who waits holds a guest with its memory; a task in the store holds
+/// nothing.
 const PLACE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a task waits in the store that found no place: a cut takes seconds to minutes.
 const PLACE_WAIT: Duration = Duration::from_secs(30);
@@ -192,8 +193,8 @@ impl AudioCutter for HostCutter {
     }
 }
 
-/// What the audio is called in the scratch folder: a handler's name for it could be read as more. Its ending is a hint for
-/// formats that hardly begin with a word of their own.
+/// What the audio is called in the scratch folder: a handler's name for it could be read as more. Its ending is a hint
+/// for formats that hardly begin with a word of their own.
 fn input_name(name: &str) -> String {
     let is_plain = |ending: &&str| {
         (1..=ENDING_BYTES_MAX).contains(&ending.len()) && ending.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -211,7 +212,8 @@ fn seconds(time: Duration) -> String {
     format!("{}.{:03}", time.as_secs(), time.subsec_millis())
 }
 
-/// Where audio of a length is cut, as begin and length of each piece: into as few equal ones as are no longer than `part`.
+/// Where audio of a length is cut, as begin and length of each piece: into as few equal ones as are no longer than
+/// `part`.
 fn cuts(length: Duration, part: Duration) -> Vec<(Duration, Duration)> {
     let (whole, part) = (length.as_millis().max(1), part.as_millis().max(1));
     let each = whole.div_ceil(whole.div_ceil(part));

@@ -65,8 +65,8 @@ impl Asked {
 }
 
 impl AttemptHttp {
-    /// Asks the gate in a task of its own: a guest that has to wait for its turn to compute holds up neither the site nor
-    /// its own answer.
+    /// Asks the gate in a task of its own: a guest that has to wait for its turn to compute holds up neither the site
+    /// nor its own answer.
     async fn ask(&self, asked: Asked) -> Result<Answer, HttpError> {
         let began = self.attempt.notes().begin(asked.url());
         let _under_way = UnderWay { attempt: &self.attempt, call: began };
@@ -116,8 +116,8 @@ impl AttemptHttp {
         }
     }
 
-    /// Keeps a page that is no content apart, with the rule that caught it in its name: for a person, and for another look
-    /// once the rules have changed. No stage is given it.
+    /// Keeps a page that is no content apart, with the rule that caught it in its name: for a person, and for another
+    /// look once the rules have changed. No stage is given it.
     async fn keep_guarded(&self, page: GuardedPage) {
         let name = format!("{GUARDED_PREFIX}{}", page.guarded.rule);
         if self.attempt.item.is_none() || self.attempt.notes().has_room(&name).is_err() {
@@ -151,8 +151,8 @@ impl AttemptHttp {
     }
 }
 
-/// A call that is being asked. Where the guest lets go of it, it is under way no more; where the attempt's time is up, it
-/// is what the attempt waited for.
+/// A call that is being asked. Where the guest lets go of it, it is under way no more; where the attempt's time is up,
+/// it is what the attempt waited for.
 struct UnderWay<'a> {
     attempt: &'a Attempt,
     call: u64,

@@ -119,7 +119,8 @@ impl AttemptNotes {
         }
     }
 
-    /// A call that began at `began` has ended: with an answer, or with what its handler is told and the refusal that decides.
+    /// A call that began at `began` has ended: with an answer, or with what its handler is told and the refusal that
+    /// decides.
     pub(super) fn came<T, E>(&mut self, began: u64, ended: Result<T, (E, Option<Refusal>)>) -> Result<T, E> {
         self.under_way.remove(&began);
         match ended {

@@ -1,5 +1,5 @@
-//! Models, search and speech for one attempt: its artifacts are read, its aliases are held against its job's grants, and
-//! refusals are remembered as those of requests are.
+//! Models, search and speech for one attempt: its artifacts are read, its aliases are held against its job's grants,
+//! and refusals are remembered as those of requests are.
 
 use std::sync::Arc;
 

@@ -17,8 +17,8 @@ use super::{
     http::TYPE_UNKNOWN,
 };
 
-/// Media types of files that tools leave, by the ending of their names: sound and film pass, and services that hear or read
-/// files go by it.
+/// Media types of files that tools leave, by the ending of their names: sound and film pass, and services that hear or
+/// read files go by it.
 const TYPES: [(&str, &str); 22] = [
     ("vtt", "text/vtt"),
     ("srt", "text/plain"),

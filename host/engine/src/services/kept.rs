@@ -1,5 +1,5 @@
-//! Which answers a task may have from before: the store is asked once for all of a task's, and not by each call of it, since
-//! nearly no task has any.
+//! Which answers a task may have from before: the store is asked once for all of a task's, and not by each call of it,
+//! since nearly no task has any.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,8 +16,8 @@ type Task = (JobId, ItemId, StageIx);
 #[derive(Default)]
 pub(super) struct TasksAnswers(Arc<Mutex<BTreeMap<Task, Weak<TaskAnswers>>>>);
 
-/// What is known of a task's answers. All that pay for the task at once have the same: a call of an attempt that is over may
-/// be answered while the next one asks.
+/// What is known of a task's answers. All that pay for the task at once have the same: a call of an attempt that is
+/// over may be answered while the next one asks.
 pub(super) struct TaskAnswers {
     task: Task,
     /// Requests whose answers the store had at the first question.
@@ -62,7 +62,8 @@ impl TaskAnswers {
         lock(&self.since).insert(request);
     }
 
-    /// Whether a request may have an answer in the store. `read` gives all that have one, and runs until it has worked once.
+    /// Whether a request may have an answer in the store. `read` gives all that have one, and runs until it has worked
+    /// once.
     ///
     /// # Errors
     /// What `read` says.

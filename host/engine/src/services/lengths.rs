@@ -7,11 +7,12 @@ use tollgate_core::{
 use tollgate_llm::Models;
 use tollgate_store::{ENTRIES_PAGE_MAX, LedgerQuery, Store};
 
-/// Newest rows of the ledger that are looked at when the host starts, for how long answers are: hundreds of each of some stages.
+/// Newest rows of the ledger that are looked at when the host starts, for how long answers are: hundreds of each of
+/// some stages.
 const LENGTHS_LOOKED_AT: usize = 5_000;
 
-/// How long answers were of late, by the ledger. Where it can't be read, each is held to be as long as it can be, as at the
-/// first start.
+/// How long answers were of late, by the ledger. Where it can't be read, each is held to be as long as it can be, as at
+/// the first start.
 pub(super) async fn remember(models: &Models, store: &dyn Store) {
     let (mut answers, mut looked_at, mut after) = (Vec::new(), 0, None);
     while looked_at < LENGTHS_LOOKED_AT {

@@ -58,9 +58,9 @@ impl PayingAttempt {
         Self { claim, attempt: 0, since: None, has_only_waited: true, reuses: None }
     }
 
-    /// The next attempt of a task, whose attempts take `timeout` at the most. What those before it have paid for is not paid
-    /// for again, where each of them only had to wait: for a site, a limit, a budget; or where who opened the task wants that.
-    /// Where one of them has failed, that holds of parts of an answer alone.
+    /// The next attempt of a task, whose attempts take `timeout` at the most. What those before it have paid for is not
+    /// paid for again, where each of them only had to wait: for a site, a limit, a budget; or where who opened the task
+    /// wants that. Where one of them has failed, that holds of parts of an answer alone.
     pub(crate) fn task(claim: ClaimToken, tally: Tally, timeout: Duration) -> Self {
         let has_only_waited = tally.counted == 0 && tally.crashes == 0;
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
@@ -89,8 +89,8 @@ pub(super) struct AttemptPurse {
     given: Mutex<Given>,
 }
 
-/// What an attempt was answered. Who asks the same again wants another answer, so the second to the same request is kept
-/// beside the first, and a run after the host's end finds each in its turn.
+/// What an attempt was answered. Who asks the same again wants another answer, so the second to the same request is
+/// kept beside the first, and a run after the host's end finds each in its turn.
 #[derive(Default)]
 struct Given {
     times: BTreeMap<Digest, u32>,
@@ -134,9 +134,10 @@ impl Purse for AttemptPurse {
             }
             let kept = store.kept_answer(AnswerKey { job, task: Some(task), request: next }).await;
             let kept = kept.map_err(|error| error.to_string())?;
-            // Of this attempt, when it ran before and the host ended; of those that had to wait before it; or of what ran before
-            // a person asked for a run with the answers that there were. Any other one may have failed of its answer, or is
-            // what somebody wants to have made anew. A part of an answer is no reason to fail: the rest is what was missing.
+            // Of this attempt, when it ran before and the host ended; of those that had to wait before it; or of what
+            // ran before a person asked for a run with the answers that there were. Any other one may have failed of
+            // its answer, or is what somebody wants to have made anew. A part of an answer is no reason to fail: the
+            // rest is what was missing.
             let since = since.filter(|_| has_only_waited || which == Kept::Part);
             let is_own = |kept: &KeptAnswer| {
                 kept.attempt == attempt

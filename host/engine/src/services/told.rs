@@ -1,4 +1,5 @@
-//! The gate, told what calls are charged: it holds requests by proxies that cost money against the budget of everything.
+//! The gate, told what calls are charged: it holds requests by proxies that cost money against the budget of
+//! everything.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,8 +11,8 @@ use tollgate_core::{
 };
 use tollgate_egress::Gate;
 
-/// The ledger's account of everything, as far as the gate looks at it: what is settled. It is read once and counted along, since
-/// a look at the ledger after each call would cost more than the call's own rows.
+/// The ledger's account of everything, as far as the gate looks at it: what is settled. It is read once and counted
+/// along, since a look at the ledger after each call would cost more than the call's own rows.
 pub(super) struct Told {
     gate: Arc<Gate>,
     zone: Zone,
@@ -40,7 +41,8 @@ impl Told {
         Counted { periods, estimate }
     }
 
-    /// It was settled at that cost. Who settles after another tells more than that one: the lock is held while the gate is told.
+    /// It was settled at that cost. Who settles after another tells more than that one: the lock is held while the gate
+    /// is told.
     pub(super) fn settled(&self, counted: &Counted, cost: Cost) {
         let charged = Cost::Known(cost.charged(counted.estimate));
         let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);

@@ -65,7 +65,8 @@ impl<E: Exchange> Making<E> {
             return Err(refused);
         }
         turn.sent();
-        // What panics while an answer is read has been paid for: else it would hold its room until the next start (trap 2).
+        // What panics while an answer is read has been paid for: else it would hold its room until the next start (trap
+        // 2).
         let made = AssertUnwindSafe(self.send(sending, estimate)).catch_unwind().await;
         let Made { end, is_unsent, kept, result } = match made {
             Ok(made) => made,

@@ -79,8 +79,8 @@ pub(crate) fn consequence(error: &ProviderError, now: Timestamp) -> Consequence 
         ProviderError::Terminal { until, .. } => (Some(until_reset(*until, now)), true, RefusalKind::Budget),
         // A person has to see to it, and until then nobody asks.
         ProviderError::Auth(_) | ProviderError::ModelUnknown(_) => (Some(TERMINAL_WAIT), true, RefusalKind::Budget),
-        // Counted whatever the handler makes of it: no page has been seen that a handler could judge, and a request that its
-        // provider always fails at would be sent for days.
+        // Counted whatever the handler makes of it: no page has been seen that a handler could judge, and a request
+        // that its provider always fails at would be sent for days.
         ProviderError::Server(_) => (None, false, RefusalKind::Transport),
         ProviderError::Refused(_) | ProviderError::InvalidRequest(_) | ProviderError::TooLarge(_) => {
             return Consequence { cool: None, is_terminal: false, kind: None };
@@ -108,8 +108,8 @@ pub(crate) fn waits(about: &str, section: &str, waits: Waits, now: Timestamp) ->
     Unanswered::free(error, Some(refusal))
 }
 
-/// What a call is refused with that waited for its turn, or for the ledger, until too little of its time was left. Nothing
-/// was sent, so it cost nothing.
+/// What a call is refused with that waited for its turn, or for the ledger, until too little of its time was left.
+/// Nothing was sent, so it cost nothing.
 pub(crate) fn too_late(about: &str, time: Duration) -> Unanswered {
     let message = format!("{about} wasn't asked: the call had waited for most of its {time:?} when its turn came");
     let Unanswered { mut refused, .. } = transport(about, message.clone());
@@ -152,8 +152,9 @@ pub(crate) fn not_reserved(refused: NotReserved, now: Timestamp) -> Unanswered {
             let (kind, after) = match &why.why {
                 NoRoom::Held(_) => (RefusalKind::RateLimited, Some(HELD_WAIT)),
                 NoRoom::Spent(_) => (RefusalKind::Budget, NoBudget::until(&why).map(|until| until.since(now))),
-                // One long document is no reason to hold up the other items, and a pause would come again with each `resume`: the
-                // item fails with what to do, and is there for `retry`. Where no call fits, the breaker pauses the job.
+                // One long document is no reason to hold up the other items, and a pause would come again with each
+                // `resume`: the item fails with what to do, and is there for `retry`. Where no call fits, the breaker
+                // pauses the job.
                 NoRoom::TooDear { .. } => (RefusalKind::TooDear, None),
                 NoRoom::Unpriced | NoRoom::Bytes(_) => (RefusalKind::Budget, Some(TERMINAL_WAIT)),
             };

@@ -1,5 +1,5 @@
-//! Schemas of answers, compiled and fitted once: a stage asks with the same one call after call, and to compile it takes longer
-//! than all else that is done to a request.
+//! Schemas of answers, compiled and fitted once: a stage asks with the same one call after call, and to compile it
+//! takes longer than all else that is done to a request.
 
 use std::{
     collections::VecDeque,

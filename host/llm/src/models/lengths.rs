@@ -1,4 +1,5 @@
-//! How long a model's answers are: the length that nearly all of them stay below, told at any time without sorting them.
+//! How long a model's answers are: the length that nearly all of them stay below, told at any time without sorting
+//! them.
 
 use std::collections::VecDeque;
 

@@ -31,8 +31,8 @@ pub(super) struct State {
     id: String,
 }
 
-/// A chunk of words, thoughts or an end, and of nothing else that counts, as nearly all are. It is read without a [`Value`] of it, which
-/// takes most of the time that is spent on an answer; any other chunk is read as one.
+/// A chunk of words, thoughts or an end, and of nothing else that counts, as nearly all are. It is read without a
+/// [`Value`] of it, which takes most of the time that is spent on an answer; any other chunk is read as one.
 #[derive(Debug, Deserialize)]
 pub(super) struct Words<'a> {
     #[serde(borrow, default, deserialize_with = "text_or_null")]

@@ -1,5 +1,5 @@
-//! Whether a refusal may be billed all the same. Decided here alone, and where nobody says that it is free, it isn't taken to be:
-//! what is settled at an estimate is marked as one, and what is settled as nothing is gone from every sum.
+//! Whether a refusal may be billed all the same. Decided here alone, and where nobody says that it is free, it isn't
+//! taken to be: what is settled at an estimate is marked as one, and what is settled as nothing is gone from every sum.
 
 use super::ProviderError;
 
@@ -18,13 +18,14 @@ pub enum Billing {
 impl Billing {
     /// Of an answer of that status, which isn't 200, and of what it says.
     ///
-    /// A 500 is free, with one exception. Gemini says that its tokens aren't charged (ai.google.dev, "Billing"), and `OpenRouter`
-    /// answers with one only as long as no model has begun, and charges nothing for an error (openrouter.ai/docs, "Errors" and
-    /// "Zero Completion Insurance"). No document of `OpenAI`'s or Anthropic's says either; they bill by the usage of an answer, which
-    /// a failure has none of. Of a gateway that answers so after a model has worked, nothing tells in general: where it hands on
-    /// its provider's own 500, that is as above. A litellm says it itself where its connection to the provider broke: it may have
-    /// been sent by then (`APIConnectionError` of its `exceptions.py`, whose status is 500), and what was sent and failed may be
-    /// billed (BerriAI/litellm#37365).
+    /// A 500 is free, with one exception. Gemini says that its tokens aren't charged (ai.google.dev, "Billing"), and
+    /// `OpenRouter` answers with one only as long as no model has begun, and charges nothing for an error
+    /// (openrouter.ai/docs, "Errors" and "Zero Completion Insurance"). No document of `OpenAI`'s or Anthropic's says
+    /// either; they bill by the usage of an answer, which a failure has none of. Of a gateway that answers so after a
+    /// model has worked, nothing tells in general: where it hands on its provider's own 500, that is as above. A
+    /// litellm says it itself where its connection to the provider broke: it may have been sent by then
+    /// (`APIConnectionError` of its `exceptions.py`, whose status is 500), and what was sent and failed may be billed
+    /// (BerriAI/litellm#37365).
     #[must_use]
     pub fn of_answer(status: u16, error: &ProviderError) -> Self {
         match (status, error) {
@@ -38,16 +39,16 @@ impl Billing {
             // Refused as it came; of 500 see above. 503, and Anthropic's 529: there was no room for it. 521 to
             // 523, 525, 526, 530: Cloudflare reached nobody.
             300..=407 | 409..=498 | 500 | 501 | 503 | 521..=523 | 525 | 526 | 529 | 530 => Self::Nothing,
-            // Whoever stands between gave up waiting, or lost the answer, and the model goes on meanwhile: a gateway (502, 504),
-            // Cloudflare (520, 524), the provider's own front (408, and 499 where it passes on that somebody hung up). 202 and
-            // its like: it was taken. Of any other failure nobody says that it is free.
+            // Whoever stands between gave up waiting, or lost the answer, and the model goes on meanwhile: a gateway
+            // (502, 504), Cloudflare (520, 524), the provider's own front (408, and 499 where it passes on that
+            // somebody hung up). 202 and its like: it was taken. Of any other failure nobody says that it is free.
             _ => Self::Perhaps,
         }
     }
 
-    /// Of an error in an answer of status 200, of which nothing else had come. OpenRouter, whose errors come so, answers 200
-    /// once a model has been given the request, so one that failed may have made something first. What wants no model to
-    /// work (a limit, a wrong request) is free wherever it stands.
+    /// Of an error in an answer of status 200, of which nothing else had come. OpenRouter, whose errors come so,
+    /// answers 200 once a model has been given the request, so one that failed may have made something first. What
+    /// wants no model to work (a limit, a wrong request) is free wherever it stands.
     #[must_use]
     pub fn of_error(error: &ProviderError) -> Self {
         match error {

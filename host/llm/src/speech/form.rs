@@ -37,8 +37,8 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// By the model's name: who tells speakers apart has it there (`gpt-4o-transcribe-diarize`). Only that one has segments
-    /// among OpenAI's newer models (`gpt-…`); whisper, by whichever name, has them.
+    /// By the model's name: who tells speakers apart has it there (`gpt-4o-transcribe-diarize`). Only that one has
+    /// segments among OpenAI's newer models (`gpt-…`); whisper, by whichever name, has them.
     pub(super) fn of(model: &str) -> Self {
         if model.contains("diarize") {
             Self::Speakers

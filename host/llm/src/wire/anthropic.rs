@@ -73,8 +73,8 @@ fn text_block(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
-/// Marks the shared blocks for the cache: the last of them, where there are more than marks, since a mark is for all that
-/// stands before it. What only one call reads bears none, since writing costs more than reading anew.
+/// Marks the shared blocks for the cache: the last of them, where there are more than marks, since a mark is for all
+/// that stands before it. What only one call reads bears none, since writing costs more than reading anew.
 fn mark<'a>(blocks: impl DoubleEndedIterator<Item = &'a mut (Value, bool)>) {
     for (block, _) in blocks.rev().filter(|(_, is_shared)| *is_shared).take(MARKS_MAX) {
         block["cache_control"] = json!({"type": "ephemeral"});

@@ -1,5 +1,5 @@
-//! Chat completions, as OpenAI, Groq, OpenRouter and local servers take them. Their caches need no marks: documents come
-//! first and shared ones before the others, so that calls begin alike.
+//! Chat completions, as OpenAI, Groq, OpenRouter and local servers take them. Their caches need no marks: documents
+//! come first and shared ones before the others, so that calls begin alike.
 
 use serde_json::{Map, Value, json};
 

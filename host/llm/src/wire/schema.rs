@@ -1,5 +1,5 @@
-//! A JSON Schema as each provider's grammar takes it. What a grammar can't hold is said in a description instead, and the
-//! answer is held against the schema as it was given: a fitted schema may be looser than it, never another.
+//! A JSON Schema as each provider's grammar takes it. What a grammar can't hold is said in a description instead, and
+//! the answer is held against the schema as it was given: a fitted schema may be looser than it, never another.
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
@@ -144,8 +144,8 @@ impl Fit<'_> {
         Some(Value::Object(fitted.collect::<Option<_>>()?))
     }
 
-    /// Objects are closed, and, in OpenAI's grammar, all their properties required: one that may be left out has to take
-    /// null, or the grammar would force a value that the schema doesn't ask for.
+    /// Objects are closed, and, in OpenAI's grammar, all their properties required: one that may be left out has to
+    /// take null, or the grammar would force a value that the schema doesn't ask for.
     fn object(&self, given: &Map<String, Value>, fitted: &mut Map<String, Value>) -> Option<()> {
         let is_object = given.get("type").is_some_and(|kind| names(kind, "object")) || given.contains_key("properties");
         if !is_object || self.grammar == Grammar::Gemini {

@@ -105,8 +105,8 @@ impl Wal {
         Ok((Self { file, known, end }, whole))
     }
 
-    /// Sets the file aside as it is, if there is one, and lays the log in its place that the store knows by now. Answers
-    /// the name that the file has then.
+    /// Sets the file aside as it is, if there is one, and lays the log in its place that the store knows by now.
+    /// Answers the name that the file has then.
     pub(crate) fn replace(place: Place<'_>, known: Known) -> Result<(Self, Option<String>), Fault> {
         let mut set_aside = None;
         if place.has(FILE)? {

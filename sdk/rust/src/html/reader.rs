@@ -6,8 +6,8 @@ use html5gum::Reader;
 
 use crate::scan::position_of_any;
 
-/// A page's bytes on their way into html5gum. Its own reader asks for each byte whether it ends a run by a call, which is
-/// what a parse in wasm spent a tenth of its time on.
+/// A page's bytes on their way into html5gum. Its own reader asks for each byte whether it ends a run by a call, which
+/// is what a parse in wasm spent a tenth of its time on.
 pub(super) struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {

@@ -32,7 +32,8 @@ fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https")
 }
 
-/// A path of which nothing has to be encoded or folded but `../` at its head; absent if the link isn't as plain as that.
+/// A path of which nothing has to be encoded or folded but `../` at its head; absent if the link isn't as plain as
+/// that.
 fn plain(link: &str, base: &Url) -> Option<String> {
     let path = link.split_once('#').map_or(link, |(path, _)| path);
     if path.is_empty() || !is_web(base) {

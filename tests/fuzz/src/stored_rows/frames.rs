@@ -1,5 +1,5 @@
-//! The frames of the ledger's log, as `host/store/src/redb_store/wal.rs` lays them: behind a page that says which log it
-//! is, each in pages of its own, with digest, generation, length, content.
+//! The frames of the ledger's log, as `host/store/src/redb_store/wal.rs` lays them: behind a page that says which log
+//! it is, each in pages of its own, with digest, generation, length, content.
 
 use tollgate_core::Digest;
 

@@ -1,4 +1,5 @@
-//! Paid services behind an endpoint: they share its places, its rate and its outages with handlers, and are sent with time left.
+//! Paid services behind an endpoint: they share its places, its rate and its outages with handlers, and are sent with
+//! time left.
 
 use std::sync::{
     Arc,
