@@ -47,8 +47,9 @@
 //!
 //! Each may be taken owned or by reference: `page: Page` and `page: &Page` are the same to the host.
 //!
-//! Structs and enums inside of those bear `#[part]`; all of them derive `Debug`. A param that no struct of the handler has is refused when jobs.toml
-//! is loaded, so that a typo is found; so is what is no address or selector where one is asked for ([`params`]).
+//! Structs and enums inside of those bear `#[part]`; all of them derive `Debug`. A param that no struct of the handler
+//! has is refused when jobs.toml is loaded, so that a typo is found; so is what is no address or selector where one is
+//! asked for ([`params`]).
 //!
 //! # What a stage returns
 //!
@@ -69,10 +70,10 @@
 //! # Discovery
 //!
 //! A `#[discover]` function takes [`&Round`](items::Round) and `#[params]` structs, several if it likes, and returns
-//! `Result<Found>`. It gives a page at a time: `Found::all(books)` ends the round, `Found::more(books, cursor)` goes on, with
-//! the cursor in [`Round::cursor`](items::Round::cursor), or [`Round::page`](items::Round::page) for a number. Each page is
-//! durable before the next one is asked for. [`sitemap::page`] reads all that a shop's sitemaps list; its module shows
-//! a whole discovery.
+//! `Result<Found>`. It gives a page at a time: `Found::all(books)` ends the round, `Found::more(books, cursor)` goes
+//! on, with the cursor in [`Round::cursor`](items::Round::cursor), or [`Round::page`](items::Round::page) for a number.
+//! Each page is durable before the next one is asked for. [`sitemap::page`] reads all that a shop's sitemaps list; its
+//! module shows a whole discovery.
 //!
 //! # How a stage ends without an output
 //!
@@ -86,13 +87,13 @@
 //! | [`StageError::Permanent`] | fails the task at once | `.or_permanent("…")`, a 404 or 410 |
 //! | [`StageError::Failed`] | tries again up to the stage's bound, then fails | `.or_fail("…")`, any other status from 400 up, missing artifacts, bad JSON, bad params |
 //!
-//! `StageError::retry_later("…").after(wait)` names a time. A stage that has seen a 5xx by [`http::Request::send`] and ends
-//! with an error of its own is taken at its word; only `Failed` then counts as the site's failure.
+//! `StageError::retry_later("…").after(wait)` names a time. A stage that has seen a 5xx by [`http::Request::send`] and
+//! ends with an error of its own is taken at its word; only `Failed` then counts as the site's failure.
 //!
-//! A discovery, which has no item, fails as a stage does: `RetryLater` and cool-downs wait as long as they say, `Blocked`
-//! and `LoginRequired` mean what they mean there, and a failure is tried again. `Permanent`, or five failures in a row,
-//! pause the job with the error. `NothingHere` and `Reject` are failures: there is no item that they could be true of.
-//! Items of earlier pages stay.
+//! A discovery, which has no item, fails as a stage does: `RetryLater` and cool-downs wait as long as they say,
+//! `Blocked` and `LoginRequired` mean what they mean there, and a failure is tried again. `Permanent`, or five failures
+//! in a row, pause the job with the error. `NothingHere` and `Reject` are failures: there is no item that they could be
+//! true of. Items of earlier pages stay.
 //!
 //! `?` turns the errors of [`http`], [`Artifact`], [`state`] and the services into the one that fits: an exhausted
 //! budget comes later as well. A panic is a failure too; a task that panics twice in a row isn't tried again.
@@ -136,21 +137,23 @@
 //!
 //! # A stage may run twice
 //!
-//! A stage runs again after a failure, a lost connection or a kill of the host, and when somebody asks for it. Its output,
-//! its artifacts' names and what it found are settled in one step at its end; what it wrote into [`state`] before that stays,
-//! even if it fails afterwards. So keep sets of keys in `state`, not counters, and let a second run write the same again.
+//! A stage runs again after a failure, a lost connection or a kill of the host, and when somebody asks for it. Its
+//! output, its artifacts' names and what it found are settled in one step at its end; what it wrote into [`state`]
+//! before that stays, even if it fails afterwards. So keep sets of keys in `state`, not counters, and let a second run
+//! write the same again.
 //!
 //! # State and logs
 //!
 //! [`state`] is a key-value store of the job, shared by its items: [`state::update`] changes an entry safely beside
-//! others. Writes are durable at once, and don't wait for the output. [`log::info!`] and its kin log a message with fields: `log::info!("saved", size = page.size)`.
+//! others. Writes are durable at once, and don't wait for the output. [`log::info!`] and its kin log a message with
+//! fields: `log::info!("saved", size = page.size)`.
 //!
 //! # Pages
 //!
 //! [`html`] takes pages apart by CSS selectors; [`links`] finds links in one pass, for stages that fetch; [`sitemap`]
-//! reads sitemaps. They are the feature `html`, on by default. [`text`] makes values of words: [`text::number`] of a price,
-//! [`text::pairs`] of a table's rows. [`tickers`] tells a company's own earnings call by its title, [`quarters`] which quarter
-//! it is about.
+//! reads sitemaps. They are the feature `html`, on by default. [`text`] makes values of words: [`text::number`] of a
+//! price, [`text::pairs`] of a table's rows. [`tickers`] tells a company's own earnings call by its title, [`quarters`]
+//! which quarter it is about.
 //!
 //! # Models, search, speech, tools
 //!
