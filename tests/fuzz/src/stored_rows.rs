@@ -51,12 +51,7 @@ impl StoredRows {
     /// Opens the store with the row that the input says; absent: it says none.
     fn open(&self, input: &[u8]) -> Option<Result<Arc<RedbStore>, StoreError>> {
         let disk = MemoryDisk::new(QUEUE, CONTENT, WAL);
-        let options = StoreOptions {
-            queue_cache_bytes: CACHE_BYTES,
-            content_cache_bytes: CACHE_BYTES,
-            sweep: false,
-            set_log_aside: false,
-        };
+        let options = StoreOptions { queue_cache_bytes: CACHE_BYTES, content_cache_bytes: CACHE_BYTES, sweep: false };
         damage::apply(&disk, input).then(|| RedbStore::open_on(&disk, self.folder.path(), options))
     }
 }
