@@ -48,7 +48,7 @@ pub use error::{GateError, Refused};
 pub use explain::{Explained, explain, guards_of};
 pub use gate::{Caller, Gate, GateOptions, Hop, Response, Told};
 pub use guard::{GuardLayer, Guarded, GuardedPage};
-pub use service::{ServiceAnswer, ServiceFailure, ServiceKey, ServiceRequest, TellsSent};
+pub use service::{MayGo, ServiceAnswer, ServiceFailure, ServiceKey, ServiceRequest};
 pub use session::{SessionError, SessionSource, SessionStatus, SessionTest};
 pub use site::{NoMemory, NotKept, SiteMemory};
 pub use spool::{Held, Spooled, SpooledBody};

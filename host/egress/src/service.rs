@@ -34,8 +34,9 @@ use crate::{
 /// How long work waits whose turn at an endpoint came too late.
 const LATE_WAIT: Duration = Duration::from_secs(1);
 
-/// Whom a request to a paid service tells that it is being sent. It must not block.
-pub type TellsSent<'a> = &'a (dyn Fn() + Send + Sync);
+/// Asked when a request to a paid service has waited for all that stands before it: whether it is sent still. It must not
+/// block.
+pub type MayGo<'a> = &'a (dyn Fn() -> bool + Send + Sync);
 
 /// A request to a paid service. It is a POST, unless it has no body.
 #[derive(Debug, Clone)]
@@ -109,7 +110,7 @@ impl From<Refused> for ServiceFailure {
 }
 
 impl Gate {
-    /// Sends a request to a paid service, and answers once status and headers are there. `sent` is told when it has
+    /// Sends a request to a paid service, and answers once status and headers are there. `may_go` is asked when it has
     /// waited for all that it has to wait for; where its connection isn't made then, nothing was sent all the same.
     ///
     /// # Errors
@@ -117,7 +118,7 @@ impl Gate {
     pub async fn ask_service(
         &self,
         request: ServiceRequest,
-        sent: TellsSent<'_>,
+        may_go: MayGo<'_>,
     ) -> Result<ServiceAnswer, ServiceFailure> {
         let caller = Caller::of_host()?;
         address::check(&request.url)?;
@@ -141,8 +142,12 @@ impl Gate {
             };
             let form = form(&address, way.via, way.login_bytes);
             let wire_request = build(&way.client, &address, head.clone(), request.body.as_ref())?;
+            if !may_go() {
+                return Err(
+                    Refused::rate_limited(&address.authority, "what it pays for waits by now", LATE_WAIT).into()
+                );
+            }
             slot.iter_mut().for_each(Slot::sent);
-            sent();
             let came = timeout_at(deadline, wire::send(&way.client, wire_request, form, &passage)).await;
             let (host, time) = (address.host().to_owned(), request.time);
             let Ok(came) = came else {

@@ -187,14 +187,14 @@ impl Transport for OverGate {
     fn send<'a>(
         &'a self,
         request: Sending,
-        sent: &'a (dyn Fn() + Send + Sync),
+        may_go: &'a (dyn Fn() -> bool + Send + Sync),
     ) -> BoxFuture<'a, Result<Box<dyn Answering>, SendError>> {
         async move {
             let Sending { service, path, headers, key, body, time, time_min, body_max } = request;
             let url = service.address(&path);
             let key = service.key.clone().map(|secret| ServiceKey { header: key.name, before: key.prefix, secret });
             let request = ServiceRequest { url, headers, key, body, time, time_min, body_max };
-            let answer = self.0.ask_service(request, sent).await.map_err(send_error)?;
+            let answer = self.0.ask_service(request, may_go).await.map_err(send_error)?;
             Ok(Box::new(Coming(answer)) as Box<dyn Answering>)
         }
         .boxed()

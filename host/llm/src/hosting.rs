@@ -61,12 +61,13 @@ pub enum SendError {
 
 /// The only way out.
 pub trait Transport: Send + Sync {
-    /// Sends a request, once: nothing below tries again (trap 6). Answers when status and headers are there. `sent` is
-    /// told when it has waited for all that stands before it.
+    /// Sends a request, once: nothing below tries again (trap 6). Answers when status and headers are there. `may_go` is
+    /// asked when it has waited for all that stands before it, whether it is sent still: if not, it is
+    /// [`SendError::NotSent`].
     fn send<'a>(
         &'a self,
         request: Sending,
-        sent: &'a (dyn Fn() + Send + Sync),
+        may_go: &'a (dyn Fn() -> bool + Send + Sync),
     ) -> BoxFuture<'a, Result<Box<dyn Answering>, SendError>>;
 }
 

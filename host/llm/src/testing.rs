@@ -142,6 +142,8 @@ pub(crate) struct Host {
     pub(crate) reached: Semaphore,
     /// Where there is one, the ledger answers by it alone.
     pub(crate) reserving: Mutex<Option<Arc<Reserving>>>,
+    /// What comes to pass while the next request waits for its place.
+    pub(crate) meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 /// A ledger that makes who reserves wait.
@@ -173,6 +175,7 @@ impl Host {
             settled: Semaphore::new(0),
             reached: Semaphore::new(0),
             reserving: Mutex::default(),
+            meanwhile: Mutex::default(),
         })
     }
 
@@ -224,10 +227,14 @@ impl Transport for Host {
     fn send<'a>(
         &'a self,
         request: Sending,
-        sent: &'a (dyn Fn() + Send + Sync),
+        may_go: &'a (dyn Fn() -> bool + Send + Sync),
     ) -> BoxFuture<'a, Result<Box<dyn Answering>, SendError>> {
+        lock(&self.meanwhile).take().into_iter().for_each(|meanwhile| meanwhile());
+        if !may_go() {
+            let not_sent = SendError::NotSent { message: "it is held back".to_owned(), refusal: None };
+            return Box::pin(std::future::ready(Err(not_sent)));
+        }
         lock(&self.sent).push(request);
-        sent();
         lock(&self.log).push("send");
         self.reached.add_permits(1);
         let reply = lock(&self.replies).pop_front().expect("no more requests than replies");

@@ -2,7 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, resume_unwind},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -140,8 +140,22 @@ impl<E: Exchange> Making<E> {
 
     async fn exchange(&mut self, sending: Sending) -> Result<E::Answer, Came> {
         let about = self.payee.about();
-        let sent = || self.purse.reached(&about, CallPhase::Runs);
-        let coming = self.calls.transport.send(sending, &sent).await;
+        // Who was refused while this one waited for a place was refused for all, too (trap 9).
+        let held_back = OnceLock::new();
+        let may_go = || match self.calls.paces.check(&self.payee.account) {
+            Ok(()) => {
+                self.purse.reached(&about, CallPhase::Runs);
+                true
+            }
+            Err(stands) => {
+                held_back.get_or_init(|| stands);
+                false
+            }
+        };
+        let coming = self.calls.transport.send(sending, &may_go).await;
+        if let Some(stands) = held_back.into_inner() {
+            return Err(Came::NotSent(waits(&about, &self.payee.section(), stands, self.calls.clock.now())));
+        }
         let mut coming = coming.map_err(|error| no_answer(error, &about))?;
         let status = coming.status();
         if status != 200 {

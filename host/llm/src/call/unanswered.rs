@@ -108,13 +108,15 @@ pub(crate) fn waits(about: &str, section: &str, waits: Waits, now: Timestamp) ->
     Unanswered::free(error, Some(refusal))
 }
 
-/// What a call is refused with that waited for its turn, or for the ledger, until too little of its time was left.
-/// Nothing was sent, so it cost nothing.
+/// How long work waits in the store whose call waited for the ledger until too little of its time was left.
+const LATE_WAIT: Duration = Duration::from_secs(1);
+
+/// What such a call is refused with. Nothing was sent, so it cost nothing, and no attempt is used: it had to wait.
 pub(crate) fn too_late(about: &str, time: Duration) -> Unanswered {
     let message = format!("{about} wasn't asked: the call had waited for most of its {time:?} when its turn came");
-    let Unanswered { mut refused, .. } = transport(about, message.clone());
-    refused.error = ServiceError::Timeout(message);
-    Unanswered { refused, is_free: true }
+    let (kind, after) = (RefusalKind::RateLimited, Some(LATE_WAIT));
+    let refusal = Refusal { kind, about: about.to_owned(), message, after };
+    Unanswered::free(ServiceError::RateLimited { after }, Some(refusal))
 }
 
 /// What there is of a request to which no whole answer came.

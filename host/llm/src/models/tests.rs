@@ -217,8 +217,8 @@ async fn what_a_call_waits_is_a_part_of_its_time_and_who_has_none_left_sends_not
             "after {waited} s: {asked:?}"
         );
         if let Err(refused) = asked {
-            assert!(matches!(refused.error, ServiceError::Timeout(_)), "{refused:?}");
-            assert_eq!(kind(&refused), Some(RefusalKind::Transport), "counted: {refused:?}");
+            assert!(matches!(refused.error, ServiceError::RateLimited { after: Some(_) }), "{refused:?}");
+            assert_eq!(kind(&refused), Some(RefusalKind::RateLimited), "no attempt is used: {refused:?}");
             assert_eq!(host.rows().last().unwrap().told(), (How::Refused, NOTHING, false));
         }
     }

@@ -30,13 +30,13 @@ fn put<'k, 'v, K: Key + 'static, V: Value + 'static>(
     transaction.commit().unwrap();
 }
 
-/// The first key of such a table, as it is stored.
-fn first<K: Key + 'static>(folder: &TempDir, table: &str) -> Vec<u8> {
+/// The first row of such a table, as it is stored.
+fn first<K: Key + 'static>(folder: &TempDir, table: &str) -> (Vec<u8>, Vec<u8>) {
     let queue = Database::open(folder.path().join("queue.redb")).unwrap();
     let transaction = queue.begin_write().unwrap();
     let rows = transaction.open_table(TableDefinition::<K, &[u8]>::new(table)).unwrap();
-    let (key, _) = rows.first().unwrap().unwrap();
-    K::as_bytes(&key.value()).as_ref().to_vec()
+    let (key, row) = rows.first().unwrap().unwrap();
+    (K::as_bytes(&key.value()).as_ref().to_vec(), row.value().to_vec())
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn sums_that_cannot_be_read_keep_no_killed_hosts_store_from_being_opened()
     }
     let folder = tempfile::tempdir().unwrap();
     disk.lay(folder.path(), 0);
-    let key = first::<&[u8]>(&folder, "costs");
+    let key = first::<&[u8]>(&folder, "costs").0;
     put::<&[u8], &[u8]>(&folder, "costs", key.as_slice(), UNREADABLE);
     let store = RedbStore::open(folder.path(), StoreOptions::default()).unwrap();
     let job = store.jobs().await.unwrap()[0].id;
@@ -60,6 +60,25 @@ async fn sums_that_cannot_be_read_keep_no_killed_hosts_store_from_being_opened()
     // The log has them whole.
     after.sound().await;
     assert_eq!(after.charged(&Scope::Everything).await, (6, 0));
+}
+
+#[tokio::test]
+async fn a_log_that_says_of_a_call_what_the_tables_contradict_is_told() {
+    let disk = FlakyDisk::new(Trouble::None);
+    let (fixture, claim) = on(&disk).await;
+    let pay = async |number: u64| {
+        let call = fixture.reserve(reservation(&fixture, &claim, &format!("q {number}"), known(5), DAY)).await;
+        fixture.store.settle_call(call, answered(known(3), DAY), None).await.unwrap();
+    };
+    pay(1).await;
+    fixture.charged(&Scope::Everything).await;
+    pay(2).await;
+    let folder = tempfile::tempdir().unwrap();
+    disk.lay(folder.path(), 0);
+    let row = first::<u64>(&folder, "ledger").1;
+    put::<u64, &[u8]>(&folder, "ledger", 2, row.as_slice());
+    let refused = RedbStore::open(folder.path(), StoreOptions::default()).unwrap_err();
+    assert!(matches!(&refused, StoreError::DamagedLog(why) if why.contains("another call 2")), "{refused}");
 }
 
 #[tokio::test]
@@ -108,7 +127,7 @@ async fn money_that_cannot_be_read_fails_who_pays_by_it_and_nobody_else() {
     fixture.store.settle_call(call, answered(known(1), DAY), None).await.unwrap();
     fixture.store.close().await.unwrap();
     put::<&str, &[u8]>(&fixture.folder, "accounts", "model fast", UNREADABLE);
-    let key = first::<&[u8]>(&fixture.folder, "costs");
+    let key = first::<&[u8]>(&fixture.folder, "costs").0;
     put::<&[u8], &[u8]>(&fixture.folder, "costs", key.as_slice(), UNREADABLE);
     let fixture = fixture.restart_closed();
     let claim = fixture.claim_one(claim.task.stage, 9).await;

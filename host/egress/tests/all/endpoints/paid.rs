@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering::SeqCst},
+    atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
 };
 
 use futures::FutureExt;
@@ -20,6 +20,8 @@ struct Paid {
     clock: Arc<Moved>,
     /// How often a request was being sent.
     sent: AtomicU32,
+    /// Nothing is to be sent any more when its turn comes.
+    is_held_back: AtomicBool,
 }
 
 impl Paid {
@@ -28,12 +30,12 @@ impl Paid {
         let sim = Sim::builder().site(SERVICE, Arc::new(service)).start().await.unwrap();
         let url = format!("http://{}/v1", sim.direct_addr(SERVICE).unwrap());
         let (world, clock) = moved_over(sim, &url, more);
-        Self { world, clock, sent: AtomicU32::new(0) }
+        Self { world, clock, sent: AtomicU32::new(0), is_held_back: AtomicBool::new(false) }
     }
 
     async fn at(at: SocketAddr) -> Self {
         let (world, clock) = world_at(at).await;
-        Self { world, clock, sent: AtomicU32::new(0) }
+        Self { world, clock, sent: AtomicU32::new(0), is_held_back: AtomicBool::new(false) }
     }
 
     /// Asks with so much time, of which a quarter has to be left when it is sent.
@@ -41,10 +43,12 @@ impl Paid {
         let url = "endpoint://ibkr/".parse().unwrap();
         let (headers, time_min) = (Vec::new(), time / 4);
         let request = ServiceRequest { url, headers, key: None, body: None, time, time_min, body_max: 1_000 };
-        let sent = || {
-            self.sent.fetch_add(1, SeqCst);
+        let may_go = || {
+            let goes = !self.is_held_back.load(SeqCst);
+            self.sent.fetch_add(u32::from(goes), SeqCst);
+            goes
         };
-        self.world.gate.ask_service(request, &sent).await
+        self.world.gate.ask_service(request, &may_go).await
     }
 
     /// How often the service was asked. Each time its asker was told.
@@ -89,6 +93,17 @@ async fn s02_an_endpoints_rate_is_kept_by_paid_services_too_and_shared_with_hand
     assert_eq!(waits(paid.ask(30 * SECOND).await).1, 60 * SECOND);
     let refusal = paid.world.fetch("endpoint://ibkr/").await.unwrap_err().refusal.unwrap();
     assert_eq!(refusal.kind, RefusalKind::RateLimited);
+    assert_eq!(paid.asked(), 1);
+}
+
+#[tokio::test]
+async fn trap09_a_request_that_is_held_back_at_its_turn_gives_it_back() {
+    let paid = Paid::new(answers(), "rate = \"1/min\"").await;
+    paid.is_held_back.store(true, SeqCst);
+    waits(paid.ask(30 * SECOND).await);
+    assert_eq!(paid.asked(), 0);
+    paid.is_held_back.store(false, SeqCst);
+    paid.ask(30 * SECOND).await.unwrap();
     assert_eq!(paid.asked(), 1);
 }
 

@@ -60,3 +60,22 @@ async fn a_call_waits_until_it_is_sent_and_says_so_whichever_model_it_asks() {
     asking.await.unwrap().unwrap();
     assert_eq!(host.phases(), wanted);
 }
+
+#[tokio::test]
+async fn trap09_a_call_that_waits_for_a_place_is_held_back_by_what_another_was_refused_with() {
+    let host = Host::answers([said("3")]);
+    let models = models(&host, &model("a", &format!("{PRICED}requests = \"1/d\"\n")), Vec::new());
+    let a_while = Duration::from_secs(2);
+    let until = host.clock.now().after(a_while);
+    let theirs = models.clone();
+    *lock(&host.meanwhile) = Some(Box::new(move || {
+        let account = &theirs.models["a"].payee.account;
+        theirs.calls.paces.cool(account, Cooling { until, reason: "slow down".to_owned(), is_terminal: false });
+    }));
+    let refused = ask(&models, &host).await.unwrap_err();
+    assert!(matches!(refused.error, ServiceError::RateLimited { after: Some(told) } if told == a_while), "{refused:?}");
+    assert_eq!((host.sent().len(), host.rows()[0].told()), (0, (How::Refused, NOTHING, false)));
+    assert!(host.phases().iter().all(|(_, phase)| *phase == CallPhase::Waits));
+    host.clock.move_by(a_while);
+    assert_eq!(ask(&models, &host).await.unwrap().text, "3", "its request of the day is still there");
+}
