@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     AnswerKey, KeptAnswer, StoreError,
-    stored::{StoredFrame, StoredFrameCall, StoredFrameV1, corrupt, decode, encode},
+    stored::{StoredAccount, StoredFrame, StoredFrameCall, StoredFrameV1, corrupt, decode, encode},
 };
 
 /// Calls that are written in the book, and not yet in the tables, at the most: taking them over keeps the writer from
@@ -223,16 +223,14 @@ impl Book {
         self.fresh = Fresh::default();
     }
 
-    /// Writes again what the log was told by the process before this one.
+    /// Writes again what the log was told by the process before this one. A frame that is refused has changed nothing.
     pub(crate) fn replay(&mut self, frame: &[u8], tables: &LedgerTables<'_>) -> Result<(), Fault> {
         let StoredFrame::V1(StoredFrameV1 { calls, accounts, sums }) =
             decode(wal::FILE, frame).map_err(wal::damaged)?;
-        for (scope, account) in accounts {
-            let scope: Scope = scope.parse().map_err(|error: ScopeError| wal::damaged(error))?;
-            self.unfolded.insert(scope.clone());
-            self.accounts.insert(scope, account.into());
-        }
-        self.costs.extend(sums.into_iter().map(|(key, sum)| (key, sum.into())));
+        let account = |(scope, account): (String, StoredAccount)| Ok((scope.parse()?, account.into()));
+        let accounts: Vec<(Scope, Account)> =
+            accounts.into_iter().map(account).collect::<Result<_, ScopeError>>().map_err(wal::damaged)?;
+        let mut written = Vec::with_capacity(calls.len());
         for StoredFrameCall { id, call, answer } in calls {
             let entry = call.entry(CallId(id)).map_err(wal::damaged)?;
             let row = tables.ledger.get(id)?;
@@ -243,8 +241,14 @@ impl Book {
                 return Err(wal::damaged(format_args!("queue.redb has another call {id}")));
             }
             let answer = answer.map(|text| Body::Inline(text.to_owned()));
-            self.last = self.last.max(id);
-            self.write(Written { entry, is_new, is_unfolded: true, answer }, []);
+            written.push(Written { entry, is_new, is_unfolded: true, answer });
+        }
+        self.unfolded.extend(accounts.iter().map(|(scope, _)| scope.clone()));
+        self.accounts.extend(accounts);
+        self.costs.extend(sums.into_iter().map(|(key, sum)| (key, sum.into())));
+        for call in written {
+            self.last = self.last.max(call.entry.id.0);
+            self.write(call, []);
         }
         Ok(())
     }

@@ -155,8 +155,17 @@ fn prepare(queue: &Database, place: Place<'_>, log: Log) -> Result<Prepared, Fau
     let ledger = tables.ledger()?;
     // Rows are never removed, so the last one's number was given last.
     let mut book = Book::new(ledger.ledger.last()?.map_or(0, |(id, _)| id.value()), before);
+    let mut taken = 0;
     for frame in &frames {
-        book.replay(frame, ledger)?;
+        match book.replay(frame, ledger) {
+            // As damage: who sets the log aside goes on without what stands from here on.
+            Err(Fault::Broken(StoreError::DamagedLog(why))) if log == Log::SetAside => {
+                tracing::warn!(why, "a frame of the ledger's log can't be taken in");
+                break;
+            }
+            replayed => replayed?,
+        }
+        taken += 1;
     }
     book.fold(&mut tables)?;
     let opened = number_after("openings", before)?;
@@ -172,7 +181,8 @@ fn prepare(queue: &Database, place: Place<'_>, log: Log) -> Result<Prepared, Fau
         Some(wal) => (wal, None),
         None => {
             let (wal, file) = Wal::replace(place, known)?;
-            (wal, Some(LogSetAside { frames: frames.len() as u64, behind_damage: behind_damage as u64, file }))
+            let lost = frames.len() - taken + behind_damage;
+            (wal, Some(LogSetAside { frames: taken as u64, behind_damage: lost as u64, file }))
         }
     };
     wal.begin(known.generation);

@@ -79,6 +79,11 @@ async fn a_log_that_says_of_a_call_what_the_tables_contradict_is_told() {
     put::<u64, &[u8]>(&folder, "ledger", 2, row.as_slice());
     let refused = RedbStore::open(folder.path(), StoreOptions::default()).unwrap_err();
     assert!(matches!(&refused, StoreError::DamagedLog(why) if why.contains("another call 2")), "{refused}");
+    // The way on that it names.
+    let (store, log) = RedbStore::open_without_log(folder.path(), StoreOptions::default()).unwrap();
+    assert_eq!((log.frames, log.behind_damage), (0, 2));
+    store.close().await.unwrap();
+    RedbStore::open(folder.path(), StoreOptions::default()).unwrap();
 }
 
 #[tokio::test]
