@@ -44,6 +44,8 @@ pub(crate) struct Book {
     /// Which opening of the store its calls are of.
     opened: u64,
     calls: BTreeMap<CallId, Written>,
+    /// How many of them the tables don't have as they are.
+    calls_unfolded: usize,
     /// Those with an answer that the tables don't have, by their requests.
     answers: BTreeMap<RequestKey, CallId>,
     /// As they are, once somebody has asked for them; the tables have others where a call isn't folded.
@@ -87,7 +89,7 @@ impl Book {
     /// for in the tables alone.
     pub(crate) fn must_fold(&self) -> bool {
         let fresh = |id: &CallId| self.calls.get(id).and_then(|call| call.answer.as_ref());
-        self.calls.values().filter(|call| call.is_unfolded).count() >= UNFOLDED_MAX
+        self.calls_unfolded >= UNFOLDED_MAX
             || self.fresh.calls.iter().any(|id| matches!(fresh(id), Some(Body::Blob(_))))
     }
 
@@ -174,7 +176,10 @@ impl Book {
             self.accounts.insert(scope, account);
         }
         self.fresh.calls.insert(id);
-        self.calls.insert(id, call);
+        let before = self.calls.insert(id, call);
+        if before.is_none_or(|before| !before.is_unfolded) {
+            self.calls_unfolded += 1;
+        }
     }
 
     /// The answer to a request that the tables don't have yet, once it is durable.
@@ -291,6 +296,7 @@ impl Book {
     pub(crate) fn is_folded(&mut self) {
         self.calls.retain(|_, call| call.entry.end.is_none());
         self.calls.values_mut().for_each(|call| (call.is_new, call.is_unfolded) = (false, false));
+        self.calls_unfolded = 0;
         self.answers.clear();
         self.costs.clear();
         self.unfolded.clear();

@@ -128,6 +128,43 @@ async fn a_step_of_a_call_costs_one_write_and_one_sync_and_a_refusal_none() {
 }
 
 #[tokio::test]
+async fn the_tables_take_the_book_in_once_so_many_calls_wait_for_that() {
+    /// As many as the book waits with. The log has room for more steps than they take here.
+    const CALLS: u64 = 128;
+    let disk = FlakyDisk::new(Trouble::None);
+    let (fixture, claim) = on(&disk).await;
+    let changes = || disk.counts().1;
+    let reserve = async |number: u64| {
+        let before = changes();
+        let call = fixture.reserve(reservation(&fixture, &claim, &format!("q {number}"), known(1), DAY)).await;
+        (call, changes() - before > 1)
+    };
+    let settle = async |call: CallId| {
+        let before = changes();
+        fixture.store.settle_call(call, answered(known(1), DAY), None).await.unwrap();
+        changes() - before > 1
+    };
+    let mut waiting = Vec::new();
+    for number in 0..CALLS / 2 {
+        let (call, is_folded) = reserve(number).await;
+        assert!(!is_folded && !settle(call).await, "{number}: a call is one, reserved and settled");
+    }
+    for number in CALLS / 2..CALLS {
+        let (call, is_folded) = reserve(number).await;
+        assert_eq!(is_folded, number + 1 == CALLS, "{number}");
+        waiting.push(call);
+    }
+    for call in waiting {
+        assert!(!settle(call).await, "{}: those that the tables have don't wait any more", call.0);
+    }
+    for number in CALLS..CALLS + CALLS / 2 {
+        let (_, is_folded) = reserve(number).await;
+        assert_eq!(is_folded, number + 1 == CALLS + CALLS / 2, "{number}: settled, they wait again");
+    }
+    fixture.sound().await;
+}
+
+#[tokio::test]
 async fn trap03_a_sync_of_the_log_that_failed_lets_no_call_go_until_the_next_start() {
     let disk = FlakyDisk::new(Trouble::None);
     let (fixture, claim) = on(&disk).await;
