@@ -2,8 +2,7 @@
 
 use crate::site::{Answering, Request, Site};
 use crate::sites::bill::Billed;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, thread, time::Duration};
 
 /// A site whose answers take so long.
 pub struct Slow {
@@ -24,7 +23,10 @@ impl Site for Slow {
             return self.site.answer(request);
         }
         Box::pin(async move {
-            tokio::time::sleep(self.time).await;
+            // A thread's sleep: the runtime's timer goes by whole milliseconds, which would make askers who ask again
+            // at once wait for its next tick.
+            let time = self.time;
+            drop(tokio::task::spawn_blocking(move || thread::sleep(time)).await);
             self.site.answer(request).await
         })
     }
