@@ -37,7 +37,7 @@ pub(crate) fn campaign(name: &str, args: &[String]) -> Result<()> {
 }
 
 fn build() -> Result<()> {
-    eprintln!("a first optimised build takes some 10 minutes on two cores");
+    eprintln!("a first optimised build takes some 20 minutes on two cores");
     setup::wasm_target()?;
     handlers::build()?;
     let mut builds = cargo();

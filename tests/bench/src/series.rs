@@ -12,9 +12,9 @@ impl Series {
         self.0.sort_by(f64::total_cmp);
     }
 
-    /// Takes another one in.
-    pub(crate) fn extend(&mut self, other: Self) {
-        self.0.extend(other.0);
+    /// Takes many in.
+    pub(crate) fn extend(&mut self, figures: impl IntoIterator<Item = f64>) {
+        self.0.extend(figures);
         self.0.sort_by(f64::total_cmp);
     }
 

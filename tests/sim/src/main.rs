@@ -65,7 +65,8 @@ struct Args {
     /// Makes the models fail now and then, by this seed.
     #[arg(long, value_name = "SEED")]
     model_faults: Option<u64>,
-    /// How long the paid services take for an answer, in milliseconds.
+    /// How long the paid services take for an answer in the mean, in milliseconds. Each takes between the half of that
+    /// and half as much again, by what is asked.
     #[arg(long, default_value_t = 0)]
     service_ms: u64,
 }

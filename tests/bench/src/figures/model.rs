@@ -3,8 +3,8 @@
 //!
 //! The model is a process of its own. Processor time counts where there is too little of it, so it is measured with a
 //! model that answers at once: 50 calls are at work, on both sides, and the machine is busy from end to end. How long a
-//! call takes longer is measured with one that takes its time, as models do, and with askers that begin one after the
-//! other: of a busy machine it would be how many calls fit into a second. There, few calls share a commit, a wake-up or
+//! call takes longer is measured with one that takes its time, as models do, and as long for the same body on both
+//! sides: of a busy machine it would be how many calls fit into a second. There, few calls share a commit, a wake-up or
 //! a warm cache; what processor time they take is told beside the others.
 
 mod bare;
@@ -41,7 +41,7 @@ pub(crate) const LINES: &[Line] = &[
         bar: Bar::AtMost(200.0),
     },
     Line {
-        what: "the same with a model that takes 100 ms, asked some 500 times a second",
+        what: "the same with a model that takes 50 to 150 ms, asked some 500 times a second",
         reference: Some("the same"),
         bar: Bar::None,
     },
@@ -56,8 +56,6 @@ pub(crate) const LINES: &[Line] = &[
 const ASKERS: usize = 50;
 /// How often both are measured, one after the other.
 const ROUNDS: usize = 2;
-/// Calls of each asker, one after the other. Each asker is one task, so that its claim and its settlement weigh little.
-const CALLS: usize = 100;
 /// Calls of each before anything is measured: connections are made.
 const WARM: usize = 10;
 /// How old the key's file is, at the least, when it is first used: one that was written just now is read again by each
@@ -78,10 +76,13 @@ const SENTENCES: u32 = 40;
 /// How it is asked.
 #[derive(Clone, Copy)]
 struct Load {
-    /// How long the model takes for an answer.
+    /// How long the model takes for an answer, in the mean.
     model_time: Duration,
     /// Between the first call of one asker and that of the next.
     apart: Duration,
+    /// Calls of each asker, one after the other. Each asker is one task, whose start, input and settlement are to weigh
+    /// little: they are no call's.
+    calls: usize,
 }
 
 impl Load {
@@ -94,82 +95,84 @@ impl Load {
 }
 
 /// All that the machine can do.
-const BUSY: Load = Load { model_time: Duration::ZERO, apart: Duration::ZERO };
+const BUSY: Load = Load { model_time: Duration::ZERO, apart: Duration::ZERO, calls: 200 };
 /// A call has the machine nearly to itself.
-const PATIENT: Load = Load { model_time: Duration::from_millis(100), apart: Duration::from_millis(2) };
+const PATIENT: Load = Load { model_time: Duration::from_millis(100), apart: Duration::from_millis(2), calls: 100 };
 
 pub(crate) async fn model() -> Result<Vec<Sample>> {
     let scratch = tempfile::Builder::new().prefix("tollgate-bench-").tempdir()?;
     let key = scratch.path().join("key");
     fs::write(&key, KEY)?;
     tokio::time::sleep(KEY_AGE).await;
-    let (bare, ours) = beside(PATIENT, &key).await?;
-    let (bare_busy, busy) = beside(BUSY, &key).await?;
+    let patient = beside(PATIENT, &key).await?;
+    let busy = beside(BUSY, &key).await?;
     let (commit, page) = (group_commits(PATIENT).await?, synced_pages()?);
     // The last is what a call's step writes at the least; the bar goes by commits, as a call of few would share them.
     for (what, times) in [
-        ("bare, of a model that takes 100 ms", &bare.times),
-        ("the same through the host", &ours.times),
+        ("a call takes longer by", &patient.longer),
         ("group commit", &commit),
         ("a page written in place, and synced", &page),
     ] {
         let [half, most] = [0.5, 0.99].map(|part| times.part(part));
         eprintln!("  {what}: {half:.0} µs p50, {most:.0} µs p99");
     }
-    for (what, asked) in [("bare, busy", &bare_busy), ("through the host, busy", &busy)] {
-        let rounds: Vec<String> = asked.processor.iter().map(|round| format!("{round:.0}")).collect();
-        eprintln!("  {what}: {} µs of processor time a call, round by round", rounds.join(", "));
+    for (what, load) in [("that takes its time", &patient), ("that answers at once", &busy)] {
+        let [bare, ours] = [&load.bare, &load.ours].map(|rounds| {
+            let rounds: Vec<String> = rounds.iter().map(|round| format!("{round:.0}")).collect();
+            rounds.join(", ")
+        });
+        eprintln!("  processor time with a model {what}: {bare} µs bare, {ours} µs through the host");
     }
-    let longer = ours.times.part(0.5) - bare.times.part(0.5);
     let two_commits = 2.0 * commit.part(0.5);
-    eprintln!("  a call takes {longer:.0} µs longer, p50; two pages written in place: {:.0} µs", 2.0 * page.part(0.5));
     Ok(vec![
-        Sample::beside(busy.mean() - bare_busy.mean(), bare_busy.mean()),
-        Sample::beside(ours.mean() - bare.mean(), bare.mean()),
-        Sample::beside(longer - two_commits, two_commits),
+        busy.processor_time(),
+        patient.processor_time(),
+        Sample::beside(patient.longer.part(0.5) - two_commits, two_commits),
     ])
 }
 
-/// Bare requests and calls through the host, in turns: a machine that others use too is now quicker, now slower. `key`:
-/// the file of the service's key.
-async fn beside(load: Load, key: &Path) -> Result<(Asked, Asked)> {
+/// Bare requests beside calls through the host.
+#[derive(Default)]
+struct Beside {
+    /// Processor time of one, in µs, in each round.
+    bare: Vec<f64>,
+    ours: Vec<f64>,
+    /// How much longer each call took than the bare request of the same body, in µs.
+    longer: Series,
+}
+
+impl Beside {
+    fn processor_time(&self) -> Sample {
+        let mean = |rounds: &[f64]| rounds.iter().sum::<f64>() / rounds.len() as f64;
+        Sample::beside(mean(&self.ours) - mean(&self.bare), mean(&self.bare))
+    }
+}
+
+/// Both, in turns: a machine that others use too is now quicker, now slower. `key`: the file of the service's key.
+async fn beside(load: Load, key: &Path) -> Result<Beside> {
     let scratch = tempfile::Builder::new().prefix("tollgate-bench-").tempdir()?;
     let time = load.model_time.as_millis().to_string();
     let internet = SmallInternet::start(scratch.path(), &["--site", HOST, "--service-ms", &time])?;
     let service: SocketAddr = internet.fact(&format!("/direct/{HOST}"))?.parse()?;
-    let (mut bare, mut ours) = (Asked::default(), Asked::default());
+    let mut beside = Beside::default();
     for _ in 0..ROUNDS {
-        bare.add(bare::ask(service, load).await?);
-        ours.add(through_host::ask(service, load, key).await?);
+        let (bare, ours) = (bare::ask(service, load).await?, through_host::ask(service, load, key).await?);
+        ensure!(bare.tokens == ours.tokens, "the bodies differ: {} tokens and {}", bare.tokens, ours.tokens);
+        beside.bare.push(bare.processor);
+        beside.ours.push(ours.processor);
+        beside.longer.extend(bare.took.iter().zip(&ours.took).map(|(bare, ours)| ours - bare));
     }
-    bare.add(bare::ask(service, load).await?);
-    ensure!(bare.tokens == ours.tokens, "the bodies differ: {} tokens and {}", bare.tokens, ours.tokens);
-    Ok((bare, ours))
+    Ok(beside)
 }
 
-/// What calls came to.
-#[derive(Default)]
+/// What the calls of a round came to.
 struct Asked {
-    /// Processor time of one, in µs, in each round.
-    processor: Vec<f64>,
-    /// How long each took, in µs.
-    times: Series,
+    /// Processor time of one, in µs.
+    processor: f64,
+    /// How long each took, in µs: asker by asker, in the order in which they were made.
+    took: Vec<f64>,
     /// Tokens that each sent.
     tokens: u64,
-}
-
-impl Asked {
-    /// Takes another round in.
-    fn add(&mut self, round: Self) {
-        self.processor.extend(round.processor);
-        self.times.extend(round.times);
-        self.tokens = round.tokens;
-    }
-
-    /// Processor time of a call, over all rounds.
-    fn mean(&self) -> f64 {
-        self.processor.iter().sum::<f64>() / self.processor.len() as f64
-    }
 }
 
 /// The question of a call: as long as every other's, and none like it.
@@ -187,8 +190,8 @@ fn micros(time: Duration) -> f64 {
 }
 
 /// Processor time of each of all calls, in µs.
-fn each(seconds: f64) -> f64 {
-    seconds * 1e6 / (ASKERS * CALLS) as f64
+fn each(seconds: f64, load: Load) -> f64 {
+    seconds * 1e6 / (ASKERS * load.calls) as f64
 }
 
 /// What it takes to have a page on the disk that is there already, by itself, in µs.
@@ -216,7 +219,7 @@ async fn group_commits(load: Load) -> Result<Series> {
     }
     let mut times = Series::default();
     for of_writer in try_join_all(writers).await? {
-        of_writer?.into_iter().for_each(|time| times.push(time));
+        times.extend(of_writer?);
     }
     store.close().await?;
     Ok(times)
@@ -225,8 +228,8 @@ async fn group_commits(load: Load) -> Result<Series> {
 /// Those of one writer.
 async fn commits(store: Arc<RedbStore>, number: usize, load: Load) -> Result<Vec<f64>> {
     tokio::time::sleep(load.apart / 2 * u32::try_from(number)?).await;
-    let mut times = Vec::with_capacity(2 * CALLS);
-    for commit in 0..2 * CALLS {
+    let mut times = Vec::with_capacity(2 * load.calls);
+    for commit in 0..2 * load.calls {
         tokio::time::sleep(load.model_time / 2).await;
         let until = Timestamp(1_000_000 + commit as u64);
         let cooling = Cooling { until, kind: CoolingKind::RateLimited, reason: "bench".to_owned() };

@@ -1,17 +1,18 @@
-//! A site that takes its time for each answer, as models do.
+//! A site that takes its time for each answer, as models do: now more, now less.
 
 use crate::site::{Answering, Request, Site};
 use crate::sites::bill::Billed;
 use std::{sync::Arc, thread, time::Duration};
 
-/// A site whose answers take so long.
+/// A site whose answers take about so long.
 pub struct Slow {
     site: Arc<dyn Site>,
     time: Duration,
 }
 
 impl Slow {
-    /// That site, after so long each time; of no time at all, the site as it is.
+    /// That site, after between the half of that time and half as much again, by what is asked: the same request takes
+    /// as long each time. Of no time at all, the site as it is.
     pub fn new(site: Arc<dyn Site>, time: Duration) -> Self {
         Self { site, time }
     }
@@ -23,9 +24,10 @@ impl Site for Slow {
             return self.site.answer(request);
         }
         Box::pin(async move {
-            // A thread's sleep: the runtime's timer goes by whole milliseconds, which would make askers who ask again
-            // at once wait for its next tick.
-            let time = self.time;
+            let part = 0.5 + f64::from(crc32fast::hash(request.http.body())) / f64::from(u32::MAX);
+            let time = self.time.mul_f64(part);
+            // A thread's sleep: the runtime's timer goes by whole milliseconds, and who asks again at once would wait
+            // for its next one.
             drop(tokio::task::spawn_blocking(move || thread::sleep(time)).await);
             self.site.answer(request).await
         })

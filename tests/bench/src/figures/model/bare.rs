@@ -13,19 +13,17 @@ use serde_json::{Value, json};
 use tollgate_core::model::Dialect;
 use tollgate_llm::{Document, Prompt, WireModel, wire};
 
-use super::{ASKERS, Asked, CALLS, KEY, Load, MODEL, SENTENCE, SENTENCES, WARM, each, micros, processor, question};
-use crate::series::Series;
+use super::{ASKERS, Asked, KEY, Load, MODEL, SENTENCE, SENTENCES, WARM, each, micros, processor, question};
 
 /// Asks as often as the host does.
 pub(super) async fn ask(service: SocketAddr, load: Load) -> Result<Asked> {
     let client = Client::builder().no_proxy().build()?;
     let url = format!("http://{service}/v1/chat/completions");
     ask_all(&client, &url, load, WARM).await?;
-    let (spent, all) = ask_all(&client, &url, load, CALLS).await?;
+    let (spent, all) = ask_all(&client, &url, load, load.calls).await?;
     let tokens = all.first().and_then(|asked| tokens_of(&asked.last)).context("the model counts no tokens")?;
-    let mut times = Series::default();
-    all.iter().flat_map(|asked| &asked.took).for_each(|took| times.push(micros(*took)));
-    Ok(Asked { processor: vec![each(spent)], times, tokens })
+    let took = all.iter().flat_map(|asked| &asked.took).map(|took| micros(*took)).collect();
+    Ok(Asked { processor: each(spent, load), took, tokens })
 }
 
 /// What came to one asker.

@@ -9,9 +9,9 @@ use tollgate_core::{ItemKey, item::ItemStatus};
 
 use super::{
     super::embedded::{Embedded, JOB, item},
-    ASKERS, Asked, CALLS, Load, MODEL, SENTENCE, SENTENCES, WARM, each, processor, question,
+    ASKERS, Asked, Load, MODEL, SENTENCE, SENTENCES, WARM, each, processor, question,
 };
-use crate::{series::Series, world::test_handlers};
+use crate::world::test_handlers;
 
 /// Longest that all calls together may take.
 const STUCK_TIME: Duration = Duration::from_secs(120);
@@ -20,11 +20,12 @@ const STUCK_TIME: Duration = Duration::from_secs(120);
 pub(super) async fn ask(service: SocketAddr, load: Load, key: &Path) -> Result<Asked> {
     let jobs = format!(
         "[host]\nhandlers = {:?}\nlisten = \"127.0.0.1:0\"\n\
-         [endpoint.model]\nurl = \"http://{service}\"\nconcurrency = {ASKERS}\n[model.bench]\nprovider = \"openai\"\nname = \"{MODEL}\"\n\
-         url = \"endpoint://model/v1\"\nprice = {{ input = \"0.10 USD\", output = \"0.40 USD\" }}\n\
-         budget = {{ day = \"1000.00 USD\" }}\nkey = {{ file = {key:?} }}\n[job.{JOB}]\nkind = \"backfill\"\n\
-         handler = \"paid\"\n\
-         grant = [\"llm\", \"artifacts\"]\nstages = [\"first\"]\n[job.{JOB}.stage.first]\nconcurrency = {ASKERS}\n",
+         [endpoint.model]\nurl = \"http://{service}\"\nconcurrency = {ASKERS}\n\
+         [model.bench]\nprovider = \"openai\"\nname = \"{MODEL}\"\nurl = \"endpoint://model/v1\"\n\
+         price = {{ input = \"0.10 USD\", output = \"0.40 USD\" }}\nbudget = {{ day = \"1000.00 USD\" }}\n\
+         key = {{ file = {key:?} }}\n\
+         [job.{JOB}]\nkind = \"backfill\"\nhandler = \"paid\"\ngrant = [\"llm\", \"artifacts\"]\n\
+         stages = [\"first\"]\n[job.{JOB}.stage.first]\nconcurrency = {ASKERS}\n",
         test_handlers()?.display().to_string(),
         key = key.display().to_string(),
     );
@@ -54,20 +55,20 @@ pub(super) async fn ask(service: SocketAddr, load: Load, key: &Path) -> Result<A
     };
     let askers = ASKERS as u64;
     run("warm", WARM, askers).await?;
-    let spent = run("item", CALLS, 2 * askers).await?;
-    let (mut times, mut tokens) = (Series::default(), 0);
+    let spent = run("item", load.calls, 2 * askers).await?;
+    let (mut took, mut tokens) = (Vec::with_capacity(ASKERS * load.calls), 0);
     for asker in 0..ASKERS {
         let key = ItemKey::new(&format!("item-{asker}"))?;
         let item = embedded.host.operations().item(JOB, &key).await?.context("an item is gone")?.item;
         ensure!(item.status == ItemStatus::Done, "{item:?}");
         let output = item.outputs.values().next().context("no output")?;
         let answers = output.get("answered").and_then(Value::as_array).context("no answers")?;
-        ensure!(answers.len() == CALLS, "{} answers", answers.len());
+        ensure!(answers.len() == load.calls, "{} answers", answers.len());
         for answer in answers {
-            times.push(answer["took_us"].as_f64().context("no time")?);
+            took.push(answer["took_us"].as_f64().context("no time")?);
             tokens = answer["input"].as_u64().context("no tokens")?;
         }
     }
     embedded.stop().await?;
-    Ok(Asked { processor: vec![each(spent)], times, tokens })
+    Ok(Asked { processor: each(spent, load), took, tokens })
 }
