@@ -145,7 +145,7 @@ pub(crate) fn stage(attributes: TokenStream, item: TokenStream) -> Result<TokenS
         #made_by
 
         #[doc(hidden)]
-        #[allow(non_camel_case_types)]
+        #[allow(non_camel_case_types, reason = "it has its function's name")]
         #visibility struct #name {}
 
         impl ::tollgate_sdk::handler::Stage for #name {
@@ -196,7 +196,7 @@ pub(crate) fn discover(attributes: TokenStream, item: TokenStream) -> Result<Tok
         #function
 
         #[doc(hidden)]
-        #[allow(non_camel_case_types)]
+        #[allow(non_camel_case_types, reason = "it has its function's name")]
         #visibility struct #name {}
 
         impl ::tollgate_sdk::handler::Discover for #name {

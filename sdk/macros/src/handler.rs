@@ -92,7 +92,7 @@ pub(crate) fn handler(input: TokenStream) -> Result<TokenStream> {
         #(#tracked)*
 
         #[cfg(target_family = "wasm")]
-        #[allow(unsafe_code, clippy::all)]
+        #[allow(unsafe_code, clippy::all, reason = "made by wit-bindgen, and a section is unsafe")]
         const _: () = {
             use ::tollgate_sdk::bindings::{exports::tollgate::handler::stages as exports, tollgate::handler::types};
 

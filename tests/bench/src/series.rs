@@ -167,6 +167,9 @@ mod tests {
         assert!(judge(&[measured]).is_ok());
         let mut slow = Measured::new(Line { bar: Bar::AtMost(1.0), ..line });
         slow.add(Sample::alone(2.0));
-        assert!(judge(&[slow]).is_err());
+        let mut told = Measured::new(Line { bar: Bar::None, ..line });
+        told.add(Sample::beside(2.0, 1.0));
+        let missed = judge(&[slow, told]).unwrap_err().to_string();
+        assert!(missed.starts_with("1 of 1 figures"), "what has no bar is no figure that misses one: {missed}");
     }
 }

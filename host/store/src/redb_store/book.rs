@@ -31,8 +31,6 @@ struct Written {
     entry: Entry,
     /// The tables have no row of it.
     is_new: bool,
-    /// The tables don't have it as it is.
-    is_unfolded: bool,
     answer: Option<Body>,
 }
 
@@ -44,8 +42,8 @@ pub(crate) struct Book {
     /// Which opening of the store its calls are of.
     opened: u64,
     calls: BTreeMap<CallId, Written>,
-    /// How many of them the tables don't have as they are.
-    calls_unfolded: usize,
+    /// Those that the tables don't have as they are.
+    calls_unfolded: BTreeSet<CallId>,
     /// Those with an answer that the tables don't have, by their requests.
     answers: BTreeMap<RequestKey, CallId>,
     /// As they are, once somebody has asked for them; the tables have others where a call isn't folded.
@@ -89,7 +87,7 @@ impl Book {
     /// for in the tables alone.
     pub(crate) fn must_fold(&self) -> bool {
         let fresh = |id: &CallId| self.calls.get(id).and_then(|call| call.answer.as_ref());
-        self.calls_unfolded >= UNFOLDED_MAX
+        self.calls_unfolded.len() >= UNFOLDED_MAX
             || self.fresh.calls.iter().any(|id| matches!(fresh(id), Some(Body::Blob(_))))
     }
 
@@ -116,7 +114,7 @@ impl Book {
     /// Writes a call that is reserved, with [`Book::next`] as its number, and the accounts of its scopes.
     pub(crate) fn reserve(&mut self, entry: Entry, accounts: impl IntoIterator<Item = (Scope, Account)>) {
         self.last = entry.id.0;
-        self.write(Written { entry, is_new: true, is_unfolded: true, answer: None }, accounts);
+        self.write(Written { entry, is_new: true, answer: None }, accounts);
     }
 
     /// A call; absent: neither book nor tables have it.
@@ -159,7 +157,7 @@ impl Book {
         self.fresh.sums.insert(key.clone());
         self.costs.insert(key, sum);
         let is_new = self.calls.get(&entry.id).is_some_and(|call| call.is_new);
-        self.write(Written { entry: Entry { end: Some(end), ..entry }, is_new, is_unfolded: true, answer }, accounts);
+        self.write(Written { entry: Entry { end: Some(end), ..entry }, is_new, answer }, accounts);
     }
 
     fn write(&mut self, call: Written, accounts: impl IntoIterator<Item = (Scope, Account)>) {
@@ -176,10 +174,8 @@ impl Book {
             self.accounts.insert(scope, account);
         }
         self.fresh.calls.insert(id);
-        let before = self.calls.insert(id, call);
-        if before.is_none_or(|before| !before.is_unfolded) {
-            self.calls_unfolded += 1;
-        }
+        self.calls_unfolded.insert(id);
+        self.calls.insert(id, call);
     }
 
     /// The answer to a request that the tables don't have yet, once it is durable.
@@ -199,14 +195,17 @@ impl Book {
         durable.map(|(key, _)| key)
     }
 
+    fn written(&self, id: CallId) -> Result<&Written, StoreError> {
+        self.calls.get(&id).ok_or_else(|| corrupt(format!("call {} is in no book", id.0)))
+    }
+
     /// What the log has to be told; absent: nothing was done since it was told last.
     pub(crate) fn frame(&self) -> Result<Option<Vec<u8>>, StoreError> {
         if self.fresh.calls.is_empty() {
             return Ok(None);
         }
-        let written = |id: &CallId| self.calls.get(id).ok_or_else(|| corrupt(format!("call {} is in no book", id.0)));
         let calls = self.fresh.calls.iter().map(|id| {
-            let call = written(id)?;
+            let call = self.written(*id)?;
             let answer = match &call.answer {
                 Some(Body::Inline(text)) => Some(text.as_str()),
                 Some(Body::Blob(_)) | None => None,
@@ -246,7 +245,7 @@ impl Book {
                 return Err(wal::damaged(format_args!("queue.redb has another call {id}")));
             }
             let answer = answer.map(|text| Body::Inline(text.to_owned()));
-            written.push(Written { entry, is_new, is_unfolded: true, answer });
+            written.push(Written { entry, is_new, answer });
         }
         self.unfolded.extend(accounts.iter().map(|(scope, _)| scope.clone()));
         self.accounts.extend(accounts);
@@ -262,7 +261,8 @@ impl Book {
     pub(crate) fn fold(&self, tables: &mut Tables<'_>) -> Result<(), Fault> {
         let ledger = tables.ledger()?;
         let (mut named, mut gone) = (Vec::new(), Vec::new());
-        for Written { entry, is_new, answer, .. } in self.calls.values().filter(|call| call.is_unfolded) {
+        for id in &self.calls_unfolded {
+            let Written { entry, is_new, answer } = self.written(*id)?;
             ledger.set_entry(entry)?;
             if *is_new {
                 ledger.item_calls.insert(&item_call_key_of(entry), ())?;
@@ -295,8 +295,8 @@ impl Book {
     /// The tables have all of it. Calls under way stay, to be settled.
     pub(crate) fn is_folded(&mut self) {
         self.calls.retain(|_, call| call.entry.end.is_none());
-        self.calls.values_mut().for_each(|call| (call.is_new, call.is_unfolded) = (false, false));
-        self.calls_unfolded = 0;
+        self.calls.values_mut().for_each(|call| call.is_new = false);
+        self.calls_unfolded.clear();
         self.answers.clear();
         self.costs.clear();
         self.unfolded.clear();

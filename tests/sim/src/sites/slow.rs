@@ -28,7 +28,7 @@ impl Site for Slow {
             let time = self.time.mul_f64(part);
             // A thread's sleep: the runtime's timer goes by whole milliseconds, and who asks again at once would wait
             // for its next one.
-            drop(tokio::task::spawn_blocking(move || thread::sleep(time)).await);
+            tokio::task::spawn_blocking(move || thread::sleep(time)).await.expect("a thread can sleep");
             self.site.answer(request).await
         })
     }
