@@ -1,11 +1,14 @@
 //! JSON objects as text, canonical: equal objects have equal texts and digests, and who only
 //! passes one on reads nothing.
 
+mod part;
+
 use std::{fmt, sync::Arc};
 
 use serde_json::{Map, Value};
 
 use crate::artifact::Digest;
+pub use part::{JsonFields, JsonPart};
 
 /// A JSON object as canonical text: keys sorted at every depth, no spaces. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,6 +20,14 @@ impl JsonObject {
     pub fn of(object: &Map<String, Value>) -> Self {
         let mut text = String::with_capacity(128);
         write_object(object, &mut text);
+        Self(text.into())
+    }
+
+    /// Writes one that is put together.
+    #[must_use]
+    pub fn of_parts(fields: &JsonFields<'_>) -> Self {
+        let mut text = String::with_capacity(part::bytes(fields));
+        part::write(fields, &mut text);
         Self(text.into())
     }
 

@@ -113,8 +113,8 @@ impl Model {
 
     /// What a prompt is held to take. Writing it to the cache may cost more than reading it, so it is held to be the
     /// dearest of what it may be.
-    pub(crate) fn estimate(&self, prompt: &Prompt, asker: &str) -> (Tokens, Cost) {
-        let (sent, output) = (input_tokens(prompt, self.image_tokens), self.output_tokens(asker));
+    pub(crate) fn estimate(&self, prompt: &Prompt, fitted: &Fitted, asker: &str) -> (Tokens, Cost) {
+        let (sent, output) = (input_tokens(prompt, fitted, self.image_tokens), self.output_tokens(asker));
         let anew = Tokens { input: sent, output, ..Tokens::default() };
         let written = Tokens { cache_write: sent, output, ..Tokens::default() };
         let costs = [self.cost(&anew), self.cost(&written)];
@@ -127,7 +127,7 @@ impl Model {
 /// answers are: no call is held to less before [`LENGTHS_NEEDED`] of them are known.
 #[must_use]
 pub fn first_call(spec: &ModelSpec, prices: &Prices) -> (Tokens, Cost) {
-    Model::new(spec, prices).estimate(&Prompt::default(), "")
+    Model::new(spec, prices).estimate(&Prompt::default(), &Fitted::default(), "")
 }
 
 impl Models {

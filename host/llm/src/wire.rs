@@ -14,7 +14,7 @@ pub(crate) use schema::Fitted;
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tollgate_core::{
     JsonObject,
     model::{Dialect, TemperatureRule},
@@ -171,7 +171,7 @@ pub(crate) fn request_with(model: &WireModel, prompt: &Prompt, fitted: &Fitted) 
     if model.dialect == Dialect::Anthropic {
         headers.push(("anthropic-version", anthropic::VERSION));
     }
-    Ok(WireRequest { path, headers, body: JsonObject::of(&body), key: KeyHeader::of(model.dialect) })
+    Ok(WireRequest { path, headers, body, key: KeyHeader::of(model.dialect) })
 }
 
 /// The temperature that is sent: 0 with a schema (M03), else what is asked for, and none where the model takes none.
@@ -207,22 +207,15 @@ fn native_schema<'a>(model: &WireModel, prompt: &'a Prompt) -> Option<&'a Value>
 }
 
 /// The user's prompt; with a schema that the provider isn't given as one, it is written out.
-fn instruction(prompt: &Prompt, written_out: Option<&Value>) -> String {
-    match written_out.and_then(Value::as_object) {
-        None => prompt.instruction.clone(),
+fn instruction<'a>(prompt: &'a Prompt, written_out: Option<&JsonObject>) -> Cow<'a, str> {
+    match written_out {
+        None => prompt.instruction.as_str().into(),
         Some(schema) => format!(
             "{}\n\nAnswer with JSON alone: no words around it, no code fence. It satisfies this JSON Schema:\n{}",
             prompt.instruction,
-            JsonObject::of(schema).as_str()
-        ),
-    }
-}
-
-/// A JSON object from its literal.
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(object) => object,
-        _ => Map::new(),
+            schema.as_str()
+        )
+        .into(),
     }
 }
 

@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tollgate_core::model::{Dialect, TemperatureRule};
+use tollgate_core::{
+    JsonObject,
+    model::{Dialect, TemperatureRule},
+};
 use tollgate_llm::{
     Answer, Document, Finish, Prices, Prompt, Reader, RequestError, ToolResult, WireModel, WireRequest,
     wire::{self, base_url},
@@ -26,7 +29,8 @@ fn shown(model: &WireModel, request: &WireRequest) -> Value {
         headers.insert((*name).to_owned(), Value::from(*value));
     }
     headers.insert(request.key.name.to_owned(), Value::from(request.key.value("KEY")));
-    let body: Value = serde_json::from_str(request.body.as_str()).unwrap();
+    let body = request.body.parse().unwrap();
+    assert_eq!(JsonObject::of(&body), request.body, "equal requests are equal texts");
     json!({"url": format!("{}/{}", base_url(model.dialect), request.path), "headers": headers, "body": body})
 }
 

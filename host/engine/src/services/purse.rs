@@ -155,7 +155,7 @@ impl Purse for AttemptPurse {
 
     fn reserve(&self, paid: Paid, request: Digest, estimate: Cost) -> BoxFuture<'_, Result<CallId, NotReserved>> {
         async move {
-            let Payer { job, task, attempt, claim, budget, .. } = self.payer.clone();
+            let Payer { job, task, attempt, claim, budget, .. } = self.payer;
             let Services { store, clock, zone, everything, paid: budgets, .. } = &*self.services;
             let of_paid = budgets.get(&(paid.kind, paid.alias.clone())).copied().unwrap_or_default();
             let number = self.calls.fetch_add(1, Relaxed);

@@ -34,7 +34,7 @@ pub(super) fn request(
 ) -> Result<Request, Unanswered> {
     let wire = wire::request_with(&model.wire, prompt, fitted);
     let wire = wire.map_err(|error| Unanswered::free(ServiceError::InvalidRequest(error.to_string()), None))?;
-    let (tokens, estimate) = model.estimate(prompt, asker);
+    let (tokens, estimate) = model.estimate(prompt, fitted, asker);
     let mut headers = wire.headers;
     headers.retain(|(name, _)| *name != "content-type");
     let digest = call::digest(&model.spec.service, &wire.path, wire.body.as_str());

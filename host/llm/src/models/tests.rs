@@ -363,7 +363,7 @@ async fn trap02_a_call_whose_reading_panics_is_settled_at_its_estimate() {
 fn a03_the_length_of_an_answer_is_told_from_those_of_the_stage_that_asks() {
     let deployment = deployment(&model("a", PRICED));
     let model = Model::new(&deployment.models[0], &Prices::pinned().unwrap());
-    let output = |asker: &str| model.estimate(&Prompt::default(), asker).0.output;
+    let output = |asker: &str| model.estimate(&Prompt::default(), &Fitted::default(), asker).0.output;
     assert_eq!((output("score"), output("digest")), (1_000, 1_000), "the most that it can make");
     for _ in 0..LENGTHS_NEEDED {
         model.made("score", 20);
@@ -383,6 +383,6 @@ fn a03_answers_of_an_earlier_process_tell_how_long_the_next_ones_are() {
         models.remember("score", &known.payee.paid, 20);
         models.remember("digest", &other, 20);
     }
-    let output = |asker: &str| known.estimate(&Prompt::default(), asker).0.output;
+    let output = |asker: &str| known.estimate(&Prompt::default(), &Fitted::default(), asker).0.output;
     assert_eq!((output("score"), output("digest")), (20, 1_000), "what another model made says nothing");
 }

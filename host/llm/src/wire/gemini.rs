@@ -1,13 +1,19 @@
 //! `generateContent`, as Gemini takes it. Its cache needs no marks.
 
-use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+
+use serde_json::json;
+use tollgate_core::{
+    JsonObject,
+    json::{JsonFields, JsonPart},
+};
 
 use super::{
-    RequestError, WireModel, blocks, instruction, native_schema, object,
+    RequestError, WireModel, blocks, instruction, native_schema,
     schema::{Fitted, Grammar},
     search_tool, temperature,
 };
-use crate::prompt::{Media, Prompt};
+use crate::prompt::{Media, Prompt, ToolResult};
 
 pub(super) fn path(model: &WireModel) -> Result<String, RequestError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
@@ -20,11 +26,11 @@ pub(super) fn path(model: &WireModel) -> Result<String, RequestError> {
     Ok(format!("v1beta/{folder}{}:{action}", model.name))
 }
 
-pub(super) fn body(model: &WireModel, prompt: &Prompt, fitted: &Fitted) -> Result<Map<String, Value>, RequestError> {
+pub(super) fn body(model: &WireModel, prompt: &Prompt, fitted: &Fitted) -> Result<JsonObject, RequestError> {
     // Models before Gemini 3 refuse a schema beside a tool, so then it is written out for all of them.
     let native = native_schema(model, prompt).filter(|_| !prompt.can_search);
-    let fitted = native.and_then(|given| fitted.of(given, Grammar::Gemini));
-    let written_out = prompt.schema.as_ref().filter(|_| fitted.is_none());
+    let strict = native.and_then(|given| fitted.of(given, Grammar::Gemini));
+    let written_out = prompt.schema.as_ref().filter(|_| strict.is_none()).and_then(|given| fitted.given(given));
 
     let mut parts = Vec::new();
     for blob in blocks::blobs(prompt) {
@@ -32,50 +38,58 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt, fitted: &Fitted) -> Resul
             let (name, media_type) = (blob.name.to_owned(), blob.media.as_str());
             return Err(RequestError::Media { name, media_type, model: model.name.clone() });
         }
-        parts.push(json!({"text": blob.label()}));
-        parts.push(json!({"inlineData": {"mimeType": blob.media.as_str(), "data": blob.base64}}));
+        parts.push(text_part(blob.label()));
+        let data = [("mimeType", blob.media.as_str().into()), ("data", blob.base64.into())];
+        parts.push([("inlineData", data.into())].into());
     }
-    parts.push(json!({"text": instruction(prompt, written_out)}));
-    let mut contents = vec![json!({"role": "user", "parts": parts})];
+    parts.push(text_part(instruction(prompt, written_out)));
+    let mut contents = vec![JsonPart::from([("role", "user".into()), ("parts", parts.into())])];
     for turn in &prompt.turns {
-        contents.push(turn.said.raw.clone());
-        let results = turn.results.iter().map(|result| {
-            let key = if result.is_error { "error" } else { "output" };
-            let mut response = json!({"name": result.call.name, "response": {key: result.text}});
-            if !result.call.id.is_empty() {
-                response["id"] = Value::from(result.call.id.as_str());
-            }
-            json!({"functionResponse": response})
-        });
-        let results: Vec<_> = results.collect();
+        contents.push((&turn.said.raw).into());
+        let results: Vec<_> = turn.results.iter().map(result).collect();
         if !results.is_empty() {
-            contents.push(json!({"role": "user", "parts": results}));
+            contents.push([("role", "user".into()), ("parts", results.into())].into());
         }
     }
-    let mut body = object(json!({"contents": contents}));
+    let mut body: JsonFields<'_> = vec![("contents", contents.into())];
     if let Some(system) = blocks::system(prompt) {
-        body.insert("systemInstruction".to_owned(), json!({"parts": [{"text": system}]}));
+        body.push(("systemInstruction", [("parts", vec![text_part(system)].into())].into()));
     }
-    let mut config = Map::new();
-    if let Some(schema) = fitted {
-        config.insert("responseMimeType".to_owned(), Value::from("application/json"));
-        config.insert("responseJsonSchema".to_owned(), schema.clone());
+    let mut config = JsonFields::new();
+    if let Some(schema) = strict {
+        config.push(("responseMimeType", "application/json".into()));
+        config.push(("responseJsonSchema", schema.into()));
     }
     if let Some(temperature) = temperature(model, prompt) {
-        config.insert("temperature".to_owned(), json!(temperature));
+        config.push(("temperature", temperature.into()));
     }
     if !config.is_empty() {
-        body.insert("generationConfig".to_owned(), Value::Object(config));
+        body.push(("generationConfig", config.into()));
     }
     if prompt.can_search {
         let (name, description, parameters) = search_tool();
         let function = json!({"name": name, "description": description, "parametersJsonSchema": parameters});
-        body.insert("tools".to_owned(), json!([{"functionDeclarations": [function]}]));
+        body.push(("tools", json!([{"functionDeclarations": [function]}]).into()));
         if prompt.has_to_answer {
-            body.insert("toolConfig".to_owned(), json!({"functionCallingConfig": {"mode": "NONE"}}));
+            body.push(("toolConfig", json!({"functionCallingConfig": {"mode": "NONE"}}).into()));
         }
     }
-    Ok(body)
+    Ok(JsonObject::of_parts(&body))
+}
+
+fn text_part<'a>(text: impl Into<Cow<'a, str>>) -> JsonPart<'a> {
+    [("text", text.into().into())].into()
+}
+
+/// The host's answer to a call.
+fn result(result: &ToolResult) -> JsonPart<'_> {
+    let key = if result.is_error { "error" } else { "output" };
+    let said = [(key, result.text.as_str().into())];
+    let mut response: JsonFields<'_> = vec![("name", result.call.name.as_str().into()), ("response", said.into())];
+    if !result.call.id.is_empty() {
+        response.push(("id", result.call.id.as_str().into()));
+    }
+    [("functionResponse", response.into())].into()
 }
 
 #[cfg(test)]

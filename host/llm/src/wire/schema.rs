@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::OnceLock};
 
 use serde_json::{Map, Value};
+use tollgate_core::JsonObject;
 
 /// Deepest nesting that is fitted: OpenAI's own bound.
 const DEPTH_MAX: usize = 10;
@@ -36,14 +37,23 @@ impl Grammar {
     }
 }
 
-/// What each grammar takes of one schema, fitted when it is first asked for.
+/// One schema as it is sent, written when it is first asked for: as it was given, and as each grammar takes it.
 #[derive(Debug, Default)]
-pub(crate) struct Fitted([OnceLock<Option<Value>>; 3]);
+pub(crate) struct Fitted {
+    given: OnceLock<Option<JsonObject>>,
+    of: [OnceLock<Option<JsonObject>>; 3],
+}
 
 impl Fitted {
+    /// The schema as it was given; absent: it is no object.
+    pub(crate) fn given(&self, schema: &Value) -> Option<&JsonObject> {
+        self.given.get_or_init(|| schema.as_object().map(JsonObject::of)).as_ref()
+    }
+
     /// The schema as that grammar takes it; absent: its structure can't be said there.
-    pub(super) fn of(&self, schema: &Value, grammar: Grammar) -> Option<&Value> {
-        self.0[grammar as usize].get_or_init(|| fit(schema, grammar)).as_ref()
+    pub(super) fn of(&self, schema: &Value, grammar: Grammar) -> Option<&JsonObject> {
+        let fitted = || fit(schema, grammar)?.as_object().map(JsonObject::of);
+        self.of[grammar as usize].get_or_init(fitted).as_ref()
     }
 }
 

@@ -117,11 +117,6 @@ fn remove(tables: &mut LedgerTables<'_>, place: &AnswerPlace) -> Result<Option<S
 
 /// Drops the task's oldest answer if it has too many, and that one isn't of the attempt under way; answers its blob.
 fn make_room(tables: &mut LedgerTables<'_>, caller: &Caller) -> Result<Option<StoredBlob>, Fault> {
-    let [first, last] = &requests_of(caller);
-    let rows = tables.answer_calls.range::<&RequestKey>(first..=last)?;
-    if rows.take(ANSWERS_PER_TASK_KEPT + 1).count() <= ANSWERS_PER_TASK_KEPT {
-        return Ok(None);
-    }
     let (first, last) = (answer_place(caller, CallId(0)), answer_place(caller, CallId(u64::MAX)));
     let oldest = match tables.answers.range::<&AnswerPlace>(&first..=&last)?.next().transpose()? {
         Some((place, row)) => {
@@ -133,7 +128,13 @@ fn make_room(tables: &mut LedgerTables<'_>, caller: &Caller) -> Result<Option<St
     let Some((place, attempt, request)) = oldest else {
         return Err(corrupt("answers are found by requests, and have no rows").into());
     };
+    // Looked at before they are counted: in a task's first attempt there is nothing to count.
     if caller.task.is_some() && attempt >= caller.attempt {
+        return Ok(None);
+    }
+    let [first, last] = &requests_of(caller);
+    let rows = tables.answer_calls.range::<&RequestKey>(first..=last)?;
+    if rows.take(ANSWERS_PER_TASK_KEPT + 1).count() <= ANSWERS_PER_TASK_KEPT {
         return Ok(None);
     }
     let request = request_key(caller, &request);

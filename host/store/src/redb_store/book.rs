@@ -23,7 +23,7 @@ use crate::{
 
 /// Calls that are written in the book, and not yet in the tables, at the most: taking them over keeps the writer from
 /// all else for some milliseconds.
-const UNFOLDED_MAX: usize = 128;
+const UNFOLDED_MAX: usize = 192;
 
 /// A call that is written in the book.
 #[derive(Debug)]

@@ -54,7 +54,7 @@ pub(crate) async fn found(fixture: &Fixture, claim: &Claim, number: u64) -> Opti
 #[tokio::test]
 async fn trap02_calls_that_only_the_log_has_outlive_the_power_and_count_once() {
     /// More than the book waits with, so that the tables take it in more than once on the way.
-    const CALLS: u64 = 150;
+    const CALLS: u64 = 300;
     let disk = FlakyDisk::new(Trouble::None);
     let (fixture, claim) = on(&disk).await;
     let pay = async |number: u64| {
@@ -130,7 +130,9 @@ async fn a_step_of_a_call_costs_one_write_and_one_sync_and_a_refusal_none() {
 #[tokio::test]
 async fn the_tables_take_the_book_in_once_so_many_calls_wait_for_that() {
     /// As many as the book waits with. The log has room for more steps than they take here.
-    const CALLS: u64 = 128;
+    const CALLS: u64 = 192;
+    /// Those that are settled at once.
+    const SETTLED: u64 = 32;
     let disk = FlakyDisk::new(Trouble::None);
     let (fixture, claim) = on(&disk).await;
     let changes = || disk.counts().1;
@@ -145,11 +147,11 @@ async fn the_tables_take_the_book_in_once_so_many_calls_wait_for_that() {
         changes() - before > 1
     };
     let mut waiting = Vec::new();
-    for number in 0..CALLS / 2 {
+    for number in 0..SETTLED {
         let (call, is_folded) = reserve(number).await;
         assert!(!is_folded && !settle(call).await, "{number}: a call is one, reserved and settled");
     }
-    for number in CALLS / 2..CALLS {
+    for number in SETTLED..CALLS {
         let (call, is_folded) = reserve(number).await;
         assert_eq!(is_folded, number + 1 == CALLS, "{number}");
         waiting.push(call);
@@ -157,9 +159,9 @@ async fn the_tables_take_the_book_in_once_so_many_calls_wait_for_that() {
     for call in waiting {
         assert!(!settle(call).await, "{}: those that the tables have don't wait any more", call.0);
     }
-    for number in CALLS..CALLS + CALLS / 2 {
+    for number in CALLS..CALLS + SETTLED {
         let (_, is_folded) = reserve(number).await;
-        assert_eq!(is_folded, number + 1 == CALLS + CALLS / 2, "{number}: settled, they wait again");
+        assert_eq!(is_folded, number + 1 == CALLS + SETTLED, "{number}: settled, they wait again");
     }
     fixture.sound().await;
 }
