@@ -31,7 +31,7 @@ impl JsonObject {
         Self(text.into())
     }
 
-    /// Takes a text that [`JsonObject::of`] has written before; it isn't read.
+    /// Takes a text that this type has written before; it isn't read.
     #[must_use]
     pub fn from_canonical(text: &str) -> Self {
         Self(text.into())

@@ -106,6 +106,9 @@ mod tests {
         assert!(of("fn main() { println!(\"{}\", 1 + 1); }") >= 15);
         assert!(of(&"word ".repeat(1_000)) < 2_500, "and not too far");
         assert_eq!(of(""), 0);
+        let each = 3_000;
+        assert_eq!(of(&"\u{e4}".repeat(each)), each as u64, "however long it is");
+        assert_eq!(of(&"1".repeat(each)), each as u64);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! An object that is put together to be written, of parts that are borrowed: documents are long, and schemas are
-//! written already.
+//! An object that is put together to be written, of parts that are borrowed or handed over: documents are long, and
+//! schemas are written already.
 
 use std::borrow::Cow;
 
@@ -73,6 +73,7 @@ pub(super) fn bytes(fields: &JsonFields<'_>) -> usize {
 pub(super) fn write(fields: &JsonFields<'_>, into: &mut String) {
     let mut sorted: Vec<_> = fields.iter().map(|(name, part)| (*name, part)).collect();
     sorted.sort_unstable_by_key(|(name, _)| *name);
+    debug_assert!(sorted.windows(2).all(|pair| pair[0].0 != pair[1].0), "a name is there twice");
     write_fields(sorted.into_iter(), into, JsonPart::write);
 }
 

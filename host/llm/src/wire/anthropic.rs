@@ -22,8 +22,8 @@ const MARKS_MAX: usize = 4;
 
 pub(super) fn body(model: &WireModel, prompt: &Prompt, fitted: &Fitted) -> Result<JsonObject, RequestError> {
     let output_max = model.output_max.ok_or_else(|| RequestError::OutputMax(model.name.clone()))?;
-    let strict = native_schema(model, prompt).and_then(|given| fitted.of(given, Grammar::Anthropic));
-    let written_out = prompt.schema.as_ref().filter(|_| strict.is_none()).and_then(|given| fitted.given(given));
+    let native = native_schema(model, prompt).and_then(|given| fitted.of(given, Grammar::Anthropic));
+    let written_out = prompt.schema.as_ref().filter(|_| native.is_none()).and_then(|given| fitted.given(given));
 
     let mut system: Vec<_> = blocks::texts(prompt).into_iter().map(|(text, shared)| text_block(text, shared)).collect();
     if !system.is_empty() {
@@ -57,7 +57,7 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt, fitted: &Fitted) -> Resul
     if !system.is_empty() {
         body.push(("system", plain(system)));
     }
-    if let Some(schema) = strict {
+    if let Some(schema) = native {
         let format = [("type", "json_schema".into()), ("schema", schema.into())];
         body.push(("output_config", [("format", format.into())].into()));
     }

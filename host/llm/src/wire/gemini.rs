@@ -29,8 +29,8 @@ pub(super) fn path(model: &WireModel) -> Result<String, RequestError> {
 pub(super) fn body(model: &WireModel, prompt: &Prompt, fitted: &Fitted) -> Result<JsonObject, RequestError> {
     // Models before Gemini 3 refuse a schema beside a tool, so then it is written out for all of them.
     let native = native_schema(model, prompt).filter(|_| !prompt.can_search);
-    let strict = native.and_then(|given| fitted.of(given, Grammar::Gemini));
-    let written_out = prompt.schema.as_ref().filter(|_| strict.is_none()).and_then(|given| fitted.given(given));
+    let native = native.and_then(|given| fitted.of(given, Grammar::Gemini));
+    let written_out = prompt.schema.as_ref().filter(|_| native.is_none()).and_then(|given| fitted.given(given));
 
     let mut parts = Vec::new();
     for blob in blocks::blobs(prompt) {
@@ -56,7 +56,7 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt, fitted: &Fitted) -> Resul
         body.push(("systemInstruction", [("parts", vec![text_part(system)].into())].into()));
     }
     let mut config = JsonFields::new();
-    if let Some(schema) = strict {
+    if let Some(schema) = native {
         config.push(("responseMimeType", "application/json".into()));
         config.push(("responseJsonSchema", schema.into()));
     }

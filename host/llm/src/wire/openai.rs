@@ -40,11 +40,12 @@ pub(super) fn body(model: &WireModel, prompt: &Prompt, fitted: &Fitted) -> JsonO
         body.push(("stream_options", json!({"include_usage": true}).into()));
     }
     if let Some(given) = native {
-        let strict = fitted.of(given, Grammar::OpenAi).filter(|_| model.is_strict);
+        let strict = if model.is_strict { fitted.of(given, Grammar::OpenAi) } else { None };
+        let schema = strict.or_else(|| fitted.given(given));
         let format = JsonPart::from([
             ("name", SCHEMA_NAME.into()),
             ("strict", strict.is_some().into()),
-            ("schema", strict.map_or_else(|| given.into(), JsonPart::from)),
+            ("schema", schema.map_or_else(|| given.into(), JsonPart::from)),
         ]);
         body.push(("response_format", [("type", "json_schema".into()), ("json_schema", format)].into()));
     }

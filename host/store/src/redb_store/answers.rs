@@ -96,7 +96,9 @@ pub(crate) fn keep(
     tables.answers.insert(&answer_place(caller, id), row.as_slice())?;
     match make_room(tables, caller) {
         // What is paid is kept all the same; `store verify` tells which row it is.
-        Err(Fault::Broken(error)) => tracing::error!(%error, "a task keeps more answers than it should"),
+        Err(Fault::Broken(error)) => {
+            tracing::error!(%error, "whether a task keeps too many answers can't be told: one of them can't be read")
+        }
         made => gone.extend(made?),
     }
     Ok(Some(gone))

@@ -22,7 +22,8 @@ use crate::{
 };
 
 /// Calls that are written in the book, and not yet in the tables, at the most: taking them over keeps the writer from
-/// all else for some milliseconds.
+/// all else for some milliseconds. Where calls come one by one, the log has no room for as many, and they are taken over
+/// when it is full.
 const UNFOLDED_MAX: usize = 192;
 
 /// A call that is written in the book.

@@ -54,7 +54,7 @@ pub(crate) async fn found(fixture: &Fixture, claim: &Claim, number: u64) -> Opti
 #[tokio::test]
 async fn trap02_calls_that_only_the_log_has_outlive_the_power_and_count_once() {
     /// More than the book waits with, so that the tables take it in more than once on the way.
-    const CALLS: u64 = 300;
+    const CALLS: u64 = 420;
     let disk = FlakyDisk::new(Trouble::None);
     let (fixture, claim) = on(&disk).await;
     let pay = async |number: u64| {
